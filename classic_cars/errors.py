@@ -1,0 +1,70 @@
+"""Every failure this platform reports on purpose: one class per kind, each saying whether a retry can help.
+
+A message names the place, what was found, what was expected and what to do. It never holds a
+password or a row's personal data. Anything that is not a ``ClassicCarsError`` is a bug.
+"""
+
+
+class ClassicCarsError(Exception):
+    """A failure with a message meant for the person who has to mend it."""
+
+    #: True when doing the same thing again may succeed without anyone mending anything.
+    retryable = False
+
+
+class SettingsError(ClassicCarsError):
+    """A CLASSIC_CARS_* variable holds something unusable."""
+
+
+class SourceError(ClassicCarsError):
+    """The order system could not be read."""
+
+
+class SourceUnreachable(SourceError):
+    """Nobody answers at the order system's address, or the connection broke."""
+
+    retryable = True
+
+
+class SourceAccessDenied(SourceError):
+    """The order system refused the user, the password or the permission."""
+
+
+class SourceMissing(SourceError):
+    """The database, file or table is not there."""
+
+
+class SourceSchemaChanged(SourceError):
+    """A table of the order system lacks a column that its contract names."""
+
+
+class SourceMoved(SourceError):
+    """The order system kept changing while it was read, so its totals could not be confirmed."""
+
+    retryable = True
+
+
+class ContractError(ClassicCarsError):
+    """A table's function and its contract disagree: an error of the author, found at load time."""
+
+
+class StoreError(ClassicCarsError):
+    """The store could not be read or written."""
+
+
+class StoreBusy(StoreError):
+    """Another process holds the store, and the wait was not long enough."""
+
+    retryable = True
+
+
+class StoreUnavailable(StoreError):
+    """The store's disk is full, read-only, or its file is not readable."""
+
+
+class TableMissing(StoreError):
+    """A table that should be read was never published."""
+
+
+class ShopRefused(ClassicCarsError):
+    """The simulator would have had to touch tables that it did not make."""
