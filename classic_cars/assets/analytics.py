@@ -1,0 +1,26 @@
+"""``analytics/*``: the small answer tables that dashboards read. Every number is one of the metrics."""
+
+from __future__ import annotations
+
+import ibis
+
+from classic_cars.contracts import analytics
+from classic_cars.contracts.metrics import aggregate
+from classic_cars.tables.table import table
+
+
+@table(analytics.SALES_BY_PRODUCT_LINE)
+def sales_by_product_line(fact_orders: ibis.Table, dim_products: ibis.Table) -> ibis.Table:
+    names = dim_products.select("productCode", "productLine")
+    return aggregate(fact_orders.left_join(names, "productCode"), by="productLine")
+
+
+@table(analytics.SALES_BY_COUNTRY)
+def sales_by_country(fact_orders: ibis.Table, dim_locations: ibis.Table) -> ibis.Table:
+    names = dim_locations.select("locationKey", "country")
+    return aggregate(fact_orders.left_join(names, "locationKey"), by="country")
+
+
+@table(analytics.SALES_BY_MONTH)
+def sales_by_month(fact_orders: ibis.Table) -> ibis.Table:
+    return aggregate(fact_orders.mutate(orderMonth=fact_orders.orderDate.truncate("M")), by="orderMonth")

@@ -1,0 +1,185 @@
+"""``warehouse/*``: the star schema. Facts and dimensions meet in keys that are proven unique first.
+
+``postalCode`` is not one of them: several places share a code and some have none, so places get a surrogate
+key made of everything that tells them apart.
+"""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+
+from classic_cars.contracts import warehouse
+from classic_cars.tables import dialects  # noqa: F401  (teaches Ibis the hash function of more engines)
+from classic_cars.tables.table import table
+
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+
+
+def location_key(place: ibis.Table) -> ir.StringValue:
+    """Stable surrogate key of a place: half of the SHA-256 of its four parts, 32 hexadecimal digits.
+
+    The parts are joined by a character that no address holds; a missing part counts as empty, which staging
+    never is.
+    """
+    parts = [place.postalCode, place.city, place.state, place.country]
+    joined = ibis.literal("\x1f").join([part.fill_null("") for part in parts])
+    return joined.hexdigest("sha256").left(32)
+
+
+@table(warehouse.DimProducts)
+def dim_products(products: ibis.Table, productlines: ibis.Table) -> ibis.Table:
+    lines = productlines.select("productLine", productLineDescription="textDescription")
+    return products.left_join(lines, "productLine").select(
+        "productCode",
+        "productName",
+        "productLine",
+        "productScale",
+        "productVendor",
+        "productDescription",
+        "productLineDescription",
+    )
+
+
+@table(warehouse.DimLocations)
+def dim_locations(customers: ibis.Table) -> ibis.Table:
+    places = customers.select("postalCode", "city", "state", "country").distinct()
+    return places.select(location_key(places).name("locationKey"), "postalCode", "city", "state", "country")
+
+
+@table(warehouse.DimCustomers)
+def dim_customers(customers: ibis.Table) -> ibis.Table:
+    return customers.select(
+        "customerNumber",
+        "customerName",
+        "contactLastName",
+        "contactFirstName",
+        "phone",
+        "addressLine1",
+        "addressLine2",
+        "creditLimit",
+        locationKey=location_key(customers),
+    )
+
+
+@table(warehouse.DimEmployees)
+def dim_employees(employees: ibis.Table, offices: ibis.Table) -> ibis.Table:
+    places = offices.select(
+        "officeCode", officeCity="city", officeState="state", officeCountry="country", officeTerritory="territory"
+    )
+    return employees.left_join(places, "officeCode").select(
+        "employeeNumber",
+        "lastName",
+        "firstName",
+        "email",
+        "jobTitle",
+        "reportsTo",
+        "officeCode",
+        "officeCity",
+        "officeState",
+        "officeCountry",
+        "officeTerritory",
+    )
+
+
+@table(warehouse.DimDates)
+def dim_dates(orders: ibis.Table, payments: ibis.Table) -> ibis.Table:
+    ordered = orders.aggregate(
+        first=orders.orderDate.min(),
+        last=ibis.greatest(orders.requiredDate.max(), orders.orderDate.max(), orders.shippedDate.max()),
+    )
+    paid = payments.aggregate(first=payments.paymentDate.min(), last=payments.paymentDate.max())
+    both = ibis.union(ordered, paid)
+    span = both.aggregate(first=both["first"].min(), last=both["last"].max())
+    length = span["last"].delta(span["first"], unit="day").cast("int64")
+    numbered = span.select("first", number=ibis.range(0, length + 1).unnest())
+    days = numbered.select(date=(numbered["first"] + numbered.number.as_interval("D")).cast("date"))
+    return days.select("date", **_calendar(days.date))
+
+
+def _calendar(day: ir.DateValue) -> dict[str, ir.Value]:
+    year, month, quarter = day.year(), day.month(), day.quarter()
+    weekday = day.day_of_week.index()
+    # An ISO 8601 week belongs to the year that its Thursday lies in.
+    iso_year = (day + (3 - weekday.cast("int64")).as_interval("D")).year()
+    iso_week = day.week_of_year()
+    return {
+        "year": year.cast("int32"),
+        "quarter": quarter.cast("int32"),
+        "quarterName": year.cast("string") + "-Q" + quarter.cast("string"),
+        "month": month.cast("int32"),
+        "monthName": _name(month, MONTHS, first=1),
+        "yearMonth": year.cast("string") + "-" + month.cast("string").lpad(2, "0"),
+        "isoYear": iso_year.cast("int32"),
+        "isoWeek": iso_week.cast("int32"),
+        "isoWeekName": iso_year.cast("string") + "-W" + iso_week.cast("string").lpad(2, "0"),
+        "dayOfMonth": day.day().cast("int32"),
+        "dayOfWeek": (weekday + 1).cast("int32"),
+        "dayName": _name(weekday, WEEKDAYS, first=0),
+        "isWeekend": weekday >= 5,
+    }
+
+
+def _name(number: ir.IntegerValue, names: tuple[str, ...], first: int) -> ir.StringValue:
+    return number.cases(*[(position, name) for position, name in enumerate(names, start=first)])
+
+
+@table(warehouse.FactOrders)
+def fact_orders(
+    orderdetails: ibis.Table, orders: ibis.Table, customers: ibis.Table, products: ibis.Table
+) -> ibis.Table:
+    buyers = customers.select(
+        "customerNumber", "postalCode", "salesRepEmployeeNumber", locationKey=location_key(customers)
+    )
+    prices = products.select("productCode", "buyPrice", "MSRP")
+    # Left joins: a missing partner makes a NULL that the contract forbids, not a row that is quietly gone.
+    lines = (
+        orderdetails.drop("orderMonth")
+        .left_join(orders.drop("orderMonth"), "orderNumber")
+        .drop("orderNumber_right")
+        .left_join(buyers, "customerNumber")
+        .drop("customerNumber_right")
+        .left_join(prices, "productCode")
+        .drop("productCode_right")
+    )
+    return lines.select(
+        "orderNumber",
+        "orderLineNumber",
+        "productCode",
+        "customerNumber",
+        "postalCode",
+        "locationKey",
+        "salesRepEmployeeNumber",
+        "orderDate",
+        "requiredDate",
+        "shippedDate",
+        "status",
+        "comments",
+        "quantityOrdered",
+        "priceEach",
+        "buyPrice",
+        "MSRP",
+        orderAmount=(lines.quantityOrdered * lines.priceEach).cast("decimal(18, 2)"),
+    )
+
+
+@table(warehouse.FactPayments)
+def fact_payments(payments: ibis.Table, customers: ibis.Table) -> ibis.Table:
+    buyers = customers.select("customerNumber", locationKey=location_key(customers))
+    return payments.left_join(buyers, "customerNumber").select(
+        "customerNumber", "checkNumber", "paymentDate", "locationKey", "amount"
+    )

@@ -1,0 +1,1 @@
+"""When and in what parts tables are made: partitions and jobs."""

@@ -1,0 +1,279 @@
+"""What a contract is: a pandera model of one table, plus the few facts pandera has no word for.
+
+Here live the vocabulary (column types, rules, references, reconciliations) and :class:`Contract`, the form
+in which the rest of the platform reads a model. The tables themselves are in one module per layer beside
+this one. Nothing here knows Dagster or any engine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any
+
+import ibis
+import ibis.expr.datatypes as dt
+import pandera.backends.ibis.builtin_checks  # noqa: F401  (registers pandera's checks for Ibis)
+import pandera.ibis as pa
+from pandera.ibis import IbisData
+
+# Column types. DECIMAL from end to end: money is never a float.
+Int = dt.Int32
+Long = dt.Int64
+Text = dt.String
+Date = dt.Date
+Bool = dt.Boolean
+Binary = dt.Binary
+Money = Annotated[dt.Decimal, 10, 2, True]
+Amount = Annotated[dt.Decimal, 18, 2, True]
+
+#: Column in which the source layer keeps values that did not fit their type, as JSON; NULL for nearly all rows.
+RESCUED = "_rescued_data"
+
+PERSONAL = {"sensitivity": "personal"}
+
+#: The layers, from the order system to the analysts. A table reads from its own layer and those before it.
+LAYERS = ("source", "staging", "warehouse", "analytics")
+
+#: From a table to one sum over its rows.
+Total = Callable[[ibis.Table], ibis.expr.types.NumericScalar]
+
+
+class TableModel(pa.DataFrameModel):
+    """Base of every contract: exactly the declared columns, no more."""
+
+    class Config:
+        strict = True
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Each non-NULL value of ``column`` exists as ``to_column`` in table ``to`` (``layer/name``)."""
+
+    column: str
+    to: str
+    to_column: str
+
+    def __str__(self) -> str:
+        return f"{self.column} in {self.to}"
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """Two ways to the same numbers: ``actual`` from the table's own rows, ``expected`` from other tables.
+
+    Both are functions from tables to a table of control totals: the grouping columns ``by`` and any number
+    of measures, with equal names on both sides. The first parameter of ``actual`` is the table itself; every
+    other parameter names a table as an asset function's parameter does. ``expected`` must not use the joins
+    that made the table.
+    """
+
+    name: str
+    by: tuple[str, ...]
+    actual: Callable[..., ibis.Table]
+    expected: Callable[..., ibis.Table]
+
+
+def facts(
+    *,
+    partitioned_by: str | None = None,
+    references: Iterable[Reference] = (),
+    reconciliations: Iterable[Reconciliation] = (),
+    totals: Mapping[str, Total] | None = None,
+    quarantines: str | None = None,
+) -> dict[str, Any]:
+    """The facts of a table that pandera has no word for, as ``Config.metadata`` of its model.
+
+    ``partitioned_by``: date column whose month is the row's partition. ``totals``: sums that every
+    materialization reports. ``quarantines``: the table (``layer/name``) that this one has exactly one row per
+    row of; rows that break a rule are then set aside, and counted, instead of blocking the others.
+    """
+    return {
+        "partitioned_by": partitioned_by,
+        "references": tuple(references),
+        "reconciliations": tuple(reconciliations),
+        "totals": dict(totals or {}),
+        "quarantines": quarantines,
+    }
+
+
+def is_clean(data: IbisData) -> ibis.Table:
+    """True where a text has no surrounding white space and is not empty."""
+    column = data.table[data.key]
+    return data.table.select((column.strip() == column) & (column != ""))
+
+
+def clean(*columns: str) -> Any:
+    """A pandera check: these text columns are trimmed and not empty."""
+    return pa.check(*columns, name="clean_text", description="no surrounding white space, not empty")(
+        lambda cls, data: is_clean(data)
+    )
+
+
+def row_rule(description: str) -> Callable[[Callable[..., Any]], Any]:
+    """Decorator for a rule over several columns of one row: the method takes the table, returns a boolean."""
+
+    def decorate(rule: Callable[..., Any]) -> Any:
+        def check(cls: type, data: IbisData) -> ibis.expr.types.BooleanValue:
+            return rule(cls, data.table)
+
+        return pa.dataframe_check(name=rule.__name__, description=description)(check)
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row-level rule: its name, what it demands, and the condition that holds for good rows.
+
+    The condition is NULL-safe: it is never NULL, and a NULL value breaks only the rule that forbids NULL,
+    as in pandera (``ignore_na``).
+    """
+
+    name: str
+    description: str
+    holds: Callable[[ibis.Table], ibis.expr.types.BooleanValue]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A pandera model, read once: everything the platform must know of a table.
+
+    Build it with :meth:`of`. ``address`` is ``layer/name``, which is also the asset key.
+    """
+
+    schema: pa.DataFrameSchema
+    partitioned_by: str | None = None
+    references: tuple[Reference, ...] = ()
+    reconciliations: tuple[Reconciliation, ...] = ()
+    totals: Mapping[str, Total] = field(default_factory=dict)
+    quarantines: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def of(cls, model: type[TableModel] | pa.DataFrameSchema) -> Contract:
+        if isinstance(model, pa.DataFrameSchema):
+            schema, metadata = model, dict(model.metadata or {})
+        else:
+            # pandera's Ibis models keep the metadata of their Config to themselves.
+            schema, metadata = model.to_schema(), dict(model.__config__.metadata or {})
+        known = {name: metadata.pop(name) for name in facts() if name in metadata}
+        return cls(schema=schema, extra=metadata, **known)
+
+    @property
+    def address(self) -> str:
+        return str(self.schema.name)
+
+    @property
+    def layer(self) -> str:
+        return self.address.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        return self.address.partition("/")[2]
+
+    @property
+    def description(self) -> str:
+        return " ".join((self.schema.description or "").split())
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Columns whose values together occur once in the table; empty if it has no key."""
+        return tuple(self.schema.unique or ())
+
+    @property
+    def quarantine(self) -> Contract:
+        """The contract of the table in which rows that break a rule of this one are set aside."""
+        columns = {
+            name: pa.Column(column.dtype, nullable=True, description=column.description, metadata=column.metadata)
+            for name, column in self.schema.columns.items()
+        }
+        columns |= {
+            RESCUED: pa.Column(Text(), nullable=True, description="Values that did not fit their column's type, as JSON"),
+            "_reason": pa.Column(Text(), description="The rules that the row breaks"),
+            "_contract_version": pa.Column(Text(), description="Version of the contract that set the row aside"),
+            "_run_id": pa.Column(Text(), description="Dagster run that set the row aside"),
+        }
+        return Contract.of(
+            pa.DataFrameSchema(
+                columns,
+                name=f"quarantine/{self.name}",
+                description=f"Rows of {self.quarantines} that break a rule of {self.address}, set aside with the reason.",
+                strict=True,
+                metadata=facts(partitioned_by=self.partitioned_by),
+            )
+        )
+
+    @cached_property
+    def types(self) -> ibis.Schema:
+        """Column names and types, in order."""
+        return ibis.schema({name: column.dtype.type for name, column in self.schema.columns.items()})
+
+    def describe(self, column: str) -> str:
+        return self.schema.columns[column].description or ""
+
+    def is_personal(self, column: str) -> bool:
+        return (self.schema.columns[column].metadata or {}).get("sensitivity") == "personal"
+
+    @property
+    def sample_columns(self) -> tuple[str, ...]:
+        """Columns that a failed check may show: the key, and nothing personal."""
+        return tuple(column for column in self.key if not self.is_personal(column))
+
+    @cached_property
+    def rules(self) -> tuple[Rule, ...]:
+        """Every row-level rule of the model, from pandera's own definitions."""
+        rules = []
+        for name, column in self.schema.columns.items():
+            if not column.nullable:
+                rules.append(Rule(f"{name}: not null", "a value is present", _not_null(name)))
+            for check in column.checks:
+                rules.append(Rule(f"{name}: {_title(check)}", check.description or _title(check), _holds(check, name)))
+        for check in self.schema.checks:
+            rules.append(Rule(_title(check), check.description or _title(check), _holds(check, None)))
+        return tuple(rules)
+
+    @cached_property
+    def version(self) -> str:
+        """Fingerprint of what the contract demands; wording does not change it."""
+        demands = {
+            "types": {name: str(kind) for name, kind in self.types.items()},
+            "rules": [rule.name for rule in self.rules],
+            "statistics": [
+                repr(sorted((check.statistics or {}).items()))
+                for checks in [*(c.checks for c in self.schema.columns.values()), self.schema.checks]
+                for check in checks
+            ],
+            "key": self.key,
+            "partitioned_by": self.partitioned_by,
+            "references": [str(reference) for reference in self.references],
+            "reconciliations": [reconciliation.name for reconciliation in self.reconciliations],
+            "quarantines": self.quarantines,
+        }
+        return hashlib.sha256(json.dumps(demands, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def _title(check: pa.Check) -> str:
+    """A check's name with its bounds: ``in_range(1, 100000)`` or ``clean_text``."""
+    return str(check.error or check.name)
+
+
+def _not_null(column: str) -> Callable[[ibis.Table], ibis.expr.types.BooleanValue]:
+    return lambda table: table[column].notnull()
+
+
+def _holds(check: pa.Check, column: str | None) -> Callable[[ibis.Table], ibis.expr.types.BooleanValue]:
+    """The condition of one pandera check, as pandera's Ibis backend would apply it."""
+
+    def condition(table: ibis.Table) -> ibis.expr.types.BooleanValue:
+        result = check._check_fn(IbisData(table, column), **check._check_kwargs)
+        if isinstance(result, ibis.Table):
+            # pandera's checks return a projection of the table; the value below it can join one aggregate.
+            (value,) = result.op().values.values()
+            result = value.to_expr()
+        return result.fill_null(True)
+
+    return condition

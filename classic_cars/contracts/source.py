@@ -1,0 +1,71 @@
+"""Contracts of the ``source`` layer: the order system's tables as they were read.
+
+Derived from the order system's physical schema. The layer is raw on purpose: every column may be NULL and
+no value rule applies, because whatever the order system holds must land here before anyone judges it. A
+value that does not fit its declared type is NULL in its column and kept in ``_rescued_data``.
+"""
+
+from __future__ import annotations
+
+import ibis.expr.datatypes as dt
+import pandera.ibis as pa
+import sqlalchemy as sa
+
+from classic_cars.contracts.base import PERSONAL, RESCUED, Contract, facts
+from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
+
+MONTH = "orderMonth"
+
+
+def ibis_type(kind: sa.types.TypeEngine) -> dt.DataType:
+    """The column type in which the platform holds a type of the order system."""
+    if isinstance(kind, sa.Integer):
+        return dt.Int32()
+    if isinstance(kind, sa.Numeric):
+        return dt.Decimal(kind.precision, kind.scale)
+    if isinstance(kind, sa.Date):
+        return dt.Date()
+    if isinstance(kind, sa.LargeBinary):
+        return dt.Binary()
+    return dt.String()
+
+
+def _columns(table: sa.Table) -> dict[str, pa.Column]:
+    columns = {
+        column.name: pa.Column(
+            ibis_type(column.type), nullable=True, description=column.comment, metadata=column.info or None
+        )
+        for column in table.columns
+    }
+    if table.name in PARTITIONED:
+        columns[MONTH] = pa.Column(
+            dt.Date(), nullable=False, description="First day of the month in which the row is kept: its partition"
+        )
+    columns[RESCUED] = pa.Column(
+        dt.String(),
+        nullable=True,
+        description="Values that did not fit their column's type, as JSON; NULL when every value fitted",
+        metadata=PERSONAL,
+    )
+    return columns
+
+
+def source_contract(table: sa.Table) -> Contract:
+    """The contract of ``source/<table>``; ``extra["keys"]`` holds the key the order system promises."""
+    return Contract.of(
+        pa.DataFrameSchema(
+            _columns(table),
+            name=f"source/{table.name}",
+            description=f"{table.comment}. As read from the order system: raw, typed, nothing changed or lost.",
+            strict=True,
+            metadata={
+                **facts(
+                    partitioned_by=MONTH if table.name in PARTITIONED else None,
+                ),
+                "order_system_table": table,
+            },
+        )
+    )
+
+
+CONTRACTS = {table.name: source_contract(table) for table in READ_ORDER}

@@ -1,0 +1,1 @@
+"""Where tables live: the protocol, DuckDB, and the Dagster IO manager over them."""

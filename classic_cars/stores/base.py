@@ -1,0 +1,119 @@
+"""What a store is: a place where tables live, that can show a new version to an audit before anyone reads it.
+
+A store reads, stages, publishes and discards tables or some months of them. It knows contracts (names,
+types, descriptions, the partition column) and nothing of Dagster, assets or checks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+
+from classic_cars.contracts.base import Contract
+
+
+def first_of_month(day: date) -> date:
+    return day.replace(day=1)
+
+
+def next_month(month: date) -> date:
+    return date(month.year + month.month // 12, month.month % 12 + 1, 1)
+
+
+@dataclass(frozen=True)
+class Months:
+    """The months from ``first`` to ``last``, both included and both given by their first day."""
+
+    first: date
+    last: date
+
+    @classmethod
+    def parse(cls, text: str) -> Months:
+        """``2004-01`` or ``2004-01..2004-03``. Raises ``ValueError`` that says what was expected."""
+        start, _, end = text.partition("..")
+        try:
+            months = cls(date.fromisoformat(f"{start.strip()}-01"), date.fromisoformat(f"{(end or start).strip()}-01"))
+        except ValueError:
+            raise ValueError(f"found {text!r}, expected a month such as 2004-01 or a range 2004-01..2004-03") from None
+        if months.first > months.last:
+            raise ValueError(f"found {text!r}: the range ends before it starts")
+        return months
+
+    def __str__(self) -> str:
+        return f"{self.first:%Y-%m}" if self.first == self.last else f"{self.first:%Y-%m}..{self.last:%Y-%m}"
+
+    def __iter__(self):
+        month = self.first
+        while month <= self.last:
+            yield month
+            month = next_month(month)
+
+    @property
+    def end(self) -> date:
+        """The first day after the last month."""
+        return next_month(self.last)
+
+    def hold(self, day: ir.DateValue) -> ir.BooleanValue:
+        """Condition: ``day`` lies in one of these months."""
+        return (day >= ibis.date(self.first)) & (day < ibis.date(self.end))
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A new version of a table, or of some months of it, that no reader sees yet."""
+
+    contract: Contract
+    months: Months | None
+    #: The new rows only.
+    rows: ibis.Table
+    #: The published rows that stay beside them; None when the new rows replace the whole table.
+    others: ibis.Table | None
+    #: The statement that made the new rows.
+    sql: str
+
+
+class Store(Protocol):
+    """Where tables live. One step at a time: everything staged is published, or discarded, together."""
+
+    def read(self, contract: Contract, months: Months | None = None) -> ibis.Table:
+        """The published rows, or in a step that staged this table its staged rows. Lazy.
+
+        Raises ``TableMissing`` when the table was never published.
+        """
+        ...
+
+    def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:
+        """Rows from outside as a lazy table; those of a ``RecordBatchReader`` can be read once."""
+        ...
+
+    def stage(self, contract: Contract, rows: ibis.Table, months: Months | None = None) -> Staged:
+        """Write ``rows`` as the new version of the table, or of ``months`` of it, where no reader sees them.
+
+        Raises ``ContractError`` when ``rows`` have other columns or types than the contract.
+        """
+        ...
+
+    def publish(self) -> None:
+        """Show everything that was staged to all readers, in one atomic step."""
+        ...
+
+    def discard(self) -> None:
+        """Forget everything that was staged; nothing happens when nothing was."""
+        ...
+
+    def size(self, contract: Contract) -> int | None:
+        """Bytes that the published table takes; None when the store cannot tell."""
+        ...
+
+    def months(self, contract: Contract) -> list[date]:
+        """The months that the published table has rows in, sorted; none when it was never published."""
+        ...
+
+    def release(self) -> None:
+        """Let go of whatever keeps other processes from reading, until the next call."""
+        ...

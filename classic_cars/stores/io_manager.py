@@ -1,0 +1,94 @@
+"""The Dagster IO manager: a thin adapter over a store. Loading is reading, handling an output is publishing.
+
+What is handed over is a version that was staged and audited before (:class:`~classic_cars.stores.base.Staged`);
+this is the moment at which readers see it. Inputs come as the kind of table that their annotation asks for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+import ibis
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+
+from classic_cars.automation.partitions import months_of
+from classic_cars.contracts.base import Contract
+from classic_cars.errors import StoreError
+from classic_cars.stores.base import Staged, Store
+from classic_cars.stores.duckdb import DuckDBStore
+
+
+class StoreIOManager(dg.IOManager):
+    """Reads and publishes the tables of ``contracts`` (by address) in ``store``."""
+
+    def __init__(self, store: Store, contracts: Mapping[str, Contract]) -> None:
+        self.store = store
+        self._contracts = contracts
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        contract = self._contract(context.asset_key)
+        months = None
+        if contract.partitioned_by and context.has_asset_partitions and _is_partitioned(context):
+            months = months_of(context.asset_partition_key_range)
+        return as_kind(self.store.read(contract, months), context.dagster_type.typing_type)
+
+    def handle_output(self, context: dg.OutputContext, obj: Staged) -> None:
+        contract = self._contract(context.asset_key)
+        if not isinstance(obj, Staged):
+            raise StoreError(
+                f"{contract.address}: found {type(obj).__name__}, expected a staged table; make the asset with the "
+                "decorator classic_cars.tables.table.table"
+            )
+        started = time.perf_counter()
+        self.store.publish()
+        size = self.store.size(contract)
+        metadata: dict[str, Any] = {"publish seconds": round(time.perf_counter() - started, 3)}
+        if size is not None:
+            metadata["bytes"] = size
+        context.add_output_metadata(metadata)
+        self.store.release()
+
+    def _contract(self, key: dg.AssetKey) -> Contract:
+        address = "/".join(key.path)
+        if address not in self._contracts:
+            raise StoreError(f"{address}: no contract; there are contracts for {', '.join(sorted(self._contracts))}")
+        return self._contracts[address]
+
+
+def _is_partitioned(context: dg.InputContext) -> bool:
+    """True when the reading asset is partitioned too, and so reads only its own months."""
+    return context.step_context.has_asset_partitions_for_output("result")
+
+
+def as_kind(table: ibis.Table, kind: Any) -> Any:
+    """``table`` as an ``ibis``, ``pandas``, ``polars`` or ``pyarrow`` table, as the annotation ``kind`` asks."""
+    if kind is pd.DataFrame:
+        return table.to_pandas()
+    if kind is pl.DataFrame:
+        return table.to_polars()
+    if kind is pl.LazyFrame:
+        return table.to_polars().lazy()
+    if kind is pa.Table:
+        return table.to_pyarrow()
+    return table
+
+
+def duckdb_io_manager(store: DuckDBStore, contracts: Mapping[str, Contract]) -> dg.IOManagerDefinition:
+    """The IO manager as a Dagster resource; a run holds the store's run lock from its first to its last step."""
+
+    def run_with_store(context: dg.InitResourceContext) -> Iterator[StoreIOManager]:
+        if context.run is not None:
+            store.begin_run(f"run {context.run.run_id}")
+        try:
+            yield StoreIOManager(store, contracts)
+        finally:
+            store.end_run()
+
+    return dg.IOManagerDefinition(
+        resource_fn=run_with_store, description=f"Tables in the DuckDB file {store.path.name}: write, audit, publish"
+    )

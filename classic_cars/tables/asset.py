@@ -1,0 +1,222 @@
+"""How a table becomes a Dagster asset: key, deps, partitions, column schema, lineage, checks, retries, metadata.
+
+Written once for all tables. The compute function stages and audits; it yields the check results first and
+the output last, and only when every blocking check passed, so that Dagster's IO manager publishes nothing bad.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pyarrow as pa
+
+from classic_cars.automation.partitions import MONTHLY, months_of, partition_key
+from classic_cars.contracts.base import Contract
+from classic_cars.contracts.order_system import READ_ORDER
+from classic_cars.errors import ClassicCarsError
+from classic_cars.tables import audit
+from classic_cars.tables.materialize import Outcome, Step, from_order_system, from_tables
+from classic_cars.tables.table import Catalog, Table
+
+progress = logging.getLogger("classic_cars.progress")
+
+#: One run at a time writes to the store: the run queue's pool of that name has one slot.
+POOL = "classic_cars_store"
+
+RETRIES = 3
+
+
+def asset_key(address: str) -> dg.AssetKey:
+    return dg.AssetKey(address.split("/"))
+
+
+def build_asset(table: Table, catalog: Catalog, *, quarantine_max_share: float) -> dg.AssetsDefinition:
+    """The Dagster asset of one table."""
+    contract = table.contract
+    inputs = catalog.inputs(table)
+    audited = catalog.audited_against(table)
+    read = {each.address for each in inputs.values()}
+
+    @dg.asset(
+        key=asset_key(table.address),
+        ins={
+            name: dg.AssetIn(key=asset_key(each.address), dagster_type=_input_type(table.inputs[name]))
+            for name, each in inputs.items()
+        },
+        deps=[asset_key(address) for address in audited if address not in read],
+        description=_description(contract, catalog, table),
+        group_name=contract.layer,
+        kinds={"duckdb", "pandera"} | ({"ibis"} if table.is_lazy else {"python"}),
+        tags={"layer": contract.layer, **({"personal_data": ""} if _is_personal(contract) else {})},
+        metadata={"dagster/column_schema": column_schema(contract), "contract version": contract.version},
+        code_version=catalog.code_version(table),
+        check_specs=[
+            dg.AssetCheckSpec(name, asset=asset_key(table.address), description=text, blocking=True)
+            for name, text in audit.concerns(contract).items()
+        ],
+        partitions_def=MONTHLY if contract.partitioned_by else None,
+        backfill_policy=dg.BackfillPolicy.single_run() if contract.partitioned_by else None,
+        required_resource_keys={"io_manager", "order_system"} if table.arrives_from is not None else {"io_manager"},
+        retry_policy=dg.RetryPolicy(max_retries=0),
+        pool=POOL,
+        op_tags={"dagster/priority": str(_priority(table))},
+        output_required=False,
+    )
+    def materialize(context: dg.AssetExecutionContext, **rows: Any) -> Iterator[Any]:
+        store = context.resources.io_manager.store
+        step = Step(
+            catalog=catalog,
+            table=table,
+            store=store,
+            run_id=context.run_id,
+            months=months_of(context.partition_key_range) if contract.partitioned_by else None,
+            quarantine_max_share=quarantine_max_share,
+        )
+        started = time.perf_counter()
+        try:
+            if table.arrives_from is not None:
+                outcome = from_order_system(step, context.resources.order_system)
+            else:
+                outcome = from_tables(step, rows)
+            metadata = _metadata(step, outcome, started)
+            _per_month_metadata(context, step, outcome)
+        except BaseException as error:
+            store.release()
+            raise _reported(table, error) from None
+        if not outcome.publishable:
+            store.release()
+        yield from (_check_result(each) for each in outcome.verdicts)
+        if outcome.publishable:
+            progress.info("%s: %s rows in %.1f s", table.address, f"{outcome.rows:,}", time.perf_counter() - started)
+            yield dg.Output(outcome.staged, metadata=metadata)
+        else:
+            _say_what_failed(table, outcome)
+
+    return materialize
+
+
+def _priority(table: Table) -> int:
+    """The order system's child tables are read first (see ``READ_ORDER``), everything else after."""
+    if table.arrives_from is None:
+        return 0
+    return len(READ_ORDER) - READ_ORDER.index(table.arrives_from)
+
+
+def _input_type(kind: Any) -> Any:
+    return dg.PythonObjectDagsterType(python_type=kind, name=f"{kind.__module__}.{kind.__name__}".replace(".", "_"))
+
+
+def _is_personal(contract: Contract) -> bool:
+    return any(contract.is_personal(column) for column in contract.types.names)
+
+
+def _description(contract: Contract, catalog: Catalog, table: Table) -> str:
+    key = f"\n\nKey: {', '.join(contract.key)}." if contract.key else ""
+    partition = f"\n\nPartitioned by the month of {contract.partitioned_by}." if contract.partitioned_by else ""
+    return f"{contract.description}{key}{partition}"
+
+
+def column_schema(contract: Contract) -> dg.TableSchema:
+    """The contract's columns as Dagster shows them: types, descriptions, keys, personal data."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name,
+                type=str(kind),
+                description=contract.describe(name),
+                constraints=dg.TableColumnConstraints(
+                    nullable=bool(contract.schema.columns[name].nullable), unique=contract.key == (name,)
+                ),
+                tags={"personal_data": ""} if contract.is_personal(name) else None,
+            )
+            for name, kind in contract.types.items()
+        ]
+    )
+
+
+def column_lineage(table: Table, catalog: Catalog) -> dg.TableColumnLineage | None:
+    """The columns behind each column; None for functions that are not expressions."""
+    lineage = catalog.lineage(table)
+    if not lineage:
+        return None
+    return dg.TableColumnLineage(
+        {
+            column: [dg.TableColumnDep(asset_key=asset_key(address), column_name=name) for address, name in origins]
+            for column, origins in lineage.items()
+            if origins
+        }
+    )
+
+
+def _metadata(step: Step, outcome: Outcome, started: float) -> dict[str, Any]:
+    if outcome.staged is None:
+        return {}
+    metadata: dict[str, Any] = {
+        "dagster/row_count": outcome.rows,
+        "dagster/column_schema": column_schema(step.contract),
+        "sql": dg.MetadataValue.md(f"```sql\n{outcome.staged.sql}\n```"),
+        "duration": round(time.perf_counter() - started, 3),
+        "contract version": step.contract.version,
+    }
+    metadata |= {f"total {name}": audit.plain(value) for name, value in outcome.totals.items() if value is not None}
+    lineage = column_lineage(step.table, step.catalog)
+    if lineage is not None:
+        metadata["dagster/column_lineage"] = lineage
+    return metadata
+
+
+def _per_month_metadata(context: dg.AssetExecutionContext, step: Step, outcome: Outcome) -> None:
+    """Each partition's own row count, where one run makes several."""
+    if step.months is None or outcome.staged is None:
+        return
+    rows = outcome.staged.rows
+    month = rows[step.contract.partitioned_by or ""].truncate("M").name("month")
+    counted = rows.group_by(month).aggregate(rows=rows.count()).to_pyarrow().to_pylist()
+    counts = {partition_key(each["month"]): each["rows"] for each in counted}
+    for each in step.months:
+        key = partition_key(each)
+        context.add_asset_metadata(
+            {"dagster/partition_row_count": counts.get(key, 0)}, asset_key=context.asset_key, partition_key=key
+        )
+
+
+def _check_result(verdict: audit.Verdict) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=verdict.concern,
+        passed=verdict.passed,
+        severity=dg.AssetCheckSeverity.WARN if verdict.warning else dg.AssetCheckSeverity.ERROR,
+        description=verdict.summary,
+        metadata={name: _metadata_value(value) for name, value in verdict.facts.items()},
+    )
+
+
+def _metadata_value(value: Any) -> Any:
+    value = audit.plain(value)
+    return dg.MetadataValue.json(value) if isinstance(value, dict | list) else value
+
+
+def _say_what_failed(table: Table, outcome: Outcome) -> None:
+    for each in outcome.verdicts:
+        if not each.passed and not each.warning:
+            progress.error("%s: check %s failed: %s", table.address, each.concern, each.summary)
+
+
+def _reported(table: Table, error: BaseException) -> BaseException:
+    """The error as Dagster should see it: clear, retried only when that can help, without anyone's data."""
+    if isinstance(error, ClassicCarsError):
+        if error.retryable:
+            return dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=2)
+        return dg.Failure(description=str(error), allow_retries=False)
+    if isinstance(error, duckdb.Error | pa.ArrowException):
+        # Engines quote the value that they stumbled over; it may be somebody's.
+        text = re.sub(r"\"[^\"]*\"|'[^']*'", "'…'", str(error).strip().splitlines()[0])
+        return dg.Failure(description=f"{table.address}: {type(error).__name__}: {text}", allow_retries=False)
+    return error
+
+

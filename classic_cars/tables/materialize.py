@@ -1,0 +1,247 @@
+"""Write and audit one table: from the function's result to a staged version with its verdicts.
+
+Nothing is published here, and nothing is known of Dagster: the caller publishes when every blocking verdict
+passed, and discards otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import ibis
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+
+from classic_cars.contracts.base import Contract
+from classic_cars.contracts.order_system import PARTITIONED
+from classic_cars.errors import SourceMoved
+from classic_cars.sources.order_system import OrderSystem
+from classic_cars.stores.base import Months, Staged, Store
+from classic_cars.tables import audit, quarantine
+from classic_cars.tables.audit import Measured, Tables, Verdict
+from classic_cars.tables.table import Catalog, Table, column_differences, parameters
+
+progress = logging.getLogger("classic_cars.progress")
+
+#: Times a moving order system is read before giving up.
+READ_ATTEMPTS = 3
+#: Times rows that refer to rows set aside are themselves set aside (a manager's manager's manager).
+REFERENCE_PASSES = 10
+
+
+@dataclass(frozen=True)
+class Step:
+    """Everything that making one version of one table needs."""
+
+    catalog: Catalog
+    table: Table
+    store: Store
+    run_id: str
+    months: Months | None = None
+    quarantine_max_share: float = 0.01
+
+    @property
+    def contract(self) -> Contract:
+        return self.table.contract
+
+    def read(self, address: str) -> ibis.Table:
+        """Another table's published rows; of this step's months when both are partitioned."""
+        contract = self.catalog[address].contract
+        return self.store.read(contract, self.months if contract.partitioned_by else None)
+
+    def others(self) -> dict[str, ibis.Table]:
+        """The tables that the contract refers to or is reconciled with."""
+        return {address: self.read(address) for address in self.catalog.audited_against(self.table)}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A staged version and its verdicts; ``staged`` is None when nothing could be written."""
+
+    verdicts: list[Verdict]
+    staged: Staged | None = None
+    rows: int = 0
+    totals: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def publishable(self) -> bool:
+        return self.staged is not None and all(each.passed or each.warning for each in self.verdicts)
+
+
+def from_tables(step: Step, inputs: Mapping[str, Any]) -> Outcome:
+    """Stage and audit a table that is made from other tables."""
+    rows = _as_expression(step, step.table.function(**inputs))
+    problems = column_differences(step.contract, rows.schema())
+    if problems:
+        return _refused(step.contract, problems)
+    if step.contract.quarantines:
+        return _with_quarantine(step, rows)
+    staged = step.store.stage(step.contract, rows, step.months)
+    return _audited(step, staged, {**step.others(), step.contract.address: staged.rows})
+
+
+def from_order_system(step: Step, order_system: OrderSystem) -> Outcome:
+    """Read a table of the order system, stage it, and prove rows and cents against the order system itself.
+
+    While the shop keeps selling, its totals move under our hands: the version read must agree with the totals
+    just before or just after the read. Raises ``SourceMoved`` when it never did.
+    """
+    table = step.table.arrives_from
+    assert table is not None
+    drift = order_system.drift(table)
+    months = list(step.months) if step.months and table.name in PARTITIONED else None
+    for _ in range(READ_ATTEMPTS):
+        before = order_system.control_totals(table, months)
+        batches = _counted(order_system.read(table, months), step.contract.address)
+        rows = step.table.function(step.store.receive(batches))
+        staged = step.store.stage(step.contract, rows, step.months)
+        found = _control_totals(staged, before)
+        expected = before
+        if found != before:
+            expected = order_system.control_totals(table, months)
+        if found == expected or expected == before:
+            verdicts = [_schema_verdict(step.contract, drift), *_own_verdicts(step.contract, staged)]
+            return Outcome([*verdicts, _source_verdict(found, expected)], staged, found.rows)
+        progress.info("%s: the order system changed while it was read; reading again", step.contract.address)
+        step.store.discard()
+    raise SourceMoved(
+        f"{step.contract.address}: the order system changed during each of {READ_ATTEMPTS} reads; run again when it "
+        "is quieter, or read fewer months at once"
+    )
+
+
+def _refused(contract: Contract, problems: list[str]) -> Outcome:
+    """Nothing can be staged: the rows do not have the contract's columns."""
+    schema = Verdict("schema", False, "; ".join(problems), {"differences": problems})
+    skipped = [
+        Verdict(name, False, "not examined: the columns are not those of the contract")
+        for name in audit.concerns(contract)
+        if name != "schema"
+    ]
+    return Outcome([schema, *skipped])
+
+
+def _with_quarantine(step: Step, candidates: ibis.Table) -> Outcome:
+    """Stage the good rows and set the others aside, in the same step; audit the good ones."""
+    contract, tables = step.contract, step.others()
+    sieved = quarantine.by_rules(contract, candidates)
+    staged, measured, keys = _stage_and_measure(step, sieved.kept, tables)
+    if keys is not None and not keys.passed:
+        sieved = quarantine.by_key(contract, sieved)
+        staged, measured, keys = _stage_and_measure(step, sieved.kept, tables)
+    for _ in range(REFERENCE_PASSES):
+        if not measured.broken_references:
+            break
+        sieved = quarantine.by_references(contract, sieved, tables)
+        staged, measured, keys = _stage_and_measure(step, sieved.kept, tables)
+    aside = step.store.stage(
+        contract.quarantine, quarantine.quarantined(contract, sieved.aside, step.run_id), step.months
+    )
+    origin = tables[contract.quarantines or ""]
+    conserved = audit.conserved(contract, origin, staged.rows, aside.rows)
+    outcomes = {conserved.name: audit.reconcile(conserved, conserved.actual(), conserved.expected())}
+    verdicts = [
+        *_verdicts(contract, staged, {**tables, contract.address: staged.rows}, measured, keys),
+        _quarantine_verdict(step, measured.rows, aside),
+        audit.reconciliation_verdict(outcomes),
+    ]
+    return Outcome(verdicts, staged, measured.rows, measured.totals)
+
+
+def _stage_and_measure(step: Step, rows: ibis.Table, tables: Tables) -> tuple[Staged, Measured, Verdict | None]:
+    staged = step.store.stage(step.contract, rows, step.months)
+    measured = audit.measure(step.contract, staged.rows, {**tables, step.contract.address: staged.rows})
+    return staged, measured, audit.key_verdict(step.contract, staged) if step.contract.key else None
+
+
+def _quarantine_verdict(step: Step, kept: int, aside: Staged) -> Verdict:
+    """Blocks when more than the allowed share of rows had to be set aside."""
+    by_reason = aside.rows.group_by("_reason").aggregate(rows=aside.rows.count())
+    reasons = by_reason.order_by(ibis.desc("rows"), "_reason").limit(20).to_pyarrow().to_pylist()
+    count = aside.rows.count().to_pyarrow().as_py()
+    share = count / (kept + count) if kept + count else 0.0
+    facts: dict[str, Any] = {
+        "rows kept": kept,
+        "rows set aside": count,
+        "share set aside": round(share, 6),
+        "share allowed": step.quarantine_max_share,
+    }
+    if count:
+        facts["reasons"] = {row["_reason"]: row["rows"] for row in reasons}
+        facts["sample"] = audit.sample(step.contract, aside.rows)
+    passed = share <= step.quarantine_max_share
+    summary = "no row had to be set aside"
+    if count:
+        summary = f"{count:,} of {kept + count:,} rows set aside in {aside.contract.address} ({share:.2%})"
+    if not passed:
+        summary += f", more than the allowed {step.quarantine_max_share:.2%} (CLASSIC_CARS_QUARANTINE_MAX_SHARE)"
+    return Verdict("quarantine", passed, summary, facts)
+
+
+def _audited(step: Step, staged: Staged, tables: Tables) -> Outcome:
+    contract = step.contract
+    measured = audit.measure(contract, staged.rows, tables)
+    keys = audit.key_verdict(contract, staged) if contract.key else None
+    verdicts = _verdicts(contract, staged, tables, measured, keys)
+    if contract.reconciliations:
+        outcomes = {each.name: _reconciled(step, each, staged, tables) for each in contract.reconciliations}
+        verdicts.append(audit.reconciliation_verdict(outcomes))
+    return Outcome(verdicts, staged, measured.rows, measured.totals)
+
+
+def _verdicts(
+    contract: Contract, staged: Staged, tables: Tables, measured: Measured, keys: Verdict | None
+) -> list[Verdict]:
+    """The verdicts on everything that the contract says of single rows, keys and references."""
+    columns = len(contract.types)
+    verdicts = [Verdict("schema", True, f"all {columns} columns are as in the contract", {"columns": columns})]
+    if contract.rules:
+        verdicts.append(audit.value_verdict(contract, staged.rows, measured))
+    if keys is not None:
+        verdicts.append(keys)
+    if contract.references:
+        verdicts.append(audit.reference_verdict(contract, staged.rows, tables, measured))
+    return verdicts
+
+
+def _reconciled(
+    step: Step, reconciliation: audit.Reconciliation, staged: Staged, tables: Tables
+) -> tuple[bool, dict[str, Any]]:
+    def rows(name: str) -> ibis.Table:
+        return tables[step.catalog.resolve(step.table, name).address]
+
+    actual = reconciliation.actual(staged.rows, *map(rows, parameters(reconciliation.actual)[1:]))
+    expected = reconciliation.expected(*map(rows, parameters(reconciliation.expected)))
+    return audit.reconcile(reconciliation, actual, expected)
+
+
+def _as_expression(step: Step, rows: Any) -> ibis.Table:
+    """The function's result as a lazy table, whatever kind of table it returned."""
+    if isinstance(rows, ibis.Table):
+        return rows
+    if isinstance(rows, pl.DataFrame):
+        rows = rows.to_arrow()
+    if isinstance(rows, pd.DataFrame):
+        rows = _from_pandas(step.contract, rows)
+    if isinstance(rows, pa.Table):
+        return step.store.receive(rows)
+    raise TypeError(
+        f"{step.contract.address}: its function returned {type(rows).__name__}, expected an ibis, pandas, polars or "
+        "pyarrow table"
+    )
+
+
+def _from_pandas(contract: Contract, frame: pd.DataFrame) -> pa.Table:
+    """Columns of the contract's types where pandas' own are vaguer (``object``), as they are elsewhere."""
+    known = contract.types.to_pyarrow()
+    fields = []
+    for name in frame.columns:
+        index = known.get_field_index(str(name))
+        inferred = pa.Array.from_pandas(frame[name]).type
+        fields.append(pa.field(str(name), known.field(index).type if index >= 0 else inferred))
+    return pa.Table.from_pandas(frame, schema=pa.schema(fields), preserve_index=False)
