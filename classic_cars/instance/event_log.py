@@ -1,0 +1,184 @@
+"""Dagster's SQLite event log, with its connections kept open between events.
+
+Dagster's own class makes a new engine and a new connection for every statement: the statement is
+compiled anew, and closing the last connection of a WAL file checkpoints and deletes it, which waits
+for the disk. That is most of what an event costs (``benchmarks/event_log.py`` measures both). Here
+only *how a connection is got* differs; tables, queries and files are Dagster's, so the stock class
+reads what this one wrote and the other way round.
+
+Durability: the files stay in WAL mode, with ``synchronous=NORMAL`` instead of ``FULL``. A committed
+event is in the kernel's page cache and survives the death of the process, kill -9 included. A power
+cut may take the last events with it, but never damages the file: the log is a record of runs, not
+the data they made, which the store makes durable by itself.
+
+What this leans on, and a test guards: ``run_connection``, ``index_connection``, ``store_event``,
+``path_for_shard``, ``conn_string_for_shard``, ``wipe`` and ``dispose`` of ``SqliteEventLogStorage``,
+and that none of its code asks for a connection while holding one. Which files an instance uses is
+not decided here but in ``home``.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._serdes import ConfigurableClassData
+
+#: Runs whose files stay open at once, besides the index. Each is three file descriptors.
+MAX_OPEN_RUNS = 8
+BUSY_TIMEOUT_SECONDS = 30  # as in the stock class
+INDEX_SHARD = "index"
+
+StockConnection = Callable[[str], AbstractContextManager[sa.Connection]]
+
+
+class _OpenShard(NamedTuple):
+    engine: sa.Engine
+    file: tuple[int, int]
+
+
+class _OpenShards:
+    """One process's open databases, least recently used first. Whoever holds ``lock`` may use them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.pid = os.getpid()
+        self._shards: OrderedDict[str, _OpenShard] = OrderedDict()
+
+    def get(self, shard: str, path: str) -> sa.Engine | None:
+        """The shard's engine, unless it is not open or its file was since deleted or replaced."""
+        found = self._shards.get(shard)
+        if found is None:
+            return None
+        if found.file != _file_identity(path):
+            self._close(shard)
+            return None
+        self._shards.move_to_end(shard)
+        return found.engine
+
+    def add(self, shard: str, path: str, engine: sa.Engine) -> None:
+        file = _file_identity(path)
+        if file is None:
+            raise FileNotFoundError(path)
+        self._shards[shard] = _OpenShard(engine, file)
+        runs = [name for name in self._shards if name != INDEX_SHARD]
+        for oldest in runs[:-MAX_OPEN_RUNS]:
+            self._close(oldest)
+
+    def close_all(self) -> None:
+        for shard in list(self._shards):
+            self._close(shard)
+
+    def _close(self, shard: str) -> None:
+        self._shards.pop(shard).engine.dispose()
+
+    def __len__(self) -> int:
+        return len(self._shards)
+
+
+class PooledSqliteEventLogStorage(SqliteEventLogStorage):
+    """``SqliteEventLogStorage`` over one open connection per shard, at most ``MAX_OPEN_RUNS`` runs at a time.
+
+    Threads of a process take turns, as they do in the stock class; processes share the files through
+    SQLite's own locks, waiting up to ``BUSY_TIMEOUT_SECONDS`` for one another.
+    """
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._open = _OpenShards()  # first: the parent's constructor already connects
+        self._inherited: list[_OpenShards] = []
+        super().__init__(base_dir, inst_data)
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> PooledSqliteEventLogStorage:
+        """Called by Dagster with the ``config`` of dagster.yaml."""
+        return cls(inst_data=inst_data, **config_value)
+
+    def run_connection(self, run_id: str | None = None) -> Any:
+        """A transaction on one run's events."""
+        if run_id is None:
+            raise ValueError("the event log keeps a file per run: say which run")
+        return self._transaction(run_id, super().run_connection)
+
+    def index_connection(self) -> AbstractContextManager[sa.Connection]:
+        """A transaction on what is known across runs: assets, checks, partitions, concurrency."""
+        return self._transaction(INDEX_SHARD, lambda _: super(PooledSqliteEventLogStorage, self).index_connection())
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store the event, then touch the run's file.
+
+        The web page that follows a run waits for that file to change, and with connections kept open
+        events land in the ``-wal`` file next to it.
+        """
+        super().store_event(event)
+        with suppress(FileNotFoundError):
+            os.utime(self.path_for_shard(event.run_id))
+
+    def wipe(self) -> None:
+        """Delete every event; files are closed first, because they are deleted too."""
+        self._close_connections()
+        super().wipe()
+
+    def dispose(self) -> None:
+        """Close what is open. A later use opens it again."""
+        super().dispose()
+        self._close_connections()
+
+    @contextmanager
+    def _transaction(self, shard: str, stock_connection: StockConnection) -> Iterator[sa.Connection]:
+        shards = self._shards_of_this_process()
+        with shards.lock:
+            path = self.path_for_shard(shard)
+            engine = shards.get(shard, path)
+            if engine is None:
+                with stock_connection(shard):
+                    pass  # Dagster's own way in creates the file and its tables when they are missing
+                engine = _engine(self.conn_string_for_shard(shard))
+                shards.add(shard, path, engine)
+            with engine.begin() as connection:
+                yield connection
+
+    def _shards_of_this_process(self) -> _OpenShards:
+        """SQLite forbids a forked child to use, or even close, its parent's connections: keep them, open new ones."""
+        if self._open.pid != os.getpid():
+            self._inherited.append(self._open)
+            self._open = _OpenShards()
+        return self._open
+
+    def _close_connections(self) -> None:
+        shards = self._shards_of_this_process()
+        with shards.lock:
+            shards.close_all()
+
+
+def _engine(url: str) -> sa.Engine:
+    engine = sa.create_engine(
+        url,
+        poolclass=sa.QueuePool,
+        pool_size=1,
+        max_overflow=0,
+        connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+    )
+    sa.event.listen(engine, "connect", _wait_for_the_disk_at_checkpoints_only)
+    return engine
+
+
+def _wait_for_the_disk_at_checkpoints_only(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA synchronous=NORMAL").close()
+
+
+def _file_identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = Path(path).stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,109 @@
+"""One Dagster instance per ``CLASSIC_CARS_HOME``, whichever way Dagster is started.
+
+Dagster keeps its files in ``DAGSTER_HOME``, which must be absolute, or, when that is not set, in a
+folder it deletes on exit. ``dagster.yaml`` cannot give a default for an environment variable either.
+So ``dagster.yaml`` names one of the instance classes below (``instance_class``), and they answer
+Dagster's question for default places with the platform's home. Plain ``dagster dev`` in the project
+folder, ``DAGSTER_HOME=<project folder> dagster ...``, the command line and the runs they launch then
+share one history, and ``DAGSTER_HOME`` only says where ``dagster.yaml`` is.
+"""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dagster import DagsterInstance
+from dagster._core.instance import InstanceRef
+from dagster._serdes import ConfigurableClassData
+
+from classic_cars.errors import SettingsError
+from classic_cars.settings import Settings, load_settings
+
+CONFIG_FILE = "dagster.yaml"
+#: The pool of every asset that writes the store; dagster.yaml says how many runs may hold it.
+STORE_POOL = "classic_cars_store"
+STORAGES = ("run_storage", "event_log_storage", "schedule_storage")
+
+_opening: ContextVar[Path | None] = ContextVar("_opening", default=None)
+
+
+class StockInstance(DagsterInstance):
+    """A Dagster instance in the platform's home, with Dagster's own storage."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Even with telemetry off, Dagster's services make empty folders for it in ~/.dagster otherwise.
+        os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+        # Dagster applies ``default_limit`` to a pool only after it has let the first runs through.
+        if STORE_POOL not in self.event_log_storage.get_concurrency_keys():
+            self.event_log_storage.initialize_concurrency_limit_to_default(STORE_POOL)
+
+    @classmethod
+    def config_schema(cls) -> Mapping[str, Any]:
+        """Keys this class adds to dagster.yaml: none."""
+        return {}
+
+    @classmethod
+    def config_defaults(cls, base_dir: str) -> Mapping[str, ConfigurableClassData | None]:  # noqa: ARG003
+        """Where everything goes that dagster.yaml does not place; ``base_dir`` is Dagster's idea of it."""
+        home = _opening.get() or load_settings().dagster_home
+        home.mkdir(parents=True, exist_ok=True)
+        return InstanceRef.config_defaults(str(home))
+
+
+class PooledInstance(StockInstance):
+    """The same files, with the event log's connections kept open: several times as fast per event."""
+
+    @classmethod
+    def config_defaults(cls, base_dir: str) -> Mapping[str, ConfigurableClassData | None]:
+        """Dagster's defaults, with the event log's class replaced."""
+        defaults = dict(super().config_defaults(base_dir))
+        stock = defaults["event_log_storage"]
+        if stock is None:
+            raise TypeError("Dagster no longer has a default event log: see InstanceRef.config_defaults")
+        defaults["event_log_storage"] = stock._replace(
+            module_name="classic_cars.instance.event_log", class_name="PooledSqliteEventLogStorage"
+        )
+        defaults["storage"] = ConfigurableClassData(
+            "dagster._core.storage.legacy_storage",
+            "CompositeStorage",
+            yaml.dump({name: _parts(defaults[name]) for name in STORAGES}),
+        )
+        return defaults
+
+
+@contextmanager
+def open_instance(settings: Settings, *, ephemeral: bool = False) -> Iterator[DagsterInstance]:
+    """The home's instance, closed on exit; an ``ephemeral`` one keeps its runs in memory and forgets them."""
+    instance = DagsterInstance.ephemeral() if ephemeral else DagsterInstance.from_ref(_instance_ref(settings))
+    with instance:
+        yield instance
+
+
+def config_folder() -> Path:
+    """The folder that holds ``dagster.yaml`` and ``workspace.yaml``: the checkout's, or the installed copy's."""
+    checkout = Path(__file__).parents[2]
+    installed = Path(sysconfig.get_path("data")) / "share" / "classic-cars"
+    for folder in (checkout, installed):
+        if (folder / CONFIG_FILE).is_file():
+            return folder
+    raise SettingsError(f"{CONFIG_FILE} is neither in {checkout} nor in {installed}: run from the project's checkout")
+
+
+def _instance_ref(settings: Settings) -> InstanceRef:
+    token = _opening.set(settings.dagster_home)
+    try:
+        return InstanceRef.from_dir(str(settings.dagster_home), config_dir=str(config_folder()))
+    finally:
+        _opening.reset(token)
+
+
+def _parts(data: ConfigurableClassData | None) -> dict[str, str] | None:
+    return None if data is None else data._asdict()
