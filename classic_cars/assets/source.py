@@ -6,7 +6,7 @@ fit is kept in ``_rescued_data``. Nothing is judged or dropped here.
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 
 import ibis
 import sqlalchemy as sa
@@ -17,10 +17,11 @@ from classic_cars.sources.conform import conform
 from classic_cars.tables.table import Table
 
 
-def _as_declared(arriving: ibis.Table, *, table: sa.Table) -> ibis.Table:
-    return conform(arriving, table)
+def _as_declared(table: sa.Table) -> Callable[[ibis.Table], ibis.Table]:
+    def arrive(arriving: ibis.Table) -> ibis.Table:
+        return conform(arriving, table)
+
+    return arrive
 
 
-TABLES = tuple(
-    Table(CONTRACTS[each.name], partial(_as_declared, table=each), arrives_from=each) for each in READ_ORDER
-)
+TABLES = tuple(Table(CONTRACTS[each.name], _as_declared(each), arrives_from=each) for each in READ_ORDER)

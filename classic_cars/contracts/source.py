@@ -7,6 +7,7 @@ value that does not fit its declared type is NULL in its column and kept in ``_r
 
 from __future__ import annotations
 
+import ibis
 import ibis.expr.datatypes as dt
 import pandera.ibis as pa
 import sqlalchemy as sa
@@ -28,6 +29,12 @@ def ibis_type(kind: sa.types.TypeEngine) -> dt.DataType:
     if isinstance(kind, sa.LargeBinary):
         return dt.Binary()
     return dt.String()
+
+
+def arrival(table: sa.Table) -> ibis.Schema:
+    """What the reader sends for a table of the order system: its columns, and the date that decides the month."""
+    columns = {column.name: ibis_type(column.type) for column in table.columns}
+    return ibis.schema(columns | ({"orderDate": dt.Date()} if table.name in PARTITIONED else {}))
 
 
 def _columns(table: sa.Table) -> dict[str, pa.Column]:

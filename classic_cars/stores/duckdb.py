@@ -52,7 +52,9 @@ class DuckDBStore:
             # Tables have no order: rows may be written as they come, which halves the memory of big inserts.
             "preserve_insertion_order": False,
             "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
         }
+
         if threads:
             self._config["threads"] = threads
         self._backend: Backend | None = None
@@ -128,11 +130,15 @@ class DuckDBStore:
 
     def _connect_once(self) -> duckdb.DuckDBPyConnection:
         try:
-            return duckdb.connect(str(self.path), read_only=self.read_only, config=self._config)
+            connection = duckdb.connect(str(self.path), read_only=self.read_only, config=self._config)
         except duckdb.IOException as error:
             if "lock" in str(error).lower():
                 raise _Locked(_holder_in(str(error))) from None
             raise
+        if self.read_only:
+            # A query sees the published tables and nothing else of the machine.
+            connection.execute("SET enable_external_access = false")
+        return connection
 
     def release(self) -> None:
         if self._backend is not None:
@@ -215,6 +221,29 @@ class DuckDBStore:
             return []
         column = self.read(contract)[contract.partitioned_by]
         return sorted(first_of_month(day) for day in column.truncate("M").name("m").as_table().distinct().m.to_list())
+
+    def row_counts(self) -> dict[str, int]:
+        """Rows of every published table, by address; empty when nothing was ever published."""
+        if self.read_only and not self.path.exists():
+            return {}
+        tables = self._execute("SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL").fetchall()
+        if not tables:
+            return {}
+        counts = " UNION ALL ".join(
+            f"SELECT '{schema}/{name}', count(*) FROM {_quoted(schema)}.{_quoted(name)}" for schema, name in tables
+        )
+        return dict(self._execute(counts).fetchall())
+
+    def query(self, sql: str) -> pa.RecordBatchReader:
+        """The result of one read-only SQL statement, in batches.
+
+        Raises ``StoreError`` with the engine's message when the statement is wrong or would write.
+        """
+        try:
+            with _clear_errors(self.path):
+                return self.backend.con.execute(sql).to_arrow_reader(65_536)
+        except duckdb.Error as error:
+            raise StoreError(str(error)) from None
 
     # DuckDB's side of it -----------------------------------------------------------------------------
 

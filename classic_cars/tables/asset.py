@@ -4,10 +4,7 @@ Written once for all tables. The compute function stages and audits; it yields t
 the output last, and only when every blocking check passed, so that Dagster's IO manager publishes nothing bad.
 """
 
-from __future__ import annotations
-
 import logging
-import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,11 +12,13 @@ from typing import Any
 import dagster as dg
 import duckdb
 import pyarrow as pa
+from dagster import AssetExecutionContext
 
 from classic_cars.automation.partitions import MONTHLY, months_of, partition_key
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.order_system import READ_ORDER
 from classic_cars.errors import ClassicCarsError
+from classic_cars.sources.errors import without_values
 from classic_cars.tables import audit
 from classic_cars.tables.materialize import Outcome, Step, from_order_system, from_tables
 from classic_cars.tables.table import Catalog, Table
@@ -46,7 +45,7 @@ def build_asset(table: Table, catalog: Catalog, *, quarantine_max_share: float) 
     @dg.asset(
         key=asset_key(table.address),
         ins={
-            name: dg.AssetIn(key=asset_key(each.address), dagster_type=_input_type(table.inputs[name]))
+            name: dg.AssetIn(key=asset_key(each.address), dagster_type=table.inputs[name])
             for name, each in inputs.items()
         },
         deps=[asset_key(address) for address in audited if address not in read],
@@ -68,7 +67,7 @@ def build_asset(table: Table, catalog: Catalog, *, quarantine_max_share: float) 
         op_tags={"dagster/priority": str(_priority(table))},
         output_required=False,
     )
-    def materialize(context: dg.AssetExecutionContext, **rows: Any) -> Iterator[Any]:
+    def materialize(context: AssetExecutionContext, **rows: Any) -> Iterator[Any]:
         store = context.resources.io_manager.store
         step = Step(
             catalog=catalog,
@@ -106,10 +105,6 @@ def _priority(table: Table) -> int:
     if table.arrives_from is None:
         return 0
     return len(READ_ORDER) - READ_ORDER.index(table.arrives_from)
-
-
-def _input_type(kind: Any) -> Any:
-    return dg.PythonObjectDagsterType(python_type=kind, name=f"{kind.__module__}.{kind.__name__}".replace(".", "_"))
 
 
 def _is_personal(contract: Contract) -> bool:
@@ -214,8 +209,10 @@ def _reported(table: Table, error: BaseException) -> BaseException:
             return dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=2)
         return dg.Failure(description=str(error), allow_retries=False)
     if isinstance(error, duckdb.Error | pa.ArrowException):
-        # Engines quote the value that they stumbled over; it may be somebody's.
-        text = re.sub(r"\"[^\"]*\"|'[^']*'", "'…'", str(error).strip().splitlines()[0])
+        text = str(error).strip()
+        if isinstance(error, duckdb.DataError | pa.ArrowException):
+            # Engines quote the value that they stumbled over; it may be somebody's.
+            text = without_values(text.splitlines()[0])
         return dg.Failure(description=f"{table.address}: {type(error).__name__}: {text}", allow_retries=False)
     return error
 

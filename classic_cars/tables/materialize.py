@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import ibis
@@ -17,10 +18,9 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 
-from classic_cars.contracts.base import Contract
-from classic_cars.contracts.order_system import PARTITIONED
-from classic_cars.errors import SourceMoved
-from classic_cars.sources.order_system import OrderSystem
+from classic_cars.contracts.base import RESCUED, Contract
+from classic_cars.errors import SourceError, SourceMoved
+from classic_cars.sources.order_system import ControlTotals, OrderSystem, SchemaDrift
 from classic_cars.stores.base import Months, Staged, Store
 from classic_cars.tables import audit, quarantine
 from classic_cars.tables.audit import Measured, Tables, Verdict
@@ -93,26 +93,96 @@ def from_order_system(step: Step, order_system: OrderSystem) -> Outcome:
     """
     table = step.table.arrives_from
     assert table is not None
+    months = list(step.months) if step.months else None
     drift = order_system.drift(table)
-    months = list(step.months) if step.months and table.name in PARTITIONED else None
     for _ in range(READ_ATTEMPTS):
         before = order_system.control_totals(table, months)
-        batches = _counted(order_system.read(table, months), step.contract.address)
-        rows = step.table.function(step.store.receive(batches))
-        staged = step.store.stage(step.contract, rows, step.months)
-        found = _control_totals(staged, before)
-        expected = before
-        if found != before:
-            expected = order_system.control_totals(table, months)
-        if found == expected or expected == before:
-            verdicts = [_schema_verdict(step.contract, drift), *_own_verdicts(step.contract, staged)]
-            return Outcome([*verdicts, _source_verdict(found, expected)], staged, found.rows)
+        staged = _read(step, order_system, months)
+        found, rescued = _control_totals(step.contract, staged.rows, before)
+        after = before if found == before else order_system.control_totals(table, months)
+        if found in (before, after) or before == after:
+            verdicts = [
+                _drift_verdict(step.contract, drift),
+                *([_values(step.contract, staged)] if step.contract.rules else []),
+                _source_verdict(found, after, rescued, order_system.redacted),
+            ]
+            return Outcome(verdicts, staged, found.rows, {"cents": found.cents} if found.cents is not None else {})
         progress.info("%s: the order system changed while it was read; reading again", step.contract.address)
         step.store.discard()
     raise SourceMoved(
         f"{step.contract.address}: the order system changed during each of {READ_ATTEMPTS} reads; run again when it "
         "is quieter, or read fewer months at once"
     )
+
+
+def _read(step: Step, order_system: OrderSystem, months: list[date] | None) -> Staged:
+    """Stage the order system's rows; as text when the first try met a value that cannot be read as declared."""
+    table = step.table.arrives_from
+    assert table is not None
+    for _ in range(2):
+        batches = _counted(order_system.read(table, months, step.table.function), step.contract.address)
+        rows = step.store.receive(batches)
+        if step.months is not None:
+            # An order may have come in for a month that was not asked for since the read was planned.
+            rows = rows.filter(step.months.hold(rows[step.contract.partitioned_by or ""]))
+        tried_as_text = order_system.must_read_as_text(table)
+        try:
+            return step.store.stage(step.contract, rows, step.months)
+        except Exception:
+            step.store.discard()
+            failure = order_system.failure(table)
+            if failure is None:
+                raise
+            if tried_as_text or not order_system.must_read_as_text(table):
+                raise failure from None
+            progress.info("%s: holds values that are not of their column's type; reading as text", step.contract.address)
+    raise SourceError(f"{step.contract.address}: cannot be read")
+
+
+def _control_totals(contract: Contract, rows: ibis.Table, like: ControlTotals) -> tuple[ControlTotals, int]:
+    """The staged rows' own totals, as the order system counts them, and how many rows hold rescued values."""
+    aggregates = {"rows": rows.count(), "rescued": rows[RESCUED].count()}
+    if like.cents is not None:
+        money = rows.amount if "amount" in rows.columns else rows.quantityOrdered * rows.priceEach
+        aggregates["amount"] = money.sum()
+    (found,) = rows.aggregate(**aggregates).to_pyarrow().to_pylist()
+    cents = None if like.cents is None else round((found["amount"] or 0) * 100)
+    return ControlTotals(found["rows"], cents), found["rescued"]
+
+
+def _source_verdict(found: ControlTotals, expected: ControlTotals, rescued: int, origin: str) -> Verdict:
+    """Rows must agree always; cents too, unless there are values that are no numbers here and perhaps there."""
+    comparable = found.cents == expected.cents or rescued > 0
+    passed = found.rows == expected.rows and comparable
+    facts = {
+        "rows": found.rows,
+        "rows in the order system": expected.rows,
+        "rows with rescued values": rescued,
+    }
+    summary = f"{found.rows:,} rows, as in {origin}"
+    if found.cents is not None and expected.cents is not None:
+        facts["amount"], facts["amount in the order system"] = found.cents / 100, expected.cents / 100
+        facts = {name: f"{value:.2f}" if name.startswith("amount") else value for name, value in facts.items()}
+        if found.cents != expected.cents and rescued:
+            summary += f"; amounts cannot be compared: {rescued:,} rows hold values that did not fit"
+    if not passed:
+        summary = f"found {facts}, expected the order system's"
+    return Verdict("reconciliation", passed, summary, facts)
+
+
+def _drift_verdict(contract: Contract, drift: SchemaDrift) -> Verdict:
+    """New or retyped columns do no harm to the columns that are read: a warning."""
+    columns = len(contract.types)
+    if not drift:
+        return Verdict("schema", True, f"all {columns} columns are as in the contract", {"columns": columns})
+    parts = [f"new columns that are not read: {', '.join(drift.added)}"] if drift.added else []
+    parts += [f"other types than declared: {', '.join(drift.retyped)}"] if drift.retyped else []
+    facts = {"columns": columns, "added": list(drift.added), "retyped": list(drift.retyped)}
+    return Verdict("schema", False, f"the order system's table changed: {'; '.join(parts)}", facts, warning=True)
+
+
+def _values(contract: Contract, staged: Staged) -> Verdict:
+    return audit.value_verdict(contract, staged.rows, audit.measure(contract, staged.rows, {}))
 
 
 def _refused(contract: Contract, problems: list[str]) -> Outcome:
@@ -245,3 +315,18 @@ def _from_pandas(contract: Contract, frame: pd.DataFrame) -> pa.Table:
         inferred = pa.Array.from_pandas(frame[name]).type
         fields.append(pa.field(str(name), known.field(index).type if index >= 0 else inferred))
     return pa.Table.from_pandas(frame, schema=pa.schema(fields), preserve_index=False)
+
+
+def _counted(batches: pa.RecordBatchReader, address: str) -> pa.RecordBatchReader:
+    """The same batches; says every few seconds how many rows went by."""
+
+    def passing() -> Iterator[pa.RecordBatch]:
+        rows, said = 0, time.monotonic()
+        for batch in batches:
+            rows += batch.num_rows
+            if time.monotonic() - said > 2:
+                said = time.monotonic()
+                progress.info("%s: %s rows read", address, f"{rows:,}")
+            yield batch
+
+    return pa.RecordBatchReader.from_batches(batches.schema, passing())

@@ -57,9 +57,8 @@ def by_references(contract: Contract, before: Sieved, tables: Tables) -> Sieved:
 def _split(rows: ibis.Table, bad: Mapping[str, ir.BooleanValue]) -> Sieved:
     """``bad``: reasons and their conditions, never NULL."""
     any_bad = ibis.or_(*bad.values())
-    reason = ibis.literal("").join([])
-    for text, condition in bad.items():
-        reason = reason + ibis.ifelse(condition, text + "; ", "")
+    # concat_ws leaves NULLs out
+    reason = ibis.literal("; ").join([ibis.ifelse(condition, text, None) for text, condition in bad.items()])
     extra = [name for name in ("_copy", "_sharing") if name in rows.columns]
     return Sieved(
         kept=rows.filter(~any_bad).drop(*extra),
@@ -74,7 +73,6 @@ def _more(before: Sieved, after: Sieved) -> Sieved:
 def quarantined(contract: Contract, aside: ibis.Table, run_id: str) -> ibis.Table:
     """The rows of ``quarantine/<table>``: those set aside, why, by which contract and in which run."""
     rows = aside.mutate(
-        **{REASON: aside[REASON].re_replace(r"; $", "")},
         _contract_version=ibis.literal(contract.version),
         _run_id=ibis.literal(run_id),
     )

@@ -18,8 +18,12 @@ import pandera.ibis as pa
 import sqlalchemy as sa
 
 from classic_cars.contracts.base import LAYERS, RESCUED, Contract, TableModel
+from classic_cars.contracts.source import arrival
 from classic_cars.errors import ContractError
 from classic_cars.tables.lineage import column_lineage
+
+#: Where the order system's own tables stand in the lineage of the source layer.
+ORDER_SYSTEM = "order_system"
 
 
 @dataclass(frozen=True)
@@ -122,10 +126,8 @@ class Catalog:
 
     def _compile(self, made: Table) -> ibis.Table:
         if made.arrives_from is not None:
-            # The order system's tables have the contract's columns, but for those the platform adds.
-            names = [column.name for column in made.arrives_from.columns]
-            arrival = ibis.schema({name: made.contract.types[name] for name in names})
-            unbound = {next(iter(made.inputs)): ibis.table(arrival, name=made.contract.name, database="order_system")}
+            arriving = ibis.table(arrival(made.arrives_from), name=made.contract.name, database=ORDER_SYSTEM)
+            unbound = {next(iter(made.inputs)): arriving}
         else:
             unbound = {name: unbound_table(each.contract) for name, each in self.inputs(made).items()}
         try:

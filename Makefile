@@ -1,0 +1,56 @@
+# One way to run everything; `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# Nothing of ours is written outside the project.
+export CLASSIC_CARS_HOME ?= $(CURDIR)/var
+
+.PHONY: help setup demo dev test lint bench docs clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## Make the virtual environment with the locked versions
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@echo "setting up $(VENV) (a minute or two, once) ..."
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed; set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --no-build-isolation --editable .
+	@# Compiled once: without this every start pays for it where PYTHONDONTWRITEBYTECODE is set.
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
+	@touch $@
+
+demo: setup ## Make a shop, read it, check it, show the analysts' answers
+	@test -n "$$CLASSIC_CARS_SOURCE_URL" -o -e "$(CLASSIC_CARS_HOME)/shop.sqlite" || $(BIN)/classic-cars shop create
+	$(BIN)/classic-cars run
+	$(BIN)/classic-cars answers
+	@echo
+	@echo "Where to look next:"
+	@echo "  make dev                               lineage, checks and runs at http://127.0.0.1:3000"
+	@echo "  $(BIN)/classic-cars shop advance --days 30  let time pass, then: $(BIN)/classic-cars run"
+	@echo "  $(BIN)/classic-cars query 'SELECT * FROM analytics.sales_by_month ORDER BY 1'"
+	@echo "  README.md, docs/"
+
+dev: setup ## Dagster's web page and daemon at http://127.0.0.1:3000
+	@exec $(BIN)/classic-cars dev
+
+test: setup ## All tests (real DuckDB, MariaDB and PostgreSQL; those whose program is missing skip and say so)
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: setup ## Ruff (lint and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup ## Speed and memory beside other ways to do the same work (20 minutes)
+	$(BIN)/python -m benchmarks
+
+docs: setup ## Write the data dictionary and the metric definitions from the contracts
+	$(BIN)/classic-cars docs
+
+clean: ## Remove the virtual environment and everything the platform wrote
+	rm -rf $(VENV) var

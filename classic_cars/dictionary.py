@@ -1,0 +1,105 @@
+"""The documents that are written from the contracts, so that they cannot go stale: see ``classic-cars docs``."""
+
+from __future__ import annotations
+
+from classic_cars.assets import ALL_TABLES
+from classic_cars.contracts.base import LAYERS, Contract
+from classic_cars.contracts.metrics import METRICS
+from classic_cars.tables.audit import concerns
+from classic_cars.tables.table import Catalog, Table
+
+NOTE = "<!-- Written by `classic-cars docs` from the contracts; change those instead. -->"
+
+
+def documents() -> dict[str, str]:
+    """File names in ``docs/`` and what they should hold."""
+    return {"data-dictionary.md": data_dictionary(), "metrics.md": metric_definitions()}
+
+
+def data_dictionary() -> str:
+    """Every table of every layer: columns, types, rules, keys, references, checks and where values come from."""
+    catalog = Catalog(ALL_TABLES)
+    parts = [
+        "# Data dictionary",
+        NOTE,
+        "Every table, with the rules that each version has to keep before anyone sees it. Columns marked *personal* "
+        "hold personal data: they never appear in logs, metadata or samples.",
+    ]
+    for layer in LAYERS:
+        parts.append(f"## {layer}")
+        parts += [_table_section(each, catalog) for each in catalog if each.contract.layer == layer]
+    parts += ["## quarantine", _quarantine_section()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table_section(table: Table, catalog: Catalog) -> str:
+    contract = table.contract
+    lineage = catalog.lineage(table)
+    lines = [f"### {contract.address}", "", contract.description, ""]
+    lines += _facts(contract)
+    lines += ["", "| column | type | NULL | description | from |", "|---|---|---|---|---|"]
+    for name, kind in contract.types.items():
+        origins = ", ".join(f"{address}.{column}" for address, column in lineage.get(name, []))
+        null = "yes" if contract.schema.columns[name].nullable else ""
+        personal = " *personal*" if contract.is_personal(name) else ""
+        lines.append(f"| {name} | {kind} | {null} | {contract.describe(name)}{personal} | {origins} |")
+    rules = [rule for rule in contract.rules if not rule.name.endswith(": not null")]
+    if rules:
+        lines += ["", "Rules: " + "; ".join(_rule(rule.name, rule.description) for rule in rules) + "."]
+    lines += ["", "Checks: " + "; ".join(f"**{name}** {text}" for name, text in concerns(contract).items()) + "."]
+    return "\n".join(lines)
+
+
+def _facts(contract: Contract) -> list[str]:
+    lines = []
+    if contract.key:
+        lines.append(f"- Key: {', '.join(contract.key)}")
+    if contract.partitioned_by:
+        lines.append(f"- Partition: month of {contract.partitioned_by}")
+    if contract.references:
+        lines.append("- References: " + "; ".join(str(each) for each in contract.references))
+    lines.append(f"- Contract version: {contract.version}")
+    return lines
+
+
+def _rule(name: str, description: str) -> str:
+    return name if description in name else f"{name} ({description})"
+
+
+def _quarantine_section() -> str:
+    lines = [
+        "One table per staging table, of the same name: rows that break one of its rules, with the table's own "
+        "columns (each may be NULL there) and:",
+        "",
+        "| column | type | description |",
+        "|---|---|---|",
+    ]
+    contract = next(each.contract for each in ALL_TABLES if each.contract.quarantines)
+    added = [name for name in contract.quarantine.types.names if name not in contract.types]
+    for name in added:
+        lines.append(f"| {name} | {contract.quarantine.types[name]} | {contract.quarantine.describe(name)} |")
+    return "\n".join(lines)
+
+
+def metric_definitions() -> str:
+    """What analysts mean by each word."""
+    rows = [f"| {metric.name} | {metric.description} |" for metric in METRICS]
+    return "\n".join(
+        [
+            "# Metrics",
+            "",
+            NOTE,
+            "",
+            "Defined once, in `classic_cars/contracts/metrics.py`, over the order lines of `warehouse/fact_orders`; "
+            "every answer table has all of them. Amounts are exact decimals in USD.",
+            "",
+            "| metric | definition |",
+            "|---|---|",
+            *rows,
+            "",
+            "Cancelled orders count in orders, units and the booked amount, and in nothing else. The buy price is the "
+            "one that the order system held when the month was last materialized: the order system keeps no history "
+            "of it, so gross profit of past months follows today's buy prices once they are run again.",
+            "",
+        ]
+    )

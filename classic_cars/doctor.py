@@ -1,0 +1,114 @@
+"""Examine the surroundings: configuration, order system, store, disk, Dagster instance; say how to mend each."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from classic_cars.errors import ClassicCarsError
+from classic_cars.settings import Settings, load_settings
+from classic_cars.sources.order_system import OrderSystem
+from classic_cars.stores.duckdb import DuckDBStore
+
+#: Below this, a run over a few million order lines may fill the disk.
+ENOUGH_FREE_BYTES = 2 * 1024**3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing examined: whether it is well, and what was found or is to be done."""
+
+    subject: str
+    well: bool
+    text: str
+
+
+def examine() -> Iterator[Finding]:
+    """Findings, one by one, as they are made; never raises for something that is wrong outside."""
+    try:
+        settings = load_settings()
+    except ClassicCarsError as error:
+        yield Finding("configuration", False, str(error))
+        return
+    yield Finding("configuration", True, f"home {settings.home}")
+    yield _python()
+    for subject, look in _subjects(settings).items():
+        try:
+            yield Finding(subject, True, look())
+        except ClassicCarsError as error:
+            yield Finding(subject, False, str(error))
+
+
+def _python() -> Finding:
+    well = (3, 11) <= sys.version_info[:2] < (3, 12)
+    text = f"Python {platform.python_version()}, DuckDB {duckdb.__version__}"
+    return Finding("python", well, text if well else f"{text}; Python 3.11 is supported")
+
+
+def _subjects(settings: Settings) -> dict[str, Callable[[], str]]:
+    return {
+        "home folder": lambda: _writable(settings.home),
+        "disk": lambda: _free_disk(settings.home),
+        "order system": lambda: _order_system(settings),
+        "store": lambda: _store(settings),
+        "dagster": lambda: _dagster(settings),
+    }
+
+
+def _writable(home: Path) -> str:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        raise ClassicCarsError(
+            f"{home}: cannot be written ({error.strerror}); make it writable for user {os.geteuid()}, or set "
+            "CLASSIC_CARS_HOME to another folder"
+        ) from None
+    return f"{home} is writable"
+
+
+def _free_disk(home: Path) -> str:
+    folder = next(each for each in [home, *home.parents] if each.exists())
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 1024**3:.1f} GiB free at {folder}"
+    if free < ENOUGH_FREE_BYTES:
+        raise ClassicCarsError(f"{text}: free some space, or set CLASSIC_CARS_HOME to a folder on a larger disk")
+    return text
+
+
+def _order_system(settings: Settings) -> str:
+    order_system = OrderSystem(settings.order_system_url, settings.connect_timeout)
+    order_system.probe()
+    months = order_system.months()
+    span = f"orders from {months[0]:%Y-%m} to {months[-1]:%Y-%m}" if months else "no orders"
+    return f"{order_system.redacted}: readable, {span}"
+
+
+def _store(settings: Settings) -> str:
+    if not settings.store_path.exists():
+        return f"{settings.store_path}: not there yet; `classic-cars run` makes it"
+    store = DuckDBStore(settings.store_path, read_only=True, wait=2)
+    try:
+        tables = store.row_counts()
+    finally:
+        store.release()
+    return f"{settings.store_path}: {len(tables)} tables, {settings.store_path.stat().st_size / 1024**2:.1f} MiB"
+
+
+def _dagster(settings: Settings) -> str:
+    from classic_cars.instance import open_instance
+
+    try:
+        with open_instance(settings) as instance:
+            return f"{settings.dagster_home}: {instance.get_runs_count()} runs"
+    except OSError as error:
+        raise ClassicCarsError(f"{settings.dagster_home}: {error.strerror}; make it writable") from None

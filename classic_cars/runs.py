@@ -1,0 +1,174 @@
+"""Plan and execute one run in this process, on the same Dagster instance as the web page's.
+
+What is run, for which months, and what came of it. How it is shown is the command line's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from classic_cars.automation.partitions import partition_key, span
+from classic_cars.contracts.order_system import FIRST_MONTH, PARTITIONED
+from classic_cars.contracts.source import CONTRACTS
+from classic_cars.definitions import EVERYTHING, build_defs
+from classic_cars.errors import SettingsError
+from classic_cars.instance import open_instance
+from classic_cars.settings import Settings
+from classic_cars.sources.order_system import OrderSystem
+from classic_cars.stores import open_store
+from classic_cars.stores.base import Months
+from classic_cars.stores.duckdb import DuckDBStore
+
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+
+
+@dataclass(frozen=True)
+class FailedCheck:
+    """A check that did not pass; ``blocking`` ones kept their table from being published."""
+
+    table: str
+    check: str
+    summary: str
+    blocking: bool
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What came of a run."""
+
+    run_id: str
+    succeeded: bool
+    months: Months | None
+    published: list[str] = field(default_factory=list)
+    not_published: list[str] = field(default_factory=list)
+    failed_checks: list[FailedCheck] = field(default_factory=list)
+    errors: dict[str, str] = field(default_factory=dict)
+    events: int = 0
+
+
+def select_tables(defs: dg.Definitions, patterns: Sequence[str]) -> list[dg.AssetKey]:
+    """The asset keys that the patterns name: ``warehouse/*``, ``fact_orders``, or Dagster's selection syntax.
+
+    Raises ``SettingsError`` when a pattern names nothing.
+    """
+    graph = defs.get_repository_def().asset_graph
+    chosen: set[dg.AssetKey] = set()
+    for pattern in patterns or ["*"]:
+        if any(sign in pattern for sign in ':+"()') or " " in pattern:
+            query = pattern
+        else:
+            query = f'key:"{pattern if "/" in pattern or pattern == "*" else "*/" + pattern}"'
+        try:
+            found = dg.AssetSelection.from_string(query).resolve(graph)
+        except Exception as error:
+            raise SettingsError(f"--select {pattern}: cannot be read ({str(error).splitlines()[0]})") from None
+        if not found:
+            raise SettingsError(
+                f"--select {pattern}: no table is called so; there are "
+                + ", ".join(sorted(key.to_user_string() for key in graph.get_all_asset_keys()))
+            )
+        chosen |= set(found)
+    return sorted(chosen)
+
+
+def months_to_run(order_system: OrderSystem, store: DuckDBStore) -> Months:
+    """From the first to the last month that the order system has rows in, or the store still has."""
+    kept = [month for name in PARTITIONED for month in store.months(CONTRACTS[name])]
+    found = span([*order_system.months(), *kept])
+    return found or Months(FIRST_MONTH, FIRST_MONTH)
+
+
+def execute(
+    settings: Settings,
+    patterns: Sequence[str] = (),
+    months: Months | None = None,
+    *,
+    ephemeral: bool = False,
+) -> RunReport:
+    """Run the tables that ``patterns`` name (default: all) for ``months`` (default: all that there are).
+
+    Raises ``ClassicCarsError`` when the run cannot start; a run that fails is a report that says so.
+    """
+    defs = build_defs(settings)
+    keys = select_tables(defs, patterns)
+    graph = defs.get_repository_def().asset_graph
+    order_system = OrderSystem(settings.order_system_url, settings.connect_timeout)
+    if any(key.path[0] == "source" for key in keys):
+        order_system.probe()
+    tags = {}
+    if any(graph.get(key).is_partitioned for key in keys):
+        if months is None:
+            with _published(settings) as store:
+                months = months_to_run(order_system, store)
+        tags = {RANGE_START: partition_key(months.first), RANGE_END: partition_key(months.last)}
+    else:
+        months = None
+    with open_instance(settings, ephemeral=ephemeral) as instance:
+        result = defs.resolve_job_def(EVERYTHING).execute_in_process(
+            instance=instance,
+            tags=tags,
+            asset_selection=keys,
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+    return _report(result, keys, months)
+
+
+@contextmanager
+def _published(settings: Settings) -> Iterator[DuckDBStore]:
+    store = open_store(settings, read_only=True)
+    try:
+        yield store
+    finally:
+        store.release()
+
+
+def _report(result: dg.ExecuteInProcessResult, keys: Sequence[dg.AssetKey], months: Months | None) -> RunReport:
+    published: set[str] = set()
+    failed_checks: list[FailedCheck] = []
+    errors: dict[str, str] = {}
+    for event in result.all_events:
+        if event.is_step_materialization:
+            published.add(event.asset_key.to_user_string())
+        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                failed_checks.append(
+                    FailedCheck(
+                        check.asset_key.to_user_string(),
+                        check.check_name,
+                        check.description or "",
+                        check.severity == dg.AssetCheckSeverity.ERROR,
+                    )
+                )
+        elif event.is_step_failure and event.step_failure_data.error is not None:
+            errors[str(event.step_key).replace("__", "/")] = _message(event.step_failure_data)
+    wanted = [key.to_user_string() for key in keys]
+    return RunReport(
+        run_id=result.run_id,
+        succeeded=result.success,
+        months=months,
+        published=[name for name in wanted if name in published],
+        not_published=[name for name in wanted if name not in published],
+        failed_checks=failed_checks,
+        # A failed blocking check is reported as a check, once.
+        errors={step: text for step, text in errors.items() if "DagsterAssetCheckFailedError" not in text},
+        events=len(result.all_events),
+    )
+
+
+def _message(failure: Any) -> str:
+    """The innermost cause, in one paragraph."""
+    error = failure.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    if failure.user_failure_data is not None and failure.user_failure_data.description:
+        return failure.user_failure_data.description
+    text = error.message.strip() if error is not None else ""
+    return text.partition(": ")[2] if text.startswith(("classic_cars.", "dagster.")) else text

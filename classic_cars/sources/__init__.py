@@ -1,0 +1,1 @@
+"""How the outside is read: the order system's database, and its values made to fit their declared types."""

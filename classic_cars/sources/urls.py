@@ -1,0 +1,87 @@
+"""The order system's URL: what it names, how each library wants it, and how it may be shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from classic_cars.errors import SettingsError
+
+DRIVERS = {
+    "sqlite": "sqlite",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+    "postgresql": "postgresql+psycopg",
+}
+#: DuckDB's scanner for each kind of database.
+SCANNERS = {"sqlite": "sqlite", "mysql": "mysql", "mariadb": "mysql", "postgresql": "postgres"}
+DEFAULT_PORTS = {"mysql": 3306, "mariadb": 3306, "postgresql": 5432}
+
+
+@dataclass(frozen=True)
+class SourceURL:
+    """A parsed ``CLASSIC_CARS_SOURCE_URL``. Printing it never shows the password."""
+
+    url: sa.URL
+    scheme: str
+
+    @classmethod
+    def parse(cls, text: str) -> SourceURL:
+        """Raises ``SettingsError`` that shows the scheme at most."""
+        scheme, found, _ = text.partition("://")
+        if not found or scheme not in DRIVERS:
+            raise SettingsError(
+                f"CLASSIC_CARS_SOURCE_URL: found scheme {scheme!r}, expected one of {', '.join(DRIVERS)}, "
+                "as in mysql://user:password@host:3306/classicmodels"
+            )
+        try:
+            url = sa.make_url(text)
+        except (sa.exc.ArgumentError, ValueError):
+            raise SettingsError(
+                f"CLASSIC_CARS_SOURCE_URL: {scheme}://... cannot be read; expected "
+                f"{scheme}://user:password@host:port/database, with special characters of user and password "
+                "percent-encoded (@ is %40)"
+            ) from None
+        if not url.database:
+            raise SettingsError(f"CLASSIC_CARS_SOURCE_URL: {url.render_as_string()} names no database")
+        return cls(url, scheme)
+
+    def __str__(self) -> str:
+        return self.url.render_as_string(hide_password=True)
+
+    __repr__ = __str__
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.scheme == "sqlite"
+
+    @property
+    def path(self) -> Path:
+        """The SQLite file."""
+        return Path(self.url.database or "").expanduser().absolute()
+
+    def for_sqlalchemy(self) -> sa.URL:
+        """With the driver that this project installs."""
+        return self.url.set(drivername=DRIVERS[self.scheme])
+
+    def for_duckdb(self, timeout: float) -> str:
+        """What DuckDB's ATTACH wants: a path, or ``key=value`` pairs; holds the password."""
+        if self.is_sqlite:
+            return str(self.path)
+        name = "dbname" if self.scheme == "postgresql" else "database"
+        pairs = {
+            "host": self.url.host or "127.0.0.1",
+            "port": self.url.port or DEFAULT_PORTS[self.scheme],
+            "user": self.url.username,
+            "password": self.url.password,
+            name: self.url.database,
+            "connect_timeout": max(2, round(timeout)),
+        }
+        return " ".join(f"{key}={_quoted(str(value))}" for key, value in pairs.items() if value is not None)
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
