@@ -42,7 +42,7 @@ class Commands(click.Group):
         except BrokenPipeError:
             sys.exit(1)
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """In the order of use, not of the alphabet."""
         return list(self.commands)
 
@@ -66,7 +66,9 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--select", "patterns", multiple=True, metavar="TABLE", help="Only these, such as warehouse/*; repeatable.")
+@click.option(
+    "--select", "patterns", multiple=True, metavar="TABLE", help="Only these, such as warehouse/*; repeatable."
+)
 @click.option("--months", metavar="MONTHS", help="Only these months of orderDate: 2004-01 or 2004-01..2004-03.")
 @click.option("--in-memory", is_flag=True, help="Keep the run's events in memory, out of Dagster's history.")
 def run(patterns: tuple[str, ...], months: str | None, in_memory: bool) -> None:
@@ -103,7 +105,9 @@ def _show_report(report: RunReport) -> None:
     else:
         kept = ", ".join(report.not_published)
         out.print(f"[bold red]run failed[/]{months}; run {report.run_id}")
-        out.print(f"{len(report.published)} tables published; these keep their previous version: {kept}", soft_wrap=True)
+        out.print(
+            f"{len(report.published)} tables published; these keep their previous version: {kept}", soft_wrap=True
+        )
 
 
 @main.command()
@@ -129,7 +133,9 @@ def _answer(title: str, first: str, rows: list[dict[str, Any]]) -> Grid:
         share = f"{row['netSales'] / total:.1%}" if total else ""
         amounts = [f"{row[name]:,.2f}" for name in ("bookedAmount", "netSales", "grossProfit")]
         grid.add_row(row[first], f"{row['orders']:,}", f"{row['units']:,}", *amounts, share)
-    sums = [f"{sum((row[name] for row in rows), Decimal(0)):,.2f}" for name in ("bookedAmount", "netSales", "grossProfit")]
+    sums = [
+        f"{sum((row[name] for row in rows), Decimal(0)):,.2f}" for name in ("bookedAmount", "netSales", "grossProfit")
+    ]
     grid.add_section()
     grid.add_row("total", "", f"{sum(row['units'] for row in rows):,}", *sums, "", style="bold")
     return grid
@@ -210,10 +216,10 @@ def _cell(value: Any) -> str:
 @main.command()
 def status() -> None:
     """Per table: rows, when it was last materialized, and its checks."""
+    from classic_cars.assets import ALL_TABLES
     from classic_cars.instance import open_instance
     from classic_cars.settings import load_settings
     from classic_cars.status import table_statuses
-    from classic_cars.assets import ALL_TABLES
 
     settings = load_settings()
     grid = Grid()

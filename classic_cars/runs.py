@@ -134,7 +134,7 @@ def _report(result: dg.ExecuteInProcessResult, keys: Sequence[dg.AssetKey], mont
     failed_checks: list[FailedCheck] = []
     errors: dict[str, str] = {}
     for event in result.all_events:
-        if event.is_step_materialization:
+        if event.is_step_materialization and event.asset_key is not None:
             published.add(event.asset_key.to_user_string())
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data

@@ -49,7 +49,9 @@ def table_statuses(
 def latest_checks(contracts: Iterable[Contract], instance: dg.DagsterInstance) -> dict[str, dict[str, bool]]:
     """Per address, each check's latest outcome; checks that never ran are left out."""
     keys = {
-        dg.AssetCheckKey(_key(contract), name): contract.address for contract in contracts for name in concerns(contract)
+        dg.AssetCheckKey(_key(contract), name): contract.address
+        for contract in contracts
+        for name in concerns(contract)
     }
     found: dict[str, dict[str, bool]] = {}
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))

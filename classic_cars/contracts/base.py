@@ -109,7 +109,7 @@ def is_clean(data: IbisData) -> ibis.Table:
 def clean(*columns: str) -> Any:
     """A pandera check: these text columns are trimmed and not empty."""
     return pa.check(*columns, name="clean_text", description="no surrounding white space, not empty")(
-        lambda cls, data: is_clean(data)
+        lambda _model, data: is_clean(data)
     )
 
 
@@ -159,7 +159,7 @@ class Contract:
             schema, metadata = model, dict(model.metadata or {})
         else:
             # pandera's Ibis models keep the metadata of their Config to themselves.
-            schema, metadata = model.to_schema(), dict(model.__config__.metadata or {})
+            schema, metadata = model.to_schema(), dict(getattr(model.__config__, "metadata", None) or {})
         known = {name: metadata.pop(name) for name in facts() if name in metadata}
         return cls(schema=schema, extra=metadata, **known)
 
@@ -192,7 +192,9 @@ class Contract:
             for name, column in self.schema.columns.items()
         }
         columns |= {
-            RESCUED: pa.Column(Text(), nullable=True, description="Values that did not fit their column's type, as JSON"),
+            RESCUED: pa.Column(
+                Text(), nullable=True, description="Values that did not fit their column's type, as JSON"
+            ),
             "_reason": pa.Column(Text(), description="The rules that the row breaks"),
             "_contract_version": pa.Column(Text(), description="Version of the contract that set the row aside"),
             "_run_id": pa.Column(Text(), description="Dagster run that set the row aside"),
@@ -201,7 +203,7 @@ class Contract:
             pa.DataFrameSchema(
                 columns,
                 name=f"quarantine/{self.name}",
-                description=f"Rows of {self.quarantines} that break a rule of {self.address}, set aside with the reason.",
+                description=f"Rows of {self.quarantines} that break a rule of {self.address}, and which rule.",
                 strict=True,
                 metadata=facts(partitioned_by=self.partitioned_by),
             )

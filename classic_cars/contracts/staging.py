@@ -7,6 +7,7 @@ These are the row-level rules of the order system. A row that breaks one does no
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 import ibis
 import pandera.ibis as pa
@@ -33,7 +34,7 @@ FIRST_DAY, LAST_DAY = FIRST_MONTH, date(2099, 12, 31)
 BIGGEST_QUANTITY = 100_000
 
 
-def _day(description: str, nullable: bool = False) -> pa.Field:
+def _day(description: str, nullable: bool = False) -> Any:
     return pa.Field(
         in_range={"min_value": FIRST_DAY, "max_value": LAST_DAY}, nullable=nullable, description=description
     )

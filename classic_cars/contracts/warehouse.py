@@ -93,9 +93,7 @@ def _lines_by_country(orderdetails: ibis.Table, orders: ibis.Table, customers: i
 
 
 def _customers_by_country(dim_customers: ibis.Table, dim_locations: ibis.Table) -> ibis.Table:
-    return _count(
-        dim_customers.left_join(dim_locations.select("locationKey", "country"), "locationKey"), "country"
-    )
+    return _count(dim_customers.left_join(dim_locations.select("locationKey", "country"), "locationKey"), "country")
 
 
 def _places_by_country(customers: ibis.Table) -> ibis.Table:
@@ -363,7 +361,10 @@ class FactPayments(TableModel):
             ],
             reconciliations=[
                 Reconciliation(
-                    "by month", by=("paymentMonth",), actual=_payment_measures, expected=lambda payments: _payment_measures(payments)
+                    "by month",
+                    by=("paymentMonth",),
+                    actual=_payment_measures,
+                    expected=lambda payments: _payment_measures(payments),
                 )
             ],
         )

@@ -6,6 +6,7 @@ types, descriptions, the partition column) and nothing of Dagster, assets or che
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
@@ -47,7 +48,7 @@ class Months:
     def __str__(self) -> str:
         return f"{self.first:%Y-%m}" if self.first == self.last else f"{self.first:%Y-%m}..{self.last:%Y-%m}"
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[date]:
         month = self.first
         while month <= self.last:
             yield month

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -46,7 +45,7 @@ class DuckDBStore:
         self.path = path
         self.read_only = read_only
         self._wait = wait
-        self._config = {
+        self._config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": memory,
             "temp_directory": str(path.parent / "spill"),
             # Tables have no order: rows may be written as they come, which halves the memory of big inserts.
@@ -182,19 +181,20 @@ class DuckDBStore:
         if not self._staging:
             self._execute("BEGIN TRANSACTION")
             self._staging = True
-        partial = months is not None and self._has_rows_outside(contract, months)
-        if partial:
+        if months is not None and self._has_rows_outside(contract, months):
             self._same_published_columns(contract, months)
             self._execute(f"DELETE FROM {_name(contract)} WHERE {_in_months(contract, months)}")
+            beside: Months | None = months
         else:
             self._create(contract)
+            beside = None
         columns = ", ".join(_quoted(name) for name in contract.types.names)
         statement = f"INSERT INTO {_name(contract)} ({columns})\n{query}"
         self._execute(statement)
         table = self.backend.table(contract.name, database=contract.layer)
-        if not partial:
+        if beside is None:
             return Staged(contract, months, rows=table, others=None, sql=statement)
-        inside = months.hold(table[contract.partitioned_by])
+        inside = beside.hold(table[contract.partitioned_by or ""])
         return Staged(contract, months, rows=table.filter(inside), others=table.filter(~inside), sql=statement)
 
     def publish(self) -> None:

@@ -7,7 +7,7 @@ this is the moment at which readers see it. Inputs come as the kind of table tha
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -81,7 +81,7 @@ def as_kind(table: ibis.Table, kind: Any) -> Any:
 def duckdb_io_manager(store: DuckDBStore, contracts: Mapping[str, Contract]) -> dg.IOManagerDefinition:
     """The IO manager as a Dagster resource; a run holds the store's run lock from its first to its last step."""
 
-    def run_with_store(context: dg.InitResourceContext) -> Iterator[StoreIOManager]:
+    def run_with_store(context: dg.InitResourceContext) -> Any:
         if context.run is not None:
             store.begin_run(f"run {context.run.run_id}")
         try:

@@ -18,6 +18,7 @@ from classic_cars.automation.partitions import MONTHLY, months_of, partition_key
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.order_system import READ_ORDER
 from classic_cars.errors import ClassicCarsError
+from classic_cars.instance.home import STORE_POOL
 from classic_cars.sources.errors import without_values
 from classic_cars.tables import audit
 from classic_cars.tables.materialize import Outcome, Step, from_order_system, from_tables
@@ -25,10 +26,8 @@ from classic_cars.tables.table import Catalog, Table
 
 progress = logging.getLogger("classic_cars.progress")
 
-#: One run at a time writes to the store: the run queue's pool of that name has one slot.
-POOL = "classic_cars_store"
-
-RETRIES = 3
+#: A step whose failure may pass by itself is tried again so often, after so many seconds.
+RETRIES, RETRY_SECONDS = 3, 2
 
 
 def asset_key(address: str) -> dg.AssetKey:
@@ -49,7 +48,7 @@ def build_asset(table: Table, catalog: Catalog, *, quarantine_max_share: float) 
             for name, each in inputs.items()
         },
         deps=[asset_key(address) for address in audited if address not in read],
-        description=_description(contract, catalog, table),
+        description=_description(contract),
         group_name=contract.layer,
         kinds={"duckdb", "pandera"} | ({"ibis"} if table.is_lazy else {"python"}),
         tags={"layer": contract.layer, **({"personal_data": ""} if _is_personal(contract) else {})},
@@ -62,8 +61,7 @@ def build_asset(table: Table, catalog: Catalog, *, quarantine_max_share: float) 
         partitions_def=MONTHLY if contract.partitioned_by else None,
         backfill_policy=dg.BackfillPolicy.single_run() if contract.partitioned_by else None,
         required_resource_keys={"io_manager", "order_system"} if table.arrives_from is not None else {"io_manager"},
-        retry_policy=dg.RetryPolicy(max_retries=0),
-        pool=POOL,
+        pool=STORE_POOL,
         op_tags={"dagster/priority": str(_priority(table))},
         output_required=False,
     )
@@ -85,9 +83,9 @@ def build_asset(table: Table, catalog: Catalog, *, quarantine_max_share: float) 
                 outcome = from_tables(step, rows)
             metadata = _metadata(step, outcome, started)
             _per_month_metadata(context, step, outcome)
-        except BaseException as error:
+        except Exception as error:
             store.release()
-            raise _reported(table, error) from None
+            raise _reported(table, error) from (error if isinstance(error, ClassicCarsError) else None)
         if not outcome.publishable:
             store.release()
         yield from (_check_result(each) for each in outcome.verdicts)
@@ -111,7 +109,7 @@ def _is_personal(contract: Contract) -> bool:
     return any(contract.is_personal(column) for column in contract.types.names)
 
 
-def _description(contract: Contract, catalog: Catalog, table: Table) -> str:
+def _description(contract: Contract) -> str:
     key = f"\n\nKey: {', '.join(contract.key)}." if contract.key else ""
     partition = f"\n\nPartitioned by the month of {contract.partitioned_by}." if contract.partitioned_by else ""
     return f"{contract.description}{key}{partition}"
@@ -202,18 +200,15 @@ def _say_what_failed(table: Table, outcome: Outcome) -> None:
             progress.error("%s: check %s failed: %s", table.address, each.concern, each.summary)
 
 
-def _reported(table: Table, error: BaseException) -> BaseException:
+def _reported(table: Table, error: Exception) -> Exception:
     """The error as Dagster should see it: clear, retried only when that can help, without anyone's data."""
+    if isinstance(error, ClassicCarsError) and error.retryable:
+        return dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_SECONDS)
     if isinstance(error, ClassicCarsError):
-        if error.retryable:
-            return dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=2)
         return dg.Failure(description=str(error), allow_retries=False)
     if isinstance(error, duckdb.Error | pa.ArrowException):
         text = str(error).strip()
         if isinstance(error, duckdb.DataError | pa.ArrowException):
-            # Engines quote the value that they stumbled over; it may be somebody's.
             text = without_values(text.splitlines()[0])
         return dg.Failure(description=f"{table.address}: {type(error).__name__}: {text}", allow_retries=False)
     return error
-
-

@@ -253,4 +253,3 @@ def plain(value: Any) -> Any:
 
 def _plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: plain(value) for name, value in row.items()}
-

@@ -11,13 +11,13 @@ import sqlglot.expressions as sge
 from ibis.backends.sql.compilers import SnowflakeCompiler, TrinoCompiler
 
 
-def _trino_hexdigest(self: TrinoCompiler, op: ops.HexDigest, *, arg: sge.Expression, how: str) -> sge.Expression:
+def _trino_hexdigest(self: TrinoCompiler, _op: ops.HexDigest, *, arg: sge.Expression, how: str) -> sge.Expression:
     digest = self.f.anon[how](self.f.anon.to_utf8(arg))
     return self.f.lower(self.f.anon.to_hex(digest))
 
 
 def _snowflake_hexdigest(
-    self: SnowflakeCompiler, op: ops.HexDigest, *, arg: sge.Expression, how: str
+    self: SnowflakeCompiler, _op: ops.HexDigest, *, arg: sge.Expression, how: str
 ) -> sge.Expression:
     if how.startswith("sha"):
         return self.f.anon.sha2(arg, int(how.removeprefix("sha")))

@@ -17,9 +17,11 @@ import ibis
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import sqlalchemy as sa
 
 from classic_cars.contracts.base import RESCUED, Contract
 from classic_cars.errors import SourceError, SourceMoved
+from classic_cars.sources.errors import without_values
 from classic_cars.sources.order_system import ControlTotals, OrderSystem, SchemaDrift
 from classic_cars.stores.base import Months, Staged, Store
 from classic_cars.tables import audit, quarantine
@@ -75,7 +77,11 @@ class Outcome:
 
 def from_tables(step: Step, inputs: Mapping[str, Any]) -> Outcome:
     """Stage and audit a table that is made from other tables."""
-    rows = _as_expression(step, step.table.function(**inputs))
+    try:
+        rows = _as_expression(step, step.table.function(**inputs))
+    except pa.ArrowException as error:
+        # The message quotes values; the column is what helps.
+        return _refused(step.contract, [f"values do not fit the contract's types: {without_values(str(error))}"])
     problems = column_differences(step.contract, rows.schema())
     if problems:
         return _refused(step.contract, problems)
@@ -91,14 +97,13 @@ def from_order_system(step: Step, order_system: OrderSystem) -> Outcome:
     While the shop keeps selling, its totals move under our hands: the version read must agree with the totals
     just before or just after the read. Raises ``SourceMoved`` when it never did.
     """
-    table = step.table.arrives_from
-    assert table is not None
+    table = _arrives_from(step)
     months = list(step.months) if step.months else None
     drift = order_system.drift(table)
     for _ in range(READ_ATTEMPTS):
         before = order_system.control_totals(table, months)
         staged = _read(step, order_system, months)
-        found, rescued = _control_totals(step.contract, staged.rows, before)
+        found, rescued = _control_totals(staged.rows, before)
         after = before if found == before else order_system.control_totals(table, months)
         if found in (before, after) or before == after:
             verdicts = [
@@ -115,10 +120,15 @@ def from_order_system(step: Step, order_system: OrderSystem) -> Outcome:
     )
 
 
+def _arrives_from(step: Step) -> sa.Table:
+    if step.table.arrives_from is None:
+        raise TypeError(f"{step.contract.address} is made from tables, it does not arrive from the order system")
+    return step.table.arrives_from
+
+
 def _read(step: Step, order_system: OrderSystem, months: list[date] | None) -> Staged:
     """Stage the order system's rows; as text when the first try met a value that cannot be read as declared."""
-    table = step.table.arrives_from
-    assert table is not None
+    table = _arrives_from(step)
     for _ in range(2):
         batches = _counted(order_system.read(table, months, step.table.function), step.contract.address)
         rows = step.store.receive(batches)
@@ -135,11 +145,13 @@ def _read(step: Step, order_system: OrderSystem, months: list[date] | None) -> S
                 raise
             if tried_as_text or not order_system.must_read_as_text(table):
                 raise failure from None
-            progress.info("%s: holds values that are not of their column's type; reading as text", step.contract.address)
+            progress.info(
+                "%s: holds values that are not of their column's type; reading as text", step.contract.address
+            )
     raise SourceError(f"{step.contract.address}: cannot be read")
 
 
-def _control_totals(contract: Contract, rows: ibis.Table, like: ControlTotals) -> tuple[ControlTotals, int]:
+def _control_totals(rows: ibis.Table, like: ControlTotals) -> tuple[ControlTotals, int]:
     """The staged rows' own totals, as the order system counts them, and how many rows hold rescued values."""
     aggregates = {"rows": rows.count(), "rescued": rows[RESCUED].count()}
     if like.cents is not None:
@@ -154,7 +166,7 @@ def _source_verdict(found: ControlTotals, expected: ControlTotals, rescued: int,
     """Rows must agree always; cents too, unless there are values that are no numbers here and perhaps there."""
     comparable = found.cents == expected.cents or rescued > 0
     passed = found.rows == expected.rows and comparable
-    facts = {
+    facts: dict[str, Any] = {
         "rows": found.rows,
         "rows in the order system": expected.rows,
         "rows with rescued values": rescued,

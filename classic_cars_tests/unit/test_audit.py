@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import ibis
 import pandera.ibis as pa
+import pyarrow as pa_arrow
 import pytest
 
 from classic_cars.contracts.base import RESCUED, Contract, Int, Reconciliation, Reference, TableModel, Text, facts
@@ -15,12 +16,16 @@ from classic_cars.tables import audit, quarantine
 
 def sales(**amounts: str | None) -> ibis.Table:
     return ibis.memtable(
-        {
-            "country": [None if name == "none" else name for name in amounts],
-            "rows": [1 for _ in amounts],
-            "amount": [None if amount is None else Decimal(amount) for amount in amounts.values()],
-        },
-        schema={"country": "string", "rows": "int64", "amount": "decimal(18, 2)"},
+        pa_arrow.table(
+            {
+                "country": [None if name == "none" else name for name in amounts],
+                "rows": [1 for _ in amounts],
+                "amount": pa_arrow.array(
+                    [None if amount is None else Decimal(amount) for amount in amounts.values()],
+                    pa_arrow.decimal128(18, 2),
+                ),
+            }
+        )
     )
 
 
@@ -70,7 +75,10 @@ class Staff(TableModel):
         unique = ["number"]
         metadata = facts(
             quarantines="source/staff",
-            references=[Reference("manager", "staging/staff", "number"), Reference("office", "staging/offices", "code")],
+            references=[
+                Reference("manager", "staging/staff", "number"),
+                Reference("office", "staging/offices", "code"),
+            ],
         )
 
 
@@ -131,9 +139,7 @@ def test_rows_that_refer_to_nothing_are_set_aside_and_so_are_those_that_refer_to
 
 def test_nothing_is_lost_whatever_the_sieves_do():
     rows = staff((1, None, "1"), (1, None, "1"), (2, 7, "1"), (None, None, "1"), (5, 1, None), (5, 1, "2"))
-    sieved = quarantine.by_references(
-        STAFF, quarantine.by_key(STAFF, quarantine.by_rules(STAFF, rows)), OFFICES
-    )
+    sieved = quarantine.by_references(STAFF, quarantine.by_key(STAFF, quarantine.by_rules(STAFF, rows)), OFFICES)
     assert len(numbers(sieved.kept)) + len(numbers(sieved.aside)) == 6
 
 

@@ -114,10 +114,11 @@ def test_samples_never_hold_personal_columns(contract):
 
 
 def test_fact_orders_has_the_columns_that_analysts_were_promised():
-    assert Contract.of(warehouse.FactOrders).types.names == tuple(
-        "orderNumber orderLineNumber productCode customerNumber postalCode locationKey salesRepEmployeeNumber "
-        "orderDate requiredDate shippedDate status comments quantityOrdered priceEach buyPrice MSRP orderAmount".split()
-    )
+    promised = """
+        orderNumber orderLineNumber productCode customerNumber postalCode locationKey salesRepEmployeeNumber
+        orderDate requiredDate shippedDate status comments quantityOrdered priceEach buyPrice MSRP orderAmount
+    """
+    assert " ".join(Contract.of(warehouse.FactOrders).types.names) == " ".join(promised.split())
 
 
 def test_money_is_decimal_in_every_layer():
