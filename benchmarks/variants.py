@@ -1,0 +1,91 @@
+"""What one benchmarked process does: ``python -m benchmarks.variants VARIANT SHOP FOLDER [MONTHS]``.
+
+Each prints one line of JSON about itself as its last line. Imports are inside the functions, so that a
+variant pays for its own libraries and nobody else's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+#: DuckDB's memory limit in every variant: the platform's own default.
+MEMORY = "700MB"
+
+
+def platform(shop: str, home: str, months: str = "", *, ephemeral: bool = True) -> dict[str, Any]:
+    """The whole platform, with all checks; ``months`` such as 2004-03 runs only those."""
+    os.environ |= {"CLASSIC_CARS_HOME": home, "CLASSIC_CARS_SOURCE_URL": f"sqlite:///{shop}"}
+    from classic_cars.runs import execute
+    from classic_cars.settings import load_settings
+    from classic_cars.stores.base import Months
+
+    started = time.perf_counter()
+    report = execute(load_settings(), months=Months.parse(months) if months else None, ephemeral=ephemeral)
+    seconds = time.perf_counter() - started
+    if not report.succeeded:
+        raise SystemExit(f"the run failed: {report.errors} {report.failed_checks}")
+    return {"inside": seconds, "events": report.events, "tables": len(report.published)}
+
+
+def persistent(shop: str, home: str, months: str = "") -> dict[str, Any]:
+    """The same on the persistent Dagster instance, as the command line runs it."""
+    return platform(shop, home, months, ephemeral=False)
+
+
+def script(shop: str, folder: str) -> dict[str, Any]:
+    """The hand-written script."""
+    from benchmarks.script import make_everything
+
+    started = time.perf_counter()
+    make_everything(Path(shop), Path(folder) / "script.duckdb", MEMORY)
+    return {"inside": time.perf_counter() - started}
+
+
+def pandas(shop: str, folder: str) -> dict[str, Any]:
+    """pandas assets on dagster-duckdb-pandas' IO manager."""
+    from benchmarks.pandas_assets import materialize_everything
+
+    started = time.perf_counter()
+    materialize_everything(Path(shop), Path(folder) / "pandas.duckdb", MEMORY)
+    return {"inside": time.perf_counter() - started}
+
+
+def audit(_shop: str, home: str) -> dict[str, Any]:
+    """All checks of ``fact_orders`` beside hand-written queries, on what the platform published in ``home``."""
+    os.environ["CLASSIC_CARS_HOME"] = home
+    from benchmarks.audit import compare
+
+    return compare()
+
+
+def equal(store: str, other: str, exact: str) -> dict[str, Any]:
+    """Compare two DuckDB files, the first made by the platform."""
+    from benchmarks.equality import differences
+
+    found = differences(Path(store), Path(other), exact=exact == "exact")
+    if found:
+        raise SystemExit("; ".join(found))
+    return {}
+
+
+def shop(path: str, lines: str) -> dict[str, Any]:
+    """Make a shop with about so many order lines."""
+    from classic_cars import simulator
+
+    started = time.perf_counter()
+    unfinished = Path(path + ".part")
+    unfinished.unlink(missing_ok=True)
+    simulator.create(f"sqlite:///{unfinished}", scale=int(lines) / 3000, seed=0)
+    unfinished.rename(path)
+    return {"inside": time.perf_counter() - started}
+
+
+VARIANTS = {each.__name__: each for each in (platform, persistent, script, pandas, audit, equal, shop)}
+
+if __name__ == "__main__":
+    print(json.dumps(VARIANTS[sys.argv[1]](*sys.argv[2:])))
