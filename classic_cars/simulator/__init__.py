@@ -5,7 +5,8 @@
 reads, and touch no table that the simulator did not make, unless told to replace it.
 """
 
+from classic_cars.simulator.advance import AdvanceSummary, advance
 from classic_cars.simulator.plan import ShopInputError
 from classic_cars.simulator.shop import ShopSummary, create, load, plan_replace
 
-__all__ = ["ShopInputError", "ShopSummary", "create", "load", "plan_replace"]
+__all__ = ["AdvanceSummary", "ShopInputError", "ShopSummary", "advance", "create", "load", "plan_replace"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ Written = Callable[[str, int], None]
 #: Servers say with these that LOAD DATA LOCAL is switched off.
 LOCAL_INFILE_REFUSED = {1148, 2068, 3948, 4166}
 
-ROWS_AT_A_TIME = 65_536
 ROWS_PER_INSERT = 500
 
 
@@ -31,7 +30,7 @@ def insert(connection: sa.Connection, table: sa.Table, batches: Iterable[pa.Reco
     """Writes the batches, whose columns are those of ``table``; returns the number of rows."""
     match connection.dialect.name:
         case "sqlite":
-            return _into_sqlite(connection, table, batches, written)
+            return _execute_many(connection, table, batches, written)
         case "postgresql":
             return _copy(connection, table, batches, written)
         case _:
@@ -41,9 +40,11 @@ def insert(connection: sa.Connection, table: sa.Table, batches: Iterable[pa.Reco
 # SQLite -------------------------------------------------------------------------------------------------
 
 
-def _into_sqlite(connection: sa.Connection, table: sa.Table, batches: Iterable[pa.RecordBatch], written: Written) -> int:
+def _execute_many(
+    connection: sa.Connection, table: sa.Table, batches: Iterable[pa.RecordBatch], written: Written
+) -> int:
     marks = ", ".join("?" * len(table.columns))
-    statement = f"INSERT INTO {_quoted(connection, table)} VALUES ({marks})"  # noqa: S608
+    statement = f"INSERT INTO {_quoted(connection, table)} VALUES ({marks})"
     driver: Any = connection.connection.driver_connection
     rows = 0
     for batch in batches:
@@ -155,7 +156,7 @@ def _insert_rows(connection: sa.Connection, cursor: Any, table: sa.Table, batch:
     while part := list(islice(rows, ROWS_PER_INSERT)):
         values = ", ".join([row] * len(part))
         cursor.execute(
-            f"INSERT INTO {_quoted(connection, table)} VALUES {values}",  # noqa: S608
+            f"INSERT INTO {_quoted(connection, table)} VALUES {values}",
             [value for each in part for value in each],
         )
 
@@ -192,10 +193,3 @@ def _escaped(text: pa.Array) -> pa.Array:
 
 def _quoted(connection: sa.Connection, table: sa.Table) -> str:
     return connection.dialect.identifier_preparer.format_table(table)
-
-
-def in_batches(batches: Iterable[pa.RecordBatch], rows: int = ROWS_AT_A_TIME) -> Iterator[pa.RecordBatch]:
-    """The same rows in batches of at most ``rows``."""
-    for batch in batches:
-        for start in range(0, batch.num_rows, rows):
-            yield batch.slice(start, rows)

@@ -158,15 +158,18 @@ CULTURES: dict[str, Culture] = {
         ("Suite 210", "Level 4", "Unit 7B", "2nd Floor", "Building C"),
     ),
     "german": Culture(
-        ("Anke", "Bernd", "Dörte", "Ernst", "Frieda", "Gunther", "Heike", "Jürgen", "Lotte", "Matthias", "Renate", "Uwe"),
-        ("Ackerl", "Brandner", "Dietzel", "Eberlein", "Faßbinder", "Grünwald", "Hartwig", "Kessler", "Lindenau", "Möckel",
+        ("Anke", "Bernd", "Dörte", "Ernst", "Frieda", "Gunther", "Heike", "Jürgen", "Lotte", "Matthias", "Renate",
+         "Uwe"),
+        ("Ackerl", "Brandner", "Dietzel", "Eberlein", "Faßbinder", "Grünwald", "Hartwig", "Kessler", "Lindenau",
+         "Möckel",
          "Rothaupt", "Steinbrück", "Vogelsang", "Wittkamp"),
         ("{} Modellbau", "{} Spielwaren GmbH", "{} & Söhne", "Miniaturen {}", "Sammlerhaus {}", "{} Kleinserien AG"),
         ("Gerberstr.", "Am Mühlbach", "Ringstr.", "Kastanienallee", "Schloßgasse", "Hafenweg"),
         ("Hinterhaus", "Gebäude 3", "2. Stock"),
     ),
     "french": Culture(
-        ("Agnès", "Bastien", "Colette", "Denis", "Élodie", "Fabrice", "Gisèle", "Hugo", "Luc", "Manon", "Noël", "Sabine"),
+        ("Agnès", "Bastien", "Colette", "Denis", "Élodie", "Fabrice", "Gisèle", "Hugo", "Luc", "Manon", "Noël",
+         "Sabine"),
         ("Aubriot", "Beaumarché", "Castelnau", "Delorme", "Fauvette", "Garrigue", "Hérault", "Jolivet", "Lacombe",
          "Marchandeau", "Périer", "Rouvière", "Tessier", "Vauquelin"),
         ("{} Miniatures", "Au Petit {}", "Maison {} & Fils", "{} Cadeaux, S.A.", "Les Modèles {}", "Galerie {}"),
@@ -191,7 +194,8 @@ CULTURES: dict[str, Culture] = {
         ("Scala B", "Interno 5"),
     ),
     "nordic": Culture(
-        ("Aino", "Bjarne", "Dagny", "Eero", "Gudrun", "Håkon", "Inga", "Jørgen", "Kirsti", "Mårten", "Solveig", "Tapio"),
+        ("Aino", "Bjarne", "Dagny", "Eero", "Gudrun", "Håkon", "Inga", "Jørgen", "Kirsti", "Mårten", "Solveig",
+         "Tapio"),
         ("Ahlström", "Bergby", "Dalsgård", "Ekholm", "Fjelland", "Grönvall", "Haugland", "Lindqvist", "Mäkinen",
          "Nordahl", "Søndergaard", "Virtala"),
         ("{} Modeller", "{} Hobby Oy", "{} Leker AS", "{} & Co. Samlerhus"),
@@ -314,24 +318,30 @@ FEATURES = (
     "a display case",
 )  # fmt: skip
 REMARKS = (
-    "Colour: racing green.", "Colour: ivory over maroon.", "Limited to 2,500 pieces.", "Not suitable for small children.",
+    "Colour: racing green.", "Colour: ivory over maroon.", "Limited to 2,500 pieces.",
+    "Not suitable for small children.",
     "Assembled and ready to display.", "Comes with its history on a card.", "Colour: midnight blue.",
 )  # fmt: skip
 
 SALES_REMARKS = (
-    "Please call before delivery.", "Asked for the new catalogue with this order.", "Wants the same packing as last time.",
+    "Please call before delivery.", "Asked for the new catalogue with this order.",
+    "Wants the same packing as last time.",
     "Delivery on weekday mornings only.", "Agreed on a discount for the next order over 50 units.",
     "Mark the boxes as fragile.", "Buyer asked for certificates to be sent separately.",
     "They would rather have the blue version where there is a choice.", "Check stock of the smaller scales first.",
-    "Shipping cost to be shared as discussed on the phone.", "The invoice goes to the head office, the goods to the shop.",
+    "Shipping cost to be shared as discussed on the phone.",
+    "The invoice goes to the head office, the goods to the shop.",
     "Wants to know when the next trains arrive.", "Goods are a present; no price list in the box.",
-    " The customer prefers e-mail to the telephone.", "Very pleased with the last delivery.  Would like to be a reference.",
-    "Second delivery address for the planes.", "Their own forwarder collects.", "Asked whether we make aéroplanes of wood.",
+    " The customer prefers e-mail to the telephone.",
+    "Very pleased with the last delivery.  Would like to be a reference.",
+    "Second delivery address for the planes.", "Their own forwarder collects.",
+    "Asked whether we make aéroplanes of wood.",
 )  # fmt: skip
 STATUS_REMARKS = {
     "Cancelled": (
         "Cancelled by telephone before the warehouse had packed it.", "Ordered twice by mistake; this one is void.",
-        "The shop closes down; cancelled by the administrator.", "Found the models cheaper elsewhere and withdrew the order.",
+        "The shop closes down; cancelled by the administrator.",
+        "Found the models cheaper elsewhere and withdrew the order.",
     ),
     "Cancelled yet shipped": (
         "Cancelled after the goods had left. They come back at our expense.",
@@ -342,7 +352,8 @@ STATUS_REMARKS = {
         "New credit check required before this ships.",
     ),
     "Disputed": (
-        "Says that two boxes were missing. Forwarder asked.", "Paint damage claimed on five pieces; photographs requested.",
+        "Says that two boxes were missing. Forwarder asked.",
+        "Paint damage claimed on five pieces; photographs requested.",
     ),
     "Resolved": (
         "Was disputed: the missing box was found and delivered.", "Was disputed: we replaced the damaged pieces.",

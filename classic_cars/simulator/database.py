@@ -9,6 +9,7 @@ from typing import Any
 import pymysql
 import sqlalchemy as sa
 
+from classic_cars.errors import SourceUnreachable
 from classic_cars.sources.errors import translated
 from classic_cars.sources.urls import SourceURL
 
@@ -75,4 +76,6 @@ def _lock(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_NUMBER)))
     elif connection.dialect.name in ("mysql", "mariadb"):
-        connection.execute(sa.select(sa.func.get_lock(LOCK_NAME, LOCK_TIMEOUT)))
+        got = connection.scalar(sa.select(sa.func.get_lock(LOCK_NAME, LOCK_TIMEOUT)))
+        if got != 1:
+            raise SourceUnreachable(f"another simulator has been writing for {LOCK_TIMEOUT} s; try again later")

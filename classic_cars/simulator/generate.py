@@ -6,7 +6,7 @@ does not grow with the shop beyond a few bytes per order, and the tables can be 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from math import isqrt
 from typing import Any, NamedTuple
@@ -106,7 +106,7 @@ class NewShop:
             {
                 "productLine": [line.name for line in lines],
                 "textDescription": [line.text for line in lines],
-                "htmlDescription": [f"<html>\r\n<h4>{line.name}</h4>\r\n<p>{line.text}</p>\r\n</html>" for line in lines],
+                "htmlDescription": [web_page(line) for line in lines],
                 "image": [picture(position) for position in range(len(lines))],
             },
         )
@@ -145,7 +145,8 @@ class NewShop:
         scales = [words.LINES[line].scales for line in line_of]
         numbers = 1_001 + np.arange(len(line_of)) * 29 + rng.integers(0, 29, len(line_of))
         codes = [
-            f"S{each[pick % len(each)][2:]}_{number}" for each, pick, number in zip(scales, choice, numbers, strict=True)
+            f"S{each[pick % len(each)].removeprefix('1:')}_{number}"
+            for each, pick, number in zip(scales, choice, numbers, strict=True)
         ]
         return Catalogue(pa.array(codes), msrp, popularity)
 
@@ -191,19 +192,14 @@ class NewShop:
         reps = representatives_by_territory(self.staff)
         codes = max(1, min(97, isqrt(int(self.plan.scale))))
         for start in range(0, self.plan.customers, CUSTOMERS_AT_A_TIME):
-            part = slice(start, start + CUSTOMERS_AT_A_TIME)
+            numbers, cards, luck = (each[start : start + CUSTOMERS_AT_A_TIME].tolist() for each in base)
             rng = stream(self.plan.seed, "customers", start)
-            draws = rng.integers(0, 2**31, (len(base.number[part]), 12)).tolist()
-            yield _from_rows(
-                shop.customers,
-                [
-                    customer_row(number, *DECK[card], luck, draw, codes, reps)
-                    for number, card, luck, draw in zip(
-                        base.number[part].tolist(), base.card[part].tolist(), base.luck[part].tolist(), draws, strict=True
-                    )
-                ],
-                money=("creditLimit",),
-            )
+            draws = rng.integers(0, 2**31, (len(numbers), 12)).tolist()
+            rows = []
+            for number, card, lucky, draw in zip(numbers, cards, luck, draws, strict=True):
+                place, buys = DECK[card]
+                rows.append(customer_row(number, place, buys, lucky, draw, codes, reps[_territory(place)]))
+            yield _from_rows(shop.customers, rows)
 
     # Orders --------------------------------------------------------------------------------------------
 
@@ -231,7 +227,8 @@ class NewShop:
         late = day + rng.integers(LATE_AFTER[0], LATE_AFTER[1] + 1, size)
         state = np.zeros(size, np.int64)
         # The last orders of all are still on somebody's desk.
-        state[(shipped > last) | (position >= self.plan.orders - -(-self.plan.orders // 163))] = STATES.index("In Process")
+        latest = position >= self.plan.orders - -(-self.plan.orders // 163)
+        state[latest | (shipped > last)] = STATES.index("In Process")
         for kind, positions in self.plan.troubles.items():
             low, high = np.searchsorted(positions, (position[0], position[-1] + 1))
             state[positions[low:high] - position[0]] = STATES.index(kind)
@@ -303,15 +300,16 @@ class NewShop:
             )
 
 
+def _territory(place: words.Place) -> str:
+    return words.TERRITORY_OF.get(place.country.strip(), "EMEA")
+
+
 def _is(state: Ints, states: tuple[str, ...]) -> np.ndarray:
     return np.isin(state, [STATES.index(each) for each in states])
 
 
-def _from_rows(table: sa.Table, rows: Any, money: tuple[str, ...] = ()) -> pa.RecordBatch:
-    columns = dict(zip(table.columns.keys(), map(list, zip(*rows, strict=True)), strict=True))
-    for name in money:
-        columns[name] = np.array(columns[name], np.int64)
-    return batch(table, columns)
+def _from_rows(table: sa.Table, rows: Iterable[tuple[Any, ...]]) -> pa.RecordBatch:
+    return batch(table, dict(zip(table.columns.keys(), map(list, zip(*rows, strict=True)), strict=True)))
 
 
 def _popularity(rng: np.random.Generator, line_of: Ints, never_sold: int) -> Ints:
@@ -368,6 +366,11 @@ def representatives_by_territory(staff: list[Person]) -> dict[str, list[int]]:
     return found
 
 
+def web_page(line: words.Line) -> str:
+    """The product line's description for the web shop, which has line breaks as the real one has."""
+    return f"<html>\r\n<h4>{line.name}</h4>\r\n<p>{line.text}</p>\r\n</html>"
+
+
 def product_name(line: str, draw: list[int], accent: bool) -> str:
     """A model's name, such as ``1958 Corvara Spider``; one in 110 is typed with a curly apostrophe."""
     first, last = words.YEARS[line]
@@ -394,5 +397,3 @@ def picture(position: int) -> bytes:
     size = (8).to_bytes(4, "little")
     kind = (1).to_bytes(2, "little") + (24).to_bytes(2, "little")
     return header + (40).to_bytes(4, "little") + size + size + kind + bytes(24) + pixels
-
-

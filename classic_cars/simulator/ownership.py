@@ -149,7 +149,8 @@ def owned(url: SourceURL, present: Present) -> Mark:
     if present.mark is None:
         found = f"found {', '.join(present.tables)}, not made by the simulator" if present.tables else "found no shop"
         raise ShopRefused(
-            f"{url}: {found}; time passes only in a shop made with `classic-cars shop create` or `classic-cars shop load`"
+            f"{url}: {found}; time passes only in a shop made with `classic-cars shop create` or "
+            "`classic-cars shop load`"
         )
     missing = [name for name in TABLES if name not in present.tables or name in present.foreign]
     if missing:

@@ -43,7 +43,7 @@ def customer_row(
     luck: int,
     draw: list[int],
     codes: int,
-    reps: dict[str, list[int]],
+    representatives: list[int],
 ) -> tuple[Any, ...]:
     """A row of ``customers``; ``luck`` in 0..121 says which slips were made, ``codes`` how many codes a city has."""
     country = place.country.strip()
@@ -53,7 +53,6 @@ def customer_row(
     address = street(culture, country, draw[3], draw[4])
     if luck == DOUBLE_SPACE:
         address = address.replace(" ", "  ", 1)
-    representatives = reps[words.TERRITORY_OF.get(country, "EMEA")]
     return (
         number,
         _pick(culture.firms, draw[5]).format(_pick(culture.last, draw[6])),
@@ -66,7 +65,7 @@ def customer_row(
         place.state,
         postal_code(place.code, draw[8] % codes),
         place.country,
-        representatives[draw[9] % len(representatives)] if buys or place.looked_after else None,
+        representatives[draw[9] % len(representatives)] if representatives and (buys or place.looked_after) else None,
         (110 + draw[10] % 1300) * 10_000 if buys else 0,
     )
 
@@ -74,13 +73,15 @@ def customer_row(
 def street(culture: words.Culture, country: str, which: int, house: int) -> str:
     """A street and a house number, in the country's order."""
     name, number = _pick(culture.streets, which), 1 + house % (9800 if country == "USA" else 180)
-    if words.CULTURE_OF.get(country) == "french":
-        return f"{number}, {name}"
-    return f"{name} {number}" if country in words.CULTURE_OF and not name.startswith("-") else f"{number}{_gap(name)}{name}"
-
-
-def _gap(name: str) -> str:
-    return "" if name.startswith("-") else " "
+    match words.CULTURE_OF.get(country, "english"):
+        case "english":
+            return f"{number} {name}"
+        case "french":
+            return f"{number}, {name}"
+        case "japanese":
+            return f"{number}{name}"
+        case _:
+            return f"{name} {number}"
 
 
 def postal_code(code: str | None, variant: int) -> str | None:

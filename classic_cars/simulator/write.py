@@ -24,8 +24,6 @@ NEW, OLD = "classic_cars_shop_new_", "classic_cars_shop_old_"
 Rows = Callable[[str], Iterable[pa.RecordBatch]]
 
 
-
-
 def write_shop(
     url: SourceURL, rows: Rows, mark: Callable[[], Mark], *, replace: bool, written: bulk.Written
 ) -> dict[str, int]:
@@ -75,7 +73,8 @@ def _build_beside(
         tables.create_all(connection, checkfirst=False)
         counts = _fill(connection, tables, NEW, rows, written)
         write_mark(connection, tables.tables[NEW + marker.name], mark())
-        connection.commit()
+        # Only with these checks on do foreign keys follow a table that is renamed.
+        connection.exec_driver_sql("SET SESSION foreign_key_checks = 1, unique_checks = 1")
         old = [name for name in names if name in present.tables or (name == marker.name and present.mark)]
         moves = [(name, OLD + name) for name in old] + [(NEW + name, name) for name in names]
         connection.exec_driver_sql("RENAME TABLE " + ", ".join(f"`{a}` TO `{b}`" for a, b in moves))
@@ -126,7 +125,7 @@ def _same_column(column: sa.Column, prefix: str, foreign_keys: bool) -> sa.Colum
 
 def _add_foreign_keys(connection: sa.Connection) -> None:
     for table in shop_tables().sorted_tables:
-        for key in sorted(table.foreign_key_constraints, key=lambda key: key.column_keys):
+        for key in sorted(table.foreign_key_constraints, key=lambda each: list(each.column_keys)):
             connection.execute(sa.schema.AddConstraint(key))
 
 
