@@ -144,7 +144,7 @@ class _RunningShop:
         """Orders per day of the last year; days without any are missing."""
         day = shop.orders.c.orderDate
         query = sa.select(day, sa.func.count()).where(day > self.today - YEAR).group_by(day)
-        return dict(self.connection.execute(query).tuples())
+        return {row[0]: row[1] for row in self.connection.execute(query)}
 
     def _open_orders(self) -> dict[int, OpenOrder]:
         waiting = shop.orders.c.status.in_(["In Process", "On Hold", "Disputed"])
@@ -176,7 +176,7 @@ class _RunningShop:
         last = self.connection.scalar(sa.select(sa.func.max(o.orderNumber)).where(o.orderDate < month))
         last = last or self._next_order
         query = sa.select(d.productCode, sa.func.count()).where(d.orderNumber.between(last - LATEST_ORDERS, last))
-        counts = dict(self.connection.execute(query.group_by(d.productCode)).tuples())
+        counts = {row[0]: row[1] for row in self.connection.execute(query.group_by(d.productCode))}
         codes = sorted(counts)
         return codes, np.array([counts[code] for code in codes], np.int64)
 
