@@ -42,7 +42,9 @@ def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
 def _contents(connection: duckdb.DuckDBPyConnection, table: str) -> object:
     """Names and types of the columns, rows, and a checksum that does not depend on the rows' order."""
     columns = _columns(connection, table)
-    types = connection.execute(f"SELECT {', '.join(f'typeof({name})' for name in columns)} FROM {table} LIMIT 1").fetchone()
+    types = connection.execute(
+        f"SELECT {', '.join(f'typeof({name})' for name in columns)} FROM {table} LIMIT 1"
+    ).fetchone()
     rows = connection.execute(f"SELECT count(*), sum(hash({', '.join(columns)})::HUGEINT) FROM {table}").fetchone()
     return columns, types, rows
 
@@ -52,4 +54,6 @@ def _answers(connection: duckdb.DuckDBPyConnection, table: str) -> object:
     if ".analytics." not in table:
         return rows
     amounts = ", ".join(f'round("{name}"::DECIMAL(20, 4), 2)' for name in ("bookedAmount", "netSales", "grossProfit"))
-    return rows, connection.execute(f"SELECT orders::BIGINT, units::BIGINT, {amounts} FROM {table} ORDER BY ALL").fetchall()
+    return rows, connection.execute(
+        f"SELECT orders::BIGINT, units::BIGINT, {amounts} FROM {table} ORDER BY ALL"
+    ).fetchall()

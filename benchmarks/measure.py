@@ -39,7 +39,12 @@ def run(variant: str, *arguments: object, env: Mapping[str, str] | None = None, 
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as complaints:
         started = time.perf_counter()
         process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **(env or {})}, stdout=out, stderr=complaints, preexec_fn=_limit(limit_gb)
+            command,
+            cwd=ROOT,
+            env={**os.environ, **(env or {})},
+            stdout=out,
+            stderr=complaints,
+            preexec_fn=_limit(limit_gb),
         )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
@@ -58,7 +63,14 @@ def _limit(gigabytes: float) -> Any:
 
 
 def _failure(code: int, complaints: str) -> str:
-    words = ("MemoryError", "OutOfMemory", "Unable to allocate", "bad_alloc", "Cannot allocate memory", "malloc of size")
+    words = (
+        "MemoryError",
+        "OutOfMemory",
+        "Unable to allocate",
+        "bad_alloc",
+        "Cannot allocate memory",
+        "malloc of size",
+    )
     if code == -9 or any(word in complaints for word in words):
         return "out of memory"
     return f"failed with {code}: {complaints.strip()[-1500:]}"

@@ -19,7 +19,12 @@ LOCATION_KEY = """left(sha256(concat_ws(chr(31), coalesce(c."postalCode", ''), c
 
 #: Columns and types of the order system's tables; texts are trimmed on the way to staging.
 COLUMNS = {
-    "productlines": {"productLine": "VARCHAR", "textDescription": "VARCHAR", "htmlDescription": "VARCHAR", "image": "BLOB"},
+    "productlines": {
+        "productLine": "VARCHAR",
+        "textDescription": "VARCHAR",
+        "htmlDescription": "VARCHAR",
+        "image": "BLOB",
+    },
     "products": {
         "productCode": "VARCHAR",
         "productName": "VARCHAR",
@@ -50,7 +55,12 @@ COLUMNS = {
         "salesRepEmployeeNumber": "INTEGER",
         "creditLimit": "DECIMAL(10, 2)",
     },
-    "payments": {"customerNumber": "INTEGER", "checkNumber": "VARCHAR", "paymentDate": "DATE", "amount": "DECIMAL(10, 2)"},
+    "payments": {
+        "customerNumber": "INTEGER",
+        "checkNumber": "VARCHAR",
+        "paymentDate": "DATE",
+        "amount": "DECIMAL(10, 2)",
+    },
     "orders": {
         "orderNumber": "INTEGER",
         **dict.fromkeys(("orderDate", "requiredDate", "shippedDate"), "DATE"),
@@ -67,7 +77,7 @@ COLUMNS = {
     },
 }
 
-MONTH_OF = {"orders": 'date_trunc(\'month\', t."orderDate")', "orderdetails": 'date_trunc(\'month\', o."orderDate")'}
+MONTH_OF = {"orders": "date_trunc('month', t.\"orderDate\")", "orderdetails": "date_trunc('month', o.\"orderDate\")"}
 
 WAREHOUSE = {
     "dim_products": """
@@ -136,7 +146,11 @@ ANALYTICS = {
 
 def make_everything(shop: Path, target: Path, memory: str, threads: int = 0) -> None:
     """Make the 26 tables of the shop in the DuckDB file ``target``."""
-    settings = {"memory_limit": memory, "preserve_insertion_order": False, "temp_directory": str(target.parent / "spill")}
+    settings = {
+        "memory_limit": memory,
+        "preserve_insertion_order": False,
+        "temp_directory": str(target.parent / "spill"),
+    }
     with duckdb.connect(str(target), config={**settings, **({"threads": threads} if threads else {})}) as connection:
         connection.execute(f"LOAD '{_extension('sqlite')}'")
         connection.execute(f"ATTACH '{shop}' AS shop (TYPE sqlite, READ_ONLY)")

@@ -1,0 +1,242 @@
+"""Speed and memory of the platform beside other ways to do the same work, as tables for the README.
+
+    python -m benchmarks [--lines 300000 3000000 10000000] [--only whole small checks month events] [--rounds 2]
+
+Every variant runs in a process of its own; its seconds are those of the whole process, from the start of
+Python to its end, and its memory is the process's peak. Variants take turns, and the best round counts: the
+machine is rarely ours alone. Shops are made once and kept in ``bench`` under ``CLASSIC_CARS_HOME``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from benchmarks.measure import ROOT, Measured, run
+
+LINES = (300_000, 3_000_000, 10_000_000)
+SMALL = 3_000
+MONTH = "2004-06"
+#: pandas may have as much memory as a generous laptop.
+PANDAS_LIMIT_GB = 18
+
+#: The variants of the whole work: how they are called, and what is compared with the platform's tables.
+WHOLE = {
+    "platform": ("Classic Cars, all checks", ""),
+    "persistent": ("Classic Cars, all checks, history kept", ""),
+    "script": ("hand-written DuckDB script, no checks", "exact"),
+    "pandas": ("dagster-duckdb-pandas, no checks", "rounded"),
+}
+
+
+class Bench:
+    """Where shops and results are, and how often variants run."""
+
+    def __init__(self, home: Path, rounds: int, lines: list[int]) -> None:
+        self.home = home
+        self.rounds = rounds
+        self.lines = lines
+
+    def shop(self, lines: int) -> Path:
+        """The shop with about so many order lines; made when it is not there."""
+        path = self.home / f"shop-{lines}.sqlite"
+        if not path.exists():
+            self.home.mkdir(parents=True, exist_ok=True)
+            say(f"making a shop of {lines:,} order lines")
+            required(run("shop", path, lines))
+        return path
+
+    def folder(self, variant: str, lines: int, *, empty: bool = False) -> Path:
+        """Where a variant writes."""
+        path = self.home / f"{variant}-{lines}"
+        if empty:
+            shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def measure(self, variant: str, lines: int) -> Measured:
+        """One run of a variant from nothing."""
+        say(f"{variant}, {lines:,} lines")
+        limit = PANDAS_LIMIT_GB if variant == "pandas" else 0
+        return run(variant, self.shop(lines), self.folder(variant, lines, empty=True), limit_gb=limit)
+
+    def published(self, lines: int) -> Path:
+        """Home of a platform that has run on this shop."""
+        home = self.home / f"platform-{lines}"
+        if not (home / "store" / "classic_cars.duckdb").exists():
+            required(self.measure("platform", lines))
+        return home
+
+
+def say(what: str) -> None:
+    print(f"... {what}", file=sys.stderr, flush=True)
+
+
+def required(measured: Measured) -> Measured:
+    if measured.failure:
+        raise SystemExit(measured.failure)
+    return measured
+
+
+def best(found: Iterable[Measured]) -> Measured:
+    """The fastest of the rounds, with the lowest peak of them; a failure if all failed."""
+    rounds = list(found)
+    good = [each for each in rounds if not each.failure]
+    if not good:
+        return rounds[0]
+    fastest = min(good, key=lambda each: each.seconds)
+    return Measured(fastest.seconds, min(each.peak_mb for each in good), fastest.facts)
+
+
+def table(header: list[str], rows: Iterable[list[str]]) -> None:
+    """Print a markdown table; the first column is text, the others are numbers."""
+    print("| " + " | ".join(header) + " |")
+    print("| --- |" + " ---: |" * (len(header) - 1))
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+    print(flush=True)
+
+
+# Sections --------------------------------------------------------------------------------------------------
+
+
+def whole(bench: Bench) -> None:
+    """The whole work, from the order system to the answers."""
+    rows = []
+    for lines in bench.lines:
+        found = {variant: [] for variant in WHOLE}
+        for number in range(bench.rounds):
+            for variant in WHOLE:
+                # The slow one, and the one that differs by events only, need no second round.
+                if number == 0 or variant in ("platform", "script"):
+                    found[variant].append(bench.measure(variant, lines))
+        results = {variant: best(each) for variant, each in found.items()}
+        required(results["platform"])
+        for variant, (_, how) in WHOLE.items():
+            if how and not results[variant].failure:
+                prove_equal(bench, variant, lines, how)
+        rows += [whole_row(lines, variant, results) for variant in WHOLE]
+    print("### All tables, from the order system to the answers\n")
+    table(["Variant", "Order lines", "Seconds", "× script", "Peak MB", "× script", "Inside", "Events"], rows)
+
+
+def prove_equal(bench: Bench, variant: str, lines: int, how: str) -> None:
+    store = bench.folder("platform", lines) / "store" / "classic_cars.duckdb"
+    compared = run("equal", store, bench.folder(variant, lines) / f"{variant}.duckdb", how)
+    if compared.failure:
+        raise SystemExit(f"{variant} does other work than the platform at {lines:,} lines: {compared.failure}")
+
+
+def whole_row(lines: int, variant: str, results: dict[str, Measured]) -> list[str]:
+    name, one, other = WHOLE[variant][0], results[variant], results["script"]
+    if one.failure:
+        return [name, f"{lines:,}", one.failure.replace("\n", " ")[:80], "", f"{one.peak_mb:,.0f}", "", "", ""]
+    return [
+        name,
+        f"{lines:,}",
+        f"{one.seconds:.1f}",
+        f"{one.seconds / other.seconds:.2f}",
+        f"{one.peak_mb:,.0f}",
+        f"{one.peak_mb / other.peak_mb:.2f}",
+        f"{one.facts['inside']:.1f}",
+        str(one.facts.get("events", "")),
+    ]
+
+
+def small(bench: Bench) -> None:
+    """The small shop: what everyone waits for every day."""
+    rows = []
+    for variant in ("platform", "persistent"):
+        one = best(required(bench.measure(variant, SMALL)) for _ in range(bench.rounds))
+        rows.append([WHOLE[variant][0], f"{one.seconds:.1f}", f"{one.facts['inside']:.1f}", str(one.facts["events"])])
+    print(f"### A small shop ({SMALL:,} order lines)\n")
+    table(["Variant", "Seconds", "Inside", "Events"], rows)
+
+
+def checks(bench: Bench) -> None:
+    """All checks of ``fact_orders`` beside hand-written queries."""
+    lines = bench.lines[min(1, len(bench.lines) - 1)]
+    home = bench.published(lines)
+    say(f"checks, {lines:,} lines")
+    facts = required(run("audit", bench.shop(lines), home)).facts
+    by_hand = facts["predicates"] + facts["rest"]
+    print(f"### The checks of fact_orders ({lines:,} order lines)\n")
+    table(
+        ["What", "Seconds", "× all by hand"],
+        [
+            ["all checks of the platform", f"{facts['checks']:.2f}", f"{facts['checks'] / by_hand:.2f}"],
+            ["by hand: all", f"{by_hand:.2f}", "1.00"],
+            ["by hand: rules, references and totals in one query", f"{facts['predicates']:.2f}", ""],
+            ["by hand: keys and reconciliations in another", f"{facts['rest']:.2f}", ""],
+        ],
+    )
+
+
+def month(bench: Bench) -> None:
+    """One month again, as a share of the whole run."""
+    lines = bench.lines[-1]
+    home = bench.folder("month", lines, empty=True)
+    say(f"one month again, {lines:,} lines")
+    full = required(run("platform", bench.shop(lines), home))
+    one = best(required(run("platform", bench.shop(lines), home, MONTH)) for _ in range(bench.rounds))
+    inside, everything = one.facts["inside"], full.facts["inside"]
+    print(f"### One month again ({lines:,} order lines)\n")
+    table(
+        ["What", "All months", MONTH, "Share"],
+        [
+            [
+                "seconds of the whole process",
+                f"{full.seconds:.1f}",
+                f"{one.seconds:.1f}",
+                share(one.seconds, full.seconds),
+            ],
+            ["seconds after the imports", f"{everything:.1f}", f"{inside:.1f}", share(inside, everything)],
+            ["peak MB", f"{full.peak_mb:,.0f}", f"{one.peak_mb:,.0f}", share(one.peak_mb, full.peak_mb)],
+        ],
+    )
+
+
+def share(part: float, whole: float) -> str:
+    return f"{part / whole:.0%}"
+
+
+def events(_bench: Bench) -> None:
+    """What an event costs."""
+    say("events")
+    print("### What a Dagster event costs\n\n```")
+    sys.stdout.flush()
+    subprocess.run([sys.executable, "-m", "benchmarks.event_log"], cwd=ROOT, check=True)
+    print("```\n", flush=True)
+
+
+SECTIONS: dict[str, Callable[[Bench], None]] = {each.__name__: each for each in (whole, small, checks, month, events)}
+
+
+def machine() -> str:
+    """The machine, in a line."""
+    cores = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{cores} cores, {memory:.0f} GB, {platform.system()}, Python {platform.python_version()}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--lines", type=int, nargs="+", default=list(LINES), help="order lines of the shops")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections to run")
+    parser.add_argument("--rounds", type=int, default=2, help="times that quick variants run; the best counts")
+    options = parser.parse_args()
+    home = Path(os.environ.get("CLASSIC_CARS_HOME", ROOT / "var")).absolute() / "bench"
+    bench = Bench(home, options.rounds, sorted(options.lines))
+    print(f"{machine()}; best of {options.rounds}; whole processes\n", flush=True)
+    for name in options.only:
+        SECTIONS[name](bench)
+
+
+if __name__ == "__main__":
+    main()
