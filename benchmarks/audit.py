@@ -15,10 +15,21 @@ REFERENCES = {
     "requiredDate": ("dim_dates", "date"),
     "shippedDate": ("dim_dates", "date"),
 }
-REQUIRED = (
-    "orderNumber orderLineNumber productCode customerNumber locationKey orderDate requiredDate status quantityOrdered "
-    "priceEach buyPrice MSRP orderAmount"
-).split()
+REQUIRED = [
+    "orderNumber",
+    "orderLineNumber",
+    "productCode",
+    "customerNumber",
+    "locationKey",
+    "orderDate",
+    "requiredDate",
+    "status",
+    "quantityOrdered",
+    "priceEach",
+    "buyPrice",
+    "MSRP",
+    "orderAmount",
+]
 CONDITIONS = (
     '"orderLineNumber" < 1',
     "status NOT IN ('Shipped', 'Resolved', 'Cancelled', 'On Hold', 'Disputed', 'In Process')",
@@ -45,7 +56,8 @@ def predicates() -> str:
 def keys_and_totals() -> str:
     """The rest by hand: repeated keys, and rows, units and amount by month, product line and country, both ways."""
     fact = 'count(*) AS n, sum("quantityOrdered") AS u, sum("orderAmount") AS a FROM warehouse.fact_orders'
-    line = 'count(*) AS n, sum("quantityOrdered") AS u, sum("quantityOrdered" * "priceEach") AS a FROM staging.orderdetails'
+    amount = 'sum("quantityOrdered" * "priceEach")'
+    line = f'count(*) AS n, sum("quantityOrdered") AS u, {amount} AS a FROM staging.orderdetails'
     added = "sum(n) AS n, sum(u) AS u, sum(a) AS a"
     sides = (
         (
@@ -62,7 +74,8 @@ def keys_and_totals() -> str:
             f'SELECT country AS g, {added} FROM (SELECT "locationKey", {fact} GROUP BY 1) '
             'LEFT JOIN warehouse.dim_locations USING ("locationKey") GROUP BY g',
             f'SELECT country AS g, {added} FROM (SELECT "orderNumber", {line} GROUP BY 1) '
-            'LEFT JOIN staging.orders USING ("orderNumber") LEFT JOIN staging.customers USING ("customerNumber") GROUP BY g',
+            'LEFT JOIN staging.orders USING ("orderNumber") '
+            'LEFT JOIN staging.customers USING ("customerNumber") GROUP BY g',
         ),
     )
     differ = ", ".join(

@@ -37,7 +37,8 @@ COLUMNS = {
         "MSRP": "DECIMAL(10, 2)",
     },
     "offices": dict.fromkeys(
-        "officeCode city phone addressLine1 addressLine2 state country postalCode territory".split(), "VARCHAR"
+        ["officeCode", "city", "phone", "addressLine1", "addressLine2", "state", "country", "postalCode", "territory"],
+        "VARCHAR",
     ),
     "employees": {
         "employeeNumber": "INTEGER",
@@ -48,8 +49,18 @@ COLUMNS = {
     "customers": {
         "customerNumber": "INTEGER",
         **dict.fromkeys(
-            "customerName contactLastName contactFirstName phone addressLine1 addressLine2 city state postalCode "
-            "country".split(),
+            [
+                "customerName",
+                "contactLastName",
+                "contactFirstName",
+                "phone",
+                "addressLine1",
+                "addressLine2",
+                "city",
+                "state",
+                "postalCode",
+                "country",
+            ],
             "VARCHAR",
         ),
         "salesRepEmployeeNumber": "INTEGER",
