@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,13 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from classic_cars.contracts import order_system as shop
+from classic_cars.errors import SourceMissing
 from classic_cars.simulator import bulk, catalogue, database, lifecycle
 from classic_cars.simulator.columns import batch, day_number, day_of, days
 from classic_cars.simulator.generate import DECK
 from classic_cars.simulator.ownership import Mark, look, move_mark, owned
 from classic_cars.simulator.people import customer_row
-from classic_cars.simulator.plan import ShopInputError
+from classic_cars.simulator.plan import LAST_DAY_OF_ALL, ShopInputError
 from classic_cars.simulator.randomness import Ints, mixed, stream
 from classic_cars.simulator.seasons import day_weights
 from classic_cars.simulator.shop import Progress, silent
@@ -49,6 +49,9 @@ PAYMENTS_END = timedelta(days=lifecycle.PAID_AFTER[1])
 
 #: Keys in one ``IN (...)``.
 KEYS_AT_A_TIME = 500
+
+#: How often buyers are sought among order numbers that may not exist.
+ATTEMPTS = 20
 
 
 @dataclass
@@ -94,9 +97,11 @@ def advance(url: str, days: int, *, seed: int | None = None, progress: Progress 
         raise ShopInputError(f"days: found {days}, expected a number from 1 to {LONGEST:,}")
     source = SourceURL.parse(url)
     if not database.exists(source):
-        raise ShopInputError(f"{source}: no such file; make a shop with `classic-cars shop create`")
+        raise SourceMissing(f"{source}: no such file; make a shop with `classic-cars shop create`")
     with database.transaction(source) as connection:
         mark = owned(source, look(connection))
+        if mark.shop_date.toordinal() + days > LAST_DAY_OF_ALL.toordinal():
+            raise ShopInputError(f"the shop is at {mark.shop_date}; it lives until {LAST_DAY_OF_ALL} at most")
         running = _RunningShop(connection, mark, mark.seed if seed is None else seed)
         for done in range(days):
             progress("days passed", done, days)
@@ -115,6 +120,9 @@ class _RunningShop:
         self._open = self._open_orders()
         self._unpaid = self._awaiting_payment()
         self._next_order = self._next(shop.orders.c.orderNumber)
+        self._next_customer = self._next(shop.customers.c.customerNumber)
+        self._customers, self._products = self._count(shop.customers), self._count(shop.products)
+        self._staff = self._representatives()
         self._codes, self._popularity = self._popular_products(self.today.replace(day=1))
 
     def live_one_day(self) -> None:
@@ -190,8 +198,10 @@ class _RunningShop:
     def _change_prices(self) -> None:
         """A new list price, up to 8% up or 5% down, and the purchase price with it."""
         p = shop.products.c
-        for _ in range(self._how_many(self._count(shop.products), PRICE_CHANGES)):
-            code, buy, msrp = self._one_row(sa.select(p.productCode, _cents(p.buyPrice), _cents(p.MSRP)), p.productCode)
+        count = self._how_many(self._products, PRICE_CHANGES)
+        query = sa.select(p.productCode, _cents(p.buyPrice), _cents(p.MSRP)).order_by(p.productCode)
+        for choice in self._rng.integers(0, max(self._products, 1), count).tolist():
+            code, buy, msrp = self.connection.execute(query.offset(choice).limit(1)).one()
             percent = 95 + int(self._rng.integers(0, 14))
             changed = {"buyPrice": buy * percent // 100, "MSRP": msrp * percent // 100}
             if 0 < changed["MSRP"] < 10**9:
@@ -199,16 +209,14 @@ class _RunningShop:
                 self.connection.execute(sa.update(shop.products).where(p.productCode == code).values(**amounts))
                 self.summary.price_changes += 1
 
-    def _one_row(self, query: sa.Select[Any], key: sa.Column) -> Any:
-        """A row of the query, any of them as likely as the others."""
-        rows = self._count(key.table)
-        return self.connection.execute(query.order_by(key).offset(int(self._rng.integers(0, rows))).limit(1)).one()
-
     def _move_customers(self) -> None:
         """A customer moves to another street and code of the same country, often to another city."""
         c = shop.customers.c
-        for _ in range(self._how_many(self._count(shop.customers), MOVES)):
-            number, country = self._one_row(sa.select(c.customerNumber, c.country), c.customerNumber)
+        for _ in range(self._how_many(self._customers, MOVES)):
+            # The first customer from a random number on: quick in a table of any size.
+            chosen = int(self._rng.integers(0, self._next_customer))
+            query = sa.select(c.customerNumber, c.country).order_by(c.customerNumber).limit(1)
+            number, country = self.connection.execute(query.where(c.customerNumber >= chosen)).one()
             places = [p for p in catalogue.PLACES if p.country.strip() == country.strip()]
             if places:
                 row = self._customer(number, places[int(self._rng.integers(0, len(places)))])
@@ -218,31 +226,37 @@ class _RunningShop:
 
     def _welcome_customers(self) -> list[int]:
         """Numbers of today's new customers."""
-        count = self._how_many(self._count(shop.customers), NEW_CUSTOMERS)
+        count = self._how_many(self._customers, NEW_CUSTOMERS)
         if not count:
             return []
-        first = self._next(shop.customers.c.customerNumber)
+        numbers = list(range(self._next_customer, self._next_customer + count))
         places = [place for place in catalogue.PLACES for _ in range(place.buyers)]
         chosen = self._rng.integers(0, len(places), count).tolist()
-        rows = [self._customer(first + i, places[place]) for i, place in enumerate(chosen)]
-        columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
-        self._insert(shop.customers, columns)
+        rows = [self._customer(number, places[place]) for number, place in zip(numbers, chosen, strict=True)]
+        self._insert(shop.customers, {name: [row[name] for row in rows] for name in rows[0]})
+        self._next_customer += count
+        self._customers += count
         self.summary.new_customers += count
-        return list(range(first, first + count))
+        return numbers
 
     def _customer(self, number: int, place: catalogue.Place) -> dict[str, Any]:
         draws = self._rng.integers(0, 2**31, 12).tolist()
         luck = int(self._rng.integers(0, len(DECK)))
-        row = customer_row(number, place, True, luck, draws, 1, self._representatives(place))
+        territory = catalogue.TERRITORY_OF.get(place.country.strip(), "EMEA")
+        everybody = [number for numbers in self._staff.values() for number in numbers]
+        row = customer_row(number, place, True, luck, draws, 1, self._staff.get(territory, everybody))
         return dict(zip(shop.customers.columns.keys(), row, strict=True))
 
-    def _representatives(self, place: catalogue.Place) -> list[int]:
-        """Sales representatives of the place's territory; all of them if it has none."""
+    def _representatives(self) -> dict[str, list[int]]:
+        """Sales representatives by territory."""
         e, o = shop.employees.c, shop.offices.c
-        query = sa.select(e.employeeNumber, o.territory).join_from(shop.employees, shop.offices)
-        found = self.connection.execute(query.where(e.jobTitle == "Sales Rep").order_by(e.employeeNumber)).all()
-        territory = catalogue.TERRITORY_OF.get(place.country.strip(), "EMEA")
-        return [number for number, its in found if its == territory] or [number for number, _ in found]
+        query = sa.select(o.territory, e.employeeNumber).join_from(shop.employees, shop.offices)
+        found: dict[str, list[int]] = {}
+        for territory, number in self.connection.execute(
+            query.where(e.jobTitle == "Sales Rep").order_by(e.employeeNumber)
+        ):
+            found.setdefault(territory, []).append(number)
+        return found
 
     def _settle_open_orders(self) -> None:
         """Orders leave the house, or go on hold; held ones are released, disputes are resolved."""
@@ -358,22 +372,24 @@ class _RunningShop:
     ) -> tuple[dict[int, int], dict[int, int], dict[int, list[int]], set[tuple[int, str]]]:
         """Totals of these orders; what their customers have ordered and paid in all; their cheques."""
         o, d, p = shop.orders.c, shop.orderdetails.c, shop.payments.c
-        worth = sa.func.sum(d.quantityOrdered * _cents(d.priceEach))
+        customer_of: dict[int, int] = {}
         totals: dict[int, int] = {}
         owed: dict[int, int] = {}
         paid: dict[int, list[int]] = {}
         cheques: set[tuple[int, str]] = set()
         for customers in _in_parts(sorted({order.customer for order in due})):
-            lines = sa.select(o.customerNumber, o.orderNumber, worth).join_from(shop.orders, shop.orderdetails)
-            shipped = o.status.in_(["Shipped", "Resolved"])
-            lines = lines.where(o.customerNumber.in_(customers), shipped).group_by(o.customerNumber, o.orderNumber)
-            for customer, number, cents in self.connection.execute(lines):
-                totals[number] = int(cents)
-                owed[customer] = owed.get(customer, 0) + int(cents)
+            orders = sa.select(o.orderNumber, o.customerNumber).where(o.customerNumber.in_(customers))
+            shipped = orders.where(o.status.in_(["Shipped", "Resolved"]))
+            customer_of.update((row[0], row[1]) for row in self.connection.execute(shipped))
             payments = sa.select(p.customerNumber, p.checkNumber, _cents(p.amount))
             for customer, cheque, cents in self.connection.execute(payments.where(p.customerNumber.in_(customers))):
                 paid.setdefault(customer, []).append(int(cents))
                 cheques.add((customer, cheque))
+        worth = sa.select(d.orderNumber, sa.func.sum(d.quantityOrdered * _cents(d.priceEach))).group_by(d.orderNumber)
+        for numbers in _in_parts(sorted(customer_of)):
+            for number, cents in self.connection.execute(worth.where(d.orderNumber.in_(numbers))):
+                totals[number] = int(cents)
+                owed[customer_of[number]] = owed.get(customer_of[number], 0) + int(cents)
         return totals, owed, paid, cheques
 
     def _take_orders(self, newcomers: list[int]) -> None:
@@ -445,14 +461,18 @@ class _RunningShop:
             return []
         o = shop.orders.c
         first = self.connection.scalar(sa.select(sa.func.min(o.orderNumber))) or 0
-        drawn = self._rng.integers(first, self._next_order, count * 3 + 20).tolist()
-        known: dict[int, int] = {}
-        for numbers in _in_parts(sorted(set(drawn))):
-            query = sa.select(o.orderNumber, o.customerNumber).where(o.orderNumber.in_(numbers))
-            known.update((number, customer) for number, customer in self.connection.execute(query))
+        found: list[int] = []
         # Numbers can have gaps in a loaded shop: those are passed over.
-        found = [known[number] for number in drawn if number in known]
-        return list(islice(found, count))
+        for _ in range(ATTEMPTS):
+            drawn = self._rng.integers(first, self._next_order, (count - len(found)) * 5 // 4 + 5).tolist()
+            known: dict[int, int] = {}
+            for numbers in _in_parts(sorted(set(drawn))):
+                query = sa.select(o.orderNumber, o.customerNumber).where(o.orderNumber.in_(numbers))
+                known.update((row[0], row[1]) for row in self.connection.execute(query))
+            found += [known[number] for number in drawn if number in known]
+            if len(found) >= count:
+                break
+        return found[:count]
 
     def _insert(self, table: sa.Table, columns: dict[str, Any]) -> None:
         bulk.insert(self.connection, table, [batch(table, columns)], lambda _table, _rows: None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import pymysql
 import sqlalchemy as sa
 
@@ -18,6 +20,9 @@ CONNECT_TIMEOUT, LOCK_TIMEOUT = 5, 60
 
 #: Name and number of the lock that keeps two simulators from writing the same shop at once.
 LOCK_NAME, LOCK_NUMBER = "classic_cars_shop", 0x0C1A551C
+
+#: Bulk writes go past SQLAlchemy, so drivers' errors arrive as they are.
+DRIVER_ERRORS = (sa.exc.DBAPIError, sqlite3.Error, psycopg.Error, pymysql.err.MySQLError)
 
 _CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {
     "sqlite": {"timeout": LOCK_TIMEOUT},
@@ -38,7 +43,7 @@ def transaction(url: SourceURL) -> Iterator[sa.Connection]:
         with engine.begin() as connection:
             _lock(connection)
             yield connection
-    except (sa.exc.DBAPIError, pymysql.err.MySQLError) as error:
+    except DRIVER_ERRORS as error:
         raise translated(error, url) from None
     finally:
         engine.dispose()

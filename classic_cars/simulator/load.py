@@ -24,6 +24,7 @@ import pyarrow.csv
 import sqlalchemy as sa
 
 from classic_cars.contracts import order_system
+from classic_cars.contracts.order_system import FIRST_MONTH
 from classic_cars.simulator.columns import arrow_schema, arrow_type
 from classic_cars.simulator.ownership import TABLES
 from classic_cars.simulator.plan import ShopInputError
@@ -40,7 +41,8 @@ class ShopFiles:
     """The eight files of a folder; ``batches`` reads one, parents before children."""
 
     directory: Path
-    last_order: date = date.min
+    #: Day of the last order read so far.
+    last_order: date = FIRST_MONTH
     #: Values of the columns that other tables refer to, of the files read so far.
     _referred: dict[str, pa.Array] = field(default_factory=dict)
 
@@ -67,7 +69,7 @@ class ShopFiles:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 found = next(csv.reader(file), [])
         except UnicodeDecodeError:
-            raise ShopInputError(f"{path}: not UTF-8; expected text in UTF-8") from None
+            raise _not_utf_8(path) from None
         expected = order_system.metadata.tables[table].columns.keys()
         if missing := [name for name in expected if name not in found]:
             raise ShopInputError(f"{path}: column {', '.join(missing)} missing; found {', '.join(found) or 'nothing'}")
@@ -85,13 +87,13 @@ class ShopFiles:
         """The rows of a table, checked; raises ``ShopInputError`` at the first mistake."""
         declared = order_system.metadata.tables[table]
         keys: list[pa.RecordBatch] = []
-        kept = {c.name for c in declared.primary_key} | {c.name for c in declared.columns if c.foreign_keys}
         lines = _Lines()
         for texts in self._texts(declared):
+            lines.look_at(texts)
             typed = _typed(self.path(table), declared, texts, lines)
             self._check_parents(declared, typed, lines)
-            lines.add(texts)
-            keys.append(typed.select([c.name for c in declared.columns if c.name in kept]))
+            lines.done()
+            keys.append(typed.select([name for name in typed.schema.names if name in _key_columns(declared)]))
             if table == "orders" and typed.num_rows:
                 self.last_order = max(self.last_order, pc.max(typed["orderDate"]).as_py())
             yield typed
@@ -125,118 +127,110 @@ class ShopFiles:
                     f"{path}: row {wrong[0].number} (the header is row 1): found {wrong[0].actual_columns} values, "
                     f"expected {wrong[0].expected_columns}"
                 ) from None
+            if "UTF8" in str(error):
+                raise _not_utf_8(path) from None
             raise ShopInputError(f"{path}: cannot be read as CSV: {_without_values(str(error))}") from None
 
     def _check_parents(self, table: sa.Table, rows: pa.RecordBatch, lines: _Lines) -> None:
-        for column in table.columns:
-            for key in column.foreign_keys:
-                if key.column.table is table:
-                    continue
-                parents = self._referred[key.target_fullname]
-                values = rows[column.name]
-                orphans = pc.and_(values.is_valid(), pc.invert(pc.is_in(values, value_set=parents)))
-                self._refuse_first(orphans, table, column, values, lines, f"a value of {key.target_fullname}")
+        for column, target in _references(table, to_itself=False):
+            self._refuse_orphans(table, column, rows[column.name], target, lines, first_row=lines.rows)
 
     def _check_keys(self, table: sa.Table, batches: list[pa.RecordBatch], lines: _Lines) -> None:
-        if not batches:
-            return
-        rows = pa.Table.from_batches(batches)
-        names = [column.name for column in table.primary_key]
-        positions = pa.array(np.arange(rows.num_rows))
-        repeated = (
-            rows.select(names)
-            .append_column("__row", positions)
-            .group_by(names, use_threads=False)
-            .aggregate([("__row", "max"), ("__row", "count")])
-        )
-        again = repeated.filter(pc.greater(repeated["__row_count"], 1))
-        if again.num_rows:
-            raise ShopInputError(
-                f"{self.path(table.name)}: line {lines.of(pc.min(again['__row_max']).as_py())}: "
-                f"the key {', '.join(names)} has been there before; expected each once"
-            )
-        referred = {
-            key.column.name: key.target_fullname
-            for other in order_system.metadata.tables.values()
-            for column in other.columns
-            for key in column.foreign_keys
-            if key.column.table is table
-        }
-        for name, target in referred.items():
+        """What can be said only when all rows are read: keys are unique, a row refers to rows of its own table."""
+        kept = pa.schema([field for field in arrow_schema(table) if field.name in _key_columns(table)])
+        rows = pa.Table.from_batches(batches, schema=kept)
+        self._refuse_repeated(table, rows, lines)
+        for name, target in _referred_columns(table):
             self._referred[target] = rows[name].combine_chunks()
-        for column in table.columns:
-            for key in column.foreign_keys:
-                if key.column.table is table:
-                    values = rows[column.name].combine_chunks()
-                    orphans = pc.and_(
-                        values.is_valid(), pc.invert(pc.is_in(values, value_set=self._referred[key.target_fullname]))
-                    )
-                    self._refuse_first(
-                        orphans, table, column, values, lines, f"a value of {key.target_fullname}", start=0
-                    )
+        for column, target in _references(table, to_itself=True):
+            self._refuse_orphans(table, column, rows[column.name].combine_chunks(), target, lines, first_row=0)
 
-    def _refuse_first(
-        self,
-        wrong: pa.Array,
-        table: sa.Table,
-        column: sa.Column,
-        values: pa.Array,
-        lines: _Lines,
-        expected: str,
-        start: int | None = None,
+    def _refuse_repeated(self, table: sa.Table, rows: pa.Table, lines: _Lines) -> None:
+        names = [column.name for column in table.primary_key]
+        numbered = rows.select(names).append_column("row number", pa.array(np.arange(rows.num_rows)))
+        groups = numbered.group_by(names, use_threads=False).aggregate([("row number", "max"), ("row number", "count")])
+        again = groups.filter(pc.greater(groups["row number_count"], 1))
+        if again.num_rows:
+            line = lines.of(pc.min(again["row number_max"]).as_py())
+            raise ShopInputError(
+                f"{self.path(table.name)}: line {line}: {', '.join(names)}: found a key that an earlier line has, "
+                "expected each key once"
+            )
+
+    def _refuse_orphans(
+        self, table: sa.Table, column: sa.Column, values: pa.Array, target: str, lines: _Lines, first_row: int
     ) -> None:
-        position = pc.index(wrong, True).as_py()
+        orphans = pc.and_(values.is_valid(), pc.invert(pc.is_in(values, value_set=self._referred[target])))
+        position = pc.index(orphans, True).as_py()
         if position >= 0:
-            row = position + (lines.rows if start is None else start)
-            raise _mistake(self.path(table.name), lines.of(row), column, str(values[position]), expected)
+            line = lines.of(first_row + position)
+            raise _mistake(self.path(table.name), line, column, str(values[position]), f"a value of {target}")
+
+
+def _references(table: sa.Table, to_itself: bool) -> list[tuple[sa.Column, str]]:
+    """Columns with the ``table.column`` that they refer to."""
+    return [
+        (column, key.target_fullname)
+        for column in table.columns
+        for key in column.foreign_keys
+        if (key.column.table is table) == to_itself
+    ]
+
+
+def _referred_columns(table: sa.Table) -> set[tuple[str, str]]:
+    """Columns that any table refers to, with their full names."""
+    return {
+        (key.column.name, key.target_fullname)
+        for other in order_system.metadata.sorted_tables
+        for column in other.columns
+        for key in column.foreign_keys
+        if key.column.table is table
+    }
+
+
+def _key_columns(table: sa.Table) -> set[str]:
+    """Columns of the primary key and of foreign keys to the table itself: what is kept until all rows are read."""
+    own = {column.name for column, _ in _references(table, to_itself=True)}
+    return own | {column.name for column in table.primary_key}
 
 
 class _Lines:
     """On which line of the file each row begins, although values hold line breaks."""
 
     def __init__(self) -> None:
+        #: Rows of the batches that are done; the batch at hand begins behind them.
         self.rows = 0
-        self._next = 2
+        self._next_line = 2
         self._starts: list[np.ndarray] = []
-        self._pending: np.ndarray | None = None
-
-    def heights(self, texts: pa.RecordBatch) -> np.ndarray:
-        heights = np.ones(texts.num_rows, np.int64)
-        for column in texts.columns:
-            breaks = pc.count_substring(column, "\n").fill_null(0)
-            heights += breaks.to_numpy(zero_copy_only=False)
-        return heights
 
     def look_at(self, texts: pa.RecordBatch) -> None:
-        """Rows that are being checked now; :meth:`add` comes when they are right."""
-        heights = self.heights(texts)
-        self._pending = self._next + np.cumsum(heights) - heights
+        """Takes note of the lines of a batch."""
+        heights = np.ones(texts.num_rows, np.int64)
+        for column in texts.columns:
+            heights += pc.count_substring(column, "\n").fill_null(0).to_numpy(zero_copy_only=False)
+        self._starts.append((self._next_line + np.cumsum(heights) - heights).astype(np.int32))
+        self._next_line += int(heights.sum())
 
-    def add(self, texts: pa.RecordBatch) -> None:
-        heights = self.heights(texts)
-        self._starts.append((self._next + np.cumsum(heights) - heights).astype(np.int32))
-        self._next += int(heights.sum())
-        self.rows += texts.num_rows
-        self._pending = None
+    def done(self) -> None:
+        """The batch at hand is right."""
+        self.rows += len(self._starts[-1])
 
     def of(self, row: int) -> int:
-        """The line of the ``row``-th row, counted from 0."""
+        """The line of a row, counted from 0 in the whole file."""
         for starts in self._starts:
             if row < len(starts):
                 return int(starts[row])
             row -= len(starts)
-        assert self._pending is not None  # noqa: S101
-        return int(self._pending[row])
+        raise IndexError(row)
 
 
 def _typed(path: Path, table: sa.Table, texts: pa.RecordBatch, lines: _Lines) -> pa.RecordBatch:
-    lines.look_at(texts)
     arrays = []
     for column in table.columns:
         values = texts[column.name]
         if not column.nullable and values.null_count:
             row = pc.index(values.is_null(), True).as_py()
-            raise _mistake(path, lines.of(lines.rows + row), column, "\\N", "a value")
+            raise _mistake(path, lines.of(lines.rows + row), column, None, "a value")
         arrays.append(_converted(path, column, values, lines))
     return pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(table))
 
@@ -287,8 +281,15 @@ def _is_day(value: str) -> bool:
         return False
 
 
-def _mistake(path: Path, line: int, column: sa.Column, found: str, expected: str) -> ShopInputError:
-    shown = "a value that is not shown because it is personal" if column.info else repr(found[:80])
+def _not_utf_8(path: Path) -> ShopInputError:
+    return ShopInputError(f"{path}: found text that is not UTF-8, expected UTF-8")
+
+
+def _mistake(path: Path, line: int, column: sa.Column, found: str | None, expected: str) -> ShopInputError:
+    if found is None:
+        shown = r"NULL (\N)"
+    else:
+        shown = "a value that is not shown because it is personal" if column.info else repr(found[:80])
     return ShopInputError(f"{path}: line {line}: {column.name}: found {shown}, expected {expected}")
 
 

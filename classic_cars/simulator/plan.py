@@ -30,6 +30,9 @@ LARGEST_SCALE = 1_000_000
 #: Last day of the default shop.
 LAST_DAY = date(2005, 5, 31)
 
+#: No shop lives longer: later days are not meant by anybody.
+LAST_DAY_OF_ALL = date(2099, 12, 31)
+
 
 class ShopInputError(ClassicCarsError):
     """What the simulator was asked for, or a file that it was given, is unusable."""
@@ -71,8 +74,8 @@ class ShopPlan:
         last = until or LAST_DAY
         if not isfinite(scale) or not 0 < scale <= LARGEST_SCALE:
             raise ShopInputError(f"scale: found {scale}, expected a number above 0, {LARGEST_SCALE:,} at most")
-        if not FIRST_MONTH + timedelta(days=30) <= last <= date(2099, 12, 31):
-            raise ShopInputError(f"until: found {last}, expected a day from 2003-01-31 to 2099-12-31")
+        if not FIRST_MONTH + timedelta(days=30) <= last <= LAST_DAY_OF_ALL:
+            raise ShopInputError(f"until: found {last}, expected a day from 2003-01-31 to {LAST_DAY_OF_ALL}")
         first = max(FIRST_MONTH, month_start(month_index(last) - MONTHS + 1))
         return cls(scale, seed, first, last)
 

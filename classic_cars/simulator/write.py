@@ -14,11 +14,15 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from classic_cars.contracts import order_system
+from classic_cars.errors import ShopRefused, SourceMissing
 from classic_cars.simulator import bulk, database
 from classic_cars.simulator.ownership import TABLES, Mark, Present, look, marker, refuse_to_overwrite, write_mark
 from classic_cars.sources.urls import SourceURL
 
 NEW, OLD = "classic_cars_shop_new_", "classic_cars_shop_old_"
+
+#: PostgreSQL's state when a table cannot be dropped because of a view, for example.
+SOMETHING_DEPENDS_ON_IT = "2BP01"
 
 #: Batches of a table's rows, by the table's name.
 Rows = Callable[[str], Iterable[pa.RecordBatch]]
@@ -33,7 +37,7 @@ def write_shop(
     """
     is_new_file = not database.exists(url)
     if url.is_sqlite:
-        url.path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(url)
     try:
         with database.transaction(url) as connection:
             present = look(connection)
@@ -44,6 +48,13 @@ def write_shop(
         if is_new_file:
             url.path.unlink(missing_ok=True)
         raise
+
+
+def _make_folder(url: SourceURL) -> None:
+    try:
+        url.path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SourceMissing(f"{url}: the folder cannot be made: {error.strerror}; choose another path") from None
 
 
 def _build_in_place(
@@ -133,4 +144,12 @@ def _drop(connection: sa.Connection, names: Iterable[str]) -> None:
     """Children first; never what depends on them."""
     for name in reversed(list(names)):
         table = sa.Table(name, sa.MetaData())
-        connection.execute(sa.schema.DropTable(table, if_exists=True))
+        try:
+            connection.execute(sa.schema.DropTable(table, if_exists=True))
+        except sa.exc.DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != SOMETHING_DEPENDS_ON_IT:
+                raise
+            raise ShopRefused(
+                f"{name}: found views or other objects that depend on it; nothing was changed. Drop those first, "
+                "or use another database"
+            ) from None
