@@ -15,7 +15,7 @@ REFERENCES = {
     "requiredDate": ("dim_dates", "date"),
     "shippedDate": ("dim_dates", "date"),
 }
-REQUIRED = [
+REQUIRED = (
     "orderNumber",
     "orderLineNumber",
     "productCode",
@@ -29,7 +29,7 @@ REQUIRED = [
     "buyPrice",
     "MSRP",
     "orderAmount",
-]
+)
 CONDITIONS = (
     '"orderLineNumber" < 1',
     "status NOT IN ('Shipped', 'Resolved', 'Cancelled', 'On Hold', 'Disputed', 'In Process')",
@@ -56,6 +56,7 @@ def predicates() -> str:
 def keys_and_totals() -> str:
     """The rest by hand: repeated keys, and rows, units and amount by month, product line and country, both ways."""
     fact = 'count(*) AS n, sum("quantityOrdered") AS u, sum("orderAmount") AS a FROM warehouse.fact_orders'
+    amount = 'sum("quantityOrdered" * "priceEach")'
     amount = 'sum("quantityOrdered" * "priceEach")'
     line = f'count(*) AS n, sum("quantityOrdered") AS u, {amount} AS a FROM staging.orderdetails'
     added = "sum(n) AS n, sum(u) AS u, sum(a) AS a"

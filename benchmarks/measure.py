@@ -25,6 +25,7 @@ class Measured:
     """What a process took. ``facts``: what it reported itself; ``failure``: empty when it did its work."""
 
     seconds: float
+    cpu: float
     peak_mb: float
     facts: dict[str, Any] = field(default_factory=dict)
     failure: str = ""
@@ -54,7 +55,7 @@ def run(variant: str, *arguments: object, env: Mapping[str, str] | None = None, 
         last = out.read().strip().rpartition("\n")[2]
         failure = _failure(process.returncode, complaints.read()) if process.returncode else ""
     facts = json.loads(last) if last.startswith("{") else {}
-    return Measured(seconds, usage.ru_maxrss / 1024, facts, failure)
+    return Measured(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, facts, failure)
 
 
 def _limit(gigabytes: float) -> Any:

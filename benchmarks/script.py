@@ -17,6 +17,9 @@ from classic_cars.sources.order_system import _extension
 LOCATION_KEY = """left(sha256(concat_ws(chr(31), coalesce(c."postalCode", ''), coalesce(c.city, ''),
     coalesce(c.state, ''), coalesce(c.country, ''))), 32)"""
 
+#: The characters themselves: DuckDB takes an escaped \\v for a plain v.
+WHITE_SPACE = " \t\n\r\v\f"
+
 #: Columns and types of the order system's tables; texts are trimmed on the way to staging.
 COLUMNS = {
     "productlines": {
@@ -186,7 +189,7 @@ def _read(name: str) -> str:
 
 def _trimmed(name: str) -> str:
     columns = [
-        f"nullif(trim(\"{column}\", E' \\t\\n\\r\\v\\f'), '') AS \"{column}\"" if kind == "VARCHAR" else f'"{column}"'
+        f"nullif(trim(\"{column}\", '{WHITE_SPACE}'), '') AS \"{column}\"" if kind == "VARCHAR" else f'"{column}"'
         for column, kind in COLUMNS[name].items()
         if kind != "BLOB"
     ]
