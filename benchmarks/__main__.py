@@ -39,10 +39,11 @@ WHOLE = {
 class Bench:
     """Where shops and results are, and how often variants run."""
 
-    def __init__(self, home: Path, rounds: int, lines: list[int]) -> None:
+    def __init__(self, home: Path, rounds: int, lines: list[int], variants: Iterable[str]) -> None:
         self.home = home
         self.rounds = rounds
         self.lines = lines
+        self.variants = [name for name in WHOLE if name in {"platform", "script", *variants}]
 
     def shop(self, lines: int) -> Path:
         """The shop with about so many order lines; made when it is not there."""
@@ -112,18 +113,19 @@ def whole(bench: Bench) -> None:
     """The whole work, from the order system to the answers."""
     rows = []
     for lines in bench.lines:
-        found = {variant: [] for variant in WHOLE}
+        found = {variant: [] for variant in bench.variants}
         for number in range(bench.rounds):
-            for variant in WHOLE:
+            for variant in bench.variants:
                 # The slow one, and the one that differs by events only, need no second round.
                 if number == 0 or variant in ("platform", "script"):
                     found[variant].append(bench.measure(variant, lines))
         results = {variant: best(each) for variant, each in found.items()}
         required(results["platform"])
-        for variant, (_, how) in WHOLE.items():
+        for variant in bench.variants:
+            how = WHOLE[variant][1]
             if how and not results[variant].failure:
                 prove_equal(bench, variant, lines, how)
-        rows += [whole_row(lines, variant, results) for variant in WHOLE]
+        rows += [whole_row(lines, variant, results) for variant in bench.variants]
     print("### All tables, from the order system to the answers\n")
     table(["Variant", "Order lines", "Seconds", "× script", "CPU s", "Peak MB", "× script", "Inside", "Events"], rows)
 
@@ -242,9 +244,10 @@ def main() -> None:
     parser.add_argument("--lines", type=int, nargs="+", default=list(LINES), help="order lines of the shops")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections to run")
     parser.add_argument("--rounds", type=int, default=2, help="times that quick variants run; the best counts")
+    parser.add_argument("--variants", nargs="+", choices=WHOLE, default=list(WHOLE), help="beside platform and script")
     options = parser.parse_args()
     home = Path(os.environ.get("CLASSIC_CARS_HOME", ROOT / "var")).absolute() / "bench"
-    bench = Bench(home, options.rounds, sorted(options.lines))
+    bench = Bench(home, options.rounds, sorted(options.lines), options.variants)
     print(f"{machine()}; best of {options.rounds}; whole processes\n", flush=True)
     for name in options.only:
         SECTIONS[name](bench)

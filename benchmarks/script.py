@@ -17,7 +17,7 @@ from classic_cars.sources.order_system import _extension
 LOCATION_KEY = """left(sha256(concat_ws(chr(31), coalesce(c."postalCode", ''), coalesce(c.city, ''),
     coalesce(c.state, ''), coalesce(c.country, ''))), 32)"""
 
-#: The characters themselves: DuckDB takes an escaped \\v for a plain v.
+#: The characters themselves: in a text of DuckDB, backslash v is a plain v.
 WHITE_SPACE = " \t\n\r\v\f"
 
 #: Columns and types of the order system's tables; texts are trimmed on the way to staging.
