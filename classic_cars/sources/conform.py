@@ -2,10 +2,12 @@
 
 A cast may round, cut or give up. Each value is cast and compared with what arrived; when they are not the
 same, the column becomes NULL and the raw value is kept as JSON in ``_rescued_data``, where staging's
-quarantine finds it. Pure Ibis.
+quarantine finds it. Integers of any width are held as ``int32``. Pure Ibis.
 """
 
 from __future__ import annotations
+
+from datetime import date
 
 import ibis
 import ibis.expr.datatypes as dt
@@ -16,17 +18,25 @@ from classic_cars.contracts.base import RESCUED
 from classic_cars.contracts.order_system import FIRST_MONTH, PARTITIONED
 from classic_cars.contracts.source import MONTH, ibis_type
 
-#: Longest raw value that is kept; a longer one says so.
-LONGEST_RESCUE = 10_000
-
 ORDER_DATE = "orderDate"
 
+#: What a date may look like as text; a time of day would be lost, midnight is none. ``home_months`` agrees.
+DATE_TEXT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}( 00:00:00(\.(0|000|000000))?)?$"
+WHOLE_NUMBER_TEXT = r"^-?[0-9]+(\.0*)?$"
+#: A double holds fifteen digits; what differs beyond them is its way of saying the same number.
+DOUBLE_PRECISION = 1e-15
 
-def conform(arriving: ibis.Table, table: sa.Table) -> ibis.Table:
+#: What JSON wants escaped in a string; the backslash first.
+ESCAPES = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"} | {
+    chr(code): f"\\u{code:04x}" for code in range(1, 32) if chr(code) not in "\n\r\t"
+}
+
+
+def conform(arriving: ibis.Table, table: sa.Table, today: date | None = None) -> ibis.Table:
     """The rows of one table of the order system in the columns and types of its ``source`` contract.
 
     Partitioned tables get ``orderMonth``, the row's home: the month of ``orderDate`` if it lies between
-    2003-01 and the current month, otherwise 2003-01. Order lines arrive with their order's ``orderDate``.
+    2003-01 and the month of ``today``, otherwise 2003-01. Order lines arrive with their order's ``orderDate``.
     """
     columns: dict[str, ir.Value] = {}
     misfits: dict[str, ir.BooleanValue] = {}
@@ -37,61 +47,73 @@ def conform(arriving: ibis.Table, table: sa.Table) -> ibis.Table:
             misfits[column.name] = misfit
     if table.name in PARTITIONED:
         day, _ = faithful(arriving[ORDER_DATE], dt.Date())
-        columns[MONTH] = home_month(day)
+        columns[MONTH] = home_month(day, today)
     columns[RESCUED] = _rescued(arriving, misfits)
     return arriving.select(**columns)
 
 
-def home_month(day: ir.DateValue) -> ir.DateValue:
+def home_month(day: ir.DateValue, today: date | None = None) -> ir.DateValue:
     """The month in which a row with this order date is kept; every row has exactly one."""
-    today = ibis.today()
-    ordinal = day.year() * 12 + day.month()
-    usable = (day >= ibis.date(FIRST_MONTH)) & (ordinal <= today.year() * 12 + today.month())
+    today = today or date.today()
+    next_month = date(today.year + today.month // 12, today.month % 12 + 1, 1)
+    usable = (day >= ibis.date(FIRST_MONTH)) & (day < ibis.date(next_month))
     # not truncate(): DuckDB's makes a timestamp of a date
     return ibis.ifelse(usable.fill_null(False), ibis.date(day.year(), day.month(), 1), ibis.date(FIRST_MONTH))
 
 
 def faithful(value: ir.Value, kind: dt.DataType) -> tuple[ir.Value, ir.BooleanValue | None]:
     """``value`` as ``kind``, and the condition under which it does not fit; None when every value fits."""
-    arrived = value.type()
+    arrived = value.type().copy(nullable=True)
+    if arrived == kind:
+        return value, None
     if _always_fits(arrived, kind):
-        return (value if arrived.copy(nullable=True) == kind else value.cast(kind)), None
+        return value.cast(kind), None
     cast = value.try_cast(kind)
-    same = _same(value, cast, arrived, kind)
-    misfit = value.notnull() & ~same.fill_null(False)
+    misfit = value.notnull() & ~_same(value, cast, arrived, kind).fill_null(False)
     return ibis.ifelse(misfit, ibis.null(kind), cast), misfit
 
 
 def _always_fits(arrived: dt.DataType, kind: dt.DataType) -> bool:
-    if arrived.copy(nullable=True) == kind:
+    if arrived.is_null():
         return True
     if kind.is_string():
         return not arrived.is_binary()
-    if kind.is_integer() and arrived.is_integer():
+    if isinstance(kind, dt.Integer) and isinstance(arrived, dt.SignedInteger):
         return arrived.nbytes < kind.nbytes
-    if kind.is_decimal() and arrived.is_decimal():
-        whole = kind.precision - kind.scale
-        return arrived.scale <= kind.scale and arrived.precision - arrived.scale <= whole
+    if isinstance(kind, dt.Decimal) and isinstance(arrived, dt.Decimal):
+        known = None not in (arrived.precision, arrived.scale, kind.precision, kind.scale)
+        return known and arrived.scale <= kind.scale and _whole_digits(arrived) <= _whole_digits(kind)
     return False
 
 
+def _whole_digits(kind: dt.Decimal) -> int:
+    return (kind.precision or 0) - (kind.scale or 0)
+
+
 def _same(value: ir.Value, cast: ir.Value, arrived: dt.DataType, kind: dt.DataType) -> ir.BooleanValue:
-    """Whether the cast kept the value."""
+    """Whether the cast kept the value; NULL when it gave up."""
     if arrived.is_string():
-        if kind.is_numeric():
-            # Ten digits fit a double many times over, so equal doubles are equal numbers here.
-            return value.try_cast("float64") == cast.cast("float64")
-        if kind.is_date():
-            # A time of day would be lost; midnight is none.
-            return cast.notnull() & ((value.length() <= 10) | value.endswith(" 00:00:00"))
-        return cast.notnull()
+        return cast.notnull() & _well_written(value, cast, kind)
+    if arrived.is_binary() and kind.is_string():
+        return ~cast.contains("\\x")  # how the cast writes bytes that are no letters
     if arrived.is_floating() and kind.is_decimal():
-        return value == cast.cast("float64")
+        return (value - cast.cast("float64")).abs() <= value.abs() * DOUBLE_PRECISION
     if arrived.is_timestamp() and kind.is_date():
         return value == cast.cast(arrived)
     if arrived.is_numeric() and kind.is_numeric():
         return value == cast
-    return cast.notnull()
+    return cast.notnull() & (arrived.is_date() and kind.is_date())
+
+
+def _well_written(value: ir.StringValue, cast: ir.Value, kind: dt.DataType) -> ir.BooleanValue:
+    """Whether a text is one that stands for its cast alone: casts also take 2004-1-5, 1_000 and 0.129."""
+    if kind.is_integer():
+        return value.re_search(WHOLE_NUMBER_TEXT)
+    if isinstance(kind, dt.Decimal):
+        return value.re_search(rf"^-?[0-9]+(\.[0-9]{{0,{kind.scale}}}0*)?$")
+    if kind.is_date():
+        return value.re_search(DATE_TEXT) & (cast >= ibis.date(1, 1, 1))
+    return ~value.contains("\\")  # in bytes a backslash means another byte
 
 
 def _rescued(arriving: ibis.Table, misfits: dict[str, ir.BooleanValue]) -> ir.StringValue:
@@ -101,9 +123,10 @@ def _rescued(arriving: ibis.Table, misfits: dict[str, ir.BooleanValue]) -> ir.St
         return ibis.null("string")
     pairs: list[ir.Value] = list(unread)
     for name, misfit in misfits.items():
-        raw = arriving[name].cast("string").left(LONGEST_RESCUE)
-        for character, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
+        raw = arriving[name].cast("string")
+        for character, escaped in ESCAPES.items():
             raw = raw.replace(character, escaped)
         pairs.append(ibis.ifelse(misfit, ibis.literal(f'"{name}": "') + raw + '"', None))
-    # concat_ws leaves NULLs out
-    return ibis.ifelse(ibis.or_(*misfits.values(), *(each.notnull() for each in unread)), "{" + ibis.literal(", ").join(pairs) + "}", None)
+    broken = ibis.or_(*misfits.values(), *(each.notnull() for each in unread))
+    # join leaves NULLs out
+    return ibis.ifelse(broken, "{" + ibis.literal(", ").join(pairs) + "}", None)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 import pymysql
-import sqlalchemy as sa
 
 from classic_cars.errors import (
     SourceAccessDenied,
@@ -16,27 +16,36 @@ from classic_cars.errors import (
 )
 from classic_cars.sources.urls import SourceURL
 
-#: MySQL and MariaDB error numbers; PostgreSQL SQLSTATEs; words of SQLite's and libpq's messages.
+#: MySQL and MariaDB error numbers and PostgreSQL SQLSTATEs.
 DENIED = (1044, 1045, 1142, 1143, 1227, 1698, "28P01", "28000", "42501")
-MISSING = (1049, 1146, "3D000", "42P01")
+MISSING = (1049, 1146, "3D000", "42P01", "3F000")
 CHANGED = (1054, "42703")
-DENIED_WORDS = ("password authentication failed", "no password supplied", "permission denied", "access denied")
+#: Server busy, gone, restarting, or out of connections; locks that somebody else holds.
+PASSING = (1040, 1053, 1080, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1226, 2002, 2003, 2006, 2013, 2055)
+PASSING_CLASSES = ("08", "53", "57P", "40", "55P03")
+#: Words of SQLite and libpq, for errors without a code.
+DENIED_WORDS = ("password authentication failed", "no password supplied", "permission denied", "no pg_hba.conf entry")
 MISSING_WORDS = ("no such table", "unable to open database", "not a database", "does not exist", "is malformed")
 CHANGED_WORDS = ("no such column",)
+PASSING_WORDS = ("connect", "locked", "timed out", "timeout", "closed", "terminat", "gone away", "disk i/o", "socket")
 
 MEND = {
     SourceAccessDenied: "check user and password in CLASSIC_CARS_SOURCE_URL, and that the user may SELECT from the "
     "eight tables of classicmodels",
-    SourceMissing: "check the database in CLASSIC_CARS_SOURCE_URL; to make one to play with: `classic-cars shop create`",
-    SourceSchemaChanged: "the order system's tables are not those of the contract; see docs/operations.md",
+    SourceMissing: "expected the eight tables of classicmodels; check the database in CLASSIC_CARS_SOURCE_URL; to make "
+    "one to play with: `classic-cars shop create`",
+    SourceSchemaChanged: "the order system's tables are not those of the contract "
+    "(classic_cars/contracts/order_system.py)",
     SourceUnreachable: "check host and port in CLASSIC_CARS_SOURCE_URL, that the server runs and that a firewall lets "
     "this machine in",
-    SourceError: "see the message",
+    SourceError: "this is no passing failure: mend what the message names, then run again",
 }
 
 
 def translated(error: BaseException, url: SourceURL) -> SourceError:
     """The error of ours that a driver's error means."""
+    if isinstance(error, SourceError):
+        return error
     cause = getattr(error, "orig", None) or error
     kind = _kind(cause)
     return kind(f"{url}: {scrubbed(_text(cause), url)}; {MEND[kind]}")
@@ -44,16 +53,30 @@ def translated(error: BaseException, url: SourceURL) -> SourceError:
 
 def _kind(cause: BaseException) -> type[SourceError]:
     code = _code(cause)
+    by_code: tuple[tuple[type[SourceError], bool], ...] = (
+        (SourceAccessDenied, code in DENIED),
+        (SourceSchemaChanged, code in CHANGED),
+        (SourceMissing, code in MISSING),
+        (SourceUnreachable, code in PASSING or str(code).startswith(PASSING_CLASSES)),
+    )
+    by_words = (
+        (SourceAccessDenied, DENIED_WORDS),
+        (SourceSchemaChanged, CHANGED_WORDS),
+        (SourceMissing, MISSING_WORDS),
+        (SourceUnreachable, PASSING_WORDS),
+    )
+    if code is not None:
+        return next((kind for kind, meant in by_code if meant), SourceError)
+    if isinstance(cause, OSError):
+        return SourceUnreachable
     text = str(cause).lower()
-    if code in DENIED or any(words in text for words in DENIED_WORDS):
-        return SourceAccessDenied
-    if code in CHANGED or any(words in text for words in CHANGED_WORDS):
-        return SourceSchemaChanged
-    if code in MISSING or any(words in text for words in MISSING_WORDS):
-        return SourceMissing
-    if isinstance(cause, sa.exc.ProgrammingError | pymysql.err.ProgrammingError):
-        return SourceError
-    return SourceUnreachable
+    return next((kind for kind, words in by_words if any(each in text for each in words)), SourceError)
+
+
+def lost_connection(error: BaseException) -> bool:
+    """Whether a scanner's error says that the order system went away, and not that a value is bad."""
+    text = without_values(str(error)).lower()
+    return any(words in text for words in PASSING_WORDS)
 
 
 def _code(cause: BaseException) -> int | str | None:
@@ -70,9 +93,16 @@ def _text(cause: BaseException) -> str:
 
 
 def scrubbed(text: str, url: SourceURL) -> str:
-    """``text`` without the password, should a driver have quoted it."""
+    """``text`` without the password, should a driver have quoted it, however it was quoted."""
     password = url.url.password
-    return text.replace(str(password), "***") if password else text
+    if not password:
+        return text
+    plain = str(password)
+    backslashed = plain.replace("\\", "\\\\").replace("'", "\\'")
+    doubled = plain.replace("'", "''")
+    for spelling in (plain, backslashed, doubled, quote(plain, safe=""), quote(plain), repr(plain)[1:-1]):
+        text = text.replace(spelling, "***")
+    return text
 
 
 def without_values(text: str) -> str:

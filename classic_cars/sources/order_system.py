@@ -1,43 +1,48 @@
 """The order system, read-only: is it there, which months has it, what do its tables hold.
 
-Rows are read by DuckDB's own scanners for SQLite, MySQL (MariaDB) and PostgreSQL in a private in-memory
-database, which streams them as Arrow batches with bounded memory, several pages at a time where the source
-allows; control totals are computed by the order system's own engine. Only named columns are selected.
+Rows are read by DuckDB's own scanners, which stream Arrow batches with bounded memory; control totals are
+computed by the order system's own engine. Only named columns are selected, and every value that a scanner
+would bend (it makes 0.00 of PostgreSQL's NaN and a day of SQLite's 17) is sent as text: ``conform`` casts it.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import duckdb
 import ibis
 import pyarrow as pa
 import sqlalchemy as sa
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from classic_cars.contracts.base import RESCUED
 from classic_cars.contracts.order_system import FIRST_MONTH, PARTITIONED, READ_ORDER, metadata
 from classic_cars.errors import SourceError, SourceMissing, SourceSchemaChanged, SourceUnreachable
-from classic_cars.sources.errors import scrubbed, translated, without_values
-from classic_cars.sources.urls import SCANNERS, SourceURL
+from classic_cars.sources import scanner
+from classic_cars.sources.columns import exact_number, is_native, retyped
+from classic_cars.sources.connect import read_only_engine
+from classic_cars.sources.errors import lost_connection, scrubbed, translated, without_values
+from classic_cars.sources.home_months import as_text, at_home, home_of, months_until
+from classic_cars.sources.retries import patiently
+from classic_cars.sources.scanner import extension as _extension  # noqa: F401  (the benchmarks load it)
+from classic_cars.sources.urls import SourceURL
 
-Result = TypeVar("Result")
 Shape = Callable[[ibis.Table], ibis.Table]
+Types = dict[str, sa.types.TypeEngine]
 
 BATCH_ROWS = 122_880  # one row group of DuckDB
-#: A transient failure is retried for so long; a person waits for the answer.
-RETRY_SECONDS = 2.5
-#: Control totals of a big table take a while; a server that says nothing for so long is gone.
-QUERY_SECONDS = 120
 
 ORDERS = metadata.tables["orders"]
 LINES = metadata.tables["orderdetails"]
+
+#: What a driver or a scanner raises; a text of theirs may not even be UTF-8.
+DRIVER_ERRORS = (sa.exc.SQLAlchemyError, OSError, UnicodeError)
+STREAM_ERRORS = (duckdb.Error, pa.ArrowException, OSError, UnicodeError)
+
+#: What DuckDB's SQLite scanner reads as it is, or refuses: everything else it bends.
+FAITHFUL_SCANS = ("int64", "float64", "string")
 
 
 @dataclass(frozen=True)
@@ -50,10 +55,14 @@ class ControlTotals:
 
 @dataclass(frozen=True)
 class SchemaDrift:
-    """How a table of the order system differs from its declared columns, without harm so far."""
+    """How a table of the order system differs from its declared columns, without harm so far.
+
+    It is true when there is something to tell; another order of columns alone is not.
+    """
 
     added: tuple[str, ...] = ()
     retyped: tuple[str, ...] = ()
+    reordered: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.added or self.retyped)
@@ -65,7 +74,7 @@ class OrderSystem:
     def __init__(self, url: str, connect_timeout: float = 4.0) -> None:
         self.url = SourceURL.parse(url)
         self._timeout = connect_timeout
-        #: Tables that hold values DuckDB's scanner cannot read as declared; they are read as text.
+        #: Tables that hold values which cannot be read as declared; they are read as text.
         self._read_as_text: set[str] = set()
         self._failures: dict[str, SourceError] = {}
 
@@ -82,55 +91,71 @@ class OrderSystem:
         Raises within about 5 seconds: ``SourceUnreachable``, ``SourceAccessDenied``, ``SourceMissing`` or
         ``SourceSchemaChanged``.
         """
-        for table in READ_ORDER:
-            self._fetch(sa.select(*table.columns).limit(1))
+        try:
+            self._ask(*(sa.select(*table.columns).limit(1) for table in READ_ORDER))
+        except SourceSchemaChanged:
+            for table in READ_ORDER:
+                self.drift(table)  # says what there is instead
+            raise
 
-    def months(self) -> list[date]:
+    def months(self, today: date | None = None) -> list[date]:
         """The home months that have rows, sorted; see :func:`classic_cars.sources.conform.home_month`."""
-        month = sa.func.substr(sa.cast(ORDERS.c.orderDate, sa.String(10)), 1, 7)
-        if self.url.is_sqlite:
-            day = _as_text(ORDERS.c.orderDate)
-            month = sa.case((sa.func.date(day) == sa.func.substr(day, 1, 10), sa.func.substr(day, 1, 7)))
-        found = {_home(row[0]) for row in self._fetch(sa.select(month).distinct())}
-        if FIRST_MONTH not in found and self._has_orphans():
-            found.add(FIRST_MONTH)
-        return sorted(found)
+        home = home_of(ORDERS.c.orderDate, today or date.today())
+        (found,) = self._ask(sa.select(home).distinct())
+        months = {date.fromisoformat(f"{row[0]}-01") for row in found}
+        if FIRST_MONTH not in months and self._has_orphans():
+            months.add(FIRST_MONTH)
+        return sorted(months)
 
     def drift(self, table: sa.Table) -> SchemaDrift:
-        """Columns that are new or have another kind of type.
+        """Columns that are new, stand elsewhere, or have another kind of type.
 
         Raises ``SourceSchemaChanged`` when a declared column is missing, naming what there is instead.
         """
         actual = self._columns(table)
-        missing = [column.name for column in table.columns if column.name not in actual]
-        added = [name for name in actual if name not in table.columns]
+        declared = list(table.columns.keys())
+        missing = [name for name in declared if name not in actual]
+        added = [name for name in actual if name not in declared]
         if missing:
             hint = f"; new there: {', '.join(added)}, is one of them its new name?" if added else ""
             raise SourceSchemaChanged(
                 f"{self.url}: table {table.name} has no column {', '.join(missing)}; found {', '.join(actual)}{hint}; "
                 "change classic_cars/contracts/order_system.py, or give the table its column back"
             )
-        retyped = [
-            f"{column.name} is {actual[column.name]}, was {column.type}"
-            for column in table.columns
-            if not _same_kind(column.type, actual[column.name])
-        ]
-        return SchemaDrift(tuple(added), tuple(retyped))
+        return SchemaDrift(
+            added=tuple(added),
+            retyped=tuple(
+                f"{column.name} is {actual[column.name]}, was {column.type}"
+                for column in table.columns
+                if retyped(column.type, actual[column.name], self.url)
+            ),
+            reordered=[name for name in actual if name in declared] != declared,
+        )
 
-    def control_totals(self, table: sa.Table, months: Sequence[date] | None = None) -> ControlTotals:
-        """Rows and cents of ``table``, of these home months only if given, computed by the order system."""
-        columns: list[sa.ColumnElement] = [sa.func.count().label("rows")]
+    def control_totals(
+        self, table: sa.Table, months: Sequence[date] | None = None, today: date | None = None
+    ) -> ControlTotals:
+        """Rows and cents of ``table``, of these home months only if given, computed by the order system.
+
+        Exact: the sum of integers or decimals. Values that are no numbers do not count.
+        """
+        columns: list[sa.ColumnElement] = [sa.func.count()]
         cents = self._cents(table)
         if cents is not None:
-            columns.append(cents.label("cents"))
-        months = None if self._covers(table, months) else months
-        ((rows, *sums),) = self._fetch(self._query(columns, table, months))
-        return ControlTotals(int(rows), round(sums[0] or 0) if sums else None)
+            columns.append(sa.func.sum(cents))
+        months = self._needed(table, months, today)
+        counted = [self._ask(query)[0][0] for query in self._queries(columns, table, months, today)]
+        total = round(sum(each[1] or 0 for each in counted)) if cents is not None else None
+        return ControlTotals(sum(int(each[0]) for each in counted), total)
 
     # Reading -----------------------------------------------------------------------------------------
 
     def read(
-        self, table: sa.Table, months: Sequence[date] | None = None, shape: Shape | None = None
+        self,
+        table: sa.Table,
+        months: Sequence[date] | None = None,
+        shape: Shape | None = None,
+        today: date | None = None,
     ) -> pa.RecordBatchReader:
         """The rows of ``table``, of these home months only if given, as a stream of Arrow batches.
 
@@ -138,41 +163,54 @@ class OrderSystem:
         their order's ``orderDate``. Raises ``SourceError`` here or from the stream. A value that cannot be read
         as declared ends the stream, and from then on :meth:`must_read_as_text` says so: read again.
         """
+        self._failures.pop(table.name, None)
         self.drift(table)
-        as_text = table.name in self._read_as_text
-        months = None if self._covers(table, months) else months
-        query = self._sql(self._query(self._arriving(table, as_text), table, months))
-        connection = self._attached()
-        try:
-            backend = ibis.duckdb.from_connection(connection)
-            direct = months is None and not as_text
-            arriving = backend.sql(query if direct else self._passed_through(query))
-            if as_text and self.url.is_sqlite:
-                arriving = _decoded(arriving, table)
-            shaped = shape(arriving) if shape is not None else arriving
-            batches = connection.execute(backend.compile(shaped)).to_arrow_reader(BATCH_ROWS)
-        except duckdb.Error as error:
-            connection.close()
-            raise self._unreadable(table, error) from None
-        return pa.RecordBatchReader.from_batches(batches.schema, self._streamed(table, batches, connection))
+        return patiently(lambda: self._opened(table, months, shape, today))
 
     def must_read_as_text(self, table: sa.Table) -> bool:
         """True when a stream of this table ended at a value that could not be read as declared."""
         return table.name in self._read_as_text
+
+    def failure(self, table: sa.Table) -> SourceError | None:
+        """What ended the last stream of this table: engines that consume a stream hide its error."""
+        return self._failures.get(table.name)
+
+    def _opened(
+        self, table: sa.Table, months: Sequence[date] | None, shape: Shape | None, today: date | None
+    ) -> pa.RecordBatchReader:
+        months = self._needed(table, months, today)
+        connection = self._attached()
+        try:
+            backend = ibis.duckdb.from_connection(connection)
+            arriving = self._arriving(backend, table, months, today)
+            shaped = shape(arriving) if shape is not None else arriving
+            batches = connection.execute(backend.compile(shaped)).to_arrow_reader(BATCH_ROWS)
+        except STREAM_ERRORS as error:
+            connection.close()
+            raise self._unreadable(table, error) from None
+        except BaseException:
+            connection.close()
+            raise
+        return pa.RecordBatchReader.from_batches(batches.schema, self._streamed(table, batches, connection))
 
     def _streamed(
         self, table: sa.Table, batches: pa.RecordBatchReader, connection: duckdb.DuckDBPyConnection
     ) -> Iterator[pa.RecordBatch]:
         try:
             yield from batches
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
+        except STREAM_ERRORS as error:
             raise self._unreadable(table, error) from None
         finally:
             connection.close()
 
-    def failure(self, table: sa.Table) -> SourceError | None:
-        """What ended the last stream of this table: engines that consume a stream hide its error."""
-        return self._failures.get(table.name)
+    def _attached(self) -> duckdb.DuckDBPyConnection:
+        try:
+            return scanner.attached(self.url, self._timeout)
+        except duckdb.Error as error:
+            self.probe()  # says what is wrong in better words than the scanner
+            text = scrubbed(str(error).strip().splitlines()[0], self.url)
+            kind = SourceUnreachable if lost_connection(error) else SourceError
+            raise kind(f"{self.url}: DuckDB's scanner cannot connect, though other drivers can: {text}") from None
 
     def _unreadable(self, table: sa.Table, error: Exception) -> SourceError:
         """The error of a read; also learns whether reading the values as text can help."""
@@ -180,253 +218,184 @@ class OrderSystem:
         return found
 
     def _diagnosed(self, table: sa.Table, error: Exception) -> SourceError:
-        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        connection_words = ("connect", "server has gone", "lost connection", "closed", "locked", "terminat", "timeout")
-        if any(words in text.lower() for words in connection_words):
-            return SourceUnreachable(f"{self.url}: {scrubbed(text, self.url)} while reading table {table.name}")
+        text = scrubbed(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__, self.url)
+        # The engine quotes the value that it stumbled over; it may be somebody's.
+        text = without_values(text)
+        if not isinstance(error, UnicodeError) and lost_connection(error):
+            return SourceUnreachable(f"{self.url}: the connection broke while table {table.name} was read: {text}")
         self._read_as_text.add(table.name)
-        # The engine quotes the value; it may be somebody's.
-        return SourceError(
-            f"{self.url}: table {table.name} holds something that cannot be read as declared: {without_values(text)}"
-        )
+        return SourceError(f"{self.url}: table {table.name} holds something that cannot be read as declared: {text}")
 
-    def _attached(self) -> duckdb.DuckDBPyConnection:
-        """A private database with the order system attached read-only as the current schema."""
-        scanner = SCANNERS[self.url.scheme]
-        connection = duckdb.connect(
-            config={"memory_limit": "400MB", "preserve_insertion_order": False, "autoinstall_known_extensions": False}
-        )
-        try:
-            connection.execute(f"LOAD '{_extension(scanner)}'")
-            target = self.url.for_duckdb(self._timeout).replace("'", "''")
-            connection.execute(f"ATTACH '{target}' AS order_system (TYPE {scanner}, READ_ONLY)")
-            connection.execute("USE order_system")
-        except duckdb.Error as error:
-            connection.close()
-            self.probe()  # says what is wrong in better words than the scanner
-            raise SourceUnreachable(
-                f"{self.url}: {scrubbed(str(error).strip().splitlines()[0], self.url)}"
-            ) from None
-        return connection
+    # What is asked -----------------------------------------------------------------------------------
 
-    def _passed_through(self, query: str) -> str:
-        """A query that the order system's own engine executes, so that it can use its keys."""
-        return f"SELECT * FROM {SCANNERS[self.url.scheme]}_query('order_system', {_literal(query)})"
-
-    def _arriving(self, table: sa.Table, as_text: bool) -> list[sa.ColumnElement]:
+    def _arriving(self, backend: Any, table: sa.Table, months: Sequence[date] | None, today: date | None) -> ibis.Table:
         """The declared columns by name, and for order lines the date of their order."""
-        columns = [*table.columns, *([ORDERS.c.orderDate] if table is LINES else [])]
-        return [self._transported(column, as_text) for column in columns]
-
-    def _transported(self, column: sa.Column, as_text: bool) -> sa.Label:
-        value: Any = column
-        if as_text and self.url.is_sqlite:
-            value = sa.case((column.isnot(None), sa.func.hex(column)))
-        elif as_text and not isinstance(column.type, sa.LargeBinary):
-            value = _as_text(column)
-        return value.label(column.name)
-
-    def _query(
-        self, columns: Sequence[sa.ColumnElement], table: sa.Table, months: Sequence[date] | None
-    ) -> sa.Select:
-        """``columns`` of ``table``, only of rows whose home is one of these consecutive months if given."""
-        needs_orders = months is not None or any(ORDERS.c.orderDate in _columns_in(each) for each in columns)
-        if table is LINES and needs_orders:
-            query = sa.select(*columns).select_from(
-                LINES.outerjoin(ORDERS, ORDERS.c.orderNumber == LINES.c.orderNumber)
-            )
+        if not self.url.is_sqlite:
+            return backend.sql(scanner.passed_through(self.url, self._sql(self._sent(table, months, today))))
+        if months is None and not self.must_read_as_text(table) and self._scans_faithfully(backend, table):
+            query = self._scan(table)
         else:
+            query = scanner.passed_through(self.url, self._sql(self._sent(table, months, today)))
+        return scanner.validated(backend.sql(query), table)
+
+    def _sent(
+        self, table: sa.Table, months: Sequence[date] | None, today: date | None
+    ) -> sa.Select | sa.CompoundSelect:
+        """The query for the arriving columns, each sent in a way that nothing bends it."""
+        types = {} if self.must_read_as_text(table) else self._columns(table)
+        columns = [self._faithfully(column, types).label(column.name) for column in table.columns]
+        if table is LINES:
+            columns.append(as_text(self._orders.c.orderDate).label(ORDERS.c.orderDate.name))
+        first, *others = self._queries(columns, table, months, today, with_order=True)
+        return sa.union_all(first, *others) if others else first
+
+    def _faithfully(self, column: sa.Column, types: Types) -> Any:
+        if self.url.is_sqlite or isinstance(column.type, sa.LargeBinary):
+            return column  # SQLite's scanner makes text of all that is passed through
+        return column if column.name in types and is_native(column.type, types[column.name]) else as_text(column)
+
+    def _scans_faithfully(self, backend: Any, table: sa.Table) -> bool:
+        """True when SQLite's scanner, which reads several pages at a time, has no type here that it bends."""
+        schema = backend.table(table.name, database=(scanner.ATTACHED, "main")).schema()
+        types = {column.name: schema[column.name].copy(nullable=True) for column in table.columns}
+        return all(
+            str(types[column.name]) in FAITHFUL_SCANS
+            or (types[column.name].is_binary() and isinstance(column.type, sa.LargeBinary))
+            for column in table.columns
+        )
+
+    def _scan(self, table: sa.Table) -> str:
+        """DuckDB's own query over SQLite's pages; dates of orders come as text, one per order number."""
+        columns = ", ".join(f'lines."{column.name}"' for column in table.columns)
+        if table is not LINES:
+            return f'SELECT {columns} FROM "{table.name}" AS lines'
+        key, day = ORDERS.c.orderNumber, ORDERS.c.orderDate
+        dates = scanner.passed_through(self.url, self._sql(sa.select(key, as_text(day).label(day.name))))
+        return (
+            f'SELECT {columns}, dates."{day.name}" FROM "{table.name}" AS lines LEFT JOIN ('
+            f'SELECT TRY_CAST("{key.name}" AS BIGINT) AS number, min("{day.name}") AS "{day.name}" FROM ({dates}) '
+            f'GROUP BY 1) AS dates ON dates.number = lines."{LINES.c.orderNumber.name}"'
+        )
+
+    @cached_property
+    def _orders(self) -> Any:
+        """Orders by number: one row each, also where the database does not promise it."""
+        key = ORDERS.c.orderNumber
+        if self._is_unique(key):
+            return ORDERS
+        day = sa.func.min(as_text(ORDERS.c.orderDate))
+        return sa.select(key, day.label(ORDERS.c.orderDate.name)).group_by(key).subquery("orders_by_number")
+
+    def _is_unique(self, column: sa.Column) -> bool:
+        def keys() -> list[list[str]]:
+            inspector = sa.inspect(self._engine)
+            table = column.table.name
+            unique = inspector.get_unique_constraints(table)
+            return [
+                inspector.get_pk_constraint(table)["constrained_columns"],
+                *([*each["column_names"]] for each in unique),
+            ]
+
+        return [column.name] in self._patiently(keys)
+
+    def _queries(
+        self,
+        columns: Sequence[sa.ColumnElement],
+        table: sa.Table,
+        months: Sequence[date] | None,
+        today: date | None,
+        with_order: bool = False,
+    ) -> list[sa.Select]:
+        """``columns`` of ``table``, only of rows whose home is one of these months if given; rows add up."""
+        today = today or date.today()
+        if table is not LINES:
             query = sa.select(*columns).select_from(table)
-        return query if months is None else query.where(self._at_home_in(months))
+            return [query if months is None else query.where(at_home(ORDERS.c.orderDate, months, today))]
+        if months is None and not with_order:
+            return [sa.select(*columns).select_from(LINES)]
+        orders = self._orders
+        number = LINES.c.orderNumber
+        joined = sa.select(*columns).select_from(LINES.outerjoin(orders, orders.c.orderNumber == number))
+        if months is None:
+            return [joined]
+        # An IN makes the database go from few orders to their lines by key, whatever it knows of the tables.
+        those = orders.alias("orders_at_home")
+        at_homes = sa.select(those.c.orderNumber).where(at_home(those.c.orderDate, months, today))
+        queries = [joined.where(number.in_(at_homes))]
+        if FIRST_MONTH in months:
+            queries.append(joined.where(orders.c.orderNumber.is_(None)))
+        return queries
 
-    def _at_home_in(self, months: Sequence[date]) -> sa.ColumnElement[bool]:
-        day = ORDERS.c.orderDate
-        first, end = min(months), _next(max(months))
-        if first > FIRST_MONTH:
-            return sa.and_(self._readable(day), day >= self._day(first), day < self._day(end))
-        # The first month is also home to every row without a usable date: take all but the later months' rows.
-        later = sa.and_(self._readable(day), day >= self._day(end), day < self._day(_next(date.today())))
-        return sa.not_(sa.func.coalesce(later, sa.false()))
-
-    def _day(self, day: date) -> Any:
-        return sa.literal_column(f"'{day.isoformat()}'") if self.url.is_sqlite else sa.literal(day, sa.Date())
-
-    def _readable(self, day: sa.Column) -> sa.ColumnElement[bool]:
-        """Condition: the date is one; databases without real dates hold all sorts of texts."""
-        if self.url.is_sqlite:
-            return sa.func.date(_as_text(day)) == sa.func.substr(_as_text(day), 1, 10)
-        if self.url.scheme in ("mysql", "mariadb"):
-            return sa.not_(_as_text(day).like("%-00%"))
-        return sa.true()
-
-    def _covers(self, table: sa.Table, months: Sequence[date] | None) -> bool:
-        """True when no row's home lies outside ``months``, and so no filter is needed."""
+    def _needed(self, table: sa.Table, months: Sequence[date] | None, today: date | None) -> Sequence[date] | None:
+        """``months``, or None when no row's home lies outside them, and so no filter is needed."""
         if months is None or table.name not in PARTITIONED:
-            return True
-        if min(months) > FIRST_MONTH:
-            return False
-        ((covered,),) = self._fetch(self._query([sa.func.count()], ORDERS, months))
-        ((everything,),) = self._fetch(self._query([sa.func.count()], ORDERS, None))
-        return covered == everything
+            return None
+        months = sorted({month.replace(day=1) for month in months})
+        if FIRST_MONTH not in months:
+            return months
+        others = [month for month in months_until(today or date.today()) if month not in months]
+        outside = sa.select(sa.literal(1)).select_from(ORDERS)
+        outside = outside.where(at_home(ORDERS.c.orderDate, others, today or date.today())).limit(1)
+        return months if others and self._ask(outside)[0] else None
 
-    def _cents(self, table: sa.Table) -> sa.ColumnElement | None:
+    def _cents(self, table: sa.Table) -> Any:
         money = {"orderdetails": "priceEach", "payments": "amount"}.get(table.name)
         if money is None:
             return None
-        cents: Any = table.c[money] * 100
+        types = self._columns(table)
+        cents: Any = exact_number(table.c[money], types[money], self.url) * 100
         if self.url.is_sqlite:
             cents = sa.cast(sa.func.round(cents), sa.Integer())  # exact from here on: SQLite sums integers
         if table is LINES:
-            cents = cents * LINES.c.quantityOrdered
-        return sa.func.sum(cents)
+            quantity = LINES.c.quantityOrdered
+            cents = cents * exact_number(quantity, types[quantity.name], self.url)
+        return cents
 
     def _has_orphans(self) -> bool:
         known = sa.select(ORDERS.c.orderNumber).where(ORDERS.c.orderNumber == LINES.c.orderNumber)
-        return bool(self._fetch(sa.select(sa.literal(1)).select_from(LINES).where(~known.exists()).limit(1)))
+        orphan = sa.select(sa.literal(1)).select_from(LINES).where(~known.exists()).limit(1)
+        return bool(self._ask(orphan)[0])
 
-    # Asking the order system's own engine ------------------------------------------------------------
+    # How it is asked ---------------------------------------------------------------------------------
 
     @cached_property
     def _engine(self) -> sa.Engine:
-        options: dict[str, Any] = {}
-        if self.url.is_sqlite:
-            path = self.url.path
-            options["creator"] = lambda: _sqlite_read_only(path, self._timeout)
-        elif self.url.scheme == "postgresql":
-            options["connect_args"] = {
-                "connect_timeout": max(2, round(self._timeout)),
-                "options": f"-c default_transaction_read_only=on -c statement_timeout={QUERY_SECONDS * 1000}",
-            }
-        else:
-            options["connect_args"] = {
-                "connect_timeout": self._timeout,
-                # Also the time that a server may take to greet; raised once it has.
-                "read_timeout": self._timeout,
-                "init_command": "SET SESSION TRANSACTION READ ONLY",
-            }
-        engine = sa.create_engine(self.url.for_sqlalchemy(), poolclass=sa.NullPool, **options)
-        if "init_command" in options.get("connect_args", {}):
-            sa.event.listen(engine, "connect", _wait_longer_for_results)
-        return engine
+        return read_only_engine(self.url, self._timeout)
 
-    def _fetch(self, query: sa.Select) -> list[Any]:
-        """The rows of a small query; transient failures are tried again for a moment, others are not."""
+    def _ask(self, *queries: sa.Select) -> list[list[Any]]:
+        """The rows of small queries, all on one connection."""
 
-        def ask() -> list[Any]:
+        def ask() -> list[list[Any]]:
+            with self._engine.connect() as connection:
+                return [list(connection.execute(query)) for query in queries]
+
+        return self._patiently(ask)
+
+    def _patiently(self, ask: Callable[[], Any]) -> Any:
+        """What ``ask`` returns, with errors of ours; transient failures are tried again, others are not."""
+
+        def translating() -> Any:
             try:
-                with self._engine.connect() as connection:
-                    return list(connection.execute(query))
-            except (sa.exc.SQLAlchemyError, OSError, UnicodeError) as error:
+                return ask()
+            except (*DRIVER_ERRORS, SourceError) as error:
                 raise translated(error, self.url) from None
 
-        retrying = Retrying(
-            retry=retry_if_exception(lambda error: getattr(error, "retryable", False)),
-            wait=wait_random_exponential(multiplier=0.1, max=1),
-            stop=stop_after_delay(RETRY_SECONDS),
-            reraise=True,
-        )
-        return retrying(ask)
+        return patiently(translating)
 
-    def _columns(self, table: sa.Table) -> dict[str, sa.types.TypeEngine]:
+    def _columns(self, table: sa.Table) -> Types:
         """The columns that the order system has now, in its order."""
-        try:
-            return {each["name"]: each["type"] for each in sa.inspect(self._engine).get_columns(table.name)}
-        except sa.exc.NoSuchTableError:
-            raise SourceMissing(f"{self.url}: no table {table.name}; is this the right database?") from None
-        except (sa.exc.SQLAlchemyError, OSError) as error:
-            raise translated(error, self.url) from None
 
-    def _sql(self, query: sa.Select) -> str:
+        def look() -> Types:
+            try:
+                return {each["name"]: each["type"] for each in sa.inspect(self._engine).get_columns(table.name)}
+            except sa.exc.NoSuchTableError:
+                raise SourceMissing(
+                    f"{self.url}: no table {table.name}; expected the eight tables of classicmodels; check the "
+                    "database in CLASSIC_CARS_SOURCE_URL"
+                ) from None
+
+        return self._patiently(look)
+
+    def _sql(self, query: sa.Select | sa.CompoundSelect) -> str:
         """The query as text in the order system's dialect, values included."""
         return str(query.compile(self._engine, compile_kwargs={"literal_binds": True}))
-
-
-def _sqlite_read_only(path: Path, timeout: float) -> Any:
-    import sqlite3
-
-    if not path.exists():
-        raise sqlite3.OperationalError(f"unable to open database file {path}: no such file")
-    connection = sqlite3.connect(f"file:{path.as_posix()}?mode=ro", uri=True, timeout=timeout)
-    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-    return connection
-
-
-def _wait_longer_for_results(connection: Any, _record: Any) -> None:
-    connection._read_timeout = QUERY_SECONDS
-
-
-def _extension(scanner: str) -> Path:
-    """DuckDB's signed scanner extension, from its wheel: nothing is downloaded."""
-    package = importlib.util.find_spec(f"duckdb_extension_{scanner}_scanner")
-    if package is None or package.origin is None:
-        raise SourceError(f"DuckDB's {scanner} scanner is missing: pip install duckdb-extension-{scanner}-scanner")
-    name = f"{scanner}_scanner.duckdb_extension"
-    found = Path(package.origin).parent / "extensions" / f"v{duckdb.__version__}" / name
-    if not found.is_file():
-        raise SourceError(
-            f"{found} is missing: install duckdb-extension-{scanner}-scanner=={duckdb.__version__}, the version of DuckDB"
-        )
-    return found
-
-
-def _decoded(arriving: ibis.Table, table: sa.Table) -> ibis.Table:
-    """Values that arrived as hexadecimal digits; those that are not UTF-8 stay digits, in ``_rescued_data``."""
-    kinds = {column.name: column.type for column in [*table.columns, ORDERS.c.orderDate]}
-    columns: dict[str, Any] = {}
-    undecodable = []
-    for name in arriving.columns:
-        if isinstance(kinds[name], sa.LargeBinary):
-            columns[name] = _unhex(arriving[name])
-            continue
-        columns[name] = _try(_decode(_unhex(arriving[name])))
-        lost = arriving[name].notnull() & columns[name].isnull()
-        undecodable.append(ibis.ifelse(lost, ibis.literal(f'"{name}": "x') + arriving[name] + '"', None))
-    return arriving.select(**columns, **{RESCUED: ibis.literal(", ").join(undecodable).nullif("")})
-
-
-# DuckDB's functions, for the reading engine only.
-@ibis.udf.scalar.builtin(name="unhex")
-def _unhex(digits: str) -> bytes:  # type: ignore[empty-body]
-    ...
-
-
-@ibis.udf.scalar.builtin(name="decode")
-def _decode(raw: bytes) -> str:  # type: ignore[empty-body]
-    ...
-
-
-@ibis.udf.scalar.builtin(name="try")
-def _try(text: str) -> str:  # type: ignore[empty-body]
-    ...
-
-
-def _as_text(column: Any) -> sa.ColumnElement[str]:
-    return sa.cast(column, sa.Text().with_variant(sa.String(), "mysql", "mariadb"))
-
-
-def _columns_in(expression: sa.ColumnElement) -> set[sa.Column]:
-    return {each for each in sa.sql.visitors.iterate(expression) if isinstance(each, sa.Column)}
-
-
-def _home(month: str | None) -> date:
-    """The home month of a ``YYYY-MM`` text."""
-    try:
-        day = date.fromisoformat(f"{month}-01")
-    except ValueError:
-        return FIRST_MONTH
-    return day if FIRST_MONTH <= day <= date.today() else FIRST_MONTH
-
-
-def _next(day: date) -> date:
-    return date(day.year + day.month // 12, day.month % 12 + 1, 1)
-
-
-def _same_kind(declared: sa.types.TypeEngine, actual: sa.types.TypeEngine) -> bool:
-    kinds = (sa.Integer, sa.Numeric, sa.Date, sa.LargeBinary, sa.String)
-    one = next((kind for kind in kinds if isinstance(declared, kind)), None)
-    other = next((kind for kind in kinds if isinstance(actual, kind)), None)
-    return one is other
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

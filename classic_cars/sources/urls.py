@@ -15,8 +15,6 @@ DRIVERS = {
     "mariadb": "mysql+pymysql",
     "postgresql": "postgresql+psycopg",
 }
-#: DuckDB's scanner for each kind of database.
-SCANNERS = {"sqlite": "sqlite", "mysql": "mysql", "mariadb": "mysql", "postgresql": "postgres"}
 DEFAULT_PORTS = {"mysql": 3306, "mariadb": 3306, "postgresql": 5432}
 
 
@@ -66,22 +64,26 @@ class SourceURL:
         """With the driver that this project installs."""
         return self.url.set(drivername=DRIVERS[self.scheme])
 
-    def for_duckdb(self, timeout: float) -> str:
-        """What DuckDB's ATTACH wants: a path, or ``key=value`` pairs; holds the password."""
-        if self.is_sqlite:
-            return str(self.path)
-        name = "dbname" if self.scheme == "postgresql" else "database"
-        pairs = {
-            "host": self.url.host or "127.0.0.1",
-            "port": self.url.port or DEFAULT_PORTS[self.scheme],
-            "user": self.url.username,
-            "password": self.url.password,
-            name: self.url.database,
-            "connect_timeout": max(2, round(timeout)),
+    def credentials(self) -> dict[str, str]:
+        """Where the server is and who asks, in the words of DuckDB's secrets; holds the password."""
+        found = {
+            "HOST": self.url.host or "127.0.0.1",
+            "PORT": self.url.port or DEFAULT_PORTS[self.scheme],
+            "DATABASE": self.url.database,
+            "USER": self.url.username,
+            "PASSWORD": self.url.password,
         }
-        return " ".join(f"{key}={_quoted(str(value))}" for key, value in pairs.items() if value is not None)
+        return {key: str(value) for key, value in found.items() if value is not None}
 
-
-def _quoted(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    def options(self, timeout: float) -> dict[str, str]:
+        """Options of the connection: the URL's own, such as ``sslmode=require``, and quick notice of a dead server."""
+        given = {key: str(value) for key, value in self.url.query.items()}
+        if self.scheme != "postgresql":
+            return given
+        quick = {
+            "connect_timeout": str(max(2, int(timeout))),
+            "keepalives_idle": "20",
+            "keepalives_interval": "5",
+            "keepalives_count": "3",
+        }
+        return quick | given

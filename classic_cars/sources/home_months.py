@@ -1,0 +1,67 @@
+"""Home months in the order system's own SQL: the twin of :func:`classic_cars.sources.conform.home_month`.
+
+A row belongs to the month of ``orderDate`` if that is a readable date between ``FIRST_MONTH`` and the current
+month, and to ``FIRST_MONTH`` otherwise. The date is compared as text, digit by digit: the only way that means
+the same in every database, whatever a column without a real date type holds.
+"""
+
+from __future__ import annotations
+
+import calendar
+from collections.abc import Collection
+from datetime import date
+from typing import Any
+
+import sqlalchemy as sa
+
+from classic_cars.contracts.order_system import FIRST_MONTH
+
+#: What may follow the day: no time, or midnight.
+MIDNIGHTS = ("", " 00:00:00", " 00:00:00.0", " 00:00:00.000", " 00:00:00.000000")
+
+
+def as_text(column: Any) -> sa.ColumnElement[str]:
+    """``column`` as the text that its database shows."""
+    return sa.cast(column, sa.Text().with_variant(sa.String(), "mysql", "mariadb"))
+
+
+def months_until(today: date) -> list[date]:
+    """Every month that can be a home."""
+    count = (today.year - FIRST_MONTH.year) * 12 + today.month - FIRST_MONTH.month + 1
+    return [date(FIRST_MONTH.year + index // 12, index % 12 + 1, 1) for index in range(count)]
+
+
+def at_home(order_date: Any, months: Collection[date], today: date) -> sa.ColumnElement[bool]:
+    """Condition: a row with this order date has its home in one of ``months``."""
+    wanted = {month.replace(day=1) for month in months}
+    possible = months_until(today)
+    if FIRST_MONTH not in wanted:
+        return dated_in(order_date, [month for month in possible if month in wanted])
+    elsewhere = dated_in(order_date, [month for month in possible if month not in wanted])
+    return sa.not_(sa.func.coalesce(elsewhere, sa.false()))
+
+
+def dated_in(order_date: Any, months: Collection[date]) -> sa.ColumnElement[bool]:
+    """Condition: the order date is a readable date in one of ``months``."""
+    text = as_text(order_date)
+    by_length: dict[int, list[str]] = {}
+    for month in months:
+        by_length.setdefault(calendar.monthrange(month.year, month.month)[1], []).append(f"{month:%Y-%m}")
+    return sa.or_(
+        sa.false(),
+        *(
+            sa.and_(
+                sa.func.substr(text, 1, 7).in_(names),
+                sa.func.substr(text, 8, 1) == "-",
+                sa.func.substr(text, 9, 2).in_([f"{day:02d}" for day in range(1, days + 1)]),
+                sa.func.substr(text, 11).in_(MIDNIGHTS),
+            )
+            for days, names in by_length.items()
+        ),
+    )
+
+
+def home_of(order_date: Any, today: date) -> sa.ColumnElement[str]:
+    """The home month as ``YYYY-MM``."""
+    dated = dated_in(order_date, months_until(today))
+    return sa.case((dated, sa.func.substr(as_text(order_date), 1, 7)), else_=f"{FIRST_MONTH:%Y-%m}")

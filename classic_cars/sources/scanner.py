@@ -1,0 +1,122 @@
+"""DuckDB's scanners for the order system's databases: signed extensions from wheels, attached read-only.
+
+A private in-memory database streams the order system's rows as Arrow batches with bounded memory. What is
+asked is decided in ``order_system``; here is how it is asked.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import duckdb
+import ibis
+import ibis.expr.types as ir
+import sqlalchemy as sa
+
+from classic_cars.contracts.base import RESCUED
+from classic_cars.errors import SourceError
+from classic_cars.sources.urls import SourceURL
+
+NAMES = {"sqlite": "sqlite", "mysql": "mysql", "mariadb": "mysql", "postgresql": "postgres"}
+ATTACHED = "order_system"
+#: Beside the store's memory; a stream needs little.
+MEMORY = "400MB"
+SETTINGS = {
+    # As booleans their values would all become 0 or 1.
+    "mysql": ("SET mysql_tinyint1_as_boolean = false", "SET mysql_bit1_as_boolean = false"),
+}
+
+
+def attached(url: SourceURL, timeout: float) -> duckdb.DuckDBPyConnection:
+    """A private database with the order system attached read-only as the current one; raises ``duckdb.Error``."""
+    name = NAMES[url.scheme]
+    connection = duckdb.connect(
+        config={"memory_limit": MEMORY, "preserve_insertion_order": False, "autoinstall_known_extensions": False}
+    )
+    try:
+        connection.execute(f"LOAD {literal(str(extension(name)))}")
+        for setting in SETTINGS.get(name, ()):
+            connection.execute(setting)
+        if url.is_sqlite:
+            connection.execute(f"ATTACH {literal(str(url.path))} AS {ATTACHED} (TYPE sqlite, READ_ONLY)")
+        else:
+            _attach_server(connection, name, url, timeout)
+        connection.execute(f"USE {ATTACHED}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _attach_server(connection: duckdb.DuckDBPyConnection, name: str, url: SourceURL, timeout: float) -> None:
+    # A secret takes any character, where a connection string would need quoting of its own.
+    secret = ", ".join(f"{key} {literal(value)}" for key, value in url.credentials().items())
+    connection.execute(f"CREATE SECRET order_system_login (TYPE {name}, {secret})")
+    options = " ".join(f"{key}={value}" for key, value in url.options(timeout).items())
+    connection.execute(f"ATTACH {literal(options)} AS {ATTACHED} (TYPE {name}, READ_ONLY, SECRET order_system_login)")
+
+
+def passed_through(url: SourceURL, query: str) -> str:
+    """A query that the order system's own engine executes: with its keys, and with its own idea of text."""
+    return f"SELECT * FROM {NAMES[url.scheme]}_query('{ATTACHED}', {literal(query)})"
+
+
+def literal(text: str) -> str:
+    """``text`` as an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def extension(name: str) -> Path:
+    """DuckDB's signed scanner extension, from its wheel: nothing is downloaded."""
+    wheel = f"duckdb-extension-{name}-scanner"
+    package = importlib.util.find_spec(f"duckdb_extension_{name}_scanner")
+    if package is None or package.origin is None:
+        raise SourceError(f"DuckDB's {name} scanner is missing: pip install {wheel}=={duckdb.__version__}")
+    file = f"{name}_scanner.duckdb_extension"
+    found = Path(package.origin).parent / "extensions" / f"v{duckdb.__version__}" / file
+    if not found.is_file():
+        raise SourceError(f"{found} is missing: pip install {wheel}=={duckdb.__version__}, the version of DuckDB")
+    return found
+
+
+def validated(arriving: ibis.Table, table: sa.Table) -> ibis.Table:
+    """SQLite's texts, which may hold any bytes: those that are not UTF-8 move to ``_rescued_data`` as digits."""
+    columns: dict[str, ir.Value] = {}
+    undecodable = []
+    for name in arriving.columns:
+        columns[name] = raw = arriving[name]
+        if not raw.type().is_string():
+            continue
+        if name in table.columns and isinstance(table.columns[name].type, sa.LargeBinary):
+            columns[name] = _encode(raw)
+            continue
+        columns[name] = text = _try(_decode(_encode(raw)))
+        if name not in table.columns:
+            continue  # an order's date beside its lines: it is the order that is broken
+        digits = ibis.literal(f'"{name}": "x') + _hex(_encode(raw)) + '"'
+        undecodable.append(ibis.ifelse(raw.notnull() & text.isnull(), digits, None))
+    if not undecodable:
+        return arriving.select(**columns)
+    return arriving.select(**columns, **{RESCUED: ibis.literal(", ").join(undecodable).nullif("")})
+
+
+# DuckDB's own functions, for the reading engine only.
+@ibis.udf.scalar.builtin(name="encode")
+def _encode(text: str) -> bytes:  # type: ignore[empty-body]
+    ...
+
+
+@ibis.udf.scalar.builtin(name="decode")
+def _decode(raw: bytes) -> str:  # type: ignore[empty-body]
+    ...
+
+
+@ibis.udf.scalar.builtin(name="hex")
+def _hex(raw: bytes) -> str:  # type: ignore[empty-body]
+    ...
+
+
+@ibis.udf.scalar.builtin(name="try")
+def _try(text: str) -> str:  # type: ignore[empty-body]
+    ...

@@ -1,0 +1,45 @@
+"""Fixtures for all tests: database servers, started when the first test needs them, and databases of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from classic_cars_tests import servers
+from classic_cars_tests.servers import Server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[Server]:
+    with servers.mariadb() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[Server]:
+    with servers.postgresql() as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb_url(mariadb_server: Server) -> Iterator[str]:
+    """An empty MariaDB database of the test's own."""
+    with mariadb_server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: Server) -> Iterator[str]:
+    """An empty PostgreSQL database of the test's own."""
+    with postgresql_server.database() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "mariadb", "postgresql"])
+def order_system_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of the test's own, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'shop.sqlite'}"
+    return request.getfixturevalue(f"{request.param}_url")
