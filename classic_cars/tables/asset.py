@@ -71,7 +71,7 @@ def build_asset(table: Table, catalog: Catalog, *, quarantine_max_share: float) 
             catalog=catalog,
             table=table,
             store=store,
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             months=months_of(context.partition_key_range) if contract.partitioned_by else None,
             quarantine_max_share=quarantine_max_share,
         )

@@ -1,0 +1,101 @@
+"""Months: a run of one touches only that one; rows without a usable month have a home."""
+
+from __future__ import annotations
+
+from classic_cars.settings import Settings
+from classic_cars_tests.platform import ask, change, fingerprint, run
+
+MONTH = ("2003-04", "2003-04")
+
+
+def months_of(settings: Settings, table: str, column: str) -> dict:
+    return dict(
+        ask(
+            settings,
+            f"SELECT date_trunc('month', {column}), count(*) || '/' || bit_xor(md5_number(t::VARCHAR)) "
+            f"FROM {table} t GROUP BY 1",
+        )
+    )
+
+
+def test_a_run_of_one_month_touches_only_that_month(published: Settings):
+    before = months_of(published, "warehouse.fact_orders", "orderDate")
+    change(published.order_system_url, "UPDATE orderdetails SET quantityOrdered = quantityOrdered + 1")
+    ran = run(published, months=MONTH)
+    assert ran.success, ran.errors
+    after = months_of(published, "warehouse.fact_orders", "orderDate")
+    assert {f"{month:%Y-%m}" for month in before if before[month] != after[month]} == {"2003-04"}
+
+
+def test_running_the_same_month_again_changes_nothing(published: Settings):
+    before = fingerprint(published)
+    assert run(published, months=MONTH).success
+    after = fingerprint(published)
+    assert {name for name in before if before[name] != after[name]} == set()
+
+
+def test_months_one_by_one_make_the_same_tables_as_all_at_once(shop: Settings, published: Settings):
+    assert run(shop, months=("2003-01", "2003-02")).success
+    assert run(shop, months=("2003-03", "2003-08")).success
+    assert fingerprint(shop) == fingerprint(published)
+
+
+def test_an_order_that_was_deleted_is_gone_after_its_month_is_run(published: Settings):
+    ((number,),) = ask(published, "SELECT max(orderNumber) FROM staging.orders WHERE orderMonth = DATE '2003-04-01'")
+    change(
+        published.order_system_url,
+        f"DELETE FROM orderdetails WHERE orderNumber = {number}",
+        f"DELETE FROM orders WHERE orderNumber = {number}",
+    )
+    assert run(published, months=MONTH).success
+    assert ask(published, f"SELECT count(*) FROM warehouse.fact_orders WHERE orderNumber = {number}") == [(0,)]
+
+
+def test_an_order_that_moved_to_another_month_is_not_counted_twice(published: Settings):
+    ((number,),) = ask(published, "SELECT max(orderNumber) FROM staging.orders WHERE orderMonth = DATE '2003-04-01'")
+    change(
+        published.order_system_url,
+        "UPDATE orders SET orderDate = '2003-05-01', requiredDate = '2003-05-09', shippedDate = NULL "
+        f"WHERE orderNumber = {number}",
+    )
+    ran = run(published, months=("2003-05", "2003-05"))
+    assert not ran.success
+    assert ("staging/orders", "keys") in ran.failed
+    assert ran.checks["staging/orders", "keys"].metadata["keys that other months have too"].value == 1
+    assert run(published, months=("2003-04", "2003-05")).success
+
+
+def test_a_customer_who_moved_takes_all_sales_along(published: Settings):
+    ((customer,),) = ask(
+        published, "SELECT customerNumber FROM warehouse.fact_orders GROUP BY ALL ORDER BY sum(orderAmount) DESC LIMIT 1"
+    )
+    change(
+        published.order_system_url,
+        f"UPDATE customers SET city = 'Lagos', state = NULL, country = 'Nigeria' WHERE customerNumber = {customer}",
+    )
+    ran = run(published, months=MONTH)
+    assert ran.success, ran.errors
+    assert ask(published, "SELECT bookedAmount FROM analytics.sales_by_country WHERE country = 'Nigeria'") == ask(
+        published, f"SELECT sum(orderAmount) FROM warehouse.fact_orders WHERE customerNumber = {customer}"
+    )
+
+
+def test_each_row_without_a_usable_month_lives_in_the_first(published: Settings):
+    change(
+        published.order_system_url,
+        "UPDATE orders SET orderDate = '9999-12-31' WHERE orderNumber = 10105",
+        "UPDATE orders SET orderDate = '2001-01-01' WHERE orderNumber = 10106",
+        "INSERT INTO orderdetails VALUES (99999, 'S10_0000', 1, 10, 1)",
+    )
+    published = published.model_copy(update={"quarantine_max_share": 0.2})
+    ran = run(published)
+    assert ran.success, ran.errors
+    rows = ask(published, "SELECT orderNumber, strftime(orderMonth, '%Y-%m') FROM source.orders WHERE orderNumber < 10107")
+    assert dict(rows)[10105] == dict(rows)[10106] == "2003-01"
+    assert ask(published, "SELECT orderMonth::VARCHAR FROM source.orderdetails WHERE orderNumber = 99999") == [
+        ("2003-01-01",)
+    ]
+    before = fingerprint(published)
+    assert run(published, months=MONTH).success
+    assert run(published, months=("2003-01", "2003-01")).success
+    assert fingerprint(published) == {**before, **{k: v for k, v in fingerprint(published).items() if k.startswith("quarantine")}}

@@ -1,0 +1,174 @@
+"""Nothing bad is ever published: planted bugs fail a named check, and the previous version stays."""
+
+from __future__ import annotations
+
+import ibis
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from classic_cars.assets import analytics, warehouse
+from classic_cars.settings import Settings
+from classic_cars_tests.platform import ask, change, fingerprint, order_system_frames, run, swapped
+
+FACT = "warehouse/fact_orders"
+
+
+def joined_on_postal_code(
+    orderdetails: ibis.Table,
+    orders: ibis.Table,
+    customers: ibis.Table,
+    products: ibis.Table,
+    dim_locations: ibis.Table,
+) -> ibis.Table:
+    """The classic: postalCode taken for a key."""
+    lines = warehouse.fact_orders.function(orderdetails, orders, customers, products).drop("locationKey")
+    places = dim_locations.select("postalCode", "locationKey")
+    return lines.left_join(places, "postalCode").drop("postalCode_right")
+
+
+def joined_inner(
+    orderdetails: ibis.Table, orders: ibis.Table, customers: ibis.Table, products: ibis.Table
+) -> ibis.Table:
+    """The classic: an inner join that loses customers without a postal code."""
+    lines = warehouse.fact_orders.function(orderdetails, orders, customers, products)
+    return lines.semi_join(customers, "postalCode")
+
+
+def untrimmed(customers: ibis.Table) -> ibis.Table:
+    """The classic: Norway, and Norway with a space."""
+    return customers
+
+
+
+
+def test_a_join_on_the_postal_code_is_caught(published: Settings):
+    ran = run(published, tables=swapped(FACT, joined_on_postal_code), select=[FACT])
+    assert (FACT, "reconciliation") in ran.failed
+    assert (FACT, "keys") in ran.failed
+    assert FACT not in ran.published
+
+
+def test_an_inner_join_that_loses_missing_postal_codes_is_caught(published: Settings):
+    ran = run(published, tables=swapped(FACT, joined_inner), select=[FACT])
+    assert ran.failed == {(FACT, "reconciliation")}
+    by_country = ran.checks[FACT, "reconciliation"].metadata["by country"].data
+    assert by_country["groups that differ"] >= 1
+    customers = order_system_frames(published.order_system_url)["customers"]
+    without_code = set(customers[customers["postalCode"].isna()]["country"].str.strip())
+    assert {row["country"] for row in by_country["first differences"]} <= without_code
+
+
+def test_an_untrimmed_country_is_caught(published: Settings):
+    ran = run(published, tables=swapped("staging/customers", untrimmed), select=["staging/customers"])
+    assert ran.failed == {("staging/customers", "quarantine")}
+    assert "country: clean_text" in str(ran.checks["staging/customers", "quarantine"].metadata["reasons"].data)
+
+
+def test_a_country_split_in_two_is_caught(published: Settings):
+    def split(fact_orders: ibis.Table, dim_customers: ibis.Table, dim_locations: ibis.Table) -> ibis.Table:
+        answer = analytics.sales_by_country.function(fact_orders, dim_customers, dim_locations)
+        return answer.mutate(country=ibis.ifelse(answer.country == "Norway", "Norwegen", answer.country))
+
+    ran = run(published, tables=swapped("analytics/sales_by_country", split), select=["analytics/sales_by_country"])
+    assert ran.failed == {("analytics/sales_by_country", "reconciliation")}
+
+
+def test_a_cent_too_much_is_caught(published: Settings):
+    def generous(
+        orderdetails: ibis.Table, orders: ibis.Table, customers: ibis.Table, products: ibis.Table
+    ) -> ibis.Table:
+        lines = warehouse.fact_orders.function(orderdetails, orders, customers, products)
+        first = lines.orderNumber == 10100
+        cent = ibis.literal("0.01").cast("decimal(10, 2)")
+        return lines.mutate(
+            orderAmount=(lines.orderAmount + ibis.ifelse(first, cent, cent - cent)).cast("decimal(18, 2)")
+        )
+
+    ran = run(published, tables=swapped(FACT, generous), select=[FACT])
+    assert (FACT, "values") in ran.failed
+    assert (FACT, "reconciliation") in ran.failed
+
+
+def test_a_dimension_that_lost_a_row_is_caught(published: Settings):
+    def shorter(products: ibis.Table, productlines: ibis.Table) -> ibis.Table:
+        rows = warehouse.dim_products.function(products, productlines)
+        return rows.filter(rows.productCode != products.productCode.max().as_scalar())
+
+    ran = run(published, tables=swapped("warehouse/dim_products", shorter), select=["warehouse/dim_products"])
+    assert ran.failed == {("warehouse/dim_products", "reconciliation")}
+
+
+def test_a_fact_that_refers_to_nothing_is_caught(published: Settings):
+    def lost(
+        orderdetails: ibis.Table, orders: ibis.Table, customers: ibis.Table, products: ibis.Table
+    ) -> ibis.Table:
+        lines = warehouse.fact_orders.function(orderdetails, orders, customers, products)
+        return lines.mutate(locationKey=ibis.literal("0" * 32))
+
+    ran = run(published, tables=swapped(FACT, lost), select=[FACT])
+    assert (FACT, "references") in ran.failed
+    assert ran.checks[FACT, "references"].metadata["rows that refer to nothing"].data == {
+        "locationKey in warehouse/dim_locations": ask(published, "SELECT count(*) FROM staging.orderdetails")[0][0]
+    }
+
+
+def test_a_failed_audit_leaves_every_byte_of_the_previous_version(published: Settings):
+    before = fingerprint(published)
+    change(published.order_system_url, "UPDATE orderdetails SET quantityOrdered = quantityOrdered + 1")
+    ran = run(published, tables=swapped(FACT, joined_inner))
+    assert ran.failed == {(FACT, "reconciliation")}
+    after = fingerprint(published)
+    for table in (FACT, "analytics/sales_by_country", "analytics/sales_by_product_line", "analytics/sales_by_month"):
+        assert after[table] == before[table]
+    assert run(published).success
+    assert fingerprint(published)[FACT] != before[FACT]
+
+
+def test_a_failing_function_leaves_the_previous_version(published: Settings):
+    def broken(products: pd.DataFrame, productlines: pd.DataFrame) -> pd.DataFrame:
+        raise ZeroDivisionError("planted")
+
+    before = fingerprint(published)
+    ran = run(published, tables=swapped("warehouse/dim_products", broken), select=["warehouse/dim_products"])
+    assert "planted" in ran.errors
+    assert fingerprint(published)["warehouse/dim_products"] == before["warehouse/dim_products"]
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame, pa.Table], ids=["pandas", "polars", "arrow"])
+def test_an_author_may_drop_into_another_kind_of_table(published: Settings, kind):
+    def names(products: kind, productlines: kind) -> kind:
+        assert isinstance(products, kind)
+        frame = products.to_pandas() if not isinstance(products, pd.DataFrame) else products
+        lines = productlines.to_pandas() if not isinstance(productlines, pd.DataFrame) else productlines
+        texts = lines.set_index("productLine")["textDescription"]
+        frame = frame.drop(columns=["quantityInStock", "buyPrice", "MSRP"])
+        frame["productLineDescription"] = frame["productLine"].map(texts)
+        if kind is pd.DataFrame:
+            return frame
+        arrow = pa.Table.from_pandas(frame, preserve_index=False)
+        return pl.from_arrow(arrow) if kind is pl.DataFrame else arrow
+
+    names.__annotations__ = {"products": kind, "productlines": kind, "return": kind}
+    before = fingerprint(published)["warehouse/dim_products"]
+    ran = run(published, tables=swapped("warehouse/dim_products", names), select=["warehouse/dim_products"])
+    assert ran.success, ran.errors
+    assert fingerprint(published)["warehouse/dim_products"] == before
+
+
+def test_a_frame_of_the_wrong_shape_fails_the_schema_check(published: Settings):
+    def wrong(products: pd.DataFrame, productlines: pd.DataFrame) -> pd.DataFrame:
+        return products[["productCode"]].assign(extra=1)
+
+    wrong.__annotations__ = {"products": pd.DataFrame, "productlines": pd.DataFrame}
+    ran = run(published, tables=swapped("warehouse/dim_products", wrong), select=["warehouse/dim_products"])
+    assert ("warehouse/dim_products", "schema") in ran.failed
+    differences = ran.checks["warehouse/dim_products", "schema"].metadata["differences"].data
+    assert "column productName is missing" in differences
+    assert "column extra is not in the contract" in differences
+
+
+def test_staging_trims_and_keeps_what_is_inside(published: Settings):
+    assert ask(published, "SELECT count(*) FROM staging.customers WHERE country <> trim(country)") == [(0,)]
+    assert ask(published, "SELECT count(*) FROM source.customers WHERE country <> trim(country)")[0][0] > 0

@@ -1,0 +1,193 @@
+"""What tests share: a run of the platform, questions to its store, and the answers worked out another way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pandas as pd
+import sqlalchemy as sa
+
+from classic_cars.assets import ALL_TABLES
+from classic_cars.contracts.order_system import metadata
+from classic_cars.definitions import EVERYTHING, build_defs
+from classic_cars.runs import RANGE_END, RANGE_START
+from classic_cars.settings import Settings
+from classic_cars.sources.urls import SourceURL
+from classic_cars.tables.table import Table
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+ALL_MONTHS = ("2003-01", "2003-08")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run that ended: whether it succeeded, and what its checks and steps said."""
+
+    result: dg.ExecuteInProcessResult
+
+    @property
+    def success(self) -> bool:
+        return self.result.success
+
+    @property
+    def checks(self) -> dict[tuple[str, str], Any]:
+        """Every check's evaluation, by table and name."""
+        found = {}
+        for event in self.result.all_events:
+            if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+                data = event.asset_check_evaluation_data
+                found[data.asset_key.to_user_string(), data.check_name] = data
+        return found
+
+    @property
+    def failed(self) -> set[tuple[str, str]]:
+        """Blocking checks that did not pass."""
+        return {
+            key
+            for key, each in self.checks.items()
+            if not each.passed and each.severity == dg.AssetCheckSeverity.ERROR
+        }
+
+    @property
+    def warned(self) -> set[tuple[str, str]]:
+        return {
+            key for key, each in self.checks.items() if not each.passed and each.severity == dg.AssetCheckSeverity.WARN
+        }
+
+    @property
+    def published(self) -> set[str]:
+        return {
+            event.asset_key.to_user_string()
+            for event in self.result.all_events
+            if event.is_step_materialization and event.asset_key is not None
+        }
+
+    @property
+    def errors(self) -> str:
+        """What the failed steps said."""
+        return "\n".join(
+            event.step_failure_data.error_display_string
+            for event in self.result.all_events
+            if event.is_step_failure
+        )
+
+
+def run(
+    settings: Settings,
+    *,
+    months: tuple[str, str] = ALL_MONTHS,
+    tables: Iterable[Table] = ALL_TABLES,
+    select: Sequence[str] | None = None,
+    instance: dg.DagsterInstance | None = None,
+) -> Ran:
+    """Run every table, or those selected, for the months; in memory unless an instance is given."""
+    job = build_defs(settings, tables=tables).resolve_job_def(EVERYTHING)
+    keys = [dg.AssetKey(address.split("/")) for address in select] if select else None
+    result = job.execute_in_process(
+        instance=instance,
+        asset_selection=keys,
+        tags={RANGE_START: months[0], RANGE_END: months[1]},
+        raise_on_error=False,
+        run_config=QUIET,
+    )
+    return Ran(result)
+
+
+def ask(settings: Settings, sql: str) -> list[tuple]:
+    """Rows of the published tables."""
+    with duckdb.connect(str(settings.store_path), read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def fingerprint(settings: Settings) -> dict[str, str]:
+    """A hash of all rows of every published table, whatever their order."""
+    with duckdb.connect(str(settings.store_path), read_only=True) as connection:
+        tables = connection.execute("SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL").fetchall()
+        return {
+            f"{schema}/{name}": str(
+                connection.execute(f'SELECT count(*), bit_xor(md5_number(t::VARCHAR)) FROM "{schema}"."{name}" t').fetchone()
+            )
+            for schema, name in tables
+        }
+
+
+def change(url: str, *statements: str) -> None:
+    """Change the order system behind the platform's back."""
+    engine = sa.create_engine(SourceURL.parse(url).for_sqlalchemy())
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def swapped(address: str, function: Any) -> list[Table]:
+    """All tables, one of them made by another function."""
+    return [
+        Table(each.contract, function, each.arrives_from) if each.address == address else each for each in ALL_TABLES
+    ]
+
+
+# The same answers, worked out in pandas from the order system itself -------------------------------------
+
+
+def order_system_frames(url: str) -> dict[str, pd.DataFrame]:
+    """The order system's tables as pandas frames of texts and exact numbers, read without the platform."""
+    engine = sa.create_engine(SourceURL.parse(url).for_sqlalchemy())
+    with engine.connect() as connection:
+        frames = {
+            table.name: pd.DataFrame(
+                [dict(row) for row in connection.execute(sa.select(table)).mappings()], columns=table.columns.keys()
+            )
+            for table in metadata.sorted_tables
+        }
+    engine.dispose()
+    for name, column in (("orderdetails", "priceEach"), ("payments", "amount"), ("products", "buyPrice")):
+        frames[name][column] = frames[name][column].map(lambda value: Decimal(str(value)).quantize(Decimal("0.01")))
+    return frames
+
+
+def expected_sales(frames: dict[str, pd.DataFrame], by: str) -> dict[str, dict[str, Any]]:
+    """The five metrics per ``productLine`` or ``country``, by plain Python arithmetic over the joined rows."""
+    lines = (
+        frames["orderdetails"]
+        .merge(frames["orders"], on="orderNumber", validate="m:1")
+        .merge(frames["customers"], on="customerNumber", validate="m:1")
+        .merge(frames["products"], on="productCode", validate="m:1")
+    )
+    lines["country"] = lines["country"].str.strip()
+    answers: dict[str, dict[str, Any]] = {}
+    for name, group in lines.groupby(by):
+        kept = group[group["status"] != "Cancelled"]
+        answers[name] = {
+            "orders": group["orderNumber"].nunique(),
+            "units": int(group["quantityOrdered"].sum()),
+            "bookedAmount": _sum(group["quantityOrdered"], group["priceEach"]),
+            "netSales": _sum(kept["quantityOrdered"], kept["priceEach"]),
+            "grossProfit": _sum(kept["quantityOrdered"], kept["priceEach"])
+            - _sum(kept["quantityOrdered"], kept["buyPrice"]),
+        }
+    return answers
+
+
+def _sum(quantities: pd.Series, prices: pd.Series) -> Decimal:
+    return sum((quantity * price for quantity, price in zip(quantities, prices, strict=True)), Decimal(0))
+
+
+def published_sales(settings: Settings, table: str, by: str) -> dict[str, dict[str, Any]]:
+    """The same, as the platform published it."""
+    names = ["orders", "units", "bookedAmount", "netSales", "grossProfit"]
+    rows = ask(settings, f'SELECT "{by}", {", ".join(names)} FROM analytics.{table}')
+    return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
+
+
+def write_real_shop(url: str, folder: Path) -> None:
+    """The real data set, in any database."""
+    from classic_cars import simulator
+
+    simulator.load(url, folder)

@@ -1,0 +1,51 @@
+"""Fixtures: small simulated shops in SQLite, made once and copied for each test, with settings that name them."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from classic_cars import simulator
+from classic_cars.settings import Settings
+from classic_cars_tests.platform import run
+
+#: Months of the simulated shops; the last one is not complete.
+UNTIL = date(2003, 8, 20)
+
+
+@pytest.fixture(scope="session")
+def shop_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shop of eight months, with customers enough for every quirk."""
+    path = tmp_path_factory.mktemp("shop") / "shop.sqlite"
+    simulator.create(f"sqlite:///{path}", scale=1.5, seed=7, until=UNTIL)
+    return path
+
+
+@pytest.fixture
+def shop(shop_file: Path, tmp_path: Path) -> Settings:
+    """Settings of a home of its own with a copy of the shop, that the test may change."""
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(shop_file, home / "shop.sqlite")
+    return Settings(home=home)
+
+
+@pytest.fixture(scope="session")
+def published_home(shop_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which every table of the shop was published."""
+    home = tmp_path_factory.mktemp("published")
+    shutil.copy(shop_file, home / "shop.sqlite")
+    ran = run(Settings(home=home))
+    assert ran.success, ran.errors
+    return home
+
+
+@pytest.fixture
+def published(published_home: Path, tmp_path: Path) -> Settings:
+    """Settings of a home of its own with the shop and its published tables, that the test may change."""
+    home = tmp_path / "published"
+    shutil.copytree(published_home, home)
+    return Settings(home=home)
