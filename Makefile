@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Nothing of ours is written outside the project.
 export CLASSIC_CARS_HOME ?= $(CURDIR)/var
 
-.PHONY: help setup demo dev test lint bench docs clean
+.PHONY: help setup demo dev test lint bench lock docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,13 @@ lint: setup ## Ruff (lint and format) and mypy
 
 bench: setup ## Speed and memory beside other ways to do the same work (20 minutes)
 	$(BIN)/python -m benchmarks
+
+lock: ## Write requirements.lock anew from pyproject.toml
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --upgrade setuptools ".[dev]"
+	(echo "# Locked versions of everything that runs and tests the platform; made by \`make lock\`."; \
+	  build/lock/bin/python -m pip freeze --all | grep -vE '^(pip|classic-cars)(==| @)' | grep -v ' @ ') > requirements.lock
+	rm -rf build/lock
 
 docs: setup ## Write the data dictionary and the metric definitions from the contracts
 	$(BIN)/classic-cars docs

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from classic_cars.runs import RunReport
     from classic_cars.stores.duckdb import DuckDBStore
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+#: Where output is piped there is no screen to fit: wide enough for every table.
+WIDTH = None if sys.stdout.isatty() else 160
+out = Console(highlight=False, width=WIDTH)
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
 
 #: Rows that a table on the screen shows; csv and json have no limit.
 SCREENFUL = 200
@@ -101,10 +104,10 @@ def _show_report(report: RunReport) -> None:
         out.print(f"[bold red]error[/]   {step}: {escape(text)}", soft_wrap=True)
     months = f" for {report.months}" if report.months else ""
     if report.succeeded:
-        out.print(f"[green]published[/] {len(report.published)} tables{months}; run {report.run_id}")
+        out.print(f"[green]published[/] {len(report.published)} tables{months}; run {report.run_id}", soft_wrap=True)
     else:
         kept = ", ".join(report.not_published)
-        out.print(f"[bold red]run failed[/]{months}; run {report.run_id}")
+        out.print(f"[bold red]run failed[/]{months}; run {report.run_id}", soft_wrap=True)
         out.print(
             f"{len(report.published)} tables published; these keep their previous version: {kept}", soft_wrap=True
         )
@@ -120,11 +123,15 @@ def answers() -> None:
         ):
             rows = _fetch(store, f"SELECT * FROM analytics.{table} ORDER BY netSales DESC, 1")
             out.print(_answer(title, first, rows))
-    out.print("Amounts in USD. Net sales leave cancelled orders out; docs/metrics.md defines every word.", style="dim")
+    out.print(
+        "Amounts in USD. Net sales leave cancelled orders out; docs/metrics.md defines every word.",
+        style="dim",
+        soft_wrap=True,
+    )
 
 
 def _answer(title: str, first: str, rows: list[dict[str, Any]]) -> Grid:
-    grid = Grid(title=title, title_justify="left", title_style="bold")
+    grid = Grid(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     grid.add_column(first, no_wrap=True)
     for name in ("orders", "units", "booked amount", "net sales", "gross profit", "share of net"):
         grid.add_column(name, justify="right", no_wrap=True)
@@ -190,7 +197,7 @@ def _json_value(value: Any) -> Any:
 
 
 def _write_grid(reader: Any) -> None:
-    grid = Grid()
+    grid = Grid(box=SIMPLE_HEAD)
     for field in reader.schema:
         numeric = field.type.__class__.__name__.startswith("Decimal") or str(field.type).startswith(("int", "double"))
         grid.add_column(field.name, justify="right" if numeric else "left")
@@ -222,7 +229,7 @@ def status() -> None:
     from classic_cars.status import table_statuses
 
     settings = load_settings()
-    grid = Grid()
+    grid = Grid(box=SIMPLE_HEAD)
     for name in ("table", "rows", "last materialized", "checks"):
         grid.add_column(name, justify="right" if name == "rows" else "left", no_wrap=name != "checks")
     with _store(settings) as store, open_instance(settings) as instance:
@@ -401,7 +408,7 @@ def _progress(what: str) -> Iterator[Any]:
     logger.propagate = False
     try:
         with err.status(f"{what} ...") as spinner:
-            yield lambda what, done, total: spinner.update(f"{what}: {done:,} of {total:,} rows")
+            yield lambda what, done, total: spinner.update(f"{what}: {done:,} of {total:,}")
     finally:
         logger.removeHandler(handler)
 

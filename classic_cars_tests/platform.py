@@ -49,9 +49,7 @@ class Ran:
     def failed(self) -> set[tuple[str, str]]:
         """Blocking checks that did not pass."""
         return {
-            key
-            for key, each in self.checks.items()
-            if not each.passed and each.severity == dg.AssetCheckSeverity.ERROR
+            key for key, each in self.checks.items() if not each.passed and each.severity == dg.AssetCheckSeverity.ERROR
         }
 
     @property
@@ -72,9 +70,7 @@ class Ran:
     def errors(self) -> str:
         """What the failed steps said."""
         return "\n".join(
-            event.step_failure_data.error_display_string
-            for event in self.result.all_events
-            if event.is_step_failure
+            event.step_failure_data.error_display_string for event in self.result.all_events if event.is_step_failure
         )
 
 
@@ -111,7 +107,9 @@ def fingerprint(settings: Settings) -> dict[str, str]:
         tables = connection.execute("SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL").fetchall()
         return {
             f"{schema}/{name}": str(
-                connection.execute(f'SELECT count(*), bit_xor(md5_number(t::VARCHAR)) FROM "{schema}"."{name}" t').fetchone()
+                connection.execute(
+                    f'SELECT count(*), bit_xor(md5_number(t::VARCHAR)) FROM "{schema}"."{name}" t'
+                ).fetchone()
             )
             for schema, name in tables
         }

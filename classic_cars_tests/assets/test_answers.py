@@ -49,7 +49,9 @@ def test_places_are_complete_also_where_the_postal_code_is_missing(published: Se
 
 def test_every_order_line_is_in_the_fact_table_once(published: Settings):
     lines = order_system_frames(published.order_system_url)["orderdetails"]
-    rows = ask(published, "SELECT orderNumber, productCode, quantityOrdered, priceEach, orderAmount FROM warehouse.fact_orders")
+    rows = ask(
+        published, "SELECT orderNumber, productCode, quantityOrdered, priceEach, orderAmount FROM warehouse.fact_orders"
+    )
     assert sorted(rows) == sorted(
         (number, code, quantity, price, quantity * price)
         for number, code, quantity, price in lines[
@@ -82,9 +84,7 @@ def test_employees_have_their_office(published: Settings):
     frames = order_system_frames(published.order_system_url)
     expected = frames["employees"].merge(frames["offices"], on="officeCode")
     rows = ask(published, "SELECT employeeNumber, officeCity, officeCountry FROM warehouse.dim_employees")
-    assert sorted(rows) == sorted(
-        zip(expected["employeeNumber"], expected["city"], expected["country"], strict=True)
-    )
+    assert sorted(rows) == sorted(zip(expected["employeeNumber"], expected["city"], expected["country"], strict=True))
 
 
 def test_payments_agree_to_the_cent(published: Settings):

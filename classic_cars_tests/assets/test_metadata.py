@@ -18,10 +18,7 @@ def specs(settings: Settings, tables=ALL_TABLES) -> dict[str, dg.AssetSpec]:
 
 def test_each_materialization_says_what_was_made_how_and_from_what(shop: Settings):
     ran = run(shop)
-    (event,) = [
-        each
-        for each in ran.result.asset_materializations_for_node("warehouse__dim_locations")
-    ]
+    (event,) = [each for each in ran.result.asset_materializations_for_node("warehouse__dim_locations")]
     rows = ask(shop, "SELECT count(*) FROM warehouse.dim_locations")[0][0]
     assert event.metadata["dagster/row_count"].value == rows
     columns = event.metadata["dagster/column_schema"].value.columns

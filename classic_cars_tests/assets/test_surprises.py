@@ -131,6 +131,7 @@ def test_invalid_utf8_is_set_aside_and_kept_as_its_bytes(published: Settings):
         published.order_system_url,
         "UPDATE orders SET comments = CAST(x'C3284142' AS TEXT) WHERE orderNumber = 10104",
     )
+    published = published.model_copy(update={"quarantine_max_share": 0.2})
     ran = run(published, select=ORDERED)
     assert ran.success, ran.errors
     ((number, rescued),) = ask(published, "SELECT orderNumber, _rescued_data FROM quarantine.orders")
@@ -237,6 +238,7 @@ def test_mended_rows_leave_the_quarantine(published: Settings):
     run(published, select=ORDERED)
     assert len(aside(published, "orderdetails")) == 1
     change(published.order_system_url, "UPDATE orderdetails SET quantityOrdered = 5 WHERE rowid = 3")
+    assert run(published, select=ORDERED).success
     assert aside(published, "orderdetails") == []
 
 
@@ -247,8 +249,7 @@ def test_no_sample_log_or_metadata_holds_personal_data(published: Settings, capl
     secret = "Zyxwvut"
     change(
         published.order_system_url,
-        f"UPDATE customers SET contactLastName = '{secret}', phone = '{secret}', customerName = NULL || '' "
-        "WHERE 1 = 0",
+        f"UPDATE customers SET contactLastName = '{secret}', phone = '{secret}', customerName = NULL || '' WHERE 1 = 0",
         f"UPDATE customers SET contactLastName = '{secret}', addressLine1 = '{secret}', creditLimit = -1",
         f"UPDATE employees SET lastName = '{secret}', email = '{secret}'",
     )

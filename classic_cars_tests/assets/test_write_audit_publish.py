@@ -41,8 +41,6 @@ def untrimmed(customers: ibis.Table) -> ibis.Table:
     return customers
 
 
-
-
 def test_a_join_on_the_postal_code_is_caught(published: Settings):
     ran = run(published, tables=swapped(FACT, joined_on_postal_code), select=[FACT])
     assert (FACT, "reconciliation") in ran.failed
@@ -101,9 +99,7 @@ def test_a_dimension_that_lost_a_row_is_caught(published: Settings):
 
 
 def test_a_fact_that_refers_to_nothing_is_caught(published: Settings):
-    def lost(
-        orderdetails: ibis.Table, orders: ibis.Table, customers: ibis.Table, products: ibis.Table
-    ) -> ibis.Table:
+    def lost(orderdetails: ibis.Table, orders: ibis.Table, customers: ibis.Table, products: ibis.Table) -> ibis.Table:
         lines = warehouse.fact_orders.function(orderdetails, orders, customers, products)
         return lines.mutate(locationKey=ibis.literal("0" * 32))
 

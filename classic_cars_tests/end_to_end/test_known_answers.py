@@ -1,0 +1,84 @@
+"""From a real database server to the answers: the same numbers on SQLite, MariaDB and PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from classic_cars import simulator
+from classic_cars.runs import execute
+from classic_cars.settings import Settings
+from classic_cars_tests.platform import ask, expected_sales, order_system_frames, published_sales
+
+PRODUCT_LINES = {
+    "Classic Cars": "3853922.49",
+    "Vintage Cars": "1797559.63",
+    "Motorcycles": "1121426.12",
+    "Trucks and Buses": "1024113.57",
+    "Planes": "954637.54",
+    "Ships": "663998.34",
+    "Trains": "188532.92",
+}
+COUNTRIES = {
+    "USA": "3273280.05",
+    "Spain": "1099389.09",
+    "France": "1007374.02",
+    "Australia": "562582.59",
+    "New Zealand": "476847.01",
+    "UK": "436947.44",
+    "Italy": "360616.81",
+    "Finland": "295149.35",
+    "Norway": "270846.30",
+    "Singapore": "263997.78",
+}
+
+
+@pytest.fixture
+def settings(order_system_url: str, tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home", source_url=order_system_url)
+
+
+def booked(settings: Settings, table: str, by: str) -> dict[str, Decimal]:
+    return dict(ask(settings, f'SELECT "{by}", bookedAmount FROM analytics.{table}'))
+
+
+def test_the_real_data_gives_the_known_answers(settings: Settings, real_data: Path):
+    simulator.load(settings.order_system_url, real_data)
+    report = execute(settings, ephemeral=True)
+    assert report.succeeded, report
+    assert str(report.months) == "2003-01..2005-05"
+    assert ask(
+        settings,
+        "SELECT count(*), count(DISTINCT orderNumber), sum(quantityOrdered)::INT, sum(orderAmount) "
+        "FROM warehouse.fact_orders",
+    ) == [(2996, 326, 105516, Decimal("9604190.61"))]
+    assert ask(settings, "SELECT count(*) FROM warehouse.dim_locations") == [(104,)]
+    countries = booked(settings, "sales_by_country", "country")
+    assert len(countries) == 21
+    assert {name: str(countries[name]) for name in COUNTRIES} == COUNTRIES
+    lines = booked(settings, "sales_by_product_line", "productLine")
+    assert {name: str(amount) for name, amount in lines.items()} == PRODUCT_LINES
+
+
+def test_a_simulated_shop_agrees_with_an_independent_calculation(settings: Settings):
+    simulator.create(settings.order_system_url, scale=1, seed=3, until=date(2003, 6, 30))
+    report = execute(settings, ephemeral=True)
+    assert report.succeeded, report
+    frames = order_system_frames(settings.order_system_url)
+    assert published_sales(settings, "sales_by_country", "country") == expected_sales(frames, "country")
+    assert published_sales(settings, "sales_by_product_line", "productLine") == expected_sales(frames, "productLine")
+
+
+def test_answers_follow_the_order_system_as_time_passes(settings: Settings):
+    url = settings.order_system_url
+    simulator.create(url, scale=1, seed=5, until=date(2003, 4, 30))
+    assert execute(settings, ephemeral=True).succeeded
+    simulator.advance(url, 45)
+    report = execute(settings, ephemeral=True)
+    assert report.succeeded, report
+    assert str(report.months) == "2003-01..2003-06"
+    frames = order_system_frames(url)
+    assert published_sales(settings, "sales_by_country", "country") == expected_sales(frames, "country")
