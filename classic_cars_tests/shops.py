@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from datetime import date
 from pathlib import Path
@@ -49,3 +50,13 @@ def published(published_home: Path, tmp_path: Path) -> Settings:
     home = tmp_path / "published"
     shutil.copytree(published_home, home)
     return Settings(home=home)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The real data set as CSV files; not shipped with the project, so that its tests may have to skip."""
+    beside = Path(__file__).parents[2] / "shared" / "data" / "classicmodels"
+    folder = Path(os.environ.get("CLASSIC_CARS_REAL_DATA", beside))
+    if not (folder / "orders.csv").is_file():
+        pytest.skip(f"no real data set at {folder}; name its folder in CLASSIC_CARS_REAL_DATA")
+    return folder

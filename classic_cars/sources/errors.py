@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
+import duckdb
 import pymysql
 
 from classic_cars.errors import (
@@ -27,7 +28,10 @@ PASSING_CLASSES = ("08", "53", "57P", "40", "55P03")
 DENIED_WORDS = ("password authentication failed", "no password supplied", "permission denied", "no pg_hba.conf entry")
 MISSING_WORDS = ("no such table", "unable to open database", "not a database", "does not exist", "is malformed")
 CHANGED_WORDS = ("no such column",)
-PASSING_WORDS = ("connect", "locked", "timed out", "timeout", "closed", "terminat", "gone away", "disk i/o", "socket")
+PASSING_WORDS = (
+    *("connect", "resolve host", "translate host", "socket", "closed", "terminat", "gone away"),
+    *("timed out", "timeout", "locked", "disk i/o"),
+)
 
 MEND = {
     SourceAccessDenied: "check user and password in CLASSIC_CARS_SOURCE_URL, and that the user may SELECT from the "
@@ -73,10 +77,20 @@ def _kind(cause: BaseException) -> type[SourceError]:
     return next((kind for kind, words in by_words if any(each in text for each in words)), SourceError)
 
 
-def lost_connection(error: BaseException) -> bool:
+def lost_connection(error: BaseException, url: SourceURL) -> bool:
     """Whether a scanner's error says that the order system went away, and not that a value is bad."""
+    if isinstance(error, UnicodeError):
+        return False
+    if isinstance(error, duckdb.IOException | OSError) and not url.is_sqlite:
+        return True
     text = without_values(str(error)).lower()
     return any(words in text for words in PASSING_WORDS)
+
+
+def said_by_scanner(error: BaseException, url: SourceURL) -> str:
+    """A scanner's message in one line, without the query, the values and the password that it quotes."""
+    text = " ".join(without_values(scrubbed(str(error), url)).split())
+    return text[:300] or type(error).__name__
 
 
 def _code(cause: BaseException) -> int | str | None:

@@ -23,7 +23,7 @@ from classic_cars.errors import SourceError, SourceMissing, SourceSchemaChanged,
 from classic_cars.sources import scanner
 from classic_cars.sources.columns import exact_number, is_native, retyped
 from classic_cars.sources.connect import read_only_engine
-from classic_cars.sources.errors import lost_connection, scrubbed, translated, without_values
+from classic_cars.sources.errors import lost_connection, said_by_scanner, translated
 from classic_cars.sources.home_months import as_text, at_home, home_of, months_until
 from classic_cars.sources.retries import patiently
 from classic_cars.sources.scanner import extension as _extension  # noqa: F401  (the benchmarks load it)
@@ -208,9 +208,11 @@ class OrderSystem:
             return scanner.attached(self.url, self._timeout)
         except duckdb.Error as error:
             self.probe()  # says what is wrong in better words than the scanner
-            text = scrubbed(str(error).strip().splitlines()[0], self.url)
-            kind = SourceUnreachable if lost_connection(error) else SourceError
-            raise kind(f"{self.url}: DuckDB's scanner cannot connect, though other drivers can: {text}") from None
+            kind = SourceUnreachable if lost_connection(error, self.url) else SourceError
+            raise kind(
+                f"{self.url}: DuckDB's scanner cannot connect, though another driver can: "
+                f"{said_by_scanner(error, self.url)}"
+            ) from None
 
     def _unreadable(self, table: sa.Table, error: Exception) -> SourceError:
         """The error of a read; also learns whether reading the values as text can help."""
@@ -218,10 +220,8 @@ class OrderSystem:
         return found
 
     def _diagnosed(self, table: sa.Table, error: Exception) -> SourceError:
-        text = scrubbed(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__, self.url)
-        # The engine quotes the value that it stumbled over; it may be somebody's.
-        text = without_values(text)
-        if not isinstance(error, UnicodeError) and lost_connection(error):
+        text = said_by_scanner(error, self.url)
+        if lost_connection(error, self.url):
             return SourceUnreachable(f"{self.url}: the connection broke while table {table.name} was read: {text}")
         self._read_as_text.add(table.name)
         return SourceError(f"{self.url}: table {table.name} holds something that cannot be read as declared: {text}")

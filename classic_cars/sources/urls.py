@@ -30,8 +30,10 @@ class SourceURL:
         """Raises ``SettingsError`` that shows the scheme at most."""
         scheme, found, _ = text.partition("://")
         if not found or scheme not in DRIVERS:
+            # Without a scheme the whole text would be shown, and a password with it.
+            shown = f"scheme {scheme!r}" if found else "no scheme"
             raise SettingsError(
-                f"CLASSIC_CARS_SOURCE_URL: found scheme {scheme!r}, expected one of {', '.join(DRIVERS)}, "
+                f"CLASSIC_CARS_SOURCE_URL: found {shown}, expected one of {', '.join(DRIVERS)}, "
                 "as in mysql://user:password@host:3306/classicmodels"
             )
         try:

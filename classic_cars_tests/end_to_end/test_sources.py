@@ -1,0 +1,482 @@
+"""The reader on real databases: everything arrives, exactly, from SQLite, MariaDB and PostgreSQL alike."""
+
+import json
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pytest
+import sqlalchemy as sa
+
+from classic_cars import simulator
+from classic_cars.contracts.order_system import (
+    PARTITIONED,
+    READ_ORDER,
+    metadata,
+    orderdetails,
+    orders,
+    payments,
+    productlines,
+    products,
+)
+from classic_cars.contracts.source import CONTRACTS
+from classic_cars.errors import SourceSchemaChanged
+from classic_cars.sources import scanner
+from classic_cars.sources.order_system import ControlTotals, OrderSystem
+from classic_cars_tests.order_systems import (
+    TODAY,
+    arrived,
+    arrived_rows,
+    change,
+    line,
+    make_tables,
+    one_order,
+    order,
+    put,
+    real_data,
+)
+
+JANUARY = date(2003, 1, 1)
+
+
+@pytest.fixture
+def real_url(order_system_url: str) -> str:
+    simulator.load(order_system_url, real_data())
+    return order_system_url
+
+
+# Everything arrives ------------------------------------------------------------------------------------
+
+
+def test_the_real_data_arrives_to_the_cent(real_url: str) -> None:
+    lines = arrived(real_url, orderdetails).to_pylist()
+    assert len(lines) == 2996
+    assert sum(row["quantityOrdered"] * row["priceEach"] for row in lines) == Decimal("9604190.61")
+    assert OrderSystem(real_url).control_totals(orderdetails) == ControlTotals(2996, 960419061)
+    paid = sum(row["amount"] for row in arrived(real_url, payments).to_pylist())
+    assert OrderSystem(real_url).control_totals(payments) == ControlTotals(273, int(paid * 100))
+
+
+def test_every_table_of_the_real_data_arrives_with_every_row_and_the_contracts_types(real_url: str) -> None:
+    order_system = OrderSystem(real_url)
+    for table in READ_ORDER:
+        rows = arrived(real_url, table)
+        assert rows.num_rows == order_system.control_totals(table).rows > 0
+        assert rows["_rescued_data"].null_count == rows.num_rows
+        assert rows.schema.names == list(CONTRACTS[table.name].types.names)
+        assert rows.schema.types == CONTRACTS[table.name].types.to_pyarrow().types
+        assert not order_system.drift(table)
+
+
+def test_all_databases_send_the_same(tmp_path: Path, mariadb_url: str, postgresql_url: str) -> None:
+    urls = [f"sqlite:///{tmp_path / 'shop.sqlite'}", mariadb_url, postgresql_url]
+    for url in urls:
+        simulator.load(url, real_data())
+    for table in READ_ORDER:
+        keys = [(column.name, "ascending") for column in table.primary_key]
+        first, *others = [arrived(url, table).sort_by(keys) for url in urls]
+        assert all(other.equals(first) for other in others), table.name
+
+
+def test_the_months_of_the_real_data_add_up_to_it(real_url: str) -> None:
+    order_system = OrderSystem(real_url)
+    months = order_system.months(TODAY)
+    assert (months[0], months[-1], len(months)) == (JANUARY, date(2005, 5, 1), 29)
+    for table in (orders, orderdetails):
+        by_month = [order_system.control_totals(table, [month], TODAY) for month in months]
+        assert sum(each.rows for each in by_month) == order_system.control_totals(table).rows
+        assert sum(each.cents or 0 for each in by_month) == (order_system.control_totals(table).cents or 0)
+
+
+def test_any_subset_of_months_arrives_alone(real_url: str) -> None:
+    wanted = [date(2004, 11, 1), date(2003, 1, 1), date(2003, 3, 1)]
+    for table in (orders, orderdetails):
+        everything = arrived(real_url, table).to_pylist()
+        rows = arrived(real_url, table, wanted).to_pylist()
+        expected = [row for row in everything if row["orderMonth"] in wanted]
+        assert len(rows) == len(expected) == OrderSystem(real_url).control_totals(table, wanted, TODAY).rows
+        assert {str(row) for row in rows} == {str(row) for row in expected}
+
+
+def test_all_months_are_the_whole_table(real_url: str) -> None:
+    months = OrderSystem(real_url).months(TODAY)
+    assert arrived(real_url, orderdetails, months).num_rows == 2996
+    assert OrderSystem(real_url).control_totals(orderdetails, months, TODAY) == ControlTotals(2996, 960419061)
+
+
+def test_an_empty_table_arrives_empty_with_its_columns(order_system_url: str) -> None:
+    make_tables(order_system_url)
+    for table in READ_ORDER:
+        assert OrderSystem(order_system_url).control_totals(table).rows == 0
+        for months in (None, [JANUARY]) if table.name in PARTITIONED else (None,):
+            rows = arrived(order_system_url, table, months)
+            assert rows.num_rows == 0
+            assert rows.schema.types == CONTRACTS[table.name].types.to_pyarrow().types
+    assert OrderSystem(order_system_url).months(TODAY) == []
+
+
+def test_no_months_are_no_rows(order_system_url: str) -> None:
+    one_order(order_system_url)
+    assert arrived_rows(order_system_url, orders, []) == []
+    assert OrderSystem(order_system_url).control_totals(orderdetails, [], TODAY) == ControlTotals(0, 0)
+
+
+def test_a_long_comment_and_strange_letters_arrive_whole(order_system_url: str) -> None:
+    one_order(order_system_url)
+    if order_system_url.startswith("mariadb"):
+        change(order_system_url, "ALTER TABLE orders MODIFY comments LONGTEXT CHARACTER SET utf8mb4")
+    comment = "🚗 '\"\\ %s é\n\t" + "x" * 2**20
+    put(order_system_url, orders, order(2, date(2004, 1, 6), comments=comment))
+    rows = arrived_rows(order_system_url, orders)
+    assert {row["orderNumber"]: row["comments"] for row in rows} == {1: None, 2: comment}
+    assert {row["orderNumber"] for row in arrived_rows(order_system_url, orders, [date(2004, 1, 1)])} == {1, 2}
+
+
+def test_pictures_arrive_byte_by_byte(order_system_url: str) -> None:
+    make_tables(order_system_url)
+    picture = bytes(range(256)) * 1000
+    put(order_system_url, productlines, {"productLine": "Ships", "image": picture}, {"productLine": "Trains"})
+    rows = arrived_rows(order_system_url, productlines)
+    assert {row["productLine"]: row["image"] for row in rows} == {"Ships": picture, "Trains": None}
+
+
+def test_children_are_read_before_their_parents() -> None:
+    position = {table.name: index for index, table in enumerate(READ_ORDER)}
+    assert set(position) == set(metadata.tables)
+    for table in READ_ORDER:
+        parents = {key.column.table.name for key in table.foreign_keys} - {table.name}
+        assert all(position[table.name] < position[parent] for parent in parents), table.name
+
+
+# Strays ------------------------------------------------------------------------------------------------
+
+
+def test_strays_live_in_the_first_month_and_are_counted_there(order_system_url: str) -> None:
+    make_tables(order_system_url)
+    change(order_system_url, *_nullable_date(order_system_url))
+    days = {1: date(2004, 1, 5), 2: date(2002, 12, 31), 3: date(2005, 6, 1), 4: date(9999, 12, 31), 5: None}
+    put(order_system_url, orders, *(order(number, day) for number, day in days.items()))
+    put(order_system_url, orderdetails, *(line(number) for number in [*days, 99]))
+    order_system = OrderSystem(order_system_url)
+    assert order_system.months(TODAY) == [JANUARY, date(2004, 1, 1)]
+    for months in ([JANUARY], [JANUARY, date(2003, 2, 1)]):
+        assert {row["orderNumber"] for row in arrived_rows(order_system_url, orders, months)} == {2, 3, 4, 5}
+        assert {row["orderNumber"] for row in arrived_rows(order_system_url, orderdetails, months)} == {2, 3, 4, 5, 99}
+        assert order_system.control_totals(orderdetails, months, TODAY) == ControlTotals(5, 5 * 375)
+        assert order_system.control_totals(orders, months, TODAY) == ControlTotals(4)
+    assert {row["orderNumber"] for row in arrived_rows(order_system_url, orderdetails, [date(2004, 1, 1)])} == {1}
+    assert arrived_rows(order_system_url, orderdetails, [date(2005, 6, 1)]) == []
+    homes = {row["orderNumber"]: row["orderMonth"] for row in arrived_rows(order_system_url, orderdetails)}
+    assert homes == {1: date(2004, 1, 1)} | dict.fromkeys((2, 3, 4, 5, 99), JANUARY)
+
+
+def _nullable_date(url: str) -> list[str]:
+    if url.startswith("sqlite"):
+        return ["DROP TABLE orders", _ORDERS_WITHOUT_RULES]
+    if url.startswith("mariadb"):
+        return ["ALTER TABLE orders MODIFY orderDate DATE NULL"]
+    return ['ALTER TABLE orders ALTER "orderDate" DROP NOT NULL']
+
+
+_ORDERS_WITHOUT_RULES = (
+    "CREATE TABLE orders (orderNumber INTEGER, orderDate DATE, requiredDate DATE, shippedDate DATE, "
+    "status VARCHAR(15), comments TEXT, customerNumber INTEGER)"
+)
+
+
+def test_orphans_alone_make_the_first_month(order_system_url: str) -> None:
+    one_order(order_system_url)
+    assert OrderSystem(order_system_url).months(TODAY) == [date(2004, 1, 1)]
+    put(order_system_url, orderdetails, line(99))
+    assert OrderSystem(order_system_url).months(TODAY) == [JANUARY, date(2004, 1, 1)]
+
+
+def test_an_order_number_that_occurs_twice_does_not_multiply_its_lines(order_system_url: str) -> None:
+    make_tables(order_system_url, orderdetails)
+    change(order_system_url, _unkeyed_orders(order_system_url))
+    put(order_system_url, orders, order(1, date(2004, 3, 5)), order(1, date(2004, 1, 5)), order(2, date(2004, 3, 1)))
+    put(order_system_url, orderdetails, line(1), line(1, "S18_1749"), line(2))
+    order_system = OrderSystem(order_system_url)
+    assert arrived(order_system_url, orders).num_rows == 3
+    assert arrived(order_system_url, orderdetails).num_rows == 3
+    assert order_system.control_totals(orderdetails) == ControlTotals(3, 3 * 375)
+    january, march = [date(2004, 1, 1)], [date(2004, 3, 1)]
+    assert [row["orderNumber"] for row in arrived_rows(order_system_url, orderdetails, january)] == [1, 1]
+    assert [row["orderNumber"] for row in arrived_rows(order_system_url, orderdetails, march)] == [2]
+    assert order_system.control_totals(orderdetails, january, TODAY) == ControlTotals(2, 2 * 375)
+
+
+def _unkeyed_orders(url: str) -> str:
+    quoted = (
+        _ORDERS_WITHOUT_RULES.replace("Number ", 'Number" ').replace("Date D", 'Date" D')
+        if url.startswith("postgresql")
+        else _ORDERS_WITHOUT_RULES
+    )
+    if url.startswith("postgresql"):
+        for name in ("order", "required", "shipped", "customer"):
+            quoted = quoted.replace(f'{name}Number"', f'"{name}Number"').replace(f'{name}Date"', f'"{name}Date"')
+    return quoted
+
+
+# Values that are not what was declared -------------------------------------------------------------------
+
+Surprise = tuple[list[str], str, object, str | None]
+
+
+def surprised(url: str, table: sa.Table, column: str) -> tuple[object, str | None]:
+    """What arrives of one column, read whole and by month; both must agree."""
+    (row,) = arrived_rows(url, table)
+    if table.name in PARTITIONED:
+        assert arrived_rows(url, table, [row["orderMonth"]]) == [row]
+        months = OrderSystem(url).months(TODAY)
+        assert months == [row["orderMonth"]]
+    assert OrderSystem(url).control_totals(table).rows == 1
+    return row[column], json.loads(row["_rescued_data"] or "{}").get(column)
+
+
+@pytest.mark.parametrize(
+    ("value", "column", "expected", "kept"),
+    [
+        ("99999999999", "customerNumber", None, "99999999999"),
+        ("1.5", "customerNumber", None, "1.5"),
+        ("'abc'", "customerNumber", None, "abc"),
+        ("'1_000'", "customerNumber", None, "1_000"),
+        ("'garbage'", "orderDate", None, "garbage"),
+        ("''", "orderDate", None, ""),
+        ("'2004-1-5'", "orderDate", None, "2004-1-5"),
+        ("'2004-01-05 12:30:00'", "orderDate", None, "2004-01-05 12:30:00"),
+        ("'2004-01-05 00:00:00'", "orderDate", date(2004, 1, 5), None),
+        ("'2004-02-30'", "orderDate", None, "2004-02-30"),
+        ("'0000-00-00'", "orderDate", None, "0000-00-00"),
+        ("'infinity'", "orderDate", None, "infinity"),
+        ("'2004-02-20 (BC)'", "orderDate", None, "2004-02-20 (BC)"),
+        ("1073260800", "orderDate", None, "1073260800"),
+        ("2453009.5", "orderDate", None, "2453009.5"),
+        ("x'00FF'", "orderDate", None, "x00FF"),
+        ("CAST(x'FF41' AS TEXT)", "comments", None, "xFF41"),
+        ("x'00FF'", "comments", None, "x00FF"),
+        ("'a' || char(0) || 'b'", "comments", "a\0b", None),
+        ("12.5", "comments", "12.5", None),
+    ],
+)
+def test_sqlite_keeps_whatever_its_columns_hold(
+    tmp_path: Path, value: str, column: str, expected: object, kept: str | None
+) -> None:
+    url = f"sqlite:///{tmp_path / 'shop.sqlite'}"
+    one_order(url)
+    change(url, f"UPDATE orders SET {column} = {value}")
+    assert surprised(url, orders, column) == (expected, kept)
+
+
+@pytest.mark.parametrize(
+    ("value", "column", "expected", "kept"),
+    [
+        ("'abc'", "priceEach", None, "abc"),
+        ("1.005", "priceEach", None, "1.005"),
+        ("0.1 + 0.2", "priceEach", Decimal("0.30"), None),
+        ("1e300", "priceEach", None, None),
+        ("'x'", "quantityOrdered", None, "x"),
+        ("CAST(x'FF' AS TEXT)", "productCode", None, "xFF"),
+    ],
+)
+def test_sqlite_keeps_whatever_order_lines_hold(
+    tmp_path: Path, value: str, column: str, expected: object, kept: str | None
+) -> None:
+    url = f"sqlite:///{tmp_path / 'shop.sqlite'}"
+    one_order(url)
+    change(url, f"UPDATE orderdetails SET {column} = {value}")
+    if value == "1e300":  # written as 1e+300 or 1.0e+300, depending on the way it came
+        (row,) = arrived_rows(url, orderdetails)
+        assert row["priceEach"] is None
+        assert float(json.loads(row["_rescued_data"])["priceEach"]) == 1e300
+        return
+    assert surprised(url, orderdetails, column) == (expected, kept)
+
+
+@pytest.mark.parametrize(
+    ("statements", "column", "expected", "kept"),
+    [
+        (["UPDATE orders SET orderDate = '0000-00-00'"], "orderDate", None, "0000-00-00"),
+        (["UPDATE orders SET orderDate = '2004-05-00'"], "orderDate", None, "2004-05-00"),
+        (["UPDATE orders SET orderDate = '2004-02-31'"], "orderDate", None, "2004-02-31"),
+        (["ALTER TABLE orders MODIFY customerNumber TINYINT(1)"], "customerNumber", 7, None),
+        (["ALTER TABLE orders MODIFY orderDate DATETIME"], "orderDate", date(2004, 1, 5), None),
+        (
+            ["ALTER TABLE orders MODIFY orderDate DATETIME", "UPDATE orders SET orderDate = '2004-01-05 12:30:00'"],
+            "orderDate",
+            None,
+            "2004-01-05 12:30:00",
+        ),
+        (
+            ["ALTER TABLE orders MODIFY orderDate VARCHAR(30)", "UPDATE orders SET orderDate = 'garbage'"],
+            "orderDate",
+            None,
+            "garbage",
+        ),
+        (
+            ["ALTER TABLE orders MODIFY customerNumber BIGINT", "UPDATE orders SET customerNumber = 9999999999"],
+            "customerNumber",
+            None,
+            "9999999999",
+        ),
+        (
+            ["ALTER TABLE orders MODIFY customerNumber VARCHAR(9)", "UPDATE orders SET customerNumber = 'abc'"],
+            "customerNumber",
+            None,
+            "abc",
+        ),
+        (["ALTER TABLE orders MODIFY status ENUM('Shipped', 'Lost')"], "status", "Shipped", None),
+        (
+            ["ALTER TABLE orders MODIFY comments TEXT CHARACTER SET latin1", "UPDATE orders SET comments = 'café'"],
+            "comments",
+            "café",
+            None,
+        ),
+        (["ALTER TABLE orders MODIFY status BLOB"], "status", "Shipped", None),
+    ],
+)
+def test_mariadb_keeps_whatever_its_columns_hold(
+    mariadb_url: str, statements: list[str], column: str, expected: object, kept: str | None
+) -> None:
+    one_order(mariadb_url)
+    change(mariadb_url, *statements)
+    assert surprised(mariadb_url, orders, column) == (expected, kept)
+
+
+@pytest.mark.parametrize(
+    ("statements", "column", "expected", "kept"),
+    [
+        (["UPDATE orders SET \"orderDate\" = 'infinity'"], "orderDate", None, "infinity"),
+        (["UPDATE orders SET \"orderDate\" = '0044-03-15 BC'"], "orderDate", None, "0044-03-15 BC"),
+        (["UPDATE orders SET \"orderDate\" = '20000-03-15'"], "orderDate", None, "20000-03-15"),
+        (['ALTER TABLE orders ALTER "orderDate" TYPE TIMESTAMP'], "orderDate", date(2004, 1, 5), None),
+        (
+            ['ALTER TABLE orders ALTER "orderDate" TYPE TEXT', "UPDATE orders SET \"orderDate\" = 'garbage'"],
+            "orderDate",
+            None,
+            "garbage",
+        ),
+        (["ALTER TABLE orders ALTER \"customerNumber\" TYPE NUMERIC USING 'NaN'"], "customerNumber", None, "NaN"),
+        (['ALTER TABLE orders ALTER "customerNumber" TYPE BOOLEAN USING true'], "customerNumber", None, "true"),
+        (
+            ["CREATE TYPE state AS ENUM ('Shipped')", "ALTER TABLE orders ALTER status TYPE state USING status::state"],
+            "status",
+            "Shipped",
+            None,
+        ),
+        (["ALTER TABLE orders ALTER status TYPE bytea USING '\\xff00'"], "status", None, r"\xFF\x00"),
+    ],
+)
+def test_postgresql_keeps_whatever_its_columns_hold(
+    postgresql_url: str, statements: list[str], column: str, expected: object, kept: str | None
+) -> None:
+    one_order(postgresql_url)
+    change(postgresql_url, *statements)
+    assert surprised(postgresql_url, orders, column) == (expected, kept)
+
+
+MONEY_SURPRISES = [
+    ("DECIMAL(20,4)", "1.2500", Decimal("1.25"), None, 375),
+    ("DECIMAL(20,4)", "1.2345", None, "1.2345", 370),
+    ("DECIMAL(10,2)", "99999999.99", Decimal("99999999.99"), None, 29999999997),
+    ("VARCHAR(30)", "1.25", Decimal("1.25"), None, 375),
+    ("VARCHAR(30)", "abc", None, "abc", 0),
+    ("DOUBLE PRECISION", "1.25", Decimal("1.25"), None, 375),
+]
+
+
+@pytest.mark.parametrize(("kind", "value", "expected", "kept", "cents"), MONEY_SURPRISES)
+@pytest.mark.parametrize("database", ["mariadb", "postgresql"])
+def test_money_of_another_type_arrives_exactly_or_is_kept(
+    request: pytest.FixtureRequest,
+    database: str,
+    kind: str,
+    value: str,
+    expected: Decimal | None,
+    kept: str | None,
+    cents: int,
+) -> None:
+    url = request.getfixturevalue(f"{database}_url")
+    one_order(url)
+    alter = f'MODIFY "priceEach" {kind}' if database == "mariadb" else f'ALTER "priceEach" TYPE {kind}'
+    change(url, f"ALTER TABLE orderdetails {alter}", f"UPDATE orderdetails SET \"priceEach\" = '{value}'")
+    assert surprised(url, orderdetails, "priceEach") == (expected, kept)
+    assert OrderSystem(url).control_totals(orderdetails) == ControlTotals(1, cents)
+    assert bool(OrderSystem(url).drift(orderdetails)) is (kind != "DECIMAL(10,2)")
+
+
+def test_postgresqls_not_a_number_is_no_price_of_zero(postgresql_url: str) -> None:
+    one_order(postgresql_url)
+    put(postgresql_url, orderdetails, line(1, "S18_1749", price="2.00"))
+    change(postgresql_url, "UPDATE orderdetails SET \"priceEach\" = 'NaN' WHERE \"productCode\" = 'S10_1678'")
+    rows = {row["productCode"]: row for row in arrived_rows(postgresql_url, orderdetails)}
+    assert rows["S10_1678"]["priceEach"] is None
+    assert json.loads(rows["S10_1678"]["_rescued_data"]) == {"priceEach": "NaN"}
+    assert rows["S18_1749"]["priceEach"] == Decimal("2.00")
+    assert OrderSystem(postgresql_url).control_totals(orderdetails) == ControlTotals(2, 600)
+
+
+# Columns that change -----------------------------------------------------------------------------------------
+
+
+def test_a_renamed_column_is_named_with_its_likely_new_name(order_system_url: str) -> None:
+    one_order(order_system_url)
+    change(order_system_url, 'ALTER TABLE orders RENAME COLUMN "customerNumber" TO "clientNumber"')
+    order_system = OrderSystem(order_system_url)
+    message = (
+        "table orders has no column customerNumber; found orderNumber, orderDate, requiredDate, shippedDate, status, "
+        "comments, clientNumber; new there: clientNumber, is one of them its new name?"
+    )
+    for ask in (order_system.probe, lambda: order_system.drift(orders), lambda: order_system.read(orders)):
+        with pytest.raises(SourceSchemaChanged) as changed:
+            ask()
+        assert message in str(changed.value)
+        assert not changed.value.retryable
+
+
+def test_a_new_column_is_not_read_and_reported(order_system_url: str) -> None:
+    one_order(order_system_url)
+    before = arrived(order_system_url, orders)
+    change(order_system_url, "ALTER TABLE orders ADD COLUMN extra INTEGER DEFAULT 5")
+    drift = OrderSystem(order_system_url).drift(orders)
+    assert (drift.added, drift.retyped, drift.reordered) == (("extra",), (), False)
+    assert arrived(order_system_url, orders).equals(before)
+
+
+def test_another_order_of_columns_has_no_effect(order_system_url: str) -> None:
+    one_order(order_system_url)
+    before = arrived(order_system_url, orderdetails)
+    reordered = sa.Table("orderdetails", sa.MetaData(), *(c._copy() for c in reversed(list(orderdetails.columns))))
+    change(order_system_url, "DROP TABLE orderdetails")
+    make_tables(order_system_url, reordered)
+    put(order_system_url, orderdetails, line(1))
+    drift = OrderSystem(order_system_url).drift(orderdetails)
+    assert (bool(drift), drift.reordered) == (False, True)
+    assert arrived(order_system_url, orderdetails).equals(before)
+
+
+# Reading only ---------------------------------------------------------------------------------------------------
+
+
+def test_neither_connection_can_write(order_system_url: str) -> None:
+    one_order(order_system_url)
+    order_system = OrderSystem(order_system_url)
+    delete = "DELETE FROM orderdetails"
+    with pytest.raises(sa.exc.DBAPIError, match=r"(?i)read.?only"), order_system._engine.begin() as connection:
+        connection.exec_driver_sql(delete)
+    with scanner.attached(order_system.url, 4.0) as connection:
+        with pytest.raises(duckdb.Error, match=r"(?i)read.?only"):
+            connection.execute(delete)
+        with pytest.raises(duckdb.Error):
+            connection.execute(scanner.passed_through(order_system.url, delete)).fetchall()
+    assert order_system.control_totals(orderdetails).rows == 1
+
+
+def test_a_sqlite_database_may_be_of_any_name(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'my shop #1 100% & more.sqlite'}"
+    engine = sa.create_engine(sa.URL.create("sqlite", database=OrderSystem(url).url.path.as_posix()))
+    metadata.create_all(engine)
+    engine.dispose()
+    OrderSystem(url).probe()
+    assert arrived(url, products).num_rows == 0

@@ -1,0 +1,152 @@
+"""What may pass is tried again, what may not is said at once; no message holds the password or a value."""
+
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+import duckdb
+import psycopg
+import pymysql
+import pytest
+
+from classic_cars.errors import (
+    SettingsError,
+    SourceAccessDenied,
+    SourceError,
+    SourceMissing,
+    SourceSchemaChanged,
+    SourceUnreachable,
+)
+from classic_cars.sources import retries
+from classic_cars.sources.errors import lost_connection, said_by_scanner, translated
+from classic_cars.sources.urls import SourceURL
+from classic_cars_tests.servers import PASSWORD
+
+URL = SourceURL.parse(f"postgresql://reader:{quote(PASSWORD, safe='')}@db.example:5433/classicmodels")
+LITE = SourceURL.parse("sqlite:////data/shop.sqlite")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (pymysql.err.OperationalError(1045, "Access denied"), SourceAccessDenied),
+        (pymysql.err.OperationalError(1142, "SELECT command denied"), SourceAccessDenied),
+        (pymysql.err.OperationalError(1049, "Unknown database"), SourceMissing),
+        (pymysql.err.ProgrammingError(1146, "Table doesn't exist"), SourceMissing),
+        (pymysql.err.OperationalError(1054, "Unknown column"), SourceSchemaChanged),
+        (pymysql.err.OperationalError(1040, "Too many connections"), SourceUnreachable),
+        (pymysql.err.OperationalError(1205, "Lock wait timeout exceeded"), SourceUnreachable),
+        (pymysql.err.OperationalError(2006, "Server has gone away"), SourceUnreachable),
+        (pymysql.err.OperationalError(2013, "Lost connection"), SourceUnreachable),
+        (pymysql.err.ProgrammingError(1064, "You have an error in your SQL syntax"), SourceError),
+        (pymysql.err.DataError(1366, "Incorrect value"), SourceError),
+        (psycopg.errors.InsufficientPrivilege(), SourceAccessDenied),
+        (psycopg.errors.UndefinedTable(), SourceMissing),
+        (psycopg.errors.UndefinedColumn(), SourceSchemaChanged),
+        (psycopg.errors.TooManyConnections(), SourceUnreachable),
+        (psycopg.errors.AdminShutdown(), SourceUnreachable),
+        (psycopg.errors.LockNotAvailable(), SourceUnreachable),
+        (psycopg.errors.UndefinedFunction("operator does not exist: text >= date"), SourceError),
+        (psycopg.OperationalError("failed to resolve host 'db.example'"), SourceUnreachable),
+        (psycopg.OperationalError('FATAL: password authentication failed for user "x"'), SourceAccessDenied),
+        (psycopg.OperationalError('FATAL: database "x" does not exist'), SourceMissing),
+        (sqlite3.OperationalError("database is locked"), SourceUnreachable),
+        (sqlite3.OperationalError("no such table: orders"), SourceMissing),
+        (sqlite3.OperationalError("no such column: orders.status"), SourceSchemaChanged),
+        (sqlite3.DatabaseError("file is not a database"), SourceMissing),
+        (sqlite3.OperationalError("integer overflow"), SourceError),
+        (ConnectionResetError("reset by peer"), SourceUnreachable),
+    ],
+    ids=lambda value: str(value) if isinstance(value, Exception) else None,
+)
+def test_each_failure_has_its_kind(error: Exception, kind: type[SourceError]) -> None:
+    found = translated(error, URL)
+    assert type(found) is kind
+    assert found.retryable is (kind is SourceUnreachable)
+    assert str(found).startswith("postgresql://reader:***@db.example:5433/classicmodels: ")
+
+
+@pytest.mark.parametrize("spelling", [PASSWORD, quote(PASSWORD, safe=""), quote(PASSWORD), repr(PASSWORD)[1:-1]])
+def test_a_password_that_a_driver_quotes_is_not_shown(spelling: str) -> None:
+    shown = str(translated(psycopg.OperationalError(f"cannot connect with password={spelling}"), URL))
+    assert spelling not in shown
+    assert "password=***" in shown
+
+
+def test_the_urls_texts_hide_the_password() -> None:
+    assert PASSWORD not in f"{URL} {URL!r}"
+    assert quote(PASSWORD, safe="") not in f"{URL} {URL!r}"
+
+
+@pytest.mark.parametrize(
+    "text", ["oracle://u:secret@h/d", "u:secret@h/d", "mysql://u:secret@h:port/d", "postgresql://u:secret@h", ""]
+)
+def test_a_url_that_cannot_be_used_is_refused_without_showing_it(text: str) -> None:
+    with pytest.raises(SettingsError, match="CLASSIC_CARS_SOURCE_URL") as refused:
+        SourceURL.parse(text)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_relative_sqlite_path_starts_at_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert SourceURL.parse("sqlite:///a/shop.sqlite").path == tmp_path / "a" / "shop.sqlite"
+    assert SourceURL.parse("sqlite:////a/shop.sqlite").path == Path("/a/shop.sqlite")
+
+
+def test_options_of_the_url_reach_the_connection() -> None:
+    options = SourceURL.parse("postgresql://u@h/d?sslmode=require&connect_timeout=9").options(4.0)
+    assert options["sslmode"] == "require"
+    assert options["connect_timeout"] == "9"
+
+
+def test_a_scanners_message_is_one_line_without_values() -> None:
+    error = duckdb.ConversionException("Conversion Error: invalid date: \"Jane's\n\tsecret\"\n\nLINE 1: SELECT 'x'")
+    assert "Jane" not in said_by_scanner(error, URL)
+    assert "\n" not in said_by_scanner(error, URL)
+
+
+def test_a_value_that_speaks_of_connections_is_no_lost_connection() -> None:
+    assert not lost_connection(duckdb.ConversionException("Conversion Error: bad date 'connection closed'"), LITE)
+    assert not lost_connection(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "closed"), URL)
+    assert lost_connection(duckdb.IOException("IO Error: Failed to fetch result row"), URL)
+    assert lost_connection(duckdb.Error("database is locked"), LITE)
+
+
+def failing(times: int, error: Exception) -> tuple[list[int], object]:
+    """A question that fails the first ``times`` times, and the list of its attempts."""
+    attempts: list[int] = []
+
+    def ask() -> str:
+        attempts.append(1)
+        if len(attempts) <= times:
+            raise error
+        return "answer"
+
+    return attempts, ask
+
+
+def test_a_passing_failure_is_tried_again() -> None:
+    attempts, ask = failing(2, SourceUnreachable("gone"))
+    assert retries.patiently(ask) == "answer"
+    assert len(attempts) == 3
+
+
+def test_a_lasting_failure_is_not_tried_again() -> None:
+    attempts, ask = failing(1, SourceAccessDenied("no"))
+    with pytest.raises(SourceAccessDenied, match="no"):
+        retries.patiently(ask)
+    assert len(attempts) == 1
+
+
+def test_a_failure_that_does_not_pass_is_given_up() -> None:
+    attempts, ask = failing(99, SourceUnreachable("gone"))
+    with pytest.raises(SourceUnreachable, match="gone"):
+        retries.patiently(ask)
+    assert len(attempts) == retries.ATTEMPTS
+
+
+def test_an_error_that_is_not_ours_is_not_tried_again() -> None:
+    attempts, ask = failing(1, KeyError("bug"))
+    with pytest.raises(KeyError):
+        retries.patiently(ask)
+    assert len(attempts) == 1
