@@ -22,7 +22,7 @@ from classic_cars.errors import ClassicCarsError
 
 if TYPE_CHECKING:
     from classic_cars.runs import RunReport
-    from classic_cars.stores.duckdb import DuckDBStore
+    from classic_cars.stores.base import Store
 
 #: Where output is piped there is no screen to fit: wide enough for every table.
 WIDTH = None if sys.stdout.isatty() else 160
@@ -372,7 +372,7 @@ def _show_rows(rows: dict[str, int]) -> None:
 
 
 @contextmanager
-def _store(settings: Any = None) -> Iterator[DuckDBStore]:
+def _store(settings: Any = None) -> Iterator[Store]:
     """The published tables, read-only; says who is waited for."""
     from classic_cars.settings import load_settings
     from classic_cars.stores import open_store
@@ -386,7 +386,7 @@ def _store(settings: Any = None) -> Iterator[DuckDBStore]:
         store.release()
 
 
-def _fetch(store: DuckDBStore, sql: str) -> list[dict[str, Any]]:
+def _fetch(store: Store, sql: str) -> list[dict[str, Any]]:
     return [row for batch in store.query(sql) for row in batch.to_pylist()]
 
 

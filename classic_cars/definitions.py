@@ -15,8 +15,8 @@ from classic_cars.assets import ALL_TABLES
 from classic_cars.settings import Settings, load_settings
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import open_store
-from classic_cars.stores.duckdb import DuckDBStore
-from classic_cars.stores.io_manager import duckdb_io_manager
+from classic_cars.stores.base import Store
+from classic_cars.stores.io_manager import store_io_manager
 from classic_cars.tables.asset import build_asset
 from classic_cars.tables.table import Catalog, Table
 
@@ -28,7 +28,7 @@ def build_defs(
     settings: Settings | None = None,
     *,
     tables: Iterable[Table] = ALL_TABLES,
-    store: DuckDBStore | None = None,
+    store: Store | None = None,
     order_system: OrderSystem | None = None,
 ) -> dg.Definitions:
     """The platform's definitions; every part that is not given is the one that the settings name."""
@@ -41,7 +41,7 @@ def build_defs(
     return dg.Definitions(
         assets=assets,
         resources={
-            "io_manager": duckdb_io_manager(
+            "io_manager": store_io_manager(
                 store or open_store(settings), {each.address: each.contract for each in catalog}
             ),
             "order_system": dg.ResourceDefinition.hardcoded_resource(

@@ -62,6 +62,22 @@ class StoreUnavailable(StoreError):
     """The store's disk is full, read-only, or its file is not readable."""
 
 
+class StoreAccessDenied(StoreError):
+    """The store's server refused the credentials, or they lack a permission, or the bucket is not there."""
+
+
+class StoreUnreachable(StoreError):
+    """The store's server does not answer, or breaks off."""
+
+    retryable = True
+
+
+class StoreConflict(StoreError):
+    """Other writers published the same table again and again, so that ours never got its turn."""
+
+    retryable = True
+
+
 class TableMissing(StoreError):
     """A table that should be read was never published."""
 

@@ -21,8 +21,7 @@ from classic_cars.instance import open_instance
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import open_store
-from classic_cars.stores.base import Months
-from classic_cars.stores.duckdb import DuckDBStore
+from classic_cars.stores.base import Months, Store
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
@@ -77,7 +76,7 @@ def select_tables(defs: dg.Definitions, patterns: Sequence[str]) -> list[dg.Asse
     return sorted(chosen)
 
 
-def months_to_run(order_system: OrderSystem, store: DuckDBStore) -> Months:
+def months_to_run(order_system: OrderSystem, store: Store) -> Months:
     """From the first to the last month that the order system has rows in, or the store still has."""
     kept = [month for name in PARTITIONED for month in store.months(CONTRACTS[name])]
     found = span([*order_system.months(), *kept])
@@ -121,7 +120,7 @@ def execute(
 
 
 @contextmanager
-def _published(settings: Settings) -> Iterator[DuckDBStore]:
+def _published(settings: Settings) -> Iterator[Store]:
     store = open_store(settings, read_only=True)
     try:
         yield store

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from classic_cars.errors import SettingsError
@@ -24,6 +25,11 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path("var"), description="Folder for everything the platform writes")
     source_url: SecretStr = Field(SecretStr(""), description="The order system; default: sqlite in the home")
+    store: Literal["duckdb", "iceberg"] = Field("duckdb", description="What kind of store the tables live in")
+    warehouse: str = Field("", description="The Iceberg store's s3://bucket/prefix or folder; default: in the home")
+    catalog: Literal["sql", "rest", "glue"] = Field("sql", description="What knows the Iceberg store's tables")
+    catalog_uri: SecretStr = Field(SecretStr(""), description="Address of the catalog; default: SQLite in the home")
+    s3_encryption: str = Field("none", description="Server-side encryption: none, AES256 or aws:kms:<key id>")
     duckdb_memory: str = Field("700MB", description="Memory DuckDB may use before it spills to disk")
     duckdb_threads: int = Field(0, ge=0, description="Threads DuckDB may use; 0: one per core")
     store_wait: float = Field(900.0, ge=0, description="Seconds a run waits for another run to finish")
@@ -47,6 +53,29 @@ class Settings(BaseSettings):
             raise ValueError(f"expected a URL that starts with {', '.join(s + '://' for s in SOURCE_SCHEMES)}")
         return url
 
+    @field_validator("warehouse")
+    @classmethod
+    def _bucket_or_folder(cls, warehouse: str) -> str:
+        if "://" in warehouse and not warehouse.startswith(("s3://", "file:///")):
+            raise ValueError("expected s3://bucket/prefix or a folder")
+        if warehouse.startswith("s3://") and not warehouse.removeprefix("s3://").strip("/"):
+            raise ValueError("expected s3://bucket/prefix, with the name of the bucket")
+        return warehouse.rstrip("/")
+
+    @field_validator("s3_encryption")
+    @classmethod
+    def _known_encryption(cls, encryption: str) -> str:
+        prefix, _, key = encryption.rpartition("aws:kms:")
+        if encryption not in ("none", "AES256") and (prefix or not key or key == encryption):
+            raise ValueError("expected none, AES256 or aws:kms:<key id>")
+        return encryption
+
+    @model_validator(mode="after")
+    def _catalog_is_complete(self) -> Settings:
+        if self.store == "iceberg" and self.catalog == "rest" and not self.catalog_uri.get_secret_value():
+            raise ValueError("CLASSIC_CARS_CATALOG=rest needs the server's address in CLASSIC_CARS_CATALOG_URI")
+        return self
+
     @cached_property
     def order_system_url(self) -> str:
         """URL of the order system, password included: hand it to ``sources``, show it nowhere."""
@@ -56,6 +85,20 @@ class Settings(BaseSettings):
     def store_path(self) -> Path:
         """The DuckDB store's database file."""
         return self.home / "store" / "classic_cars.duckdb"
+
+    @property
+    def warehouse_location(self) -> str:
+        """The Iceberg store's warehouse as a location: ``s3://bucket/prefix`` or ``file:///folder``."""
+        if self.warehouse.startswith(("s3://", "file://")):
+            return self.warehouse
+        folder = Path(self.warehouse).expanduser().absolute() if self.warehouse else self.home / "store" / "lake"
+        return f"file://{folder}"
+
+    @cached_property
+    def catalog_address(self) -> str:
+        """Where the Iceberg store's catalog is, password included: show it nowhere."""
+        default = f"sqlite:///{self.home / 'store' / 'catalog.db'}" if self.catalog == "sql" else ""
+        return self.catalog_uri.get_secret_value() or default
 
     @property
     def dagster_home(self) -> Path:
@@ -73,7 +116,12 @@ def load_settings() -> Settings:
     except ValidationError as error:
         lines = []
         for problem in error.errors():
-            name = "CLASSIC_CARS_" + str(problem["loc"][0] if problem["loc"] else "").upper()
-            found = "" if "url" in name.lower() else f", found {problem.get('input')!r}"
-            lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}{found}")
+            message = problem["msg"].removeprefix("Value error, ")
+            if not problem["loc"]:
+                lines.append(message)
+                continue
+            setting = str(problem["loc"][0])
+            secret = Settings.model_fields[setting].annotation is SecretStr
+            found = "" if secret else f", found {problem.get('input')!r}"
+            lines.append(f"CLASSIC_CARS_{setting.upper()}: {message}{found}")
         raise SettingsError("wrong configuration: " + "; ".join(lines)) from None

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from classic_cars.contracts.base import Contract
-from classic_cars.stores.duckdb import DuckDBStore
+from classic_cars.stores.base import Store
 from classic_cars.tables.audit import concerns
 
 
@@ -27,9 +27,7 @@ class TableStatus:
         return [name for name, passed in self.checks.items() if not passed]
 
 
-def table_statuses(
-    contracts: Iterable[Contract], store: DuckDBStore, instance: dg.DagsterInstance
-) -> list[TableStatus]:
+def table_statuses(contracts: Iterable[Contract], store: Store, instance: dg.DagsterInstance) -> list[TableStatus]:
     """The status of every table of ``contracts``, in order. Reads the store once and the event log's index."""
     contracts = list(contracts)
     rows = store.row_counts()

@@ -1,17 +1,33 @@
-"""Where tables live: the protocol, DuckDB, and the Dagster IO manager over them."""
+"""Where tables live: the protocol, DuckDB, Iceberg, and the Dagster IO manager over them."""
 
 from __future__ import annotations
 
 from classic_cars.settings import Settings
-from classic_cars.stores.duckdb import DuckDBStore
+from classic_cars.stores.base import Store
 
 
-def open_store(settings: Settings, *, read_only: bool = False) -> DuckDBStore:
+def open_store(settings: Settings, *, read_only: bool = False) -> Store:
     """The store that the settings name; nothing is opened before it is first used."""
+    wait = settings.query_wait if read_only else settings.store_wait
+    if settings.store == "iceberg":
+        # Imported late: whoever keeps tables in DuckDB need not wait for PyIceberg to load.
+        from classic_cars.stores.iceberg import IcebergStore, Lake
+
+        lake = Lake(settings.warehouse_location, settings.catalog, settings.catalog_address, settings.s3_encryption)
+        return IcebergStore(
+            lake,
+            scratch=settings.home / "store",
+            read_only=read_only,
+            wait=wait,
+            memory=settings.duckdb_memory,
+            threads=settings.duckdb_threads,
+        )
+    from classic_cars.stores.duckdb import DuckDBStore
+
     return DuckDBStore(
         settings.store_path,
         read_only=read_only,
-        wait=settings.query_wait if read_only else settings.store_wait,
+        wait=wait,
         memory=settings.duckdb_memory,
         threads=settings.duckdb_threads,
     )

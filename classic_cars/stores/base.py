@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Protocol
 
 import ibis
@@ -78,8 +78,38 @@ class Staged:
     sql: str
 
 
+@dataclass(frozen=True)
+class Provenance:
+    """Who publishes a version: kept beside it by stores that keep a history."""
+
+    run_id: str
+    asset_key: str
+    code_version: str = ""
+
+
+#: A moment, or the id of one version of one table: the moment it was published, for all other tables.
+AsOf = datetime | int
+
+
 class Store(Protocol):
     """Where tables live. One step at a time: everything staged is published, or discarded, together."""
+
+    @property
+    def place(self) -> str:
+        """Where the tables are, for people; without secrets."""
+        ...
+
+    def begin_run(self, holder: str) -> None:
+        """A run of many steps begins; ``holder`` says whose, for those who may have to wait for it."""
+        ...
+
+    def end_run(self) -> None:
+        """The run is over, however it ended: everything is let go of."""
+        ...
+
+    def exists(self, contract: Contract) -> bool:
+        """Whether the table was ever published."""
+        ...
 
     def read(self, contract: Contract, months: Months | None = None) -> ibis.Table:
         """The published rows, or in a step that staged this table its staged rows. Lazy.
@@ -99,8 +129,8 @@ class Store(Protocol):
         """
         ...
 
-    def publish(self) -> None:
-        """Show everything that was staged to all readers, in one atomic step."""
+    def publish(self, provenance: Provenance | None = None) -> None:
+        """Show everything that was staged to all readers; each table in one atomic step."""
         ...
 
     def discard(self) -> None:
@@ -113,6 +143,18 @@ class Store(Protocol):
 
     def months(self, contract: Contract) -> list[date]:
         """The months that the published table has rows in, sorted; none when it was never published."""
+        ...
+
+    def row_counts(self) -> dict[str, int]:
+        """Rows of every published table, by address; empty when nothing was ever published."""
+        ...
+
+    def query(self, sql: str, as_of: AsOf | None = None) -> pa.RecordBatchReader:
+        """The result of one read-only SQL statement over the published tables, in batches.
+
+        Raises ``StoreError`` with the engine's message when the statement is wrong or would write, and when the
+        store cannot tell what was ``as_of``.
+        """
         ...
 
     def release(self) -> None:

@@ -18,15 +18,25 @@ from pathlib import Path
 
 import duckdb
 import ibis
-import ibis.expr.datatypes as dt
 import pyarrow as pa
 from filelock import FileLock, Timeout
 from ibis.backends.duckdb import Backend
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from classic_cars.contracts.base import Contract
-from classic_cars.errors import ContractError, StoreBusy, StoreError, StoreUnavailable, TableMissing
-from classic_cars.stores.base import Months, Staged, first_of_month
+from classic_cars.errors import StoreBusy, StoreError, StoreUnavailable, TableMissing
+from classic_cars.stores.base import AsOf, Months, Provenance, Staged, first_of_month
+from classic_cars.stores.sql import (
+    duckdb_type,
+    first_line,
+    in_months,
+    listed,
+    literal,
+    plain,
+    quoted,
+    same_columns,
+    table_name,
+)
 
 progress = logging.getLogger("classic_cars.progress")
 
@@ -65,8 +75,8 @@ class DuckDBStore:
     def begin_run(self, holder: str) -> None:
         """Wait until no other run writes to this store, then keep every other run out.
 
-        ``holder`` says who we are, for those who wait. The lock goes with the process, however it ends.
-        Raises ``StoreBusy`` after ``wait`` seconds, naming the holder.
+        The lock goes with the process, however it ends. Raises ``StoreBusy`` after ``wait`` seconds, naming the
+        holder.
         """
         with _clear_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,6 +99,10 @@ class DuckDBStore:
         if self._lock.is_locked:
             self._holder_file.unlink(missing_ok=True)
             self._lock.release()
+
+    @property
+    def place(self) -> str:
+        return str(self.path)
 
     @property
     def _holder_file(self) -> Path:
@@ -176,20 +190,20 @@ class DuckDBStore:
         return self.backend.table(ARRIVAL)
 
     def stage(self, contract: Contract, rows: ibis.Table, months: Months | None = None) -> Staged:
-        _same_columns(contract, rows)
+        same_columns(contract, rows)
         query = self.backend.compile(rows.select(*contract.types.names))
         if not self._staging:
             self._execute("BEGIN TRANSACTION")
             self._staging = True
         if months is not None and self._has_rows_outside(contract, months):
             self._same_published_columns(contract, months)
-            self._execute(f"DELETE FROM {_name(contract)} WHERE {_in_months(contract, months)}")
+            self._execute(f"DELETE FROM {table_name(contract)} WHERE {in_months(contract, months)}")
             beside: Months | None = months
         else:
             self._create(contract)
             beside = None
-        columns = ", ".join(_quoted(name) for name in contract.types.names)
-        statement = f"INSERT INTO {_name(contract)} ({columns})\n{query}"
+        columns = ", ".join(quoted(name) for name in contract.types.names)
+        statement = f"INSERT INTO {table_name(contract)} ({columns})\n{query}"
         self._execute(statement)
         table = self.backend.table(contract.name, database=contract.layer)
         if beside is None:
@@ -197,7 +211,7 @@ class DuckDBStore:
         inside = beside.hold(table[contract.partitioned_by or ""])
         return Staged(contract, months, rows=table.filter(inside), others=table.filter(~inside), sql=statement)
 
-    def publish(self) -> None:
+    def publish(self, provenance: Provenance | None = None) -> None:  # noqa: ARG002  (keeps no history)
         if self._staging:
             self._execute("COMMIT")
             self._staging = False
@@ -223,22 +237,22 @@ class DuckDBStore:
         return sorted(first_of_month(day) for day in column.truncate("M").name("m").as_table().distinct().m.to_list())
 
     def row_counts(self) -> dict[str, int]:
-        """Rows of every published table, by address; empty when nothing was ever published."""
         if self.read_only and not self.path.exists():
             return {}
         tables = self._execute("SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL").fetchall()
         if not tables:
             return {}
         counts = " UNION ALL ".join(
-            f"SELECT '{schema}/{name}', count(*) FROM {_quoted(schema)}.{_quoted(name)}" for schema, name in tables
+            f"SELECT '{schema}/{name}', count(*) FROM {quoted(schema)}.{quoted(name)}" for schema, name in tables
         )
         return dict(self._execute(counts).fetchall())
 
-    def query(self, sql: str) -> pa.RecordBatchReader:
-        """The result of one read-only SQL statement, in batches.
-
-        Raises ``StoreError`` with the engine's message when the statement is wrong or would write.
-        """
+    def query(self, sql: str, as_of: AsOf | None = None) -> pa.RecordBatchReader:
+        if as_of is not None:
+            raise StoreError(
+                f"{self.path}: a DuckDB store keeps no history, only the tables as they are now; an Iceberg store "
+                "does: CLASSIC_CARS_STORE=iceberg"
+            )
         try:
             with _clear_errors(self.path):
                 return self.backend.con.execute(sql).to_arrow_reader(65_536)
@@ -250,24 +264,24 @@ class DuckDBStore:
     def _has_rows_outside(self, contract: Contract, months: Months) -> bool:
         if not self.exists(contract):
             return False
-        query = f"SELECT 1 FROM {_name(contract)} WHERE NOT ({_in_months(contract, months)}) LIMIT 1"
+        query = f"SELECT 1 FROM {table_name(contract)} WHERE NOT ({in_months(contract, months)}) LIMIT 1"
         return self._execute(query).fetchone() is not None
 
     def _same_published_columns(self, contract: Contract, months: Months) -> None:
         published = self.backend.table(contract.name, database=contract.layer).schema()
-        if _plain(published) != _plain(contract.types):
+        if plain(published) != plain(contract.types):
             raise StoreError(
-                f"{contract.address}: the published table has {_columns(published)}, its contract now asks for "
-                f"{_columns(contract.types)}; months {months} alone cannot be replaced: materialize all months"
+                f"{contract.address}: the published table has {listed(published)}, its contract now asks for "
+                f"{listed(contract.types)}; months {months} alone cannot be replaced: materialize all months"
             )
 
     def _create(self, contract: Contract) -> None:
-        columns = ", ".join(f"{_quoted(name)} {_duckdb_type(kind)}" for name, kind in contract.types.items())
-        self._execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(contract.layer)}")
-        self._execute(f"CREATE OR REPLACE TABLE {_name(contract)} ({columns})")
-        comments = [f"COMMENT ON TABLE {_name(contract)} IS {_literal(contract.description)}"]
+        columns = ", ".join(f"{quoted(name)} {duckdb_type(kind)}" for name, kind in contract.types.items())
+        self._execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(contract.layer)}")
+        self._execute(f"CREATE OR REPLACE TABLE {table_name(contract)} ({columns})")
+        comments = [f"COMMENT ON TABLE {table_name(contract)} IS {literal(contract.description)}"]
         comments += [
-            f"COMMENT ON COLUMN {_name(contract)}.{_quoted(name)} IS {_literal(contract.describe(name))}"
+            f"COMMENT ON COLUMN {table_name(contract)}.{quoted(name)} IS {literal(contract.describe(name))}"
             for name in contract.types.names
         ]
         self._execute("; ".join(comments))
@@ -299,59 +313,14 @@ def _clear_errors(path: Path) -> Iterator[None]:
         if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in text or "disk" in text.lower():
             raise StoreUnavailable(
                 f"{path}: the disk is full; free some space there ({path.parent}) and run again. The published "
-                f"tables are unchanged. ({_first_line(text)})"
+                f"tables are unchanged. ({first_line(text)})"
             ) from None
         if isinstance(error, duckdb.OutOfMemoryException):
             raise StoreUnavailable(
                 f"{path}: not enough memory; raise CLASSIC_CARS_DUCKDB_MEMORY. The published tables are unchanged. "
-                f"({_first_line(text)})"
+                f"({first_line(text)})"
             ) from None
         raise StoreUnavailable(
-            f"{path}: cannot be used ({_first_line(text)}); check that {path.parent} exists, is writable for this "
+            f"{path}: cannot be used ({first_line(text)}); check that {path.parent} exists, is writable for this "
             "user and that the file is a DuckDB database. The published tables are unchanged."
         ) from None
-
-
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0][:300] if text.strip() else "no message"
-
-
-def _same_columns(contract: Contract, rows: ibis.Table) -> None:
-    found = ibis.schema({name: kind for name, kind in rows.schema().items() if name in contract.types})
-    if _plain(found) != _plain(contract.types):
-        raise ContractError(
-            f"{contract.address}: found {_columns(found)}, expected {_columns(contract.types)}; change the asset's "
-            "function or its contract so that both agree"
-        )
-
-
-def _plain(schema: ibis.Schema) -> dict[str, dt.DataType]:
-    """Names and types, whatever is known of NULLs."""
-    return {name: kind.copy(nullable=True) for name, kind in schema.items()}
-
-
-def _columns(schema: ibis.Schema) -> str:
-    return ", ".join(f"{name} {kind}" for name, kind in schema.items())
-
-
-def _duckdb_type(kind: dt.DataType) -> str:
-    from ibis.backends.sql.datatypes import DuckDBType
-
-    return DuckDBType.to_string(kind)
-
-
-def _in_months(contract: Contract, months: Months) -> str:
-    column = _quoted(contract.partitioned_by or "")
-    return f"{column} >= DATE '{months.first}' AND {column} < DATE '{months.end}'"
-
-
-def _name(contract: Contract) -> str:
-    return f"{_quoted(contract.layer)}.{_quoted(contract.name)}"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

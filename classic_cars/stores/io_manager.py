@@ -19,8 +19,7 @@ import pyarrow as pa
 from classic_cars.automation.partitions import months_of
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
-from classic_cars.stores.base import Staged, Store
-from classic_cars.stores.duckdb import DuckDBStore
+from classic_cars.stores.base import Provenance, Staged, Store
 
 
 class StoreIOManager(dg.IOManager):
@@ -45,7 +44,7 @@ class StoreIOManager(dg.IOManager):
                 "decorator classic_cars.tables.table.table"
             )
         started = time.perf_counter()
-        self.store.publish()
+        self.store.publish(Provenance(context.run_id, contract.address, context.asset_spec.code_version or ""))
         size = self.store.size(contract)
         metadata: dict[str, Any] = {"publish seconds": round(time.perf_counter() - started, 3)}
         if size is not None:
@@ -78,8 +77,8 @@ def as_kind(table: ibis.Table, kind: Any) -> Any:
     return table
 
 
-def duckdb_io_manager(store: DuckDBStore, contracts: Mapping[str, Contract]) -> dg.IOManagerDefinition:
-    """The IO manager as a Dagster resource; a run holds the store's run lock from its first to its last step."""
+def store_io_manager(store: Store, contracts: Mapping[str, Contract]) -> dg.IOManagerDefinition:
+    """The IO manager as a Dagster resource; the store knows of the run from its first to its last step."""
 
     def run_with_store(context: dg.InitResourceContext) -> Any:
         if context.run is not None:
@@ -90,5 +89,5 @@ def duckdb_io_manager(store: DuckDBStore, contracts: Mapping[str, Contract]) -> 
             store.end_run()
 
     return dg.IOManagerDefinition(
-        resource_fn=run_with_store, description=f"Tables in the DuckDB file {store.path.name}: write, audit, publish"
+        resource_fn=run_with_store, description=f"Tables in {store.place}: write, audit, publish"
     )

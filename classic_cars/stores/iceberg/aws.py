@@ -1,0 +1,135 @@
+"""The standard AWS way to region, endpoint and credentials: environment, profile or role, through boto3.
+
+What is found stays in memory: it is handed to DuckDB and to PyIceberg's own file access, and appears in no
+file, message or log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from classic_cars.errors import StoreAccessDenied, StoreUnreachable
+from classic_cars.stores.sql import literal
+
+#: Seconds until a server that does not answer counts as gone.
+CONNECT_SECONDS, READ_SECONDS = 3, 10
+DEFAULT_REGION = "us-east-1"
+
+
+@dataclass(frozen=True)
+class S3Access:
+    """How to reach S3 now. ``endpoint`` is None for AWS itself; temporary credentials are read anew each step."""
+
+    region: str
+    endpoint: str | None
+    key: str = field(repr=False)
+    secret: str = field(repr=False)
+    token: str | None = field(repr=False, default=None)
+
+    def for_pyiceberg(self) -> dict[str, str]:
+        """Properties of PyIceberg's file access."""
+        found = {
+            "s3.region": self.region,
+            "s3.access-key-id": self.key,
+            "s3.secret-access-key": self.secret,
+            "s3.session-token": self.token,
+            "s3.endpoint": self.endpoint,
+            "s3.connect-timeout": str(CONNECT_SECONDS),
+            "s3.request-timeout": str(READ_SECONDS),
+        }
+        return {name: value for name, value in found.items() if value}
+
+    def for_duckdb(self, bucket: str, kms_key: str | None) -> str:
+        """The statement that lets DuckDB reach the bucket, while its process lives."""
+        options = {
+            "KEY_ID": self.key,
+            "SECRET": self.secret,
+            "SESSION_TOKEN": self.token,
+            "REGION": self.region,
+            "KMS_KEY_ID": kms_key,
+        }
+        if self.endpoint:
+            place = urlsplit(self.endpoint)
+            options |= {"ENDPOINT": place.netloc + place.path.rstrip("/"), "URL_STYLE": "path"}
+        settings = "".join(f", {name} {literal(value)}" for name, value in options.items() if value)
+        if self.endpoint:
+            settings += f", USE_SSL {str(self.endpoint.startswith('https')).lower()}"
+        return f"CREATE OR REPLACE SECRET warehouse (TYPE s3, SCOPE {literal(f's3://{bucket}')}{settings})"
+
+
+class S3:
+    """The bucket of a warehouse, reached with whatever credentials the process has."""
+
+    def __init__(self, bucket: str) -> None:
+        self.bucket = bucket
+        self._session = boto3.Session()
+
+    def access(self) -> S3Access:
+        """Region, endpoint and credentials as they are now; boto3 renews temporary ones.
+
+        Raises ``StoreAccessDenied`` when there are none.
+        """
+        try:
+            credentials = self._session.get_credentials()
+            frozen = credentials.get_frozen_credentials() if credentials else None
+            endpoint = self._client().meta.endpoint_url
+        except BotoCoreError as error:
+            raise StoreAccessDenied(f"s3://{self.bucket}: AWS settings cannot be read ({error})") from None
+        if frozen is None or not frozen.access_key or not frozen.secret_key:
+            raise StoreAccessDenied(
+                f"s3://{self.bucket}: no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+                "AWS_PROFILE, or run under a role"
+            )
+        host = urlsplit(endpoint).hostname or ""
+        return S3Access(
+            region=self._session.region_name or DEFAULT_REGION,
+            endpoint=None if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) else endpoint,
+            key=frozen.access_key,
+            secret=frozen.secret_key,
+            token=frozen.token,
+        )
+
+    def probe(self) -> None:
+        """Ask the bucket one question, so that what is wrong is said clearly and at once.
+
+        Raises ``StoreAccessDenied`` or ``StoreUnreachable``.
+        """
+        try:
+            self._client().list_objects_v2(Bucket=self.bucket, MaxKeys=1)
+        except (ClientError, BotoCoreError) as error:
+            raise s3_error(self.bucket, error) from None
+
+    def _client(self):  # type: ignore[no-untyped-def]  # boto3 makes its classes at run time
+        patience = Config(
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS / 2,
+            retries={"total_max_attempts": 2, "mode": "standard"},
+            s3={"addressing_style": "auto"},
+        )
+        return self._session.client("s3", region_name=self._session.region_name or DEFAULT_REGION, config=patience)
+
+
+def s3_error(bucket: str, error: ClientError | BotoCoreError) -> StoreAccessDenied | StoreUnreachable:
+    """The error with what to do; AWS's own text names the bucket and the kind of failure, never a secret."""
+    place = f"s3://{bucket}"
+    code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else type(error).__name__
+    if code in {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}:
+        return StoreAccessDenied(f"{place}: the AWS session has expired; log in again and run again")
+    if code in {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AuthFailure"}:
+        return StoreAccessDenied(
+            f"{place}: S3 refuses the credentials ({code}); check AWS_ACCESS_KEY_ID and its secret"
+        )
+    if code in {"AccessDenied", "403", "AllAccessDisabled"}:
+        return StoreAccessDenied(
+            f"{place}: S3 denies access ({code}); the credentials lack a permission on this bucket"
+        )
+    if code in {"NoSuchBucket", "404"}:
+        return StoreAccessDenied(f"{place}: there is no such bucket; create it, or correct CLASSIC_CARS_WAREHOUSE")
+    if code in {"NoCredentialsError", "PartialCredentialsError"}:
+        return StoreAccessDenied(f"{place}: no complete AWS credentials; set both AWS_ACCESS_KEY_ID and its secret")
+    return StoreUnreachable(f"{place}: S3 does not answer as it should ({code}); the published tables are unchanged")

@@ -1,0 +1,197 @@
+"""The engine of a lake: one DuckDB in memory, that reads and writes the warehouse's Parquet files.
+
+It holds no table of its own: every published or staged version is a view over files. What does not fit in
+memory goes to a scratch folder of this process, which is gone when the process is.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import ibis
+from ibis.backends.duckdb import Backend
+from pyiceberg.schema import Schema
+
+from classic_cars.contracts.base import Contract
+from classic_cars.errors import StoreAccessDenied, StoreError, StoreUnavailable, StoreUnreachable
+from classic_cars.stores.iceberg.aws import S3Access
+from classic_cars.stores.iceberg.lake import Lake
+from classic_cars.stores.iceberg.schema import reading_type
+from classic_cars.stores.sql import first_line, literal, quoted
+
+WHEEL = "duckdb-extension-httpfs"
+#: DuckDB uploads files in 10,000 parts at most: this bounds one part, and so its memory, to a few MiB.
+LARGEST_UPLOAD = "50GB"
+
+
+class Engine:
+    """DuckDB over the files of ``lake``; opened when first used. ``read_only`` engines reach nothing else."""
+
+    def __init__(self, lake: Lake, scratch: Path, *, read_only: bool, memory: str, threads: int) -> None:
+        self.lake = lake
+        self.read_only = read_only
+        self._scratches = scratch
+        self._memory, self._threads = memory, threads
+        self._backend: Backend | None = None
+        self._access: S3Access | None = None
+        self._schemas: set[str] = set()
+
+    @property
+    def backend(self) -> Backend:
+        if self._backend is None:
+            with clear_errors(self.lake):
+                self._backend = ibis.duckdb.from_connection(self._connect())
+        return self._backend
+
+    @property
+    def scratch(self) -> Path:
+        """This process's own folder for what does not fit in memory."""
+        return self._scratches / f"scratch-{os.getpid()}"
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        _remove_abandoned(self._scratches)
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": self._memory,
+            "temp_directory": str(self.scratch),
+            # Tables have no order: rows may be written as they come, which halves the memory of big writes.
+            "preserve_insertion_order": False,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+        if self._threads:
+            config["threads"] = self._threads
+        connection = duckdb.connect(config=config)
+        if self.lake.bucket:
+            _load_httpfs(connection)
+            connection.execute(f"SET s3_uploader_max_filesize = '{LARGEST_UPLOAD}'")
+        if self.read_only:
+            # A query sees the warehouse and nothing else of the machine.
+            allowed = [self.lake.warehouse, str(self.lake.folder)] if self.lake.folder else [self.lake.warehouse]
+            listed = ", ".join(literal(each + "/") for each in allowed)
+            connection.execute(f"SET allowed_directories = [{listed}]")
+            connection.execute("SET enable_external_access = false")
+        return connection
+
+    @property
+    def access(self) -> S3Access | None:
+        """The credentials in use."""
+        return self._access
+
+    def reach(self, access: S3Access | None) -> None:
+        """Use these credentials from now on."""
+        if access is not None:
+            self.execute(access.for_duckdb(self.lake.bucket or "", self.lake.kms_key))
+        self._access = access
+
+    def execute(self, sql: str) -> duckdb.DuckDBPyConnection:
+        with clear_errors(self.lake):
+            return self.backend.con.execute(sql)
+
+    def view(
+        self, layer: str, name: str, files: Sequence[str], schema: Schema, contract: Contract | None
+    ) -> ibis.Table:
+        """A table over these files, whatever version of the schema they were written in: columns go by field id."""
+        kinds = {field.name: reading_type(contract, field) for field in schema.fields}
+        if files:
+            fields = ", ".join(
+                f"{field.field_id}: {{name: {literal(field.name)}, type: {literal(kinds[field.name])}, "
+                "default_value: NULL}"
+                for field in schema.fields
+            )
+            listed = ", ".join(map(literal, files))
+            query = f"FROM read_parquet([{listed}], schema = MAP {{{fields}}}, hive_partitioning = false)"
+        else:
+            columns = ", ".join(f"NULL::{kind} AS {quoted(column)}" for column, kind in kinds.items())
+            query = f"SELECT {columns} WHERE false"
+        if layer not in self._schemas:
+            self.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(layer)}")
+            self._schemas.add(layer)
+        self.execute(f"CREATE OR REPLACE VIEW {quoted(layer)}.{quoted(name)} AS {query}")
+        return self.backend.table(name, database=layer)
+
+    def forget(self) -> None:
+        """Drop all views: what they showed may be outdated soon."""
+        for layer in self._schemas if self._backend is not None else ():
+            self.execute(f"DROP SCHEMA IF EXISTS {quoted(layer)} CASCADE")
+        self._schemas.clear()
+
+    def close(self) -> None:
+        if self._backend is not None:
+            self._backend.disconnect()
+            self._backend = None
+        self._access = None
+        self._schemas.clear()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the scratch folders of processes that were killed."""
+    for each in folder.glob("scratch-*"):
+        pid = each.name.removeprefix("scratch-")
+        if pid.isdigit() and not _lives(int(pid)):
+            shutil.rmtree(each, ignore_errors=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _load_httpfs(connection: duckdb.DuckDBPyConnection) -> None:
+    """From the wheel where it is installed, which needs no network; otherwise the way DuckDB always does it."""
+    package = importlib.util.find_spec(WHEEL.replace("-", "_"))
+    if package is not None and package.origin is not None:
+        file = Path(package.origin).parent / "extensions" / f"v{duckdb.__version__}" / "httpfs.duckdb_extension"
+        if file.is_file():
+            connection.execute(f"LOAD {literal(str(file))}")
+            return
+    try:
+        connection.install_extension("httpfs")
+        connection.load_extension("httpfs")
+    except duckdb.Error as error:
+        raise StoreError(
+            f"DuckDB's S3 extension is missing and cannot be downloaded ({first_line(str(error))}); "
+            f"pip install 'classic-cars[s3]', or {WHEEL}=={duckdb.__version__}"
+        ) from None
+
+
+@contextmanager
+def clear_errors(lake: Lake) -> Iterator[None]:
+    """Turn DuckDB's and the operating system's storage errors into ours, with what to do."""
+    place = lake.warehouse
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise StoreUnavailable(
+            f"{place}: not enough memory; raise CLASSIC_CARS_DUCKDB_MEMORY. The published tables are unchanged. "
+            f"({first_line(str(error))})"
+        ) from None
+    except (duckdb.HTTPException, duckdb.IOException, duckdb.FatalException, OSError) as error:
+        text = first_line(str(error))
+        if "No space left" in text:
+            raise StoreUnavailable(
+                f"{place}: the disk is full; free some space and run again. The published tables are unchanged. "
+                f"({text})"
+            ) from None
+        if lake.bucket and any(code in text for code in ("403", "ACCESS_DENIED", "AccessDenied", "Forbidden")):
+            raise StoreAccessDenied(
+                f"{place}: S3 denies access; the credentials lack a permission on it. The published tables are "
+                f"unchanged. ({text})"
+            ) from None
+        kind = StoreUnreachable if lake.bucket else StoreUnavailable
+        raise kind(
+            f"{place}: cannot be used ({text}); check that it exists and that this user may read and write it. "
+            "The published tables are unchanged."
+        ) from None

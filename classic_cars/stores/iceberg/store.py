@@ -1,0 +1,276 @@
+"""The store over an Iceberg lake: what is staged lies in the warehouse already, and no snapshot knows of it.
+
+DuckDB writes a new version's files where they will stay, the audit reads them there, and publishing is one
+commit of PyIceberg's. A process that dies leaves files that nothing refers to, and readers on the old snapshot.
+Several processes may write at once. All tables that a step reads stay as they were when it first read them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import duckdb
+import ibis
+import pyarrow as pa
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import NoSuchNamespaceError
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+
+from classic_cars.contracts.base import Contract
+from classic_cars.errors import ContractError, StoreError, TableMissing
+from classic_cars.stores.base import AsOf, Months, Provenance, Staged
+from classic_cars.stores.iceberg import commit, files
+from classic_cars.stores.iceberg.aws import S3, S3Access
+from classic_cars.stores.iceberg.engine import Engine
+from classic_cars.stores.iceberg.lake import Lake
+from classic_cars.stores.sql import same_columns
+
+ARRIVAL = "arriving"
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A staged version: its view, and what publishing it takes."""
+
+    version: commit.Version
+    staged: Staged
+    whole: ibis.Table
+
+
+class IcebergStore:
+    """The tables of one lake. ``wait``: seconds to contend with other writers before ``StoreConflict``."""
+
+    def __init__(
+        self,
+        lake: Lake,
+        *,
+        scratch: Path,
+        read_only: bool = False,
+        wait: float = 900.0,
+        memory: str = "700MB",
+        threads: int = 0,
+    ) -> None:
+        self.lake = lake
+        self.read_only = read_only
+        self._wait = wait
+        self._engine = Engine(lake, scratch, read_only=read_only, memory=memory, threads=threads)
+        self._s3 = S3(lake.bucket) if lake.bucket else None
+        self._access: S3Access | None = None
+        self._catalog: Catalog | None = None
+        self._tables: dict[str, Table | None] = {}
+        self._drafts: dict[str, _Draft] = {}
+
+    @property
+    def place(self) -> str:
+        return self.lake.warehouse
+
+    # Opening and closing -----------------------------------------------------------------------------
+
+    def begin_run(self, holder: str) -> None:  # noqa: ARG002
+        """Several runs may write at once: nobody waits. Says early when the warehouse cannot be reached."""
+        if self._s3 is not None:
+            self._s3.probe()
+
+    def end_run(self) -> None:
+        self.release()
+        self._engine.close()
+        self._catalog = None
+
+    def release(self) -> None:
+        """Forget what was staged and the versions that the step saw; the next one sees the newest."""
+        self.discard()
+        self._tables.clear()
+        self._engine.forget()
+        self._access = None
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog, with the credentials of this moment."""
+        if self._catalog is None or self._access is None:
+            access = self._s3.access() if self._s3 is not None else None
+            if self._catalog is None or access != self._engine.access:
+                self._catalog = self.lake.open(access)
+                self._engine.reach(access)
+            self._access = access
+        return self._catalog
+
+    def _table(self, contract: Contract) -> Table | None:
+        """The table as this step sees it; None when there is none."""
+        if contract.address not in self._tables:
+            self._tables[contract.address] = commit.load(self.catalog, contract)
+        return self._tables[contract.address]
+
+    def _published(self, contract: Contract) -> Table:
+        table = self._table(contract)
+        if table is None or table.current_snapshot() is None:
+            raise TableMissing(
+                f"{contract.address}: never published in {self.place}; materialize it first: "
+                f"`classic-cars run --select {contract.address}`"
+            )
+        return table
+
+    # The protocol ------------------------------------------------------------------------------------
+
+    def exists(self, contract: Contract) -> bool:
+        table = self._table(contract)
+        return table is not None and table.current_snapshot() is not None
+
+    def read(self, contract: Contract, months: Months | None = None) -> ibis.Table:
+        months = months if contract.partitioned_by else None
+        if contract.address in self._drafts:
+            rows = self._drafts[contract.address].whole
+        else:
+            table = self._published(contract)
+            name = f"{contract.name} {months}" if months else contract.name
+            found = [each.file_path for each in commit.files_of(table, contract, months)]
+            rows = self._engine.view(contract.layer, name, found, table.schema(), contract)
+        return rows.filter(months.hold(rows[contract.partitioned_by or ""])) if months else rows
+
+    def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:
+        backend = self._engine.backend
+        backend.con.register(ARRIVAL, rows)
+        return backend.table(ARRIVAL)
+
+    def stage(self, contract: Contract, rows: ibis.Table, months: Months | None = None) -> Staged:
+        same_columns(contract, rows)
+        months = months if contract.partitioned_by else None
+        table = self._table(contract)
+        if table is None:
+            table = self._tables[contract.address] = commit.load_or_create(self.catalog, self.lake, contract)
+        future = commit.evolved(table, contract, months)
+        query = self._engine.backend.compile(rows.select(*contract.types.names))
+        written = files.write(
+            self._engine, table.io, contract, query, f"{table.location()}/data", future.schema(), months
+        )
+        version = commit.Version(
+            contract, months, files.described(table.io, future.metadata, written.paths), future.schema()
+        )
+        self._forget_draft(contract)
+        _only_asked_for(version)
+        beside = self._beside(table, contract, months)
+        schema, view = future.schema(), self._engine.view
+        new = view(contract.layer, f"{contract.name} (staged)", written.paths, schema, contract)
+        others = view(contract.layer, f"{contract.name} (others)", beside, schema, contract) if beside else None
+        whole = view(contract.layer, f"{contract.name} (whole)", [*written.paths, *beside], schema, contract)
+        staged = Staged(contract, months, rows=new, others=others, sql=written.sql)
+        self._drafts[contract.address] = _Draft(version, staged, whole)
+        return staged
+
+    def publish(self, provenance: Provenance | None = None) -> None:
+        """Commit what was staged: each table atomically, the one staged first last.
+
+        Iceberg has no commit over several tables. A staging table's quarantine is therefore published before the
+        staging table itself: whoever dies in between leaves rows that are set aside twice, never rows that are
+        missing from both, and the next run puts it right.
+        """
+        for address, draft in reversed(list(self._drafts.items())):
+            self._tables[address] = commit.commit(self.catalog, draft.version, provenance, self._wait)
+            del self._drafts[address]
+
+    def discard(self) -> None:
+        for draft in list(self._drafts.values()):
+            self._forget_draft(draft.version.contract)
+
+    def _forget_draft(self, contract: Contract) -> None:
+        draft = self._drafts.pop(contract.address, None)
+        table = self._tables.get(contract.address)
+        if draft is not None and table is not None:
+            files.remove(table.io, [each.file_path for each in draft.version.files])
+
+    def _beside(self, table: Table, contract: Contract, months: Months | None) -> list[str]:
+        if months is None:
+            return []
+        replaced = set(commit.files_of(table, contract, months))
+        return [each.file_path for each in commit.files_of(table, contract) if each not in replaced]
+
+    def size(self, contract: Contract) -> int | None:
+        """Bytes of the current version's data files; older versions that history keeps are not counted."""
+        return _number(self._published(contract).current_snapshot(), "total-files-size")
+
+    def months(self, contract: Contract) -> list[date]:
+        if not contract.partitioned_by or not self.exists(contract):
+            return []
+        found = {files.month_of(each) for each in commit.files_of(self._published(contract), contract)}
+        return sorted(month for month in found if month is not None)
+
+    def row_counts(self) -> dict[str, int]:
+        return {
+            f"{layer}/{name}": _number(snapshot, "total-records") or 0
+            for layer, name in self._all_tables()
+            if (snapshot := self.catalog.load_table((layer, name)).current_snapshot()) is not None
+        }
+
+    def query(self, sql: str, as_of: AsOf | None = None) -> pa.RecordBatchReader:
+        try:
+            kinds = [each.type for each in duckdb.extract_statements(sql)]
+            if kinds != [duckdb.StatementType.SELECT]:
+                raise StoreError("a query is one SELECT; this would do something else")
+            self._show_tables(sql, as_of)
+            return self._engine.execute(sql).to_arrow_reader(65_536)
+        except duckdb.Error as error:
+            raise StoreError(str(error)) from None
+
+    # What queries see --------------------------------------------------------------------------------
+
+    def _all_tables(self) -> list[tuple[str, str]]:
+        found = []
+        for namespace in self.catalog.list_namespaces():
+            try:
+                found += [(".".join(each[:-1]), each[-1]) for each in self.catalog.list_tables(namespace)]
+            except NoSuchNamespaceError:
+                continue  # dropped meanwhile
+        return sorted(found)
+
+    def _show_tables(self, sql: str, as_of: AsOf | None) -> None:
+        """Make views of the tables that the statement names; of all when it names none (``SHOW TABLES``)."""
+        named = {each.partition(" ")[0].strip('"') for each in self._engine.backend.con.get_table_names(sql)}
+        tables = {
+            (layer, name): self.catalog.load_table((layer, name))
+            for layer, name in self._all_tables()
+            if not named or name in named or isinstance(as_of, int)
+        }
+        moment = _moment(tables, as_of)
+        for (layer, name), table in tables.items():
+            snapshot = table.current_snapshot() if moment is None else _snapshot_at(table, moment)
+            if snapshot is None or (named and name not in named):
+                continue
+            schema = table.schemas()[snapshot.schema_id] if snapshot.schema_id is not None else table.schema()
+            tasks = table.scan(snapshot_id=snapshot.snapshot_id).plan_files()
+            self._engine.view(layer, name, [task.file.file_path for task in tasks], schema, None)
+
+
+def _moment(tables: dict[tuple[str, str], Table], as_of: AsOf | None) -> datetime | None:
+    """The moment that ``as_of`` means. Raises ``StoreError`` for a snapshot that no table has."""
+    if as_of is None or isinstance(as_of, datetime):
+        return as_of
+    for table in tables.values():
+        snapshot = table.snapshot_by_id(as_of)
+        if snapshot is not None:
+            return datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC)
+    raise StoreError(f"no table has a snapshot {as_of}; `classic-cars lake history TABLE` lists them")
+
+
+def _snapshot_at(table: Table, moment: datetime) -> Snapshot | None:
+    return table.snapshot_as_of_timestamp(round(moment.timestamp() * 1000))
+
+
+def _only_asked_for(version: commit.Version) -> None:
+    """Raises ``ContractError`` when rows belong to months that were not asked for: they would be there twice."""
+    if version.months is None:
+        return
+    asked = set(version.months)
+    others = {month for month in map(files.month_of, version.files) if month not in asked}
+    if others:
+        named = ", ".join(sorted(f"{month:%Y-%m}" if month else "no month" for month in others))
+        raise ContractError(
+            f"{version.contract.address}: found rows of {named}, expected rows of {version.months} only; filter them "
+            "in the asset's function"
+        )
+
+
+def _number(snapshot: Snapshot | None, name: str) -> int | None:
+    value = snapshot.summary.additional_properties.get(name) if snapshot and snapshot.summary else None
+    return None if value is None else int(value)
