@@ -64,6 +64,8 @@ class Engine:
             "preserve_insertion_order": False,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
+            # Credentials stay in memory.
+            "allow_persistent_secrets": False,
         }
         if self._threads:
             config["threads"] = self._threads

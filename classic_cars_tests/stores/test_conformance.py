@@ -1,0 +1,245 @@
+"""What every store must do, whatever it is made of."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import ibis
+import pyarrow as pa
+import pytest
+
+from classic_cars.errors import ContractError, StoreError, TableMissing
+from classic_cars.stores.base import Store
+from classic_cars_tests.stores.conftest import Open
+from classic_cars_tests.stores.tables import (
+    BY_TEST,
+    EVERYTHING,
+    FEBRUARY,
+    FIRST_QUARTER,
+    JANUARY,
+    PLACES,
+    SALES,
+    arrow,
+    held,
+    publish,
+    sale,
+    seen,
+    stage,
+)
+
+QUARTER = [sale(1, "2004-01-31"), sale(2, "2004-02-01", "2.50"), sale(3, "2004-03-15", None, "free")]
+
+
+def test_what_is_published_is_read_back_by_another_process(store: Store, open_another: Open):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    assert seen(open_another(read_only=True), SALES) == QUARTER
+
+
+def test_a_table_that_was_never_published_is_missing(store: Store):
+    assert not store.exists(SALES)
+    assert store.months(SALES) == []
+    with pytest.raises(TableMissing, match="warehouse/sales: never published"):
+        store.read(SALES)
+
+
+def test_an_empty_store_has_no_tables(store: Store, open_another: Open):
+    assert store.row_counts() == {}
+    store.release()
+    assert open_another(read_only=True).row_counts() == {}
+
+
+def test_what_was_staged_and_discarded_is_seen_by_nobody(store: Store, open_another: Open):
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
+    staged = stage(store, PLACES, [{"place": "Rome", "visitors": 2}, {"place": "Bonn", "visitors": None}])
+    assert staged.rows.count().to_pyarrow().as_py() == 2
+    assert staged.others is None
+    store.discard()
+    store.release()
+    assert seen(open_another(read_only=True), PLACES) == [{"place": "Oslo", "visitors": 1}]
+
+
+def test_a_step_reads_its_own_staged_rows(store: Store):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    stage(store, SALES, [sale(9, "2004-02-29")], FEBRUARY)
+    assert [row["sale"] for row in held(store, SALES)] == [1, 3, 9]
+    assert [row["sale"] for row in held(store, SALES, FEBRUARY)] == [9]
+
+
+def test_discarding_brings_the_published_rows_back(store: Store):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    stage(store, SALES, [], FIRST_QUARTER)
+    store.discard()
+    assert held(store, SALES) == QUARTER
+    store.discard()
+
+
+def test_replacing_a_month_leaves_every_other_row(store: Store, open_another: Open):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    staged = stage(store, SALES, [sale(7, "2004-02-10"), sale(8, "2004-02-11")], FEBRUARY)
+    assert {row["sale"] for row in staged.rows.to_pyarrow().to_pylist()} == {7, 8}
+    assert {row["sale"] for row in staged.others.to_pyarrow().to_pylist()} == {1, 3}
+    store.publish(BY_TEST)
+    store.release()
+    expected = [QUARTER[0], QUARTER[2], sale(7, "2004-02-10"), sale(8, "2004-02-11")]
+    assert seen(open_another(read_only=True), SALES) == expected
+
+
+def test_a_month_may_become_empty(store: Store):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    publish(store, SALES, [], FEBRUARY)
+    assert [row["sale"] for row in held(store, SALES)] == [1, 3]
+    assert store.months(SALES) == [date(2004, 1, 1), date(2004, 3, 1)]
+
+
+def test_only_the_months_asked_for_are_read(store: Store):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    assert [row["sale"] for row in held(store, SALES, JANUARY)] == [1]
+    assert [row["sale"] for row in held(store, SALES, FIRST_QUARTER)] == [1, 2, 3]
+
+
+def test_months_are_those_that_have_rows(store: Store):
+    publish(store, SALES, [QUARTER[2], QUARTER[0]], FIRST_QUARTER)
+    assert store.months(SALES) == [date(2004, 1, 1), date(2004, 3, 1)]
+
+
+def test_months_mean_nothing_to_a_table_without_them(store: Store):
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
+    assert store.months(PLACES) == []
+    assert held(store, PLACES, JANUARY) == [{"place": "Oslo", "visitors": 1}]
+
+
+def test_a_whole_table_is_replaced(store: Store):
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 1}, {"place": "Rome", "visitors": 2}])
+    publish(store, PLACES, [{"place": "Bonn", "visitors": 3}])
+    assert held(store, PLACES) == [{"place": "Bonn", "visitors": 3}]
+
+
+def test_an_empty_table_has_its_columns(store: Store, open_another: Open):
+    publish(store, SALES, [], FIRST_QUARTER)
+    assert store.exists(SALES)
+    store.release()
+    reader = open_another(read_only=True)
+    found = reader.read(SALES)
+    assert found.count().to_pyarrow().as_py() == 0
+    assert dict(found.schema().items()) == {n: k.copy(nullable=True) for n, k in SALES.types.items()}
+    assert reader.row_counts() == {"warehouse/sales": 0}
+    assert reader.query("SELECT max(amount) AS most FROM warehouse.sales").read_all().to_pylist() == [{"most": None}]
+
+
+def test_every_type_keeps_its_values(store: Store, open_another: Open):
+    rows = [
+        {
+            "key": 1,
+            "large": 2**62,
+            "text": 'O\'Hara "é" \n 車',
+            "money": Decimal("9999999999999999.99"),
+            "exact": Decimal("1234567890123456789012345678.0123456789"),
+            "day": date(1900, 2, 28),
+            "flag": False,
+            "raw": b"\x00\xff'",
+            "ratio": 0.1,
+        },
+        dict.fromkeys(EVERYTHING.types.names, None) | {"key": 2},
+    ]
+    publish(store, EVERYTHING, rows)
+    reader = open_another(read_only=True)
+    assert seen(reader, EVERYTHING) == rows
+    found = reader.read(EVERYTHING).schema()
+    assert dict(found.items()) == {n: k.copy(nullable=True) for n, k in EVERYTHING.types.items()}
+
+
+def test_reordered_columns_keep_their_values(store: Store):
+    rows = store.receive(arrow(SALES, QUARTER))
+    store.stage(SALES, rows.select("note", "amount", "day", "sale"), FIRST_QUARTER)
+    store.publish(BY_TEST)
+    assert held(store, SALES) == QUARTER
+
+
+@pytest.mark.parametrize(
+    "bend",
+    [lambda rows: rows.drop("note"), lambda rows: rows.mutate(amount=rows.amount.cast("float64"))],
+    ids=["missing column", "other type"],
+)
+def test_rows_of_another_shape_are_refused(store: Store, bend):
+    with pytest.raises(ContractError, match="warehouse/sales: found"):
+        store.stage(SALES, bend(store.receive(arrow(SALES, QUARTER))), FIRST_QUARTER)
+    store.release()
+    assert not store.exists(SALES)
+
+
+def test_a_value_that_overflows_its_type_changes_nothing(store: Store):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    rows = store.receive(arrow(SALES, QUARTER))
+    huge = (rows.amount.cast("decimal(38, 2)") * ibis.literal(10**9)).cast("decimal(10, 2)")
+    with pytest.raises(Exception, match=r"(?i)cast|range|decimal"):
+        store.stage(SALES, rows.mutate(amount=huge), FIRST_QUARTER)
+    store.release()
+    assert held(store, SALES) == QUARTER
+
+
+def test_rows_that_arrive_in_batches_are_read_once(store: Store):
+    batches = pa.RecordBatchReader.from_batches(
+        SALES.types.to_pyarrow(), (batch for row in QUARTER for batch in arrow(SALES, [row]).to_batches())
+    )
+    store.stage(SALES, store.receive(batches), FIRST_QUARTER)
+    store.publish(BY_TEST)
+    assert held(store, SALES) == QUARTER
+
+
+def test_staging_again_replaces_what_was_staged(store: Store):
+    stage(store, SALES, QUARTER, FIRST_QUARTER)
+    stage(store, SALES, QUARTER[:1], FIRST_QUARTER)
+    store.publish(BY_TEST)
+    assert held(store, SALES) == QUARTER[:1]
+
+
+def test_tables_staged_together_are_published_together(store: Store, open_another: Open):
+    stage(store, SALES, QUARTER, FIRST_QUARTER)
+    stage(store, PLACES, [{"place": "Oslo", "visitors": 1}])
+    store.publish(BY_TEST)
+    store.release()
+    assert open_another(read_only=True).row_counts() == {"staging/places": 1, "warehouse/sales": 3}
+
+
+def test_size_is_what_the_table_takes(store: Store):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    size = store.size(SALES)
+    assert size is not None
+    assert size > 0
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM warehouse.sales",
+        "CREATE TABLE mine AS SELECT 1",
+        "SELECT 1; DROP TABLE warehouse.sales",
+        "COPY (SELECT 1) TO '{folder}/leak.csv'",
+        "SELECT * FROM read_csv('/etc/passwd')",
+    ],
+)
+def test_a_query_can_only_read_the_tables(store: Store, open_another: Open, tmp_path, sql: str):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    reader = open_another(read_only=True)
+    with pytest.raises(StoreError):
+        reader.query(sql.format(folder=tmp_path)).read_all()
+    reader.release()
+    assert not (tmp_path / "leak.csv").exists()
+    assert seen(reader, SALES) == QUARTER
+
+
+def test_a_query_joins_tables_by_their_address(store: Store, open_another: Open):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 2}])
+    sql = "SELECT s.sale, p.place FROM warehouse.sales s JOIN staging.places p ON p.visitors = s.sale"
+    assert open_another(read_only=True).query(sql).read_all().to_pylist() == [{"sale": 2, "place": "Oslo"}]
+
+
+def test_a_wrong_query_says_what_is_wrong(store: Store, open_another: Open):
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 2}])
+    reader = open_another(read_only=True)
+    with pytest.raises(StoreError, match="visiters"):
+        reader.query("SELECT visiters FROM staging.places")
+    with pytest.raises(StoreError, match="nowhere"):
+        reader.query("SELECT * FROM staging.nowhere")

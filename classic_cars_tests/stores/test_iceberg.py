@@ -1,0 +1,374 @@
+"""What an Iceberg lake promises beyond every store: history, evolution, many writers, and readers of other makes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import ibis
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from pyiceberg.catalog import load_catalog
+from pyiceberg.table import Table
+
+from classic_cars.contracts.base import Contract, Int, Long, Text
+from classic_cars.errors import ContractError, StoreConflict, StoreError
+from classic_cars.settings import Settings
+from classic_cars.stores import open_store
+from classic_cars.stores.base import Months, Store
+from classic_cars_tests.stores.conftest import Open
+from classic_cars_tests.stores.tables import (
+    BY_TEST,
+    COLUMNS,
+    FEBRUARY,
+    FIRST_QUARTER,
+    JANUARY,
+    MARCH,
+    PLACES,
+    SALES,
+    contract,
+    held,
+    publish,
+    sale,
+    seen,
+    stage,
+)
+
+QUARTER = [sale(1, "2004-01-31"), sale(2, "2004-02-01", "2.50"), sale(3, "2004-03-15", None, "free")]
+
+
+@pytest.fixture
+def settings(folder_lake: Settings) -> Settings:
+    return folder_lake
+
+
+def table(settings: Settings, of: Contract = SALES) -> Table:
+    """The table as anyone with the catalog's address sees it."""
+    catalog = load_catalog("classic_cars", type="sql", uri=settings.catalog_address)
+    return catalog.load_table((of.layer, of.name))
+
+
+def data_files(settings: Settings) -> set[Path]:
+    return set(Path(settings.warehouse_location.removeprefix("file://")).rglob("data/**/*.parquet"))
+
+
+# What a table looks like to others -----------------------------------------------------------------------
+
+
+def test_a_table_is_described_and_partitioned_by_icebergs_own_month(store: Store, settings: Settings):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    found = table(settings)
+    assert [(field.name, field.required, field.doc) for field in found.schema().fields] == [
+        (name, not nullable, text) for name, (_, nullable, text) in COLUMNS.items()
+    ]
+    assert [(field.name, str(field.transform)) for field in found.spec().fields] == [("day_month", "month")]
+    assert found.schema().identifier_field_names() == {"sale"}
+    assert found.properties["comment"] == "One row per sale"
+
+
+def test_each_snapshot_says_who_made_it(store: Store, settings: Settings):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    publish(store, SALES, [sale(5, "2004-02-02")], FEBRUARY)
+    snapshots = table(settings).snapshots()
+    assert len(snapshots) == 2
+    summary = snapshots[-1].summary.additional_properties
+    expected = {
+        "run_id": "run-1",
+        "asset_key": "warehouse/sales",
+        "code_version": "code-1",
+        "contract_version": SALES.version,
+    }
+    assert {name: summary[f"classic_cars.{name}"] for name in expected} == expected
+    assert (summary["added-data-files"], summary["deleted-data-files"], summary["total-records"]) == ("1", "1", "3")
+
+
+def test_files_are_sorted_and_each_of_one_month(store: Store, settings: Settings):
+    rows = [sale(number, f"2004-{number % 3 + 1:02}-{number % 28 + 1:02}") for number in range(300, 0, -1)]
+    publish(store, SALES, rows, FIRST_QUARTER)
+    files = data_files(settings)
+    assert len(files) == 3
+    for file in files:
+        found = pq.read_table(file, partitioning=None)
+        keys = list(zip(found["day"].to_pylist(), found["sale"].to_pylist(), strict=True))
+        assert keys == sorted(keys)
+        assert len({day.month for day, _ in keys}) == 1
+        assert pq.read_metadata(file).row_group(0).column(0).compression == "ZSTD"
+
+
+@pytest.mark.parametrize("engine", ["pyarrow", "polars"])
+def test_other_engines_read_the_same_totals(store: Store, settings: Settings, engine: str):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    wider = contract({**COLUMNS, "seller": (Text(), True, "Who sold it")})
+    publish(store, wider, [{**sale(4, "2004-02-03", "7.25"), "seller": "Ann"}], FEBRUARY)
+    if engine == "pyarrow":
+        rows = table(settings).scan().to_arrow().to_pylist()
+    else:
+        rows = pl.scan_iceberg(table(settings)).collect().to_dicts()
+    assert {row["sale"]: (row["amount"], row["seller"]) for row in rows} == {
+        1: (Decimal("1.00"), None),
+        3: (None, None),
+        4: (Decimal("7.25"), "Ann"),
+    }
+
+
+# Readers and history -------------------------------------------------------------------------------------
+
+
+def test_readers_stay_on_the_old_version_until_the_new_one_is_published(store: Store, open_another: Open):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    reader = open_another(read_only=True)
+    stage(store, SALES, [sale(9, "2004-02-09")], FEBRUARY)
+    assert seen(reader, SALES) == QUARTER
+    store.publish(BY_TEST)
+    assert [row["sale"] for row in seen(reader, SALES)] == [1, 3, 9]
+
+
+def test_a_step_sees_one_version_however_often_it_reads(store: Store, open_another: Open):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    assert held(store, SALES) == QUARTER
+    publish(open_another(), SALES, [], FEBRUARY)
+    assert held(store, SALES) == QUARTER
+    store.release()
+    assert [row["sale"] for row in held(store, SALES)] == [1, 3]
+
+
+def test_a_query_may_ask_what_was(store: Store, open_another: Open, settings: Settings):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    time.sleep(0.01)
+    before = datetime.now(UTC)
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
+    publish(store, SALES, [], FIRST_QUARTER)
+    reader = open_another(read_only=True)
+    count = "SELECT count(*) AS n FROM warehouse.sales"
+    assert reader.query(count).read_all().to_pylist() == [{"n": 0}]
+    assert reader.query(count, as_of=before).read_all().to_pylist() == [{"n": 3}]
+    first, last = table(settings).snapshots()
+    assert reader.query(count, as_of=first.snapshot_id).read_all().to_pylist() == [{"n": 3}]
+    assert reader.query(count, as_of=last.snapshot_id).read_all().to_pylist() == [{"n": 0}]
+    with pytest.raises(StoreError, match="places"):
+        reader.query("SELECT * FROM staging.places", as_of=before)
+    with pytest.raises(StoreError, match="no table has a snapshot 7"):
+        reader.query(count, as_of=7)
+
+
+# Evolution -----------------------------------------------------------------------------------------------
+
+
+def ids(settings: Settings) -> dict[str, int]:
+    return {field.name: field.field_id for field in table(settings).schema().fields}
+
+
+def test_a_new_nullable_column_keeps_every_field_id(store: Store, settings: Settings):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    before = ids(settings)
+    wider = contract({"seller": (Text(), True, "Who sold it"), **COLUMNS})
+    publish(store, wider, [{**sale(2, "2004-02-01"), "seller": "Ann"}], FEBRUARY)
+    assert ids(settings) == {**before, "seller": 5}
+    assert [row["seller"] for row in sorted(held(store, wider), key=lambda row: row["sale"])] == [None, "Ann", None]
+    assert [field.name for field in table(settings).schema().fields] == ["seller", *COLUMNS]
+
+
+def test_a_widened_type_keeps_every_value(store: Store, settings: Settings):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    before = ids(settings)
+    wider = contract(
+        {
+            **COLUMNS,
+            "sale": (Long(), False, COLUMNS["sale"][2]),
+            "amount": (ibis.dtype("decimal(18, 2)"), True, COLUMNS["amount"][2]),
+        }
+    )
+    large = {**sale(2**40, "2004-02-01"), "amount": Decimal("9999999999999999.99")}
+    publish(store, wider, [large], FEBRUARY)
+    assert held(store, wider) == [QUARTER[0], QUARTER[2], large]
+    assert ids(settings) == before
+    assert held(store, wider)[0]["amount"] == Decimal("1.00")
+
+
+def test_a_reworded_description_reaches_the_table(store: Store, settings: Settings):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    reworded = contract(
+        {**COLUMNS, "note": (Text(), True, "A remark"), "amount": (*COLUMNS["amount"][:2], "")}, description="Sales"
+    )
+    publish(store, reworded, [], FEBRUARY)
+    found = table(settings)
+    assert found.schema().find_field("note").doc == "A remark"
+    assert not found.schema().find_field("amount").doc
+    assert found.properties["comment"] == "Sales"
+    assert len(found.snapshots()) == 2
+
+
+def test_a_column_may_become_nullable(store: Store):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    relaxed = contract({**COLUMNS, "sale": (Int(), True, COLUMNS["sale"][2])}, key=())
+    publish(store, relaxed, [{**sale(0, "2004-02-01"), "sale": None}], FEBRUARY)
+    assert {row["sale"] for row in held(store, relaxed)} == {1, 3, None}
+
+
+def test_a_column_may_become_required_when_no_null_stays(store: Store, settings: Settings):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    strict = contract({**COLUMNS, "amount": (COLUMNS["amount"][0], False, COLUMNS["amount"][2])})
+    with pytest.raises(StoreError, match="amount may no longer be NULL"):
+        stage(store, strict, [sale(2, "2004-02-01")], FEBRUARY)
+    store.release()
+    publish(store, strict, [sale(3, "2004-03-15")], MARCH)
+    assert table(settings).schema().find_field("amount").required
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        ({name: each for name, each in COLUMNS.items() if name != "note"}, "column note .string. is no longer"),
+        ({**COLUMNS, "amount": (ibis.dtype("decimal(8, 2)"), True, "")}, "amount is decimal.10, 2."),
+        ({**COLUMNS, "amount": (ibis.dtype("decimal(18, 4)"), True, "")}, "amount is decimal.10, 2."),
+        ({**COLUMNS, "amount": (Text(), True, "")}, "the contract asks for string"),
+        ({**COLUMNS, "seller": (Text(), False, "")}, "seller may no longer be NULL"),
+    ],
+    ids=["dropped", "narrowed", "rescaled", "retyped", "required"],
+)
+def test_a_change_that_loses_data_is_refused(store: Store, settings: Settings, columns, problem: str):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    before = table(settings).metadata
+    changed = contract(columns)
+    rows = [{name: row.get(name) for name in columns} for row in [sale(2, "2004-02-01", None)]]
+    with pytest.raises(StoreError, match=problem) as refused:
+        stage(store, changed, rows, FEBRUARY)
+    assert "new name" in str(refused.value)
+    store.release()
+    assert table(settings).metadata == before
+    assert held(store, SALES) == QUARTER
+
+
+def test_another_partition_is_refused(store: Store):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    with pytest.raises(StoreError, match="partitioned by"):
+        stage(store, contract(partitioned_by=None), QUARTER)
+
+
+def test_rows_of_months_that_were_not_asked_for_are_refused(store: Store):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    with pytest.raises(ContractError, match="found rows of 2004-03, expected rows of 2004-02 only"):
+        stage(store, SALES, QUARTER[2:], FEBRUARY)
+
+
+# Many writers --------------------------------------------------------------------------------------------
+
+
+def test_two_writers_of_different_months_both_succeed(store: Store, open_another: Open):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    other = open_another()
+    stage(store, SALES, [sale(10, "2004-01-10")], JANUARY)
+    stage(other, SALES, [sale(30, "2004-03-30")], MARCH)
+    other.publish(BY_TEST)
+    store.publish(BY_TEST)
+    store.release()
+    assert [row["sale"] for row in held(store, SALES)] == [2, 10, 30]
+
+
+def test_of_two_writers_of_one_month_the_later_wins_whole(store: Store, open_another: Open):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    other = open_another()
+    stage(store, SALES, [sale(10, "2004-02-10"), sale(11, "2004-02-11")], FEBRUARY)
+    stage(other, SALES, [sale(20, "2004-02-20"), sale(21, "2004-02-21")], FEBRUARY)
+    other.publish(BY_TEST)
+    store.publish(BY_TEST)
+    store.release()
+    assert [row["sale"] for row in held(store, SALES)] == [1, 3, 10, 11]
+
+
+def test_many_writers_at_once_lose_nothing(store: Store, open_another: Open, settings: Settings):
+    publish(store, SALES, [], Months.parse("2004-01..2004-08"))
+    writers = [open_another() for _ in range(4)]
+    for number, writer in enumerate(writers):
+        month = Months.parse(f"2004-{number + 1:02}")
+        stage(writer, SALES, [sale(number, f"2004-{number + 1:02}-15")], month)
+    failures: list[BaseException] = []
+
+    def commit(writer: Store) -> None:
+        try:
+            writer.publish(BY_TEST)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=commit, args=(each,)) for each in writers]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert failures == []
+    assert [row["sale"] for row in held(store, SALES)] == [0, 1, 2, 3]
+    assert len(table(settings).snapshots()) == 5
+
+
+def test_a_writer_that_never_gets_its_turn_says_so(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    from pyiceberg.exceptions import CommitFailedException
+
+    impatient = open_store(settings.model_copy(update={"store_wait": 0.2}))
+    stage(impatient, SALES, QUARTER, FIRST_QUARTER)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise CommitFailedException("someone else was quicker")
+
+    monkeypatch.setattr(Table, "_do_commit", refuse)
+    with pytest.raises(StoreConflict, match="warehouse/sales: could not be published"):
+        impatient.publish(BY_TEST)
+    monkeypatch.undo()
+    impatient.end_run()
+
+
+KILLED = """
+import os
+from classic_cars.settings import load_settings
+from classic_cars.stores import open_store
+from classic_cars_tests.stores.tables import FEBRUARY, SALES, sale, stage
+store = open_store(load_settings())
+stage(store, SALES, [sale(9, "2004-02-09")], FEBRUARY)
+print("staged", flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_writer_killed_before_it_published_leaves_the_old_version(store: Store, settings: Settings):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    before = data_files(settings)
+    environment = {**os.environ, "CLASSIC_CARS_HOME": str(settings.home), "CLASSIC_CARS_STORE": "iceberg"}
+    killed = subprocess.run([sys.executable, "-c", KILLED], env=environment, capture_output=True, text=True)
+    assert (killed.returncode, killed.stdout) == (-9, "staged\n"), killed.stderr
+    assert len(data_files(settings) - before) == 1
+    assert held(store, SALES) == QUARTER
+    assert len(list((settings.home / "store").glob("scratch-*"))) == 2
+    other = open_store(settings)
+    publish(other, SALES, [sale(8, "2004-02-08")], FEBRUARY)
+    other.end_run()
+    store.release()
+    assert [row["sale"] for row in held(store, SALES)] == [1, 3, 8]
+
+
+def test_what_is_discarded_leaves_no_file(store: Store, settings: Settings):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    before = data_files(settings)
+    stage(store, SALES, [sale(9, "2004-02-09")], FEBRUARY)
+    stage(store, SALES, [], FEBRUARY)
+    store.release()
+    assert data_files(settings) == before
+
+
+def test_an_ended_run_leaves_no_scratch(store: Store, settings: Settings):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    store.end_run()
+    assert list((settings.home / "store").glob("scratch-*")) == []
+
+
+def test_old_dates_and_missing_dates_find_their_partition(store: Store):
+    loose = contract({**COLUMNS, "day": (COLUMNS["day"][0], True, "Day of the sale")})
+    rows = [sale(1, "1969-12-31"), sale(2, "1970-01-01"), sale(3, "0001-01-01"), {**sale(4, "2004-01-01"), "day": None}]
+    publish(store, loose, rows)
+    assert held(store, loose) == rows
+    assert store.months(loose) == [date(1, 1, 1), date(1969, 12, 1), date(1970, 1, 1)]
