@@ -40,7 +40,7 @@ class Engine:
         self._memory, self._threads = memory, threads
         self._backend: Backend | None = None
         self._access: S3Access | None = None
-        self._schemas: set[str] = set()
+        self._views: dict[tuple[str, str], tuple[str, ibis.Table]] = {}
 
     @property
     def backend(self) -> Backend:
@@ -112,24 +112,27 @@ class Engine:
         else:
             columns = ", ".join(f"NULL::{kind} AS {quoted(column)}" for column, kind in kinds.items())
             query = f"SELECT {columns} WHERE false"
-        if layer not in self._schemas:
-            self.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(layer)}")
-            self._schemas.add(layer)
+        shown = self._views.get((layer, name))
+        if shown is not None and shown[0] == query:
+            return shown[1]
+        self.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(layer)}")
         self.execute(f"CREATE OR REPLACE VIEW {quoted(layer)}.{quoted(name)} AS {query}")
-        return self.backend.table(name, database=layer)
+        rows = self.backend.table(name, database=layer)
+        self._views[layer, name] = query, rows
+        return rows
 
     def forget(self) -> None:
-        """Drop all views: what they showed may be outdated soon."""
-        for layer in self._schemas if self._backend is not None else ():
-            self.execute(f"DROP SCHEMA IF EXISTS {quoted(layer)} CASCADE")
-        self._schemas.clear()
+        """Drop all views, so that a query sees only what is shown to it."""
+        for layer in {layer for layer, _ in self._views}:
+            self.execute(f"DROP SCHEMA {quoted(layer)} CASCADE")
+        self._views.clear()
 
     def close(self) -> None:
         if self._backend is not None:
             self._backend.disconnect()
             self._backend = None
         self._access = None
-        self._schemas.clear()
+        self._views.clear()
         shutil.rmtree(self.scratch, ignore_errors=True)
 
 

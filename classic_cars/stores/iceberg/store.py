@@ -16,6 +16,8 @@ import ibis
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchNamespaceError
+from pyiceberg.manifest import DataFile
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
@@ -36,8 +38,8 @@ class _Draft:
     """A staged version: its view, and what publishing it takes."""
 
     version: commit.Version
-    staged: Staged
-    whole: ibis.Table
+    #: Every file of the table as it will be.
+    paths: list[str]
 
 
 class IcebergStore:
@@ -62,6 +64,7 @@ class IcebergStore:
         self._catalog: Catalog | None = None
         self._tables: dict[str, Table | None] = {}
         self._drafts: dict[str, _Draft] = {}
+        self._planned: dict[str, tuple[Snapshot | None, dict[Months | None, list[DataFile]]]] = {}
 
     @property
     def place(self) -> str:
@@ -83,7 +86,6 @@ class IcebergStore:
         """Forget what was staged and the versions that the step saw; the next one sees the newest."""
         self.discard()
         self._tables.clear()
-        self._engine.forget()
         self._access = None
 
     @property
@@ -103,6 +105,19 @@ class IcebergStore:
             self._tables[contract.address] = commit.load(self.catalog, contract)
         return self._tables[contract.address]
 
+    def _files(self, table: Table, contract: Contract, months: Months | None = None) -> list[DataFile]:
+        """The files of the version that this step sees; planned once, as long as nobody publishes another one."""
+        snapshot, plans = self._planned.get(contract.address, (None, {}))
+        if snapshot != table.current_snapshot():
+            plans = {}
+        if months not in plans:
+            plans[months] = commit.files_of(table, contract, months)
+        self._planned[contract.address] = table.current_snapshot(), plans
+        return plans[months]
+
+    def _view(self, contract: Contract, which: str, paths: list[str], schema: Schema) -> ibis.Table:
+        return self._engine.view(contract.layer, f"{contract.name} {which}".strip(), paths, schema, contract)
+
     def _published(self, contract: Contract) -> Table:
         table = self._table(contract)
         if table is None or table.current_snapshot() is None:
@@ -120,13 +135,13 @@ class IcebergStore:
 
     def read(self, contract: Contract, months: Months | None = None) -> ibis.Table:
         months = months if contract.partitioned_by else None
-        if contract.address in self._drafts:
-            rows = self._drafts[contract.address].whole
+        draft = self._drafts.get(contract.address)
+        if draft is not None:
+            rows = self._view(contract, "staged beside published", draft.paths, draft.version.schema)
         else:
             table = self._published(contract)
-            name = f"{contract.name} {months}" if months else contract.name
-            found = [each.file_path for each in commit.files_of(table, contract, months)]
-            rows = self._engine.view(contract.layer, name, found, table.schema(), contract)
+            found = [each.file_path for each in self._files(table, contract, months)]
+            rows = self._view(contract, str(months or ""), found, table.schema())
         return rows.filter(months.hold(rows[contract.partitioned_by or ""])) if months else rows
 
     def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:
@@ -150,14 +165,15 @@ class IcebergStore:
         )
         self._forget_draft(contract)
         _only_asked_for(version)
-        beside = self._beside(table, contract, months)
-        schema, view = future.schema(), self._engine.view
-        new = view(contract.layer, f"{contract.name} (staged)", written.paths, schema, contract)
-        others = view(contract.layer, f"{contract.name} (others)", beside, schema, contract) if beside else None
-        whole = view(contract.layer, f"{contract.name} (whole)", [*written.paths, *beside], schema, contract)
-        staged = Staged(contract, months, rows=new, others=others, sql=written.sql)
-        self._drafts[contract.address] = _Draft(version, staged, whole)
-        return staged
+        beside = [
+            each.file_path
+            for each in (self._files(table, contract) if months is not None else [])
+            if files.month_of(each) not in set(months or ())
+        ]
+        self._drafts[contract.address] = _Draft(version, [*written.paths, *beside])
+        new = self._view(contract, "staged", written.paths, version.schema)
+        others = self._view(contract, "not staged", beside, version.schema) if beside else None
+        return Staged(contract, months, rows=new, others=others, sql=written.sql)
 
     def publish(self, provenance: Provenance | None = None) -> None:
         """Commit what was staged: each table atomically, the one staged first last.
@@ -180,12 +196,6 @@ class IcebergStore:
         if draft is not None and table is not None:
             files.remove(table.io, [each.file_path for each in draft.version.files])
 
-    def _beside(self, table: Table, contract: Contract, months: Months | None) -> list[str]:
-        if months is None:
-            return []
-        replaced = set(commit.files_of(table, contract, months))
-        return [each.file_path for each in commit.files_of(table, contract) if each not in replaced]
-
     def size(self, contract: Contract) -> int | None:
         """Bytes of the current version's data files; older versions that history keeps are not counted."""
         return _number(self._published(contract).current_snapshot(), "total-files-size")
@@ -193,7 +203,7 @@ class IcebergStore:
     def months(self, contract: Contract) -> list[date]:
         if not contract.partitioned_by or not self.exists(contract):
             return []
-        found = {files.month_of(each) for each in commit.files_of(self._published(contract), contract)}
+        found = {files.month_of(each) for each in self._files(self._published(contract), contract)}
         return sorted(month for month in found if month is not None)
 
     def row_counts(self) -> dict[str, int]:
