@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import boto3
 import pytest
@@ -28,7 +29,7 @@ KEY = "test-key"
 SECRET = "test/secret+with=signs'quote"
 REGION = "us-east-1"
 START_SECONDS = 30
-SERVICES = ("s3", "master", "volume", "filer", "admin")
+SERVICES = ("s3", "master", "volume", "filer", "admin", "s3.port.iceberg")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class ObjectStore:
     """A running S3 server on loopback."""
 
     port: int
+    #: Where the same server is an Iceberg REST catalog.
+    catalog_port: int
     secret: str = field(default=SECRET, repr=False)
 
     @property
@@ -72,6 +75,23 @@ class ObjectStore:
         _wait_until(lambda: self._takes_objects(name), f"bucket {name}")
         return name
 
+    @property
+    def catalog_uri(self) -> str:
+        """Address of the REST catalog, with the login that the platform's setting takes."""
+        return f"http://{KEY}:{quote(self.secret, safe='')}@127.0.0.1:{self.catalog_port}"
+
+    def new_table_bucket(self) -> str:
+        """A new bucket whose tables the REST catalog keeps."""
+        name = f"tables-{uuid.uuid4().hex[:12]}"
+        boto3.client(
+            "s3tables",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=KEY,
+            aws_secret_access_key=self.secret,
+            region_name=REGION,
+        ).create_table_bucket(name=name)
+        return name
+
     def keys(self, bucket: str, prefix: str = "") -> list[str]:
         """Every object's key."""
         pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
@@ -96,10 +116,10 @@ def seaweedfs() -> Iterator[ObjectStore]:
     folder = Path(tempfile.mkdtemp(prefix="cc-s3-"))
     ports = dict(zip(SERVICES, _free_ports(len(SERVICES)), strict=True))
     command = [program, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
-    command += [f"-{name}.port={port}" for name, port in ports.items()]
-    command += ["-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
+    command += [f"-{name if '.' in name else f'{name}.port'}={port}" for name, port in ports.items()]
+    command += ["-webdav=false", "-s3.port.lance=0", "-master.telemetry=false"]
     command += ["-metricsPort=0", "-volume.preStopSeconds=0"]
-    store = ObjectStore(ports["s3"])
+    store = ObjectStore(ports["s3"], ports["s3.port.iceberg"])
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             command,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import duckdb
 import pandas as pd
+import pyarrow as pa
 import sqlalchemy as sa
 
 from classic_cars.assets import ALL_TABLES
@@ -19,6 +20,8 @@ from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.runs import RANGE_END, RANGE_START
 from classic_cars.settings import Settings
 from classic_cars.sources.urls import SourceURL
+from classic_cars.stores import open_store
+from classic_cars.stores.base import Store
 from classic_cars.tables.table import Table
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -97,22 +100,31 @@ def run(
 
 def ask(settings: Settings, sql: str) -> list[tuple]:
     """Rows of the published tables."""
-    with duckdb.connect(str(settings.store_path), read_only=True) as connection:
-        return connection.execute(sql).fetchall()
+    with _published(settings) as store:
+        return _rows(store.query(sql))
 
 
 def fingerprint(settings: Settings) -> dict[str, str]:
     """A hash of all rows of every published table, whatever their order."""
-    with duckdb.connect(str(settings.store_path), read_only=True) as connection:
-        tables = connection.execute("SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL").fetchall()
+    with _published(settings) as store:
+        hashed = "SELECT count(*), bit_xor(md5_number(t::VARCHAR))::VARCHAR FROM {} t"
         return {
-            f"{schema}/{name}": str(
-                connection.execute(
-                    f'SELECT count(*), bit_xor(md5_number(t::VARCHAR)) FROM "{schema}"."{name}" t'
-                ).fetchone()
-            )
-            for schema, name in tables
+            address: str(_rows(store.query(hashed.format(address.replace("/", ".")))))
+            for address in sorted(store.row_counts())
         }
+
+
+@contextmanager
+def _published(settings: Settings) -> Iterator[Store]:
+    store = open_store(settings, read_only=True)
+    try:
+        yield store
+    finally:
+        store.end_run()
+
+
+def _rows(reader: pa.RecordBatchReader) -> list[tuple]:
+    return [tuple(row.values()) for row in reader.read_all().to_pylist()]
 
 
 def change(url: str, *statements: str) -> None:

@@ -202,7 +202,7 @@ def _say_what_failed(table: Table, outcome: Outcome) -> None:
 
 def _reported(table: Table, error: Exception) -> Exception:
     """The error as Dagster should see it: clear, retried only when that can help, without anyone's data."""
-    if isinstance(error, ClassicCarsError) and error.retryable:
+    if isinstance(error, duckdb.HTTPException) or (isinstance(error, ClassicCarsError) and error.retryable):
         return dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_SECONDS)
     if isinstance(error, ClassicCarsError):
         return dg.Failure(description=str(error), allow_retries=False)

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 
-from classic_cars.errors import StoreAccessDenied, StoreUnreachable
+from classic_cars.errors import StoreAccessDenied
 from classic_cars.stores.sql import literal
 
 #: Seconds until a server that does not answer counts as gone.
@@ -97,12 +97,9 @@ class S3:
     def probe(self) -> None:
         """Ask the bucket one question, so that what is wrong is said clearly and at once.
 
-        Raises ``StoreAccessDenied`` or ``StoreUnreachable``.
+        Raises boto3's errors.
         """
-        try:
-            self._client().list_objects_v2(Bucket=self.bucket, MaxKeys=1)
-        except (ClientError, BotoCoreError) as error:
-            raise s3_error(self.bucket, error) from None
+        self._client().list_objects_v2(Bucket=self.bucket, MaxKeys=1)
 
     def _client(self):  # type: ignore[no-untyped-def]  # boto3 makes its classes at run time
         patience = Config(
@@ -112,24 +109,3 @@ class S3:
             s3={"addressing_style": "auto"},
         )
         return self._session.client("s3", region_name=self._session.region_name or DEFAULT_REGION, config=patience)
-
-
-def s3_error(bucket: str, error: ClientError | BotoCoreError) -> StoreAccessDenied | StoreUnreachable:
-    """The error with what to do; AWS's own text names the bucket and the kind of failure, never a secret."""
-    place = f"s3://{bucket}"
-    code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else type(error).__name__
-    if code in {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}:
-        return StoreAccessDenied(f"{place}: the AWS session has expired; log in again and run again")
-    if code in {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AuthFailure"}:
-        return StoreAccessDenied(
-            f"{place}: S3 refuses the credentials ({code}); check AWS_ACCESS_KEY_ID and its secret"
-        )
-    if code in {"AccessDenied", "403", "AllAccessDisabled"}:
-        return StoreAccessDenied(
-            f"{place}: S3 denies access ({code}); the credentials lack a permission on this bucket"
-        )
-    if code in {"NoSuchBucket", "404"}:
-        return StoreAccessDenied(f"{place}: there is no such bucket; create it, or correct CLASSIC_CARS_WAREHOUSE")
-    if code in {"NoCredentialsError", "PartialCredentialsError"}:
-        return StoreAccessDenied(f"{place}: no complete AWS credentials; set both AWS_ACCESS_KEY_ID and its secret")
-    return StoreUnreachable(f"{place}: S3 does not answer as it should ({code}); the published tables are unchanged")

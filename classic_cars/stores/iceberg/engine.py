@@ -9,8 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -19,8 +18,9 @@ from ibis.backends.duckdb import Backend
 from pyiceberg.schema import Schema
 
 from classic_cars.contracts.base import Contract
-from classic_cars.errors import StoreAccessDenied, StoreError, StoreUnavailable, StoreUnreachable
+from classic_cars.errors import StoreError
 from classic_cars.stores.iceberg.aws import S3Access
+from classic_cars.stores.iceberg.failures import clear_errors
 from classic_cars.stores.iceberg.lake import Lake
 from classic_cars.stores.iceberg.schema import reading_type
 from classic_cars.stores.sql import first_line, literal, quoted
@@ -169,34 +169,4 @@ def _load_httpfs(connection: duckdb.DuckDBPyConnection) -> None:
         raise StoreError(
             f"DuckDB's S3 extension is missing and cannot be downloaded ({first_line(str(error))}); "
             f"pip install 'classic-cars[s3]', or {WHEEL}=={duckdb.__version__}"
-        ) from None
-
-
-@contextmanager
-def clear_errors(lake: Lake) -> Iterator[None]:
-    """Turn DuckDB's and the operating system's storage errors into ours, with what to do."""
-    place = lake.warehouse
-    try:
-        yield
-    except duckdb.OutOfMemoryException as error:
-        raise StoreUnavailable(
-            f"{place}: not enough memory; raise CLASSIC_CARS_DUCKDB_MEMORY. The published tables are unchanged. "
-            f"({first_line(str(error))})"
-        ) from None
-    except (duckdb.HTTPException, duckdb.IOException, duckdb.FatalException, OSError) as error:
-        text = first_line(str(error))
-        if "No space left" in text:
-            raise StoreUnavailable(
-                f"{place}: the disk is full; free some space and run again. The published tables are unchanged. "
-                f"({text})"
-            ) from None
-        if lake.bucket and any(code in text for code in ("403", "ACCESS_DENIED", "AccessDenied", "Forbidden")):
-            raise StoreAccessDenied(
-                f"{place}: S3 denies access; the credentials lack a permission on it. The published tables are "
-                f"unchanged. ({text})"
-            ) from None
-        kind = StoreUnreachable if lake.bucket else StoreUnavailable
-        raise kind(
-            f"{place}: cannot be used ({text}); check that it exists and that this user may read and write it. "
-            "The published tables are unchanged."
         ) from None

@@ -7,9 +7,12 @@ Several processes may write at once. All tables that a step reads stay as they w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 import duckdb
 import ibis
@@ -27,10 +30,28 @@ from classic_cars.stores.base import AsOf, Months, Provenance, Staged
 from classic_cars.stores.iceberg import commit, files
 from classic_cars.stores.iceberg.aws import S3, S3Access
 from classic_cars.stores.iceberg.engine import Engine
+from classic_cars.stores.iceberg.failures import clear_errors
 from classic_cars.stores.iceberg.lake import Lake
 from classic_cars.stores.sql import same_columns
 
 ARRIVAL = "arriving"
+
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def _clearly(
+    method: Callable[Concatenate[IcebergStore, Arguments], Result],
+) -> Callable[Concatenate[IcebergStore, Arguments], Result]:
+    """The method, with every library's storage errors turned into ours."""
+
+    @wraps(method)
+    def clear(store: IcebergStore, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with clear_errors(store.lake):
+            return method(store, *args, **kwargs)
+
+    return clear
 
 
 @dataclass(frozen=True)
@@ -75,7 +96,8 @@ class IcebergStore:
     def begin_run(self, holder: str) -> None:  # noqa: ARG002
         """Several runs may write at once: nobody waits. Says early when the warehouse cannot be reached."""
         if self._s3 is not None:
-            self._s3.probe()
+            with clear_errors(self.lake):
+                self._s3.probe()
 
     def end_run(self) -> None:
         self.release()
@@ -129,10 +151,12 @@ class IcebergStore:
 
     # The protocol ------------------------------------------------------------------------------------
 
+    @_clearly
     def exists(self, contract: Contract) -> bool:
         table = self._table(contract)
         return table is not None and table.current_snapshot() is not None
 
+    @_clearly
     def read(self, contract: Contract, months: Months | None = None) -> ibis.Table:
         months = months if contract.partitioned_by else None
         draft = self._drafts.get(contract.address)
@@ -149,6 +173,7 @@ class IcebergStore:
         backend.con.register(ARRIVAL, rows)
         return backend.table(ARRIVAL)
 
+    @_clearly
     def stage(self, contract: Contract, rows: ibis.Table, months: Months | None = None) -> Staged:
         same_columns(contract, rows)
         months = months if contract.partitioned_by else None
@@ -175,6 +200,7 @@ class IcebergStore:
         others = self._view(contract, "not staged", beside, version.schema) if beside else None
         return Staged(contract, months, rows=new, others=others, sql=written.sql)
 
+    @_clearly
     def publish(self, provenance: Provenance | None = None) -> None:
         """Commit what was staged: each table atomically, the one staged first last.
 
@@ -196,16 +222,19 @@ class IcebergStore:
         if draft is not None and table is not None:
             files.remove(table.io, [each.file_path for each in draft.version.files])
 
+    @_clearly
     def size(self, contract: Contract) -> int | None:
         """Bytes of the current version's data files; older versions that history keeps are not counted."""
         return _number(self._published(contract).current_snapshot(), "total-files-size")
 
+    @_clearly
     def months(self, contract: Contract) -> list[date]:
         if not contract.partitioned_by or not self.exists(contract):
             return []
         found = {files.month_of(each) for each in self._files(self._published(contract), contract)}
         return sorted(month for month in found if month is not None)
 
+    @_clearly
     def row_counts(self) -> dict[str, int]:
         return {
             f"{layer}/{name}": _number(snapshot, "total-records") or 0
@@ -213,6 +242,7 @@ class IcebergStore:
             if (snapshot := self.catalog.load_table((layer, name)).current_snapshot()) is not None
         }
 
+    @_clearly
     def query(self, sql: str, as_of: AsOf | None = None) -> pa.RecordBatchReader:
         try:
             kinds = [each.type for each in duckdb.extract_statements(sql)]

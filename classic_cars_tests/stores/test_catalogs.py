@@ -1,0 +1,116 @@
+"""The same lake through every kind of catalog: PostgreSQL for a team, a REST server, and AWS Glue's API."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from classic_cars.contracts.base import Text
+from classic_cars.errors import StoreError
+from classic_cars.settings import Settings
+from classic_cars.stores.base import Store
+from classic_cars_tests.object_store import ObjectStore
+from classic_cars_tests.stores.conftest import Open
+from classic_cars_tests.stores.tables import (
+    BY_TEST,
+    COLUMNS,
+    FEBRUARY,
+    FIRST_QUARTER,
+    JANUARY,
+    MARCH,
+    SALES,
+    contract,
+    held,
+    publish,
+    sale,
+    seen,
+    stage,
+)
+
+QUARTER = [sale(1, "2004-01-31"), sale(2, "2004-02-01", "2.50"), sale(3, "2004-03-15", None, "free")]
+
+
+@pytest.fixture(scope="session")
+def glue_server() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["postgresql", "rest", "glue"])
+def settings(
+    request: pytest.FixtureRequest, s3_lake: Settings, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    if request.param == "postgresql":
+        uri = request.getfixturevalue("postgresql_url")
+        return Settings(home=s3_lake.home, store="iceberg", warehouse=s3_lake.warehouse, catalog_uri=uri)
+    if request.param == "rest":
+        warehouse = f"s3://{object_store.new_table_bucket()}"
+        uri = object_store.catalog_uri
+        return Settings(home=s3_lake.home, store="iceberg", warehouse=warehouse, catalog="rest", catalog_uri=uri)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", object_store.endpoint)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_GLUE", request.getfixturevalue("glue_server"))
+    _empty_glue()
+    return Settings(home=s3_lake.home, store="iceberg", warehouse=s3_lake.warehouse, catalog="glue")
+
+
+def _empty_glue() -> None:
+    import boto3
+
+    glue = boto3.client("glue")
+    for database in glue.get_databases()["DatabaseList"]:
+        for each in glue.get_tables(DatabaseName=database["Name"])["TableList"]:
+            glue.delete_table(DatabaseName=database["Name"], Name=each["Name"])
+        glue.delete_database(Name=database["Name"])
+
+
+def test_tables_are_published_replaced_and_evolved(store: Store, open_another: Open):
+    assert store.row_counts() == {}
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    wider = contract({**COLUMNS, "seller": (Text(), True, "Who sold it")})
+    publish(store, wider, [{**sale(4, "2004-02-03"), "seller": "Ann"}], FEBRUARY)
+    reader = open_another(read_only=True)
+    assert [(row["sale"], row["seller"]) for row in seen(reader, wider)] == [(1, None), (3, None), (4, "Ann")]
+    assert reader.row_counts() == {"warehouse/sales": 3}
+    assert reader.query("SELECT sum(sale) AS s FROM warehouse.sales").read_all().to_pylist() == [{"s": 8}]
+
+
+@pytest.mark.parametrize("settings", ["postgresql", "rest"], indirect=True)  # moto's Glue ignores version ids
+def test_writers_of_different_months_all_succeed(store: Store, open_another: Open):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    writers = {10: (open_another(), JANUARY), 20: (open_another(), FEBRUARY), 30: (open_another(), MARCH)}
+    for number, (writer, month) in writers.items():
+        stage(writer, SALES, [sale(number, f"{month.first:%Y-%m}-15")], month)
+    failures: list[BaseException] = []
+
+    def commit(writer: Store) -> None:
+        try:
+            writer.publish(BY_TEST)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=commit, args=(writer,)) for writer, _ in writers.values()]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert failures == []
+    assert [row["sale"] for row in held(store, SALES)] == [10, 20, 30]
+
+
+def test_a_catalog_that_does_not_answer_is_named_without_its_password(tmp_path: Path):
+    from classic_cars.stores import open_store
+
+    settings = Settings(
+        home=tmp_path, store="iceberg", catalog_uri="postgresql://someone:hunter2@127.0.0.1:9/lake?connect_timeout=3"
+    )
+    with pytest.raises(StoreError, match=r"sql catalog at postgresql://127.0.0.1:9/lake") as refused:
+        open_store(settings).row_counts()
+    assert "hunter2" not in str(refused.value)
+    assert refused.value.__suppress_context__
