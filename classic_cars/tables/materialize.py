@@ -130,13 +130,13 @@ def _read(step: Step, order_system: OrderSystem, months: list[date] | None) -> S
     """Stage the order system's rows; as text when the first try met a value that cannot be read as declared."""
     table = _arrives_from(step)
     for _ in range(2):
-        batches = _counted(order_system.read(table, months, step.table.function), step.contract.address)
-        rows = step.store.receive(batches)
-        if step.months is not None:
-            # An order may have come in for a month that was not asked for since the read was planned.
-            rows = rows.filter(step.months.hold(rows[step.contract.partitioned_by or ""]))
         tried_as_text = order_system.must_read_as_text(table)
         try:
+            batches = _counted(order_system.read(table, months, step.table.function), step.contract.address)
+            rows = step.store.receive(batches)
+            if step.months is not None:
+                # An order may have come in for a month that was not asked for since the read was planned.
+                rows = rows.filter(step.months.hold(rows[step.contract.partitioned_by or ""]))
             return step.store.stage(step.contract, rows, step.months)
         except Exception:
             step.store.discard()
