@@ -211,8 +211,11 @@ def _refused(contract: Contract, problems: list[str]) -> Outcome:
 def _with_quarantine(step: Step, candidates: ibis.Table) -> Outcome:
     """Stage the good rows and set the others aside, in the same step; audit the good ones."""
     contract, tables = step.contract, step.others()
-    sieved = quarantine.by_rules(contract, candidates)
+    sieved = quarantine.untouched(candidates)
     staged, measured, keys = _stage_and_measure(step, sieved.kept, tables)
+    if measured.broken_rules or candidates[RESCUED].count().to_pyarrow().as_py():
+        sieved = quarantine.by_rules(contract, candidates)
+        staged, measured, keys = _stage_and_measure(step, sieved.kept, tables)
     if keys is not None and not keys.passed:
         sieved = quarantine.by_key(contract, sieved)
         staged, measured, keys = _stage_and_measure(step, sieved.kept, tables)

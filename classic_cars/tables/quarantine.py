@@ -1,7 +1,8 @@
 """Sieves: rows that break a row-level rule are set aside with the reason, and never dropped.
 
-Everything is an expression over the candidate rows, so both outcomes can be written by any engine. The sieves
-that need other rows (duplicates, references) run only when the audit finds that they have work to do.
+Everything is an expression over the candidate rows, so both outcomes can be written by any engine. Sieves run
+only when the audit finds that they have work to do: counting broken rules in rows that lie there costs a
+third of filtering by them while they are made.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ class Sieved:
 
     kept: ibis.Table
     aside: ibis.Table
+
+
+def untouched(rows: ibis.Table) -> Sieved:
+    """All rows kept, as nearly always."""
+    return Sieved(kept=rows, aside=rows.mutate(**{REASON: ibis.null("string")}).filter(ibis.literal(False)))
 
 
 def by_rules(contract: Contract, rows: ibis.Table) -> Sieved:
