@@ -70,7 +70,11 @@ def main() -> None:
 
 @main.command()
 @click.option(
-    "--select", "patterns", multiple=True, metavar="TABLE", help="Only these, such as warehouse/*; repeatable."
+    "--select",
+    "patterns",
+    multiple=True,
+    metavar="TABLE",
+    help="Only these, such as warehouse/* or source/order*+ (with what is made from them); repeatable.",
 )
 @click.option("--months", metavar="MONTHS", help="Only these months of orderDate: 2004-01 or 2004-01..2004-03.")
 @click.option("--in-memory", is_flag=True, help="Keep the run's events in memory, out of Dagster's history.")

@@ -53,17 +53,20 @@ class RunReport:
 
 
 def select_tables(defs: dg.Definitions, patterns: Sequence[str]) -> list[dg.AssetKey]:
-    """The asset keys that the patterns name: ``warehouse/*``, ``fact_orders``, or Dagster's selection syntax.
+    """The asset keys that the patterns name: ``warehouse/*``, ``fact_orders``, ``source/order*+`` with all that
+    is made from them, ``+fact_orders`` with all that it is made from, or Dagster's own selection syntax.
 
     Raises ``SettingsError`` when a pattern names nothing.
     """
     graph = defs.get_repository_def().asset_graph
     chosen: set[dg.AssetKey] = set()
     for pattern in patterns or ["*"]:
-        if any(sign in pattern for sign in ':+"()') or " " in pattern:
+        if any(sign in pattern for sign in ':"() '):
             query = pattern
         else:
-            query = f'key:"{pattern if "/" in pattern or pattern == "*" else "*/" + pattern}"'
+            name = pattern.strip("+")
+            before, after = pattern[: pattern.index(name)], pattern[pattern.index(name) + len(name) :]
+            query = f'{before}key:"{name if "/" in name or name == "*" else "*/" + name}"{after}'
         try:
             found = dg.AssetSelection.from_string(query).resolve(graph)
         except Exception as error:
