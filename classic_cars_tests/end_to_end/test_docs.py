@@ -209,7 +209,8 @@ def test_the_readme_lists_every_command_and_every_target():
     assert commands == set(main.commands) | ({"--help"} & commands)
     shop = main.commands["shop"]
     assert isinstance(shop, click.Group)
-    assert {words[1] for words in typed(readme, "classic-cars") if words[:1] == ["shop"]} == set(shop.commands)
+    named = {words[1] for words in typed(readme, "classic-cars") if words[:1] == ["shop"]}
+    assert named - {"--help"} == set(shop.commands)
     targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert {words[0] for words in typed(readme, "make") if words} == {*targets}
 
