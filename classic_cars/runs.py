@@ -26,6 +26,8 @@ from classic_cars.stores.duckdb import DuckDBStore
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
+#: What Dagster raises in a step when its process is told to end.
+INTERRUPTIONS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 
 @dataclass(frozen=True)
@@ -173,5 +175,7 @@ def _message(failure: Any) -> str:
         error = error.cause
     if failure.user_failure_data is not None and failure.user_failure_data.description:
         return failure.user_failure_data.description
+    if error is not None and error.cls_name in INTERRUPTIONS:
+        return "interrupted"
     text = error.message.strip() if error is not None else ""
     return text.partition(": ")[2] if text.startswith(("classic_cars.", "dagster.")) else text
