@@ -19,6 +19,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 import yaml
 from dagster import DagsterInstance
 from dagster._core.instance import InstanceRef
@@ -131,10 +132,18 @@ def _has_storage(home: Path) -> bool:
 
 @contextmanager
 def open_instance(settings: Settings, *, ephemeral: bool = False) -> Iterator[DagsterInstance]:
-    """The home's instance, closed on exit; an ``ephemeral`` one keeps its runs in memory and forgets them."""
-    instance = DagsterInstance.ephemeral() if ephemeral else DagsterInstance.from_ref(_instance_ref(settings))
-    with instance:
-        yield instance
+    """The home's instance, closed on exit; an ``ephemeral`` one keeps its runs in memory and forgets them.
+
+    Raises ``StoreUnavailable``, then or later, when its files cannot be read or written.
+    """
+    try:
+        with DagsterInstance.ephemeral() if ephemeral else DagsterInstance.from_ref(_instance_ref(settings)) as opened:
+            yield opened
+    except sa.exc.DatabaseError as error:
+        raise StoreUnavailable(
+            f"{settings.dagster_home}: Dagster's files cannot be used ({error.orig}); make the folder writable and "
+            "free some space on its disk. The published tables are whole."
+        ) from None
 
 
 def config_folder() -> Path:

@@ -35,7 +35,7 @@ def untouched(rows: ibis.Table) -> Sieved:
 def by_rules(contract: Contract, rows: ibis.Table) -> Sieved:
     """Set aside rows that break a rule of their own, or that hold a value that did not fit its column."""
     bad = {"a value does not fit its column, see _rescued_data": rows[RESCUED].notnull()}
-    bad |= {f"{rule.name}: {rule.description}": ~rule.holds(rows) for rule in contract.rules}
+    bad |= {str(rule): ~rule.holds(rows) for rule in contract.rules}
     return _split(rows, bad)
 
 
