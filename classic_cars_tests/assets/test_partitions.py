@@ -68,7 +68,10 @@ def test_an_order_that_moved_to_another_month_is_not_counted_twice(published: Se
 def test_a_customer_who_moved_takes_all_sales_along(published: Settings):
     ((customer,),) = ask(
         published,
-        "SELECT customerNumber FROM warehouse.fact_orders GROUP BY ALL ORDER BY sum(orderAmount) DESC LIMIT 1",
+        # nobody else is at this customer's place, and most sales were in other months
+        "SELECT customerNumber FROM warehouse.fact_orders WHERE locationKey IN "
+        "(SELECT locationKey FROM warehouse.dim_customers GROUP BY 1 HAVING count(*) = 1) GROUP BY 1 "
+        "ORDER BY sum(orderAmount) FILTER (month(orderDate) <> 4) DESC NULLS LAST LIMIT 1",
     )
     change(
         published.order_system_url,
