@@ -24,6 +24,7 @@ from benchmarks.measure import ROOT, Measured, run
 LINES = (300_000, 3_000_000, 10_000_000)
 SMALL = 3_000
 MONTH = "2004-06"
+ORDERS = "source/order*+"
 #: pandas may have as much memory as a generous laptop.
 PANDAS_LIMIT_GB = 18
 
@@ -197,23 +198,23 @@ def month(bench: Bench) -> None:
     home = bench.folder("month", lines, empty=True)
     say(f"one month again, {lines:,} lines")
     full = required(run("platform", bench.shop(lines), home))
-    one = best(required(run("platform", bench.shop(lines), home, MONTH)) for _ in range(bench.rounds))
-    inside, everything = one.facts["inside"], full.facts["inside"]
+    rows = [month_row("all months, all tables", full, full)]
+    for name, tables in (("one month, all tables", "*"), ("one month, orders and what is made of them", ORDERS)):
+        again = (required(run("platform", bench.shop(lines), home, MONTH, tables)) for _ in range(bench.rounds))
+        rows.append(month_row(name, best(again), full))
     print(f"### One month again ({lines:,} order lines)\n")
-    table(
-        ["What", "All months", MONTH, "Share"],
-        [
-            [
-                "seconds of the whole process",
-                f"{full.seconds:.1f}",
-                f"{one.seconds:.1f}",
-                share(one.seconds, full.seconds),
-            ],
-            ["CPU seconds of the whole process", f"{full.cpu:.1f}", f"{one.cpu:.1f}", share(one.cpu, full.cpu)],
-            ["seconds after the imports", f"{everything:.1f}", f"{inside:.1f}", share(inside, everything)],
-            ["peak MB", f"{full.peak_mb:,.0f}", f"{one.peak_mb:,.0f}", share(one.peak_mb, full.peak_mb)],
-        ],
-    )
+    table(["What", "Seconds", "Share", "CPU s", "Share", "After the imports", "Share", "Peak MB"], rows)
+
+
+def month_row(name: str, one: Measured, full: Measured) -> list[str]:
+    inside, everything = one.facts["inside"], full.facts["inside"]
+    return [
+        name,
+        *(f"{one.seconds:.1f}", share(one.seconds, full.seconds)),
+        *(f"{one.cpu:.1f}", share(one.cpu, full.cpu)),
+        *(f"{inside:.1f}", share(inside, everything)),
+        f"{one.peak_mb:,.0f}",
+    ]
 
 
 def share(part: float, whole: float) -> str:

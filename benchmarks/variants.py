@@ -17,15 +17,18 @@ from typing import Any
 MEMORY = "700MB"
 
 
-def platform(shop: str, home: str, months: str = "", *, ephemeral: bool = True) -> dict[str, Any]:
-    """The whole platform, with all checks; ``months`` such as 2004-03 runs only those."""
+def platform(shop: str, home: str, months: str = "", tables: str = "*", *, ephemeral: bool = True) -> dict[str, Any]:
+    """The whole platform, with all checks; ``months`` such as 2004-03 and ``tables`` run only those."""
     os.environ |= {"CLASSIC_CARS_HOME": home, "CLASSIC_CARS_SOURCE_URL": f"sqlite:///{shop}"}
-    from classic_cars.runs import execute
-    from classic_cars.settings import load_settings
-    from classic_cars.stores.base import Months
+    from classic_cars.startup import quick_imports
+
+    with quick_imports():
+        from classic_cars.runs import execute
+        from classic_cars.settings import load_settings
+        from classic_cars.stores.base import Months
 
     started = time.perf_counter()
-    report = execute(load_settings(), months=Months.parse(months) if months else None, ephemeral=ephemeral)
+    report = execute(load_settings(), [tables], Months.parse(months) if months else None, ephemeral=ephemeral)
     seconds = time.perf_counter() - started
     if not report.succeeded:
         raise SystemExit(f"the run failed: {report.errors} {report.failed_checks}")

@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from classic_cars.errors import ClassicCarsError
+from classic_cars.startup import quick_imports
 
 if TYPE_CHECKING:
     from classic_cars.runs import RunReport
@@ -70,7 +71,11 @@ def main() -> None:
 
 @main.command()
 @click.option(
-    "--select", "patterns", multiple=True, metavar="TABLE", help="Only these, such as warehouse/*; repeatable."
+    "--select",
+    "patterns",
+    multiple=True,
+    metavar="TABLE",
+    help="Only these, such as warehouse/* or source/order*+ (with what is made from them); repeatable.",
 )
 @click.option("--months", metavar="MONTHS", help="Only these months of orderDate: 2004-01 or 2004-01..2004-03.")
 @click.option("--in-memory", is_flag=True, help="Keep the run's events in memory, out of Dagster's history.")
@@ -80,16 +85,15 @@ def run(patterns: tuple[str, ...], months: str | None, in_memory: bool) -> None:
     Makes every table for all months that the order system has, unless told otherwise. A table whose
     checks fail keeps its previous version; the exit code is then 1.
     """
-    from classic_cars.settings import load_settings
-    from classic_cars.stores.base import Months
-
-    try:
-        chosen = Months.parse(months) if months else None
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--months") from None
     with _progress("loading the platform"):
-        from classic_cars.runs import execute
-
+        with quick_imports():
+            from classic_cars.runs import execute
+            from classic_cars.settings import load_settings
+            from classic_cars.stores.base import Months
+        try:
+            chosen = Months.parse(months) if months else None
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--months") from None
         report = execute(load_settings(), patterns, chosen, ephemeral=in_memory)
     _show_report(report)
     if not report.succeeded:
@@ -223,10 +227,11 @@ def _cell(value: Any) -> str:
 @main.command()
 def status() -> None:
     """Per table: rows, when it was last materialized, and its checks."""
-    from classic_cars.assets import ALL_TABLES
-    from classic_cars.instance import open_instance
-    from classic_cars.settings import load_settings
-    from classic_cars.status import table_statuses
+    with quick_imports():
+        from classic_cars.assets import ALL_TABLES
+        from classic_cars.instance import open_instance
+        from classic_cars.settings import load_settings
+        from classic_cars.status import table_statuses
 
     settings = load_settings()
     grid = Grid(box=SIMPLE_HEAD)
@@ -374,8 +379,9 @@ def _show_rows(rows: dict[str, int]) -> None:
 @contextmanager
 def _store(settings: Any = None) -> Iterator[Store]:
     """The published tables, read-only; says who is waited for."""
-    from classic_cars.settings import load_settings
-    from classic_cars.stores import open_store
+    with quick_imports():
+        from classic_cars.settings import load_settings
+        from classic_cars.stores import open_store
 
     store = open_store(settings or load_settings(), read_only=True)
     with _progress("opening the store"):

@@ -45,7 +45,7 @@ def _table_section(table: Table, catalog: Catalog) -> str:
         lines.append(f"| {name} | {kind} | {null} | {contract.describe(name)}{personal} | {origins} |")
     rules = [rule for rule in contract.rules if not rule.name.endswith(": not null")]
     if rules:
-        lines += ["", "Rules: " + "; ".join(_rule(rule.name, rule.description) for rule in rules) + "."]
+        lines += ["", "Rules: " + "; ".join(map(str, rules)) + "."]
     lines += ["", "Checks: " + "; ".join(f"**{name}** {text}" for name, text in concerns(contract).items()) + "."]
     return "\n".join(lines)
 
@@ -60,10 +60,6 @@ def _facts(contract: Contract) -> list[str]:
         lines.append("- References: " + "; ".join(str(each) for each in contract.references))
     lines.append(f"- Contract version: {contract.version}")
     return lines
-
-
-def _rule(name: str, description: str) -> str:
-    return name if description in name else f"{name} ({description})"
 
 
 def _quarantine_section() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -25,6 +26,8 @@ from classic_cars.stores.base import Months, Store
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
+#: What Dagster raises in a step when its process is told to end.
+INTERRUPTIONS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 
 @dataclass(frozen=True)
@@ -52,17 +55,20 @@ class RunReport:
 
 
 def select_tables(defs: dg.Definitions, patterns: Sequence[str]) -> list[dg.AssetKey]:
-    """The asset keys that the patterns name: ``warehouse/*``, ``fact_orders``, or Dagster's selection syntax.
+    """The asset keys that the patterns name: ``warehouse/*``, ``fact_orders``, ``source/order*+`` with all that
+    is made from them, ``+fact_orders`` with all that it is made from, or Dagster's own selection syntax.
 
     Raises ``SettingsError`` when a pattern names nothing.
     """
     graph = defs.get_repository_def().asset_graph
     chosen: set[dg.AssetKey] = set()
     for pattern in patterns or ["*"]:
-        if any(sign in pattern for sign in ':+"()') or " " in pattern:
+        if any(sign in pattern for sign in ':"() '):
             query = pattern
         else:
-            query = f'key:"{pattern if "/" in pattern or pattern == "*" else "*/" + pattern}"'
+            name = pattern.strip("+")
+            before, after = pattern[: pattern.index(name)], pattern[pattern.index(name) + len(name) :]
+            query = f'{before}key:"{name if "/" in name or name == "*" else "*/" + name}"{after}'
         try:
             found = dg.AssetSelection.from_string(query).resolve(graph)
         except Exception as error:
@@ -105,6 +111,7 @@ def execute(
         if months is None:
             with _published(settings) as store:
                 months = months_to_run(order_system, store)
+        _must_be_partitions(months)
         tags = {RANGE_START: partition_key(months.first), RANGE_END: partition_key(months.last)}
     else:
         months = None
@@ -117,6 +124,12 @@ def execute(
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
     return _report(result, keys, months)
+
+
+def _must_be_partitions(months: Months) -> None:
+    first, last = FIRST_MONTH, date.today().replace(day=1)
+    if months.first < first or months.last > last:
+        raise SettingsError(f"--months {months}: expected months from {first:%Y-%m} to the current one, {last:%Y-%m}")
 
 
 @contextmanager
@@ -147,7 +160,12 @@ def _report(result: dg.ExecuteInProcessResult, keys: Sequence[dg.AssetKey], mont
                     )
                 )
         elif event.is_step_failure and event.step_failure_data.error is not None:
+            if event.step_failure_data.error.cls_name == "DagsterAssetCheckFailedError":
+                continue  # reported as a check, once
             errors[str(event.step_key).replace("__", "/")] = _message(event.step_failure_data)
+        elif event.is_resource_init_failure and event.engine_event_data.error is not None:
+            # Before the first step: the store is held by another run, or cannot be written.
+            errors["store"] = _innermost(event.engine_event_data.error)
     wanted = [key.to_user_string() for key in keys]
     return RunReport(
         run_id=result.run_id,
@@ -156,18 +174,23 @@ def _report(result: dg.ExecuteInProcessResult, keys: Sequence[dg.AssetKey], mont
         published=[name for name in wanted if name in published],
         not_published=[name for name in wanted if name not in published],
         failed_checks=failed_checks,
-        # A failed blocking check is reported as a check, once.
-        errors={step: text for step, text in errors.items() if "DagsterAssetCheckFailedError" not in text},
+        errors=errors,
         events=len(result.all_events),
     )
 
 
 def _message(failure: Any) -> str:
-    """The innermost cause, in one paragraph."""
-    error = failure.error
-    while error is not None and error.cause is not None:
-        error = error.cause
+    """What went wrong in a step, in one paragraph."""
     if failure.user_failure_data is not None and failure.user_failure_data.description:
         return failure.user_failure_data.description
-    text = error.message.strip() if error is not None else ""
+    return _innermost(failure.error)
+
+
+def _innermost(error: Any) -> str:
+    """The message of the cause of all causes."""
+    while error.cause is not None:
+        error = error.cause
+    if error.cls_name in INTERRUPTIONS:
+        return "interrupted"
+    text = error.message.strip()
     return text.partition(": ")[2] if text.startswith(("classic_cars.", "dagster.")) else text

@@ -37,7 +37,6 @@ class Settings(BaseSettings):
     quarantine_max_share: float = Field(
         0.01, ge=0, le=1, description="Share of a table's rows that may be quarantined before its check blocks"
     )
-    sample_keys: int = Field(5, ge=0, le=100, description="Sample keys that a failed check shows at most")
     connect_timeout: float = Field(4.0, gt=0, le=60, description="Seconds to wait for the order system to answer")
 
     @field_validator("home")

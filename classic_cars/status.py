@@ -45,7 +45,8 @@ def table_statuses(contracts: Iterable[Contract], store: Store, instance: dg.Dag
 
 
 def latest_checks(contracts: Iterable[Contract], instance: dg.DagsterInstance) -> dict[str, dict[str, bool]]:
-    """Per address, each check's latest outcome; checks that never ran are left out."""
+    """Per address, each check's latest outcome; checks that never ran, or whose last run did not come to
+    them, are left out."""
     keys = {
         dg.AssetCheckKey(_key(contract), name): contract.address
         for contract in contracts
@@ -55,7 +56,7 @@ def latest_checks(contracts: Iterable[Contract], instance: dg.DagsterInstance) -
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
     for key, record in latest.items():
         evaluation = record.evaluation
-        if evaluation is not None:
+        if isinstance(evaluation, dg.AssetCheckEvaluation):
             found.setdefault(keys[key], {})[key.name] = evaluation.passed
     return found
 

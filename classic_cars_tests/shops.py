@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from datetime import date
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from classic_cars import simulator
 from classic_cars.settings import Settings
+from classic_cars_tests import order_systems
 from classic_cars_tests.platform import run
 
 #: Months of the simulated shops; the last one is not complete.
@@ -55,8 +55,4 @@ def published(published_home: Path, tmp_path: Path) -> Settings:
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The real data set as CSV files; not shipped with the project, so that its tests may have to skip."""
-    beside = Path(__file__).parents[2] / "shared" / "data" / "classicmodels"
-    folder = Path(os.environ.get("CLASSIC_CARS_REAL_DATA", beside))
-    if not (folder / "orders.csv").is_file():
-        pytest.skip(f"no real data set at {folder}; name its folder in CLASSIC_CARS_REAL_DATA")
-    return folder
+    return order_systems.real_data()

@@ -137,6 +137,9 @@ class Rule:
     description: str
     holds: Callable[[ibis.Table], ibis.expr.types.BooleanValue]
 
+    def __str__(self) -> str:
+        return self.name if self.description in self.name else f"{self.name} ({self.description})"
+
 
 @dataclass(frozen=True)
 class Contract:

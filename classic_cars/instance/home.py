@@ -11,6 +11,7 @@ share one history, and ``DAGSTER_HOME`` only says where ``dagster.yaml`` is.
 from __future__ import annotations
 
 import os
+import shutil
 import sysconfig
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,18 +19,29 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 import yaml
 from dagster import DagsterInstance
 from dagster._core.instance import InstanceRef
+from dagster._core.storage.event_log import EventLogStorage
+from dagster._core.storage.runs import RunStorage
+from dagster._core.storage.schedules import ScheduleStorage
 from dagster._serdes import ConfigurableClassData
+from filelock import FileLock
 
-from classic_cars.errors import SettingsError
+from classic_cars.errors import SettingsError, StoreUnavailable
 from classic_cars.settings import Settings, load_settings
 
 CONFIG_FILE = "dagster.yaml"
 #: The pool of every asset that writes the store; dagster.yaml says how many runs may hold it.
 STORE_POOL = "classic_cars_store"
-STORAGES = ("run_storage", "event_log_storage", "schedule_storage")
+STORAGES: dict[str, type] = {
+    "run_storage": RunStorage,
+    "event_log_storage": EventLogStorage,
+    "schedule_storage": ScheduleStorage,
+}
+#: Where Dagster keeps them by default, in its home.
+STORAGE_FOLDERS = ("schedules", "history")
 
 _opening: ContextVar[Path | None] = ContextVar("_opening", default=None)
 
@@ -54,7 +66,7 @@ class StockInstance(DagsterInstance):
     def config_defaults(cls, base_dir: str) -> Mapping[str, ConfigurableClassData | None]:  # noqa: ARG003
         """Where everything goes that dagster.yaml does not place; ``base_dir`` is Dagster's idea of it."""
         home = _opening.get() or load_settings().dagster_home
-        home.mkdir(parents=True, exist_ok=True)
+        make_storage(home)
         return InstanceRef.config_defaults(str(home))
 
 
@@ -79,12 +91,59 @@ class PooledInstance(StockInstance):
         return defaults
 
 
+def make_storage(home: Path) -> None:
+    """Make Dagster's SQLite files in ``home``, whole or not at all, once; nothing happens when they are there.
+
+    Dagster makes them where it finds none, table by table: two processes that start together both stamp the
+    schema's version, and one that is killed leaves half of them; either way nobody can open them any more.
+    Raises ``StoreUnavailable`` when the folder cannot be written.
+    """
+    if _has_storage(home):
+        return
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with FileLock(home.with_name(f"{home.name}.lock")):
+            if not _has_storage(home):
+                _make_storage(home)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{home}: Dagster's files cannot be made there ({error.strerror or error}); make the folder writable "
+            "and free some space on its disk, or set CLASSIC_CARS_HOME to another folder"
+        ) from None
+
+
+def _make_storage(home: Path) -> None:
+    made = home.with_name(f"{home.name}.new")
+    shutil.rmtree(made, ignore_errors=True)  # of a process that was killed here
+    defaults = InstanceRef.config_defaults(str(made))
+    for name, kind in STORAGES.items():
+        data = defaults[name]
+        if data is not None:
+            data.rehydrate(as_type=kind).dispose()
+    for folder in STORAGE_FOLDERS:
+        if not (home / folder).exists():
+            (made / folder).rename(home / folder)
+    shutil.rmtree(made)
+
+
+def _has_storage(home: Path) -> bool:
+    return all((home / folder).exists() for folder in STORAGE_FOLDERS)
+
+
 @contextmanager
 def open_instance(settings: Settings, *, ephemeral: bool = False) -> Iterator[DagsterInstance]:
-    """The home's instance, closed on exit; an ``ephemeral`` one keeps its runs in memory and forgets them."""
-    instance = DagsterInstance.ephemeral() if ephemeral else DagsterInstance.from_ref(_instance_ref(settings))
-    with instance:
-        yield instance
+    """The home's instance, closed on exit; an ``ephemeral`` one keeps its runs in memory and forgets them.
+
+    Raises ``StoreUnavailable``, then or later, when its files cannot be read or written.
+    """
+    try:
+        with DagsterInstance.ephemeral() if ephemeral else DagsterInstance.from_ref(_instance_ref(settings)) as opened:
+            yield opened
+    except sa.exc.DatabaseError as error:
+        raise StoreUnavailable(
+            f"{settings.dagster_home}: Dagster's files cannot be used ({error.orig}); make the folder writable and "
+            "free some space on its disk. The published tables are whole."
+        ) from None
 
 
 def config_folder() -> Path:

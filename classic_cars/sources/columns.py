@@ -54,8 +54,9 @@ def retyped(declared: sa.types.TypeEngine, actual: sa.types.TypeEngine, url: Sou
 def exact_number(column: Any, actual: sa.types.TypeEngine, url: SourceURL) -> sa.ColumnElement:
     """The column in exact arithmetic of its database, NULL where it holds no usable number."""
     if url.is_sqlite:
-        # Text compares greater than any number.
-        return sa.case((column.between(-ABSURD, ABSURD), column))
+        # Any column may hold texts there; adding zero reads the number that a text begins with.
+        number = column + sa.literal_column("0")
+        return sa.case((number.between(-ABSURD, ABSURD), number))
     if kind_of(actual) is int:
         return column
     exact = sa.cast(column, sa.Numeric(38, 10))

@@ -255,7 +255,10 @@ class DuckDBStore:
             )
         try:
             with _clear_errors(self.path):
-                return self.backend.con.execute(sql).to_arrow_reader(65_536)
+                statements = self.backend.con.extract_statements(sql)
+                if len(statements) != 1:
+                    raise StoreError(f"found {len(statements)} SQL statements, expected one")
+                return self.backend.con.execute(statements[0]).to_arrow_reader(65_536)
         except duckdb.Error as error:
             raise StoreError(str(error)) from None
 

@@ -7,7 +7,7 @@ failed, and show key columns only, never personal ones. Engine-independent and w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -99,7 +99,7 @@ def value_verdict(contract: Contract, rows: ibis.Table, measured: Measured) -> V
         facts[f"sample {name}"] = sample(contract, rows.filter(~by_name[name].holds(rows)))
     summary = f"{measured.rows:,} rows keep all {len(contract.rules)} rules"
     if broken:
-        worst = ", ".join(f"{name} ({count:,} rows; {by_name[name].description})" for name, count in broken.items())
+        worst = ", ".join(f"{by_name[name]}: {count:,} rows" for name, count in broken.items())
         summary = f"broken: {worst}"
     return Verdict("values", not broken, summary, facts)
 
@@ -135,16 +135,42 @@ def duplicates(rows: ibis.Table, contract: Contract) -> ibis.Table:
     return counted.filter(counted.copies > 1)
 
 
-def reference_verdict(contract: Contract, rows: ibis.Table, tables: Tables, measured: Measured) -> Verdict:
+def reference_verdict(
+    contract: Contract, rows: ibis.Table, tables: Tables, measured: Measured, dangling: Mapping[str, list[str]]
+) -> Verdict:
+    """Every reference of the new rows exists; a warning when only those of other months are ``dangling``."""
     broken = measured.broken_references
     facts: dict[str, Any] = {"references": len(contract.references), "rows that refer to nothing": broken}
     for reference in contract.references:
         if str(reference) in broken:
             facts[f"sample {reference}"] = sample(contract, rows.filter(orphaned(rows, reference, tables)))
-    summary = f"all {len(contract.references)} references exist"
     if broken:
         summary = "; ".join(f"{count:,} rows without {name}" for name, count in broken.items())
-    return Verdict("references", not broken, summary, facts)
+        return Verdict("references", False, summary, facts)
+    facts["other months with rows that refer to nothing"] = dict(dangling)
+    if dangling:
+        parts = "; ".join(f"{name}: {', '.join(months)}" for name, months in dangling.items())
+        summary = f"rows of other months refer to what is gone since, materialize them again ({parts})"
+        return Verdict("references", False, summary, facts, warning=True)
+    return Verdict("references", True, f"all {len(contract.references)} references exist", facts)
+
+
+def dangling(
+    contract: Contract, others: ibis.Table, references: Iterable[Reference], tables: Tables
+) -> dict[str, list[str]]:
+    """By reference, the months whose published rows refer to nothing any more: a dimension was made anew since.
+
+    ``references``: those to tables that hold all their rows, whatever the month.
+    """
+    found: dict[str, list[str]] = {}
+    month = contract.partitioned_by or ""
+    for each in references:
+        used = others.select(each.column, month=others[month].truncate("M")).distinct()
+        lost = used.filter(orphaned(used, each, tables)).select("month").distinct().order_by("month")
+        months = lost.to_pyarrow().column("month").to_pylist()
+        if months:
+            found[str(each)] = [f"{each:%Y-%m}" for each in months]
+    return found
 
 
 def compare(actual: ibis.Table, expected: ibis.Table, by: tuple[str, ...]) -> ibis.Table:

@@ -130,13 +130,13 @@ def _read(step: Step, order_system: OrderSystem, months: list[date] | None) -> S
     """Stage the order system's rows; as text when the first try met a value that cannot be read as declared."""
     table = _arrives_from(step)
     for _ in range(2):
-        batches = _counted(order_system.read(table, months, step.table.function), step.contract.address)
-        rows = step.store.receive(batches)
-        if step.months is not None:
-            # An order may have come in for a month that was not asked for since the read was planned.
-            rows = rows.filter(step.months.hold(rows[step.contract.partitioned_by or ""]))
         tried_as_text = order_system.must_read_as_text(table)
         try:
+            batches = _counted(order_system.read(table, months, step.table.function), step.contract.address)
+            rows = step.store.receive(batches)
+            if step.months is not None:
+                # An order may have come in for a month that was not asked for since the read was planned.
+                rows = rows.filter(step.months.hold(rows[step.contract.partitioned_by or ""]))
             return step.store.stage(step.contract, rows, step.months)
         except Exception:
             step.store.discard()
@@ -211,8 +211,11 @@ def _refused(contract: Contract, problems: list[str]) -> Outcome:
 def _with_quarantine(step: Step, candidates: ibis.Table) -> Outcome:
     """Stage the good rows and set the others aside, in the same step; audit the good ones."""
     contract, tables = step.contract, step.others()
-    sieved = quarantine.by_rules(contract, candidates)
+    sieved = quarantine.untouched(candidates)
     staged, measured, keys = _stage_and_measure(step, sieved.kept, tables)
+    if measured.broken_rules or candidates[RESCUED].count().to_pyarrow().as_py():
+        sieved = quarantine.by_rules(contract, candidates)
+        staged, measured, keys = _stage_and_measure(step, sieved.kept, tables)
     if keys is not None and not keys.passed:
         sieved = quarantine.by_key(contract, sieved)
         staged, measured, keys = _stage_and_measure(step, sieved.kept, tables)
@@ -228,7 +231,7 @@ def _with_quarantine(step: Step, candidates: ibis.Table) -> Outcome:
     conserved = audit.conserved(contract, origin, staged.rows, aside.rows)
     outcomes = {conserved.name: audit.reconcile(conserved, conserved.actual(), conserved.expected())}
     verdicts = [
-        *_verdicts(contract, staged, {**tables, contract.address: staged.rows}, measured, keys),
+        *_verdicts(step, staged, {**tables, contract.address: staged.rows}, measured, keys),
         _quarantine_verdict(step, measured.rows, aside),
         audit.reconciliation_verdict(outcomes),
     ]
@@ -269,17 +272,16 @@ def _audited(step: Step, staged: Staged, tables: Tables) -> Outcome:
     contract = step.contract
     measured = audit.measure(contract, staged.rows, tables)
     keys = audit.key_verdict(contract, staged) if contract.key else None
-    verdicts = _verdicts(contract, staged, tables, measured, keys)
+    verdicts = _verdicts(step, staged, tables, measured, keys)
     if contract.reconciliations:
         outcomes = {each.name: _reconciled(step, each, staged, tables) for each in contract.reconciliations}
         verdicts.append(audit.reconciliation_verdict(outcomes))
     return Outcome(verdicts, staged, measured.rows, measured.totals)
 
 
-def _verdicts(
-    contract: Contract, staged: Staged, tables: Tables, measured: Measured, keys: Verdict | None
-) -> list[Verdict]:
+def _verdicts(step: Step, staged: Staged, tables: Tables, measured: Measured, keys: Verdict | None) -> list[Verdict]:
     """The verdicts on everything that the contract says of single rows, keys and references."""
+    contract = step.contract
     columns = len(contract.types)
     verdicts = [Verdict("schema", True, f"all {columns} columns are as in the contract", {"columns": columns})]
     if contract.rules:
@@ -287,8 +289,17 @@ def _verdicts(
     if keys is not None:
         verdicts.append(keys)
     if contract.references:
-        verdicts.append(audit.reference_verdict(contract, staged.rows, tables, measured))
+        dangling = _dangling(step, staged, tables)
+        verdicts.append(audit.reference_verdict(contract, staged.rows, tables, measured, dangling))
     return verdicts
+
+
+def _dangling(step: Step, staged: Staged, tables: Tables) -> dict[str, list[str]]:
+    """The months beside those of this step whose rows lost what they refer to."""
+    if staged.others is None:
+        return {}
+    whole = [each for each in step.contract.references if not step.catalog[each.to].contract.partitioned_by]
+    return audit.dangling(step.contract, staged.others, whole, tables)
 
 
 def _reconciled(

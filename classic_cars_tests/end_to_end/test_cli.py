@@ -65,6 +65,7 @@ def test_a_failed_check_is_shown_and_makes_the_exit_code_1(published: Settings):
     assert ran.returncode == 1
     assert "staging/orderdetails, check quarantine" in ran.stdout
     assert "keep their previous version" in ran.stdout
+    assert "error" not in ran.stdout  # a failed check is reported once
 
 
 def test_months_and_selection_limit_a_run(published: Settings):
@@ -80,7 +81,11 @@ def test_months_and_selection_limit_a_run(published: Settings):
     [
         (("run", "--months", "2004-13"), "expected a month such as 2004-01"),
         (("run", "--months", "2004-03..2004-01"), "ends before it starts"),
+        (("run", "--months", "2002-12..2003-01"), "expected months from 2003-01"),
+        (("run", "--months", "2050-01"), "to the current one"),
         (("run", "--select", "warehouse/nonsense"), "no table is called so"),
+        (("query", ""), "found 0 SQL statements, expected one"),
+        (("query", "SELECT 1; SELECT 2"), "found 2 SQL statements, expected one"),
         (("query", "SELECT * FROM warehouse.nonsense"), "nonsense"),
         (("query", "DELETE FROM warehouse.fact_orders"), "read-only"),
         (("query", "SELECT * FROM read_csv('/etc/passwd')"), "disabled"),

@@ -107,8 +107,8 @@ def test_rows_that_break_a_rule_are_set_aside_with_every_reason():
     sieved = quarantine.by_rules(STAFF, staff((1, None, "1"), (0, None, "1"), (None, None, "1")))
     assert numbers(sieved.kept) == [1]
     assert reasons(sieved) == {
-        0: "number: greater_than_or_equal_to(1): greater_than_or_equal_to(1)",
-        None: "number: not null: a value is present",
+        0: "number: greater_than_or_equal_to(1)",
+        None: "number: not null (a value is present)",
     }
 
 

@@ -45,7 +45,7 @@ NUMBERS = table(Numbers)(lambda: ibis.memtable({"number": [1]}).select(number=ib
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("each", list(CATALOG), ids=lambda each: each.address)
+@pytest.mark.parametrize("each", [each for each in CATALOG if each.is_lazy], ids=lambda each: each.address)
 def test_every_function_compiles_for(each, engine):
     assert "SELECT" in ibis.to_sql(CATALOG.expression(each), dialect=engine)
 

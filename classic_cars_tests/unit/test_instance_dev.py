@@ -145,5 +145,5 @@ def test_dagster_starts_in_the_background_runs_a_job_stops_when_told_and_writes_
 
     assert list(user.iterdir()) == []
     assert sorted(path.name for path in project.iterdir()) == ["dagster.yaml", "shop.py", "workspace.yaml"]
-    assert [path.name for path in platform.iterdir()] == ["dagster"]
+    assert sorted(path.name for path in platform.iterdir()) == ["dagster", "dagster.lock"]
     assert len(list((platform / "dagster" / "history" / "runs").glob("*-*.db"))) == 1

@@ -1,0 +1,168 @@
+"""An order system that is away, closed or not what was expected: said soon, clearly and without the password."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from classic_cars.contracts.order_system import orderdetails, orders
+from classic_cars.errors import (
+    ClassicCarsError,
+    SourceAccessDenied,
+    SourceError,
+    SourceMissing,
+    SourceSchemaChanged,
+    SourceUnreachable,
+)
+from classic_cars.sources.order_system import OrderSystem
+from classic_cars_tests.order_systems import TODAY, change, make_tables, one_order
+from classic_cars_tests.servers import PASSWORD, Server, free_port, silent_port
+
+#: What a person at the terminal waits at most.
+PATIENCE = 5.0
+READER = "reader"
+
+
+@contextmanager
+def said_soon(kind: type[SourceError], *words: str, secret: str = PASSWORD) -> Iterator[None]:
+    started = time.monotonic()
+    with pytest.raises(kind) as raised:
+        yield
+    assert time.monotonic() - started < PATIENCE
+    text = str(raised.value)
+    assert all(word in text for word in words), text
+    shown = "".join(traceback.format_exception(raised.value))  # as a log would show it
+    for spelling in (secret, quote(secret, safe=""), repr(secret)[1:-1]):
+        assert spelling not in shown
+
+
+@pytest.fixture(params=["mariadb", "postgresql"])
+def server(request: pytest.FixtureRequest) -> Server:
+    return request.getfixturevalue(f"{request.param}_server")
+
+
+@pytest.fixture
+def shop(server: Server) -> Iterator[str]:
+    """The URL of a database with one order, that a user who may only read it gets later."""
+    with server.database() as url:
+        one_order(url)
+        yield url
+
+
+def reader_of(server: Server, owner_url: str, *tables: str) -> str:
+    """The URL of a user who may SELECT from these tables and nothing else."""
+    database = owner_url.rpartition("/")[2]
+    name = f"{READER}_{database}"
+    secret = PASSWORD.replace("\\", "\\\\") if server.scheme == "mariadb" else PASSWORD
+    secret = secret.replace("'", "''")
+    if server.scheme == "mariadb":
+        change(owner_url, f"CREATE USER {name}@'127.0.0.1' IDENTIFIED BY '{secret}'")
+        change(owner_url, *(f"GRANT SELECT ON {database}.{table} TO {name}@'127.0.0.1'" for table in tables))
+    else:
+        change(owner_url, f"CREATE ROLE {name} LOGIN PASSWORD '{secret}'")
+        change(owner_url, *(f"GRANT SELECT ON {table} TO {name}" for table in tables))
+    return server.url(database, user=name)
+
+
+def drop_reader(server: Server, owner_url: str) -> None:
+    name = f"{READER}_{owner_url.rpartition('/')[2]}"
+    if server.scheme == "mariadb":
+        change(owner_url, f"DROP USER {name}@'127.0.0.1'")
+    else:
+        change(owner_url, f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+
+
+ALL = ("customers", "employees", "offices", "orderdetails", "orders", "payments", "productlines", "products")
+
+
+def test_a_user_who_may_only_read_is_enough(server: Server, shop: str) -> None:
+    url = reader_of(server, shop, *ALL)
+    try:
+        order_system = OrderSystem(url)
+        order_system.probe()
+        assert order_system.read(orderdetails).read_all().num_rows == 1
+        assert order_system.control_totals(orderdetails, today=TODAY).cents == 375
+    finally:
+        drop_reader(server, shop)
+
+
+def test_a_missing_permission_is_named(server: Server, shop: str) -> None:
+    url = reader_of(server, shop, *(table for table in ALL if table != "orders"))
+    try:
+        with said_soon(SourceAccessDenied, "orders", "SELECT", "CLASSIC_CARS_SOURCE_URL"):
+            OrderSystem(url).probe()
+    finally:
+        drop_reader(server, shop)
+
+
+@pytest.mark.parametrize("look", [OrderSystem.probe, lambda each: each.read(orders)], ids=["probe", "read"])
+def test_a_wrong_password_is_named(server: Server, shop: str, look: Callable[[OrderSystem], object]) -> None:
+    url = server.url(shop.rpartition("/")[2], password="wrong-secret")
+    with said_soon(SourceAccessDenied, "127.0.0.1", "password", "CLASSIC_CARS_SOURCE_URL", secret="wrong-secret"):
+        look(OrderSystem(url))
+
+
+def test_a_missing_database_is_named(server: Server) -> None:
+    with said_soon(ClassicCarsError, "no_such_shop"):  # type: ignore[arg-type]
+        OrderSystem(server.url("no_such_shop")).probe()
+
+
+def test_a_missing_table_is_named(server: Server, shop: str) -> None:
+    change(shop, "DROP TABLE payments")
+    with said_soon(SourceMissing, "payments"):
+        OrderSystem(shop).probe()
+
+
+def test_a_missing_column_is_named(server: Server, shop: str) -> None:
+    change(shop, 'ALTER TABLE orders DROP COLUMN "comments"')
+    with said_soon(SourceSchemaChanged, "orders", "comments"):
+        OrderSystem(shop).probe()
+
+
+@pytest.mark.parametrize("scheme", ["mariadb", "mysql", "postgresql"])
+def test_a_port_where_nobody_listens_is_named(scheme: str) -> None:
+    url = f"{scheme}://{READER}:{quote(PASSWORD, safe='')}@127.0.0.1:{free_port()}/shop"
+    with said_soon(SourceUnreachable, "127.0.0.1", "the server runs"):
+        OrderSystem(url).probe()
+
+
+@pytest.mark.parametrize("scheme", ["mariadb", "postgresql"])
+def test_a_server_that_never_answers_is_given_up(scheme: str) -> None:
+    with silent_port() as port:
+        url = f"{scheme}://{READER}:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/shop"
+        with said_soon(SourceUnreachable, "127.0.0.1"):
+            OrderSystem(url).probe()
+
+
+@pytest.mark.parametrize("scheme", ["mariadb", "postgresql"])
+def test_a_host_that_nobody_knows_is_named(scheme: str) -> None:
+    with said_soon(SourceUnreachable, "shop.invalid"):
+        OrderSystem(f"{scheme}://{READER}:{quote(PASSWORD, safe='')}@shop.invalid/shop").probe()
+
+
+def test_a_sqlite_file_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "no-such.sqlite"
+    with said_soon(SourceMissing, str(path), "shop create"):
+        OrderSystem(f"sqlite:///{path}").probe()
+    assert not path.exists()
+
+
+def test_a_file_that_is_no_sqlite_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("nothing to see here\n" * 100)
+    with said_soon(SourceMissing, str(path)):
+        OrderSystem(f"sqlite:///{path}").probe()
+
+
+def test_an_empty_database_lacks_every_table(order_system_url: str) -> None:
+    if order_system_url.startswith("sqlite"):
+        make_tables(order_system_url)
+        change(order_system_url, "DROP TABLE orders")
+    with said_soon(SourceMissing, "order"):
+        OrderSystem(order_system_url).probe()

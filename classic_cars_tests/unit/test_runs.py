@@ -1,0 +1,52 @@
+"""Which tables the patterns of ``run --select`` name."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from classic_cars.definitions import build_defs
+from classic_cars.errors import SettingsError
+from classic_cars.runs import select_tables
+from classic_cars.settings import Settings
+
+PRODUCTS = {"source/products", "staging/products"}
+
+
+@pytest.fixture(scope="module")
+def defs(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    return build_defs(Settings(home=tmp_path_factory.mktemp("home")))
+
+
+def selected(defs: dg.Definitions, *patterns: str) -> set[str]:
+    return {key.to_user_string() for key in select_tables(defs, patterns)}
+
+
+def test_no_pattern_is_everything(defs: dg.Definitions) -> None:
+    assert len(selected(defs)) == 26
+
+
+def test_names_layers_and_wildcards(defs: dg.Definitions) -> None:
+    assert selected(defs, "products") == PRODUCTS
+    assert selected(defs, "source/products", "staging/products") == PRODUCTS
+    assert {each.partition("/")[0] for each in selected(defs, "warehouse/*")} == {"warehouse"}
+    assert selected(defs, "source/order*") == {"source/orders", "source/orderdetails"}
+
+
+def test_a_plus_adds_what_is_made_from_a_table_or_what_it_is_made_from(defs: dg.Definitions) -> None:
+    after = selected(defs, "source/order*+")
+    assert {"source/orders", "staging/orderdetails", "warehouse/fact_orders", "analytics/sales_by_country"} <= after
+    assert not {"source/customers", "staging/customers", "warehouse/dim_customers"} & after
+    before = selected(defs, "+fact_orders")
+    assert {"source/customers", "staging/orders", "warehouse/fact_orders"} <= before
+    assert not any(each.startswith("analytics/") for each in before)
+
+
+def test_dagsters_own_syntax(defs: dg.Definitions) -> None:
+    assert selected(defs, 'group:"analytics"') == selected(defs, "analytics/*")
+
+
+@pytest.mark.parametrize("pattern", ["no_such_table", "source/no*", "group:("])
+def test_a_pattern_that_names_nothing_is_refused(defs: dg.Definitions, pattern: str) -> None:
+    with pytest.raises(SettingsError, match="--select"):
+        select_tables(defs, [pattern])
