@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,41 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from classic_cars.errors import ClassicCarsError
+from classic_cars.cli_lake import exporting, importing, lake
 from classic_cars.startup import quick_imports
+from classic_cars.terminal import Commands, err, out, progress, published
 
 if TYPE_CHECKING:
     from classic_cars.runs import RunReport
     from classic_cars.stores.base import Store
 
-#: Where output is piped there is no screen to fit: wide enough for every table.
-WIDTH = None if sys.stdout.isatty() else 160
-out = Console(highlight=False, width=WIDTH)
-err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
-
 #: Rows that a table on the screen shows; csv and json have no limit.
 SCREENFUL = 200
-
-
-class Commands(click.Group):
-    """Turns every error that the platform reports on purpose into one clear message and exit code 1."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except ClassicCarsError as error:
-            err.print(f"[bold red]error[/]: {escape(str(error))}", soft_wrap=True)
-            sys.exit(1)
-        except BrokenPipeError:
-            sys.exit(1)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """In the order of use, not of the alphabet."""
-        return list(self.commands)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -85,7 +60,7 @@ def run(patterns: tuple[str, ...], months: str | None, in_memory: bool) -> None:
     Makes every table for all months that the order system has, unless told otherwise. A table whose
     checks fail keeps its previous version; the exit code is then 1.
     """
-    with _progress("loading the platform"):
+    with progress("loading the platform"):
         with quick_imports():
             from classic_cars.runs import execute
             from classic_cars.settings import load_settings
@@ -120,7 +95,7 @@ def _show_report(report: RunReport) -> None:
 @main.command()
 def answers() -> None:
     """Which product lines are more successful? How are sales distributed across countries?"""
-    with _store() as store:
+    with published() as store:
         for title, table, first in (
             ("Which product lines are more successful?", "sales_by_product_line", "productLine"),
             ("How are sales distributed across countries?", "sales_by_country", "country"),
@@ -155,7 +130,8 @@ def _answer(title: str, first: str, rows: list[dict[str, Any]]) -> Grid:
 @main.command()
 @click.argument("sql")
 @click.option("--format", "kind", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
-def query(sql: str, kind: str) -> None:
+@click.option("--as-of", metavar="TIME|VERSION", help="The tables as they were then: 2004-06-30T12:00, or a version.")
+def query(sql: str, kind: str, as_of: str | None) -> None:
     """Ask the published tables, in SQL, read-only.
 
     \b
@@ -163,14 +139,26 @@ def query(sql: str, kind: str) -> None:
       classic-cars query "SELECT country, netSales FROM analytics.sales_by_country ORDER BY 2 DESC"
     While a run writes a table, a query waits for that step (CLASSIC_CARS_QUERY_WAIT seconds at most).
     """
-    with _store() as store:
-        reader = store.query(sql)
+    with published() as store:
+        reader = store.query(sql, None if as_of is None else _moment(as_of))
         if kind == "csv":
             _write_csv(reader)
         elif kind == "json":
             _write_json(reader)
         else:
             _write_grid(reader)
+
+
+def _moment(text: str) -> datetime | int:
+    """A version's number or a moment; a moment without a time zone is one of this machine's."""
+    if text.isdigit():
+        return int(text)
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise click.BadParameter(
+            f"found {text!r}, expected a time such as 2004-06-30T12:00 or a version's number", param_hint="--as-of"
+        ) from None
 
 
 def _write_csv(reader: Any) -> None:
@@ -237,7 +225,7 @@ def status() -> None:
     grid = Grid(box=SIMPLE_HEAD)
     for name in ("table", "rows", "last materialized", "checks"):
         grid.add_column(name, justify="right" if name == "rows" else "left", no_wrap=name != "checks")
-    with _store(settings) as store, open_instance(settings) as instance:
+    with published(settings) as store, open_instance(settings) as instance:
         for each in table_statuses((table.contract for table in ALL_TABLES), store, instance):
             rows = "[dim]never published[/]" if each.rows is None else f"{each.rows:,}"
             moment = f"{each.materialized:%Y-%m-%d %H:%M:%S} UTC" if each.materialized else ""
@@ -323,7 +311,7 @@ def create(scale: float, seed: int, until: datetime | None, replace: bool) -> No
     from classic_cars import simulator
 
     url = _shop_url(replace)
-    with _progress("making the shop") as step:
+    with progress("making the shop") as step:
         made = simulator.create(
             url, scale=scale, seed=seed, until=until.date() if until else None, replace=replace, progress=step
         )
@@ -338,7 +326,7 @@ def load(folder: Path, replace: bool) -> None:
     from classic_cars import simulator
 
     url = _shop_url(replace)
-    with _progress("loading the shop") as step:
+    with progress("loading the shop") as step:
         made = simulator.load(url, folder, replace=replace, progress=step)
     _show_rows(made.rows)
 
@@ -351,7 +339,7 @@ def advance(days: int, seed: int | None) -> None:
     from classic_cars import simulator
     from classic_cars.settings import load_settings
 
-    with _progress("time passes") as step:
+    with progress("time passes") as step:
         summary = simulator.advance(load_settings().order_system_url, days, seed=seed, progress=step)
     out.print(str(summary))
 
@@ -376,47 +364,13 @@ def _show_rows(rows: dict[str, int]) -> None:
 # Shared -----------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _store(settings: Any = None) -> Iterator[Store]:
-    """The published tables, read-only; says who is waited for."""
-    with quick_imports():
-        from classic_cars.settings import load_settings
-        from classic_cars.stores import open_store
-
-    store = open_store(settings or load_settings(), read_only=True)
-    with _progress("opening the store"):
-        store.row_counts()
-    try:
-        yield store
-    finally:
-        store.release()
-
-
 def _fetch(store: Store, sql: str) -> list[dict[str, Any]]:
     return [row for batch in store.query(sql) for row in batch.to_pylist()]
 
 
-class _Lines(logging.Handler):
-    """Shows what the platform says of its progress; the spinner beside it shows that it lives."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        style = "red" if record.levelno >= logging.ERROR else "dim"
-        err.print(escape(record.getMessage()), style=style, soft_wrap=True)
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Any]:
-    """Shows progress on stderr; yields a callable ``(what, done, total)`` for work that counts itself."""
-    logger = logging.getLogger("classic_cars.progress")
-    handler = _Lines()
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        with err.status(f"{what} ...") as spinner:
-            yield lambda what, done, total: spinner.update(f"{what}: {done:,} of {total:,}")
-    finally:
-        logger.removeHandler(handler)
+main.add_command(lake)
+main.add_command(exporting)
+main.add_command(importing)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ types, descriptions, the partition column) and nothing of Dagster, assets or che
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Protocol
+from datetime import date, datetime, timedelta
+from typing import Any, Protocol
 
 import ibis
 import ibis.expr.types as ir
@@ -87,6 +87,31 @@ class Provenance:
     code_version: str = ""
 
 
+@dataclass(frozen=True)
+class TableVersion:
+    """One version of a table in a store that keeps a history, and the run that made it."""
+
+    number: int
+    published: datetime
+    rows: int
+    #: Rows in the files that this version added; the others were there before.
+    rows_written: int
+    run_id: str
+    contract_version: str
+    code_version: str
+    current: bool
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What became of a table between two versions, by its key; ``samples`` holds a few keys for each kind."""
+
+    added: int
+    removed: int
+    changed: int
+    samples: dict[str, list[dict[str, Any]]]
+
+
 #: A moment, or the id of one version of one table: the moment it was published, for all other tables.
 AsOf = datetime | int
 
@@ -154,6 +179,28 @@ class Store(Protocol):
 
         Raises ``StoreError`` with the engine's message when the statement is wrong or would write, and when the
         store cannot tell what was ``as_of``.
+        """
+        ...
+
+    def history(self, contract: Contract) -> list[TableVersion]:
+        """The table's versions, newest first. Raises ``StoreError`` when the store keeps none but the current."""
+        ...
+
+    def difference(self, contract: Contract, old: int, new: int) -> Difference:
+        """What became of the rows from version ``old`` to ``new``."""
+        ...
+
+    def roll_back(self, contract: Contract, version: int) -> None:
+        """Make an earlier version of one table the current one; tables made from it stay as they are."""
+        ...
+
+    def maintain(
+        self, contracts: Iterable[Contract], *, keep: timedelta, orphan_age: timedelta, dry_run: bool
+    ) -> Iterator[str]:
+        """Do, or only say, what upkeep there is; one line for each thing, as it is done.
+
+        ``keep``: how long versions that were replaced can be read. ``orphan_age``: how old a file that nothing
+        refers to must be; younger ones may belong to a run that is under way.
         """
         ...
 

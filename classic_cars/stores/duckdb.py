@@ -11,9 +11,9 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
@@ -25,7 +25,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreBusy, StoreError, StoreUnavailable, TableMissing
-from classic_cars.stores.base import AsOf, Months, Provenance, Staged, first_of_month
+from classic_cars.stores.base import AsOf, Difference, Months, Provenance, Staged, TableVersion, first_of_month
 from classic_cars.stores.sql import (
     duckdb_type,
     first_line,
@@ -249,10 +249,7 @@ class DuckDBStore:
 
     def query(self, sql: str, as_of: AsOf | None = None) -> pa.RecordBatchReader:
         if as_of is not None:
-            raise StoreError(
-                f"{self.path}: a DuckDB store keeps no history, only the tables as they are now; an Iceberg store "
-                "does: CLASSIC_CARS_STORE=iceberg"
-            )
+            raise self._no_history()
         try:
             with _clear_errors(self.path):
                 statements = self.backend.con.extract_statements(sql)
@@ -261,6 +258,38 @@ class DuckDBStore:
                 return self.backend.con.execute(statements[0]).to_arrow_reader(65_536)
         except duckdb.Error as error:
             raise StoreError(str(error)) from None
+
+    def history(self, contract: Contract) -> list[TableVersion]:  # noqa: ARG002
+        raise self._no_history()
+
+    def difference(self, contract: Contract, old: int, new: int) -> Difference:  # noqa: ARG002
+        raise self._no_history()
+
+    def roll_back(self, contract: Contract, version: int) -> None:  # noqa: ARG002
+        raise self._no_history()
+
+    def maintain(
+        self,
+        contracts: Iterable[Contract],  # noqa: ARG002
+        *,
+        keep: timedelta,  # noqa: ARG002
+        orphan_age: timedelta,  # noqa: ARG002
+        dry_run: bool,
+    ) -> Iterator[str]:
+        """There is little to do: DuckDB uses freed blocks again; a checkpoint cuts free ones off the file's end."""
+        if dry_run:
+            yield f"{self.path}: a checkpoint to write"
+            return
+        before = self.path.stat().st_size
+        self._execute("CHECKPOINT")
+        self.release()
+        yield f"{self.path}: checkpoint written, {(before - self.path.stat().st_size) / 1024**2:.1f} MiB freed"
+
+    def _no_history(self) -> StoreError:
+        return StoreError(
+            f"{self.path}: a DuckDB store keeps no history, only the tables as they are now; an Iceberg store does: "
+            "CLASSIC_CARS_STORE=iceberg"
+        )
 
     # DuckDB's side of it -----------------------------------------------------------------------------
 

@@ -7,9 +7,9 @@ Several processes may write at once. All tables that a step reads stay as they w
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -26,8 +26,8 @@ from pyiceberg.table.snapshots import Snapshot
 
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ContractError, StoreError, TableMissing
-from classic_cars.stores.base import AsOf, Months, Provenance, Staged
-from classic_cars.stores.iceberg import commit, files
+from classic_cars.stores.base import AsOf, Difference, Months, Provenance, Staged, TableVersion
+from classic_cars.stores.iceberg import commit, files, history, maintenance
 from classic_cars.stores.iceberg.aws import S3, S3Access
 from classic_cars.stores.iceberg.engine import Engine
 from classic_cars.stores.iceberg.failures import clear_errors
@@ -253,6 +253,46 @@ class IcebergStore:
             return self._engine.execute(sql).to_arrow_reader(65_536)
         except duckdb.Error as error:
             raise StoreError(str(error)) from None
+
+    # History and upkeep ------------------------------------------------------------------------------
+
+    @_clearly
+    def history(self, contract: Contract) -> list[TableVersion]:
+        return history.versions(self._published(contract))
+
+    @_clearly
+    def difference(self, contract: Contract, old: int, new: int) -> Difference:
+        return history.difference(self._engine, self._published(contract), contract, old, new)
+
+    @_clearly
+    def roll_back(self, contract: Contract, version: int) -> None:
+        history.roll_back(self._published(contract), contract, version)
+        self.release()
+
+    @_clearly
+    def maintain(
+        self, contracts: Iterable[Contract], *, keep: timedelta, orphan_age: timedelta, dry_run: bool
+    ) -> Iterator[str]:
+        for contract in contracts:
+            if not self.exists(contract):
+                continue
+            now = datetime.now(UTC)
+            todo = maintenance.planned(self._published(contract), contract, keep, orphan_age, now)
+            if not dry_run:
+                self._compact(contract, todo.compact)
+                table = maintenance.expire(self._published(contract), todo.expired)
+                self.release()
+                # Forgetting versions has left more files that nothing refers to; all older than they were.
+                todo = replace(todo, orphans=maintenance.orphans(table, now - orphan_age))
+                files.remove(table.io, [each.path for each in todo.orphans])
+            yield from todo.lines()
+
+    def _compact(self, contract: Contract, months: Iterable[date | None]) -> None:
+        for month in months:
+            asked = Months(month, month) if month is not None else None
+            self.stage(contract, self.read(contract, asked), asked)
+            self.publish(Provenance("maintain", contract.address))
+            self.release()
 
     # What queries see --------------------------------------------------------------------------------
 
