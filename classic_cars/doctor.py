@@ -16,6 +16,7 @@ import duckdb
 from classic_cars.errors import ClassicCarsError
 from classic_cars.settings import Settings, load_settings
 from classic_cars.sources.order_system import OrderSystem
+from classic_cars.stores import open_store
 from classic_cars.stores.duckdb import DuckDBStore
 
 #: Below this, a run over a few million order lines may fill the disk.
@@ -94,6 +95,13 @@ def _order_system(settings: Settings) -> str:
 
 
 def _store(settings: Settings) -> str:
+    if settings.store == "iceberg":
+        store = open_store(settings, read_only=True)
+        try:
+            store.begin_run("doctor")
+            return f"{store.place}: {len(store.row_counts())} tables"
+        finally:
+            store.end_run()
     if not settings.store_path.exists():
         return f"{settings.store_path}: not there yet; `classic-cars run` makes it"
     store = DuckDBStore(settings.store_path, read_only=True, wait=2)

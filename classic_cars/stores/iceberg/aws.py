@@ -101,6 +101,12 @@ class S3:
         """
         self._client().list_objects_v2(Bucket=self.bucket, MaxKeys=1)
 
+    def encrypts_by_default(self) -> str:
+        """The algorithm with which the bucket encrypts what is not told otherwise. Raises boto3's errors."""
+        answer = self._client().get_bucket_encryption(Bucket=self.bucket)
+        (rule, *_) = answer["ServerSideEncryptionConfiguration"]["Rules"]
+        return str(rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"])
+
     def _client(self):  # type: ignore[no-untyped-def]  # boto3 makes its classes at run time
         patience = Config(
             connect_timeout=CONNECT_SECONDS,

@@ -10,6 +10,7 @@ from pyiceberg.catalog import Catalog, load_catalog
 
 from classic_cars.errors import StoreError
 from classic_cars.stores.iceberg.aws import S3Access
+from classic_cars.stores.iceberg.encryption import KEY_PROPERTY, EncryptingFileIO
 
 #: The name under which an SQL catalog keeps its tables; others may keep theirs in the same database.
 CATALOG_NAME = "classic_cars"
@@ -21,7 +22,8 @@ SQLITE_SECONDS = 30
 class Lake:
     """A warehouse (``file:///folder`` or ``s3://bucket/prefix``) and the catalog that knows its tables.
 
-    ``uri`` may hold a password: it is shown nowhere.
+    ``uri`` may hold a password: it is shown nowhere. ``encryption`` is ``aws:kms:<key id>``, ``AES256``, which the
+    bucket must do by default, or ``none``: whatever the bucket does.
     """
 
     warehouse: str
@@ -51,6 +53,8 @@ class Lake:
     def open(self, access: S3Access | None) -> Catalog:
         """The catalog. Raises ``StoreError`` that names it, without its password."""
         properties = {"warehouse": self.warehouse, **(access.for_pyiceberg() if access else {})}
+        if self.kms_key and self.bucket:
+            properties |= {"py-io-impl": f"{EncryptingFileIO.__module__}.EncryptingFileIO", KEY_PROPERTY: self.kms_key}
         properties |= {"sql": self._sql, "rest": self._rest, "glue": self._glue}[self.kind](access)
         try:
             return load_catalog(CATALOG_NAME, **properties)

@@ -13,6 +13,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Transaction
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.update.schema import UpdateSchema
 from pyiceberg.transforms import MonthTransform
 from pyiceberg.types import (
@@ -130,13 +131,14 @@ def evolve(contract: Contract, transaction: Transaction, staying: Callable[[], S
 
     ``staying`` finds the files that are not replaced. Raises ``StoreError`` for a change that would lose data.
     """
-    schema = transaction.table_metadata.schema()
-    _refuse_losses(contract, schema, staying)
-    _refuse_other_partitions(contract, transaction)
-    if transaction.table_metadata.properties.get(COMMENT, "") != contract.description:
+    metadata = transaction.table_metadata  # PyIceberg makes a copy each time it is asked
+    schema = metadata.schema()
+    _refuse_other_partitions(contract, metadata)
+    if metadata.properties.get(COMMENT, "") != contract.description:
         transaction.set_properties({COMMENT: contract.description})
     if _fits(contract, schema):
         return
+    _refuse_losses(contract, schema, staying)
     # Making a column required counts as incompatible; that nothing is NULL was proven above.
     with transaction.update_schema(allow_incompatible_changes=True) as update:
         for name in contract.types.names:
@@ -214,8 +216,7 @@ def _holds_null(file: DataFile, schema: Schema, column: str) -> bool:
     return (file.null_value_counts or {}).get(schema.find_field(column).field_id, file.record_count) > 0
 
 
-def _refuse_other_partitions(contract: Contract, transaction: Transaction) -> None:
-    metadata = transaction.table_metadata
+def _refuse_other_partitions(contract: Contract, metadata: TableMetadata) -> None:
     found = [(field.name, str(field.transform)) for field in metadata.spec().fields]
     expected = [(f"{contract.partitioned_by}_month", "month")] if contract.partitioned_by else []
     if found != expected:

@@ -17,6 +17,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import duckdb
 import ibis
 import pyarrow as pa
+from botocore.exceptions import ClientError
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchNamespaceError
 from pyiceberg.manifest import DataFile
@@ -98,6 +99,8 @@ class IcebergStore:
         if self._s3 is not None:
             with clear_errors(self.lake):
                 self._s3.probe()
+                if self.lake.encryption == "AES256":
+                    _same_encryption(self._s3)
 
     def end_run(self) -> None:
         self.release()
@@ -354,6 +357,19 @@ def _only_asked_for(version: commit.Version) -> None:
         raise ContractError(
             f"{version.contract.address}: found rows of {named}, expected rows of {version.months} only; filter them "
             "in the asset's function"
+        )
+
+
+def _same_encryption(s3: S3) -> None:
+    """DuckDB cannot ask for AES256 file by file; the bucket has to do it. Raises ``StoreError`` when it does not."""
+    try:
+        found = s3.encrypts_by_default()
+    except ClientError as error:
+        found = error.response.get("Error", {}).get("Code", "unknown")
+    if found != "AES256":
+        raise StoreError(
+            f"s3://{s3.bucket}: its default encryption is {found}, CLASSIC_CARS_S3_ENCRYPTION asks for AES256; set the "
+            "bucket's default encryption to AES256, or the variable to none or aws:kms:<key id>"
         )
 
 
