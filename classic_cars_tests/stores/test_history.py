@@ -1,0 +1,168 @@
+"""History, differences, rollback and upkeep of a lake, in a folder and on S3; a DuckDB store says that it has none."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pyarrow
+import pytest
+
+from classic_cars.errors import StoreError
+from classic_cars.settings import Settings
+from classic_cars.stores import open_store
+from classic_cars.stores.base import Store
+from classic_cars_tests.stores.conftest import Open
+from classic_cars_tests.stores.tables import (
+    BY_TEST,
+    COLUMNS,
+    FEBRUARY,
+    FIRST_QUARTER,
+    JANUARY,
+    PLACES,
+    SALES,
+    contract,
+    held,
+    publish,
+    sale,
+    seen,
+    stage,
+)
+
+QUARTER = [sale(1, "2004-01-31"), sale(2, "2004-02-01", "2.50"), sale(3, "2004-03-15", None, "free")]
+AT_ONCE = {"keep": timedelta(0), "orphan_age": timedelta(0)}
+
+
+@pytest.fixture(params=["folder", "s3"])
+def settings(request: pytest.FixtureRequest) -> Settings:
+    return request.getfixturevalue(f"{request.param}_lake")
+
+
+def numbers(store: Store) -> list[int]:
+    """The versions of the sales, oldest first."""
+    store.release()
+    return [each.number for each in reversed(store.history(SALES))]
+
+
+def test_history_tells_rows_and_the_run_of_each_version(store: Store):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    publish(store, SALES, [sale(7, "2004-02-10"), sale(8, "2004-02-11")], FEBRUARY)
+    newest, first = store.history(SALES)
+    assert (first.rows, first.rows_written, first.current) == (3, 3, False)
+    assert (newest.rows, newest.rows_written, newest.current) == (4, 2, True)
+    assert (newest.run_id, newest.code_version) == (BY_TEST.run_id, BY_TEST.code_version)
+    assert newest.contract_version == SALES.version
+    assert newest.published >= first.published
+
+
+def test_the_difference_of_two_versions_counts_rows_by_key(store: Store):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    publish(store, SALES, [sale(2, "2004-02-01", "2.51"), sale(7, "2004-02-10"), sale(8, "2004-02-11")], FEBRUARY)
+    publish(store, SALES, [], JANUARY)
+    first, second, third = numbers(store)
+    found = store.difference(SALES, first, second)
+    assert (found.added, found.removed, found.changed) == (2, 0, 1)
+    assert found.samples["changed"] == [{"sale": 2}]
+    found = store.difference(SALES, first, third)
+    assert (found.added, found.removed, found.changed) == (2, 1, 1)
+    assert found.samples["removed"] == [{"sale": 1}]
+    back = store.difference(SALES, third, first)
+    assert (back.added, back.removed, back.changed) == (1, 2, 1)
+    same = store.difference(SALES, third, third)
+    assert (same.added, same.removed, same.changed) == (0, 0, 0)
+
+
+def test_a_row_that_moved_to_another_month_is_changed_and_not_new(store: Store):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    publish(store, SALES, [sale(2, "2004-03-01", "2.50"), QUARTER[0], QUARTER[2]], FIRST_QUARTER)
+    found = store.difference(SALES, *numbers(store))
+    assert (found.added, found.removed, found.changed) == (0, 0, 1)
+
+
+def test_versions_with_and_without_a_column_are_compared_by_what_both_have(store: Store):
+    more = contract({**COLUMNS, "colour": (COLUMNS["note"][0], True, "Colour")})
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    publish(store, more, [{**each, "colour": "red"} for each in QUARTER], FIRST_QUARTER)
+    found = store.difference(SALES, *numbers(store))
+    assert (found.added, found.removed, found.changed) == (0, 0, 0)
+
+
+def test_rolling_back_shows_an_earlier_version_and_loses_none(store: Store, open_another: Open):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    publish(store, SALES, [], FEBRUARY)
+    first, second = numbers(store)
+    store.roll_back(SALES, first)
+    assert seen(open_another(read_only=True), SALES) == QUARTER
+    assert [each.current for each in store.history(SALES)] == [False, True]
+    store.roll_back(SALES, second)
+    assert held(store, SALES) == [QUARTER[0], QUARTER[2]]
+    publish(store, SALES, [sale(9, "2004-02-09")], FEBRUARY)
+    assert [row["sale"] for row in held(store, SALES)] == [1, 3, 9]
+
+
+def test_a_version_that_never_was_is_named(store: Store):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    for ask in (lambda: store.roll_back(SALES, 42), lambda: store.difference(SALES, 42, 42)):
+        with pytest.raises(StoreError, match="no version 42; `classic-cars lake history warehouse/sales`"):
+            ask()
+
+
+def test_upkeep_is_planned_first_and_changes_nothing_that_readers_see(store: Store, open_another: Open):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    publish(store, SALES, [sale(7, "2004-02-10")], FEBRUARY)
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
+    expected = held(store, SALES)
+    plan = list(store.maintain([SALES, PLACES], dry_run=True, **AT_ONCE))
+    assert plan == ["warehouse/sales: 1 old versions to forget"]
+    assert len(numbers(store)) == 2
+    list(store.maintain([SALES, PLACES], dry_run=False, **AT_ONCE))
+    assert len(numbers(store)) == 1
+    assert seen(open_another(read_only=True), SALES) == expected
+    store.release()
+    assert list(store.maintain([SALES, PLACES], dry_run=False, **AT_ONCE)) == []
+    publish(store, SALES, [sale(8, "2004-01-10")], JANUARY)
+    assert [row["sale"] for row in held(store, SALES)] == [3, 7, 8]
+
+
+def test_files_of_a_writer_that_died_are_removed_once_they_are_old(store: Store, settings: Settings):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    dead = open_store(settings)
+    stage(dead, SALES, [sale(7, "2004-02-10")], FEBRUARY)  # and never published, nor discarded
+    young = {"keep": timedelta(days=7), "orphan_age": timedelta(hours=1)}
+    assert list(store.maintain([SALES], dry_run=True, **young)) == []
+    (line,) = store.maintain([SALES], dry_run=False, **AT_ONCE)
+    assert line.startswith("warehouse/sales: 1 files")
+    store.release()
+    assert held(store, SALES) == QUARTER
+
+
+def test_many_small_files_become_one(store: Store):
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
+    # As another engine's appends leave it.
+    for place in ("Bonn", "Rome"):
+        table = store.catalog.load_table(("staging", "places"))  # type: ignore[attr-defined]
+        table.append(pyarrow.Table.from_pylist([{"place": place, "visitors": 2}], schema=table.schema().as_arrow()))
+    store.release()
+    before = held(store, PLACES)
+    assert len(before) == 3
+    young = {"keep": timedelta(days=7), "orphan_age": timedelta(hours=1)}
+    expected = ["staging/places: 1 months of many small files to write anew"]
+    assert list(store.maintain([PLACES], dry_run=True, **young)) == expected
+    assert list(store.maintain([PLACES], dry_run=False, **young)) == expected
+    assert list(store.maintain([PLACES], dry_run=True, **young)) == []
+    assert held(store, PLACES) == before
+    assert store.history(PLACES)[0].run_id == "maintain"
+
+
+def test_a_duckdb_store_says_that_it_keeps_no_history(tmp_path):
+    store = open_store(Settings(home=tmp_path))
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
+    for ask in (
+        lambda: store.history(PLACES),
+        lambda: store.difference(PLACES, 1, 2),
+        lambda: store.roll_back(PLACES, 1),
+    ):
+        with pytest.raises(StoreError, match=r"keeps no history.*CLASSIC_CARS_STORE=iceberg"):
+            ask()
+    assert "checkpoint" in next(iter(store.maintain([PLACES], dry_run=True, **AT_ONCE)))
+    assert "checkpoint" in next(iter(store.maintain([PLACES], dry_run=False, **AT_ONCE)))
+    assert held(store, PLACES) == [{"place": "Oslo", "visitors": 1}]

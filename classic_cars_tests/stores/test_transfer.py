@@ -1,0 +1,77 @@
+"""A warehouse moves between stores whole, and what was damaged on the way is not published."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from classic_cars.errors import StoreError
+from classic_cars.settings import Settings
+from classic_cars.stores import open_store
+from classic_cars.stores.base import Store
+from classic_cars.transfer import MANIFEST, export_tables, import_tables
+from classic_cars_tests.stores.tables import FIRST_QUARTER, PLACES, SALES, held, publish, sale
+
+QUARTER = [sale(1, "2004-01-31"), sale(2, "2004-02-01", "2.50"), sale(3, "2004-03-15", None, "free")]
+TABLES = [SALES, PLACES]
+
+
+@pytest.fixture
+def exported(tmp_path: Path, folder_lake: Settings) -> Path:
+    """An export of two tables of a lake."""
+    store = open_store(folder_lake)
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    publish(store, PLACES, [])
+    folder = tmp_path / "export"
+    assert {each.address: each.rows for each in export_tables(store, TABLES, folder)} == {
+        "warehouse/sales": 3,
+        "staging/places": 0,
+    }
+    store.end_run()
+    return folder
+
+
+def test_an_export_is_imported_by_every_store(store: Store, exported: Path):
+    publish(store, SALES, [sale(99, "2003-01-01")], None)
+    assert {each.address for each in import_tables(store, TABLES, exported)} == {"warehouse/sales", "staging/places"}
+    assert held(store, SALES) == QUARTER
+    assert held(store, PLACES) == []
+
+
+def test_what_every_store_exports_is_what_it_holds(store: Store, tmp_path: Path):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    assert [each.address for each in export_tables(store, TABLES, tmp_path / "out")] == ["warehouse/sales"]
+    found = pq.read_table(tmp_path / "out" / "warehouse" / "sales.parquet")
+    assert sorted(found.to_pylist(), key=lambda row: row["sale"]) == QUARTER
+    assert json.loads((tmp_path / "out" / MANIFEST).read_text()) == {"tables": {"warehouse/sales": 3}}
+
+
+def test_a_folder_that_holds_something_is_left_alone(store: Store, tmp_path: Path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    with pytest.raises(StoreError, match="is not empty"):
+        list(export_tables(store, TABLES, tmp_path / "full"))
+    assert [each.name for each in (tmp_path / "full").iterdir()] == ["notes.txt"]
+
+
+def test_an_export_that_is_not_whole_is_refused(store: Store, exported: Path):
+    (exported / MANIFEST).unlink()
+    with pytest.raises(StoreError, match="no whole export"):
+        list(import_tables(store, TABLES, exported))
+
+
+def test_a_table_that_lost_rows_is_not_published(store: Store, exported: Path):
+    publish(store, SALES, [sale(99, "2003-01-01")], None)
+    path = exported / "warehouse" / "sales.parquet"
+    pq.write_table(pq.read_table(path).slice(0, 2), path)
+    with pytest.raises(StoreError, match=r"found 2 rows in .*, expected 3"):
+        list(import_tables(store, TABLES, exported))
+    assert [row["sale"] for row in held(store, SALES)] == [99]
+
+
+def test_a_table_that_nobody_knows_is_refused(store: Store, exported: Path):
+    with pytest.raises(StoreError, match="does not know: staging/places"):
+        list(import_tables(store, [SALES], exported))
