@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 # Nothing of ours is written outside the project.
 export CLASSIC_CARS_HOME ?= $(CURDIR)/var
 
-.PHONY: help setup demo dev test lint bench lock docs clean
+.PHONY: help setup demo demo-s3 dev test lint bench lock docs clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready ## Make the virtual environment with the locked versions
 
@@ -34,6 +34,9 @@ demo: setup ## Make a shop, read it, check it, show the analysts' answers
 	@echo "  $(BIN)/classic-cars shop advance --days 30  let time pass, then: $(BIN)/classic-cars run"
 	@echo "  $(BIN)/classic-cars query 'SELECT * FROM analytics.sales_by_month ORDER BY 1'"
 	@echo "  README.md, docs/"
+
+demo-s3: setup ## The same with the tables on a real S3 server, started on this machine for the demo
+	$(BIN)/python -m classic_cars_tests.demo_s3
 
 dev: setup ## Dagster's web page and daemon at http://127.0.0.1:3000
 	@exec $(BIN)/classic-cars dev

@@ -1,6 +1,6 @@
 """Speed and memory of the platform beside other ways to do the same work, as tables for the README.
 
-    python -m benchmarks [--lines 300000 3000000 10000000] [--only whole small checks month events] [--rounds 2]
+    python -m benchmarks [--lines 300000 3000000 10000000] [--only whole small checks month lake events] [--rounds 2]
 
 Every variant runs in a process of its own; its seconds are those of the whole process, from the start of
 Python to its end, and its memory is the process's peak. Variants take turns, and the best round counts: the
@@ -221,6 +221,39 @@ def share(part: float, whole: float) -> str:
     return f"{part / whole:.0%}"
 
 
+def lake(bench: Bench) -> None:
+    """The Iceberg store beside the DuckDB store: all months, and one month again."""
+    from classic_cars_tests.object_store import seaweedfs
+
+    rows = []
+    with seaweedfs() as server:
+        for lines in [each for each in bench.lines if each > LINES[0]] or bench.lines:
+            places = {
+                "DuckDB file": {},
+                "Iceberg, local folder": {"CLASSIC_CARS_STORE": "iceberg"},
+                "Iceberg, S3 (SeaweedFS)": {
+                    "CLASSIC_CARS_STORE": "iceberg",
+                    "CLASSIC_CARS_WAREHOUSE": f"s3://{server.new_bucket()}/warehouse",
+                    **server.environment,
+                },
+            }
+            duckdb = None
+            for name, env in places.items():
+                say(f"{name}, {lines:,} lines")
+                home = bench.folder("lake", lines, empty=True)
+                full = required(run("platform", bench.shop(lines), home, env=env))
+                month = required(run("platform", bench.shop(lines), home, MONTH, ORDERS, env=env))
+                duckdb = duckdb or full
+                rows.append(
+                    [
+                        *(name, f"{lines:,}", f"{full.seconds:.1f}", f"{full.seconds / duckdb.seconds:.2f}"),
+                        *(f"{full.cpu:.1f}", f"{full.peak_mb:,.0f}", f"{month.seconds:.1f}", f"{month.cpu:.1f}"),
+                    ]
+                )
+    print("### The Iceberg store beside the DuckDB store\n")
+    table(["Store", "Order lines", "Seconds", "× DuckDB", "CPU s", "Peak MB", "One month again, s", "CPU s"], rows)
+
+
 def events(_bench: Bench) -> None:
     """What an event costs."""
     say("events")
@@ -230,7 +263,9 @@ def events(_bench: Bench) -> None:
     print("```\n", flush=True)
 
 
-SECTIONS: dict[str, Callable[[Bench], None]] = {each.__name__: each for each in (whole, small, checks, month, events)}
+SECTIONS: dict[str, Callable[[Bench], None]] = {
+    each.__name__: each for each in (whole, small, checks, month, lake, events)
+}
 
 
 def machine() -> str:
