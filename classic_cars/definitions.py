@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import dagster as dg
 
 from classic_cars.assets import ALL_TABLES
+from classic_cars.instance.home import STORE_POOL
 from classic_cars.settings import Settings, load_settings
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import open_store
@@ -37,7 +38,17 @@ def build_defs(
     with warnings.catch_warnings():
         # Single-run backfills are marked beta; the pinned version of Dagster is tested with them.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = [build_asset(each, catalog, quarantine_max_share=settings.quarantine_max_share) for each in catalog]
+        assets = [
+            build_asset(
+                each,
+                catalog,
+                quarantine_max_share=settings.quarantine_max_share,
+                # Runs on a DuckDB file follow each other; a lake takes several writers.
+                pool=STORE_POOL if settings.store == "duckdb" else None,
+                kind=settings.store,
+            )
+            for each in catalog
+        ]
     return dg.Definitions(
         assets=assets,
         resources={
@@ -50,8 +61,8 @@ def build_defs(
             ),
         },
         jobs=[dg.define_asset_job(EVERYTHING, selection=dg.AssetSelection.all(), description="Makes every table")],
-        # DuckDB uses all cores inside one process; a process per step would cost seconds a table.
-        executor=dg.in_process_executor,
+        # DuckDB, the engine of both stores, uses all cores inside one process; one per step costs seconds a table.
+        executor=dg.multiprocess_executor if settings.executor == "multiprocess" else dg.in_process_executor,
     )
 
 

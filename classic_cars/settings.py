@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     catalog: Literal["sql", "rest", "glue"] = Field("sql", description="What knows the Iceberg store's tables")
     catalog_uri: SecretStr = Field(SecretStr(""), description="Address of the catalog; default: SQLite in the home")
     s3_encryption: str = Field("none", description="Server-side encryption: none, AES256 or aws:kms:<key id>")
+    executor: Literal["in_process", "multiprocess"] = Field(
+        "in_process", description="How launched runs work: multiprocess runs steps side by side, on an Iceberg store"
+    )
     duckdb_memory: str = Field("700MB", description="Memory DuckDB may use before it spills to disk")
     duckdb_threads: int = Field(0, ge=0, description="Threads DuckDB may use; 0: one per core")
     store_wait: float = Field(900.0, ge=0, description="Seconds a run waits for another run to finish")
@@ -73,6 +76,15 @@ class Settings(BaseSettings):
     def _catalog_is_complete(self) -> Settings:
         if self.store == "iceberg" and self.catalog == "rest" and not self.catalog_uri.get_secret_value():
             raise ValueError("CLASSIC_CARS_CATALOG=rest needs the server's address in CLASSIC_CARS_CATALOG_URI")
+        return self
+
+    @model_validator(mode="after")
+    def _several_processes_may_write(self) -> Settings:
+        if self.store == "duckdb" and self.executor == "multiprocess":
+            raise ValueError(
+                "CLASSIC_CARS_EXECUTOR=multiprocess: DuckDB lets one process write; set CLASSIC_CARS_STORE=iceberg, or "
+                "leave it in_process, which uses all cores too"
+            )
         return self
 
     @cached_property

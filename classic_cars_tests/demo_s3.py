@@ -41,6 +41,7 @@ def main() -> None:
             "CLASSIC_CARS_HOME": str(home / "demo-s3"),
             "CLASSIC_CARS_SOURCE_URL": os.environ.get("CLASSIC_CARS_SOURCE_URL") or f"sqlite:///{home / 'shop.sqlite'}",
             "CLASSIC_CARS_STORE": "iceberg",
+            "POLARS_ICEBERG_PLANNER": "pyiceberg",
             "CLASSIC_CARS_WAREHOUSE": f"s3://{bucket}/warehouse",
             "CLASSIC_CARS_CATALOG_URI": f"sqlite:///{home / 'demo-s3' / f'{bucket}.db'}",
         }

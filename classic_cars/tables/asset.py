@@ -18,7 +18,6 @@ from classic_cars.automation.partitions import MONTHLY, months_of, partition_key
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.order_system import READ_ORDER
 from classic_cars.errors import ClassicCarsError
-from classic_cars.instance.home import STORE_POOL
 from classic_cars.sources.errors import without_values
 from classic_cars.tables import audit
 from classic_cars.tables.materialize import Outcome, Step, from_order_system, from_tables
@@ -34,8 +33,10 @@ def asset_key(address: str) -> dg.AssetKey:
     return dg.AssetKey(address.split("/"))
 
 
-def build_asset(table: Table, catalog: Catalog, *, quarantine_max_share: float) -> dg.AssetsDefinition:
-    """The Dagster asset of one table."""
+def build_asset(
+    table: Table, catalog: Catalog, *, quarantine_max_share: float, pool: str | None, kind: str
+) -> dg.AssetsDefinition:
+    """The Dagster asset of one table. ``pool`` limits the runs at work at once; ``kind`` of store, for people."""
     contract = table.contract
     inputs = catalog.inputs(table)
     audited = catalog.audited_against(table)
@@ -50,7 +51,7 @@ def build_asset(table: Table, catalog: Catalog, *, quarantine_max_share: float) 
         deps=[asset_key(address) for address in audited if address not in read],
         description=_description(contract),
         group_name=contract.layer,
-        kinds={"duckdb", "pandera"} | ({"ibis"} if table.is_lazy else {"python"}),
+        kinds={kind, "pandera"} | ({"ibis"} if table.is_lazy else {"python"}),
         tags={"layer": contract.layer, **({"personal_data": ""} if _is_personal(contract) else {})},
         metadata={"dagster/column_schema": column_schema(contract), "contract version": contract.version},
         code_version=catalog.code_version(table),
@@ -61,7 +62,7 @@ def build_asset(table: Table, catalog: Catalog, *, quarantine_max_share: float) 
         partitions_def=MONTHLY if contract.partitioned_by else None,
         backfill_policy=dg.BackfillPolicy.single_run() if contract.partitioned_by else None,
         required_resource_keys={"io_manager", "order_system"} if table.arrives_from is not None else {"io_manager"},
-        pool=STORE_POOL,
+        pool=pool,
         op_tags={"dagster/priority": str(_priority(table))},
         output_required=False,
     )
