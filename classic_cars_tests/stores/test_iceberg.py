@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
 import ibis
 import polars as pl
 import pyarrow.parquet as pq
@@ -102,15 +104,29 @@ def test_files_are_sorted_and_each_of_one_month(store: Store, settings: Settings
         assert pq.read_metadata(file).row_group(0).column(0).compression == "ZSTD"
 
 
-@pytest.mark.parametrize("engine", ["pyarrow", "polars"])
+def read_by_duckdb(of: Table) -> list[dict]:
+    """The table through DuckDB's own Iceberg reader, which PyIceberg has no part in."""
+    with duckdb.connect(config={"autoinstall_known_extensions": False}) as connection:
+        for name in ("avro", "iceberg"):
+            package = importlib.util.find_spec(f"duckdb_extension_{name}")
+            assert package is not None
+            folder = Path(package.origin or "").parent / "extensions" / f"v{duckdb.__version__}"
+            connection.execute(f"LOAD '{folder / name}.duckdb_extension'")
+        location = of.metadata_location.removeprefix("file://")
+        return connection.execute(f"FROM iceberg_scan('{location}')").to_arrow_table().to_pylist()
+
+
+@pytest.mark.parametrize("engine", ["pyarrow", "polars", "duckdb"])
 def test_other_engines_read_the_same_totals(store: Store, settings: Settings, engine: str):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     wider = contract({**COLUMNS, "seller": (Text(), True, "Who sold it")})
     publish(store, wider, [{**sale(4, "2004-02-03", "7.25"), "seller": "Ann"}], FEBRUARY)
     if engine == "pyarrow":
         rows = table(settings).scan().to_arrow().to_pylist()
-    else:
+    elif engine == "polars":
         rows = pl.scan_iceberg(table(settings)).collect().to_dicts()
+    else:
+        rows = read_by_duckdb(table(settings))
     assert {row["sale"]: (row["amount"], row["seller"]) for row in rows} == {
         1: (Decimal("1.00"), None),
         3: (None, None),
@@ -324,6 +340,7 @@ def test_a_writer_that_never_gets_its_turn_says_so(settings: Settings, monkeypat
 
 
 KILLED = """
+import importlib.util
 import os
 from classic_cars.settings import load_settings
 from classic_cars.stores import open_store
