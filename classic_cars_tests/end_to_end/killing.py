@@ -20,7 +20,8 @@ from typing import Any
 
 from classic_cars.runs import execute
 from classic_cars.settings import Settings
-from classic_cars.stores.duckdb import DuckDBStore
+from classic_cars.stores import open_store
+from classic_cars.stores.base import Provenance, Store
 from classic_cars_tests.platform import fingerprint
 
 
@@ -28,42 +29,28 @@ def kill_self() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def before_commit(_store: DuckDBStore, _publish: Callable[[], None]) -> None:
-    kill_self()
-
-
-def after_commit(_store: DuckDBStore, publish: Callable[[], None]) -> None:
-    publish()
-    kill_self()
-
-
-def while_committing(_store: DuckDBStore, publish: Callable[[], None], seconds: float) -> None:
-    timer = threading.Timer(seconds, kill_self)
-    timer.start()
-    publish()
-
-
 def in_publish(attempt: dict[str, Any]) -> None:
     """Let the process kill itself in its ``attempt["publish"]``-th publish."""
-    original, count = DuckDBStore.publish, 0
+    kind: Any = type(open_store(settings_of(attempt)))
+    original, count = kind.publish, 0
 
-    def publish(store: DuckDBStore) -> None:
+    def publish(store: Store, provenance: Provenance | None = None) -> None:
         nonlocal count
         count += 1
-        if count != attempt["publish"]:
-            return original(store)
-        moment = attempt["moment"]
-        if moment == "before":
-            return before_commit(store, lambda: original(store))
-        if moment == "after":
-            return after_commit(store, lambda: original(store))
-        return while_committing(store, lambda: original(store), attempt["seconds"])
+        dies = count == attempt["publish"]
+        if dies and attempt["moment"] == "before":
+            kill_self()
+        if dies and attempt["moment"] == "while":
+            threading.Timer(attempt["seconds"], kill_self).start()
+        original(store, provenance)
+        if dies and attempt["moment"] == "after":
+            kill_self()
 
-    DuckDBStore.publish = publish  # type: ignore[method-assign]
+    kind.publish = publish
 
 
 def settings_of(attempt: dict[str, Any]) -> Settings:
-    return Settings(home=Path(attempt["home"]), source_url=attempt["source_url"])
+    return Settings(home=Path(attempt["home"]), source_url=attempt["source_url"], store=attempt.get("store", "duckdb"))
 
 
 def run(attempt: dict[str, Any]) -> None:
@@ -112,7 +99,7 @@ def held(attempt: dict[str, Any]) -> dict[str, str]:
 
     def look() -> None:
         settings = settings_of(attempt)
-        found = fingerprint(settings) if settings.store_path.exists() else {}
+        found = fingerprint(settings) if (settings.home / "store").exists() else {}
         os.write(write, json.dumps(found).encode())
         os._exit(0)
 

@@ -96,6 +96,32 @@ def test_fifty_kills_in_a_row_leave_every_table_whole(tmp_path: Path, shop_file:
     assert classic_cars(home, "doctor", CLASSIC_CARS_SOURCE_URL=shops.urls[1]).returncode == 0
 
 
+def test_killed_writers_of_a_lake_leave_readers_on_whole_versions(tmp_path: Path, shop_file: Path) -> None:
+    shops = Shops(tmp_path, shop_file)
+    dice = random.Random(SEED)
+    plan: list[dict[str, Any]] = [{"after": dice.uniform(0.3, 2.5)} for _ in range(10)]
+    for index in range(9):
+        moment = ("before", "while", "after")[index % 3]
+        plan.append({"publish": dice.randint(1, 8), "moment": moment, "seconds": dice.uniform(0, 0.05)})
+    dice.shuffle(plan)
+    home = {"home": str(tmp_path / "home"), "store": "iceberg"}
+    clean = [
+        {"home": str(tmp_path / f"clean{index}"), "source_url": url, "store": "iceberg"}
+        for index, url in enumerate(shops.urls)
+    ]
+    for index, attempt in enumerate(plan):
+        attempt |= {**home, "source_url": shops.urls[1 - index % 2], "select": ORDERS}
+    last = {**home, "source_url": shops.urls[1]}
+    old, new, first, *attempts, healed = carried_out([*clean, {**home, "source_url": shops.urls[0]}, *plan, last])
+    assert first["outcome"] == healed["outcome"] == "exit 0"
+    assert sum(each["outcome"] == "killed" for each in attempts) >= 15
+    for attempt, how in zip(attempts, plan, strict=True):
+        assert attempt["held"].keys() == old["held"].keys()
+        for table, version in attempt["held"].items():
+            assert version in (old["held"][table], new["held"][table]), f"{table} is torn after {how}"
+    assert healed["held"] == new["held"]
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_first_run_that_is_killed_is_simply_run_again(tmp_path: Path, shop_file: Path, moment: str) -> None:
     shops = Shops(tmp_path, shop_file)
