@@ -87,6 +87,7 @@ class Lake:
         properties = {"type": "rest", "uri": urlunsplit((parts.scheme, host, parts.path, parts.query, ""))}
         if login:
             properties["credential"] = unquote(login)
+            properties["oauth2-server-uri"] = f"{properties['uri'].rstrip('/')}/v1/oauth/tokens"
         elif access is not None and (parts.hostname or "").endswith(".amazonaws.com"):
             service = (parts.hostname or "").partition(".")[0]
             properties |= {
