@@ -9,6 +9,7 @@ import ibis
 import pyarrow as pa
 import pytest
 
+from classic_cars.contracts.base import Int, Text
 from classic_cars.errors import ContractError, StoreError, TableMissing
 from classic_cars.stores.base import Store
 from classic_cars_tests.stores.conftest import Open
@@ -21,6 +22,7 @@ from classic_cars_tests.stores.tables import (
     PLACES,
     SALES,
     arrow,
+    contract,
     held,
     publish,
     sale,
@@ -234,6 +236,23 @@ def test_a_query_joins_tables_by_their_address(store: Store, open_another: Open)
     publish(store, PLACES, [{"place": "Oslo", "visitors": 2}])
     sql = "SELECT s.sale, p.place FROM warehouse.sales s JOIN staging.places p ON p.visitors = s.sale"
     assert open_another(read_only=True).query(sql).read_all().to_pylist() == [{"sale": 2, "place": "Oslo"}]
+
+
+@pytest.mark.parametrize("join", ["JOIN staging.places USING (note)", "NATURAL JOIN staging.places"])
+def test_a_query_may_join_by_a_name_that_both_tables_have(store: Store, open_another: Open, join: str):
+    notes = contract(
+        {"note": (Text(), False, "A note"), "weight": (Int(), True, "Its weight")},
+        address="staging/places",
+        key=("note",),
+        partitioned_by=None,
+    )
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    publish(store, notes, [{"note": "free", "weight": 7}])
+    store.release()
+    reader = open_another(read_only=True)
+    assert reader.query(f"SELECT sale, weight FROM warehouse.sales {join}").read_all().to_pylist() == [
+        {"sale": 3, "weight": 7}
+    ]
 
 
 def test_a_wrong_query_says_what_is_wrong(store: Store, open_another: Open):

@@ -310,7 +310,11 @@ class IcebergStore:
 
     def _show_tables(self, sql: str, as_of: AsOf | None) -> None:
         """Make views of the tables that the statement names; of all when it names none (``SHOW TABLES``)."""
-        named = {each.partition(" ")[0].strip('"') for each in self._engine.backend.con.get_table_names(sql)}
+        try:
+            found = self._engine.backend.con.get_table_names(sql)
+        except duckdb.BinderException:
+            found = set()  # DuckDB looks for names without columns, and stumbles over JOIN ... USING
+        named = {each.partition(" ")[0].strip('"') for each in found}
         tables = {
             (layer, name): self.catalog.load_table((layer, name))
             for layer, name in self._all_tables()
