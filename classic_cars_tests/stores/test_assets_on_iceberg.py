@@ -1,4 +1,4 @@
-"""The tests of the assets once more, with their tables in an Iceberg lake: not one asset or check differs."""
+"""Tests of the assets once more, with their tables in an Iceberg lake: not one asset or check differs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,27 @@ from pathlib import Path
 import pytest
 
 from classic_cars.settings import Settings
-from classic_cars_tests.assets.test_answers import *  # noqa: F403
-from classic_cars_tests.assets.test_partitions import *  # noqa: F403
-from classic_cars_tests.assets.test_write_audit_publish import *  # noqa: F403
+from classic_cars_tests.assets import test_answers, test_partitions, test_surprises, test_write_audit_publish
 from classic_cars_tests.platform import run
 from classic_cars_tests.shops import shop_file
 
 __all__ = ["shop_file"]
+
+# Those in which the store matters; pytest finds them by their names here.
+test_everything_is_published = test_answers.test_every_table_is_published_and_every_check_passes
+test_sales_agree = test_answers.test_sales_agree_with_an_independent_calculation
+test_an_empty_order_system = test_answers.test_an_empty_order_system_makes_empty_tables
+test_one_month = test_partitions.test_a_run_of_one_month_touches_only_that_month
+test_months_one_by_one = test_partitions.test_months_one_by_one_make_the_same_tables_as_all_at_once
+test_an_order_that_moved = test_partitions.test_an_order_that_moved_to_another_month_is_not_counted_twice
+test_a_customer_who_moved = test_partitions.test_a_customer_who_moved_takes_all_sales_along
+test_a_planted_bug = test_write_audit_publish.test_a_join_on_the_postal_code_is_caught
+test_a_failed_audit = test_write_audit_publish.test_a_failed_audit_leaves_every_byte_of_the_previous_version
+test_a_failing_function = test_write_audit_publish.test_a_failing_function_leaves_the_previous_version
+test_another_kind_of_table = test_write_audit_publish.test_an_author_may_drop_into_another_kind_of_table
+test_a_negative_quantity = test_surprises.test_a_negative_quantity_is_set_aside_with_its_reason
+test_rows_that_share_a_key = test_surprises.test_rows_that_share_a_key_and_differ_are_both_set_aside
+test_invalid_utf8 = test_surprises.test_invalid_utf8_is_set_aside_and_kept_as_its_bytes
 
 
 @pytest.fixture

@@ -83,4 +83,10 @@ def refusal(lake: Lake, text: str) -> StoreAccessDenied | StoreUnavailable | Sto
         return StoreAccessDenied(
             f"{place}: S3 denies access; the credentials lack a permission on it. {UNCHANGED} ({text})"
         )
+    if "HTTP code 400" in text:
+        # DuckDB does not pass on S3's own word for it.
+        return StoreAccessDenied(
+            f"{place}: S3 refuses the request (400), most likely because the AWS session has expired; log in again and "
+            f"run again. {UNCHANGED} ({text})"
+        )
     return StoreUnreachable(f"{place}: S3 does not answer as it should ({text}). {UNCHANGED}")

@@ -1,0 +1,125 @@
+"""A lake on an S3 server that fails, is slow, refuses, dies and comes back: success in the end, or a clear error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from classic_cars.errors import ClassicCarsError, StoreAccessDenied, StoreUnreachable
+from classic_cars.settings import Settings
+from classic_cars.stores import open_store
+from classic_cars.stores.base import Store
+from classic_cars_tests.faulty_proxy import WRITES, Faults, faulty_proxy
+from classic_cars_tests.object_store import ObjectStore
+from classic_cars_tests.stores.conftest import Open
+from classic_cars_tests.stores.tables import (
+    FEBRUARY,
+    FIRST_QUARTER,
+    SALES,
+    held,
+    publish,
+    sale,
+    seen,
+    stage,
+)
+
+QUARTER = [sale(1, "2004-01-31"), sale(2, "2004-02-01", "2.50"), sale(3, "2004-03-15", None, "free")]
+NEW = [sale(7, "2004-02-10"), sale(8, "2004-02-11")]
+AFTERWARDS = [QUARTER[0], QUARTER[2], *NEW]
+#: A person waits for a clear error no longer.
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def faults(object_store: ObjectStore, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
+    with faulty_proxy(object_store.port) as (endpoint, faults):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        yield faults
+        faults.set("")
+
+
+@pytest.fixture
+def settings(faults: Faults, bucket: str, tmp_path: Path) -> Settings:
+    """A lake whose S3 is reached through the proxy."""
+    return Settings(home=tmp_path / "home", store="iceberg", warehouse=f"s3://{bucket}/lake", store_wait=5)
+
+
+@pytest.fixture
+def lake(store: Store) -> Store:
+    """A lake with three months published."""
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    store.release()
+    return store
+
+
+@pytest.mark.parametrize("kind", ["SlowDown", "InternalError", "reset", "slow"])
+def test_now_and_then_a_fault_is_overcome(lake: Store, faults: Faults, open_another: Open, kind: str):
+    faults.set(kind, every=3)
+    publish(lake, SALES, NEW, FEBRUARY)
+    lake.release()
+    assert held(lake, SALES) == AFTERWARDS
+    assert faults.done > 0
+    faults.set("")
+    assert seen(open_another(read_only=True), SALES) == AFTERWARDS
+
+
+@pytest.mark.parametrize("kind", ["SlowDown", "reset"])
+def test_faults_without_end_are_a_clear_error_and_change_nothing(
+    lake: Store, faults: Faults, open_another: Open, kind: str
+):
+    faults.set(kind)
+    started = time.monotonic()
+    with pytest.raises(StoreUnreachable, match=r"s3://.*/lake: S3 does not answer as it should"):
+        publish(lake, SALES, NEW, FEBRUARY)
+    assert time.monotonic() - started < PATIENCE
+    faults.set("")
+    lake.release()
+    assert seen(open_another(read_only=True), SALES) == QUARTER
+    publish(lake, SALES, NEW, FEBRUARY)
+    assert held(lake, SALES) == AFTERWARDS
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("AccessDenied", "the credentials lack a permission"), ("ExpiredToken", "session has expired")]
+)
+def test_a_refusal_in_the_middle_is_said_soon(lake: Store, faults: Faults, open_another: Open, kind: str, said: str):
+    # Reading goes on: the credentials may just not write, or no longer.
+    faults.set(kind, methods=WRITES)
+    started = time.monotonic()
+    with pytest.raises(StoreAccessDenied, match=said):
+        publish(lake, SALES, NEW, FEBRUARY)
+    assert time.monotonic() - started < PATIENCE / 3
+    lake.release()
+    assert held(lake, SALES) == QUARTER
+    faults.set("")
+    assert seen(open_another(read_only=True), SALES) == QUARTER
+
+
+def test_faults_while_publishing_leave_the_old_version_and_files_that_upkeep_finds(lake: Store, faults: Faults):
+    stage(lake, SALES, NEW, FEBRUARY)
+    faults.set("AccessDenied", methods=WRITES)
+    with pytest.raises(ClassicCarsError):
+        lake.publish()
+    lake.release()  # its files cannot be removed now
+    faults.set("")
+    assert held(lake, SALES) == QUARTER
+    lake.release()
+    at_once = {"keep": timedelta(days=7), "orphan_age": timedelta(0)}
+    (line,) = lake.maintain([SALES], dry_run=False, **at_once)
+    assert "nothing refers to" in line
+    lake.release()
+    assert held(lake, SALES) == QUARTER
+
+
+def test_a_server_that_is_back_is_used_again(lake: Store, faults: Faults, settings: Settings):
+    faults.set("reset")
+    for _ in range(2):
+        with pytest.raises(StoreUnreachable):
+            open_store(settings).begin_run("a test")
+    faults.set("")
+    publish(lake, SALES, NEW, FEBRUARY)
+    assert held(lake, SALES) == AFTERWARDS
