@@ -99,7 +99,8 @@ class ObjectStore:
 
     def _takes_objects(self, bucket: str) -> bool:
         try:
-            self.client().put_object(Bucket=bucket, Key="probe", Body=b"")
+            # Not an empty object: that one needs no volume, and the bucket's first volume takes a while.
+            self.client().put_object(Bucket=bucket, Key="probe", Body=b"x")
             self.client().delete_object(Bucket=bucket, Key="probe")
         except (ClientError, BotoCoreError):
             return False
