@@ -12,6 +12,9 @@ from collections.abc import Iterable
 import dagster as dg
 
 from classic_cars.assets import ALL_TABLES
+from classic_cars.automation.follow import follow_sensor
+from classic_cars.automation.order_system_sensor import order_system_sensor
+from classic_cars.contracts.base import LAYERS
 from classic_cars.instance.home import STORE_POOL
 from classic_cars.settings import Settings, load_settings
 from classic_cars.sources.order_system import OrderSystem
@@ -35,6 +38,7 @@ def build_defs(
     """The platform's definitions; every part that is not given is the one that the settings name."""
     settings = settings or load_settings()
     catalog = Catalog(tables)
+    order_system = order_system or OrderSystem(settings.order_system_url, settings.connect_timeout)
     with warnings.catch_warnings():
         # Single-run backfills are marked beta; the pinned version of Dagster is tested with them.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -56,11 +60,15 @@ def build_defs(
                 store or open_store(settings), {each.address: each.contract for each in catalog}
             ),
             "order_system": dg.ResourceDefinition.hardcoded_resource(
-                order_system or OrderSystem(settings.order_system_url, settings.connect_timeout),
+                order_system,
                 description="The retailer's order system, read-only",
             ),
         },
         jobs=[dg.define_asset_job(EVERYTHING, selection=dg.AssetSelection.all(), description="Makes every table")],
+        sensors=[
+            order_system_sensor(order_system, EVERYTHING),
+            follow_sensor(LAYERS[1:]),
+        ],
         # DuckDB, the engine of both stores, uses all cores inside one process; one per step costs seconds a table.
         executor=dg.multiprocess_executor if settings.executor == "multiprocess" else dg.in_process_executor,
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from classic_cars.automation.partitions import partition_key, span
+from classic_cars.automation.partitions import range_tags, span
 from classic_cars.contracts.order_system import FIRST_MONTH, PARTITIONED
 from classic_cars.contracts.source import CONTRACTS
 from classic_cars.definitions import EVERYTHING, build_defs
@@ -24,8 +24,6 @@ from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Months, Store
 
-RANGE_START = "dagster/asset_partition_range_start"
-RANGE_END = "dagster/asset_partition_range_end"
 #: What Dagster raises in a step when its process is told to end.
 INTERRUPTIONS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
@@ -112,7 +110,7 @@ def execute(
             with _published(settings) as store:
                 months = months_to_run(order_system, store)
         _must_be_partitions(months)
-        tags = {RANGE_START: partition_key(months.first), RANGE_END: partition_key(months.last)}
+        tags = range_tags(months.first, months.last)
     else:
         months = None
     with open_instance(settings, ephemeral=ephemeral) as instance:

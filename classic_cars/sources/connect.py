@@ -15,14 +15,19 @@ from classic_cars.sources.urls import SourceURL
 
 #: Control totals of a big table take a while; a server that says nothing for so long is gone.
 QUERY_SECONDS = 120
+#: So much longer waits the client, so that it is the server that ends a query.
+GRACE_SECONDS = 5
 
 
-def read_only_engine(url: SourceURL, timeout: float) -> sa.Engine:
-    """An engine whose connections refuse to write and give up waiting for an answer after ``timeout`` seconds."""
+def read_only_engine(url: SourceURL, timeout: float, query_seconds: float = QUERY_SECONDS) -> sa.Engine:
+    """An engine whose connections refuse to write and give up waiting for an answer after ``timeout`` seconds.
+
+    A server ends a query by itself after ``query_seconds``.
+    """
     if url.is_sqlite:
         return _engine(url, creator=lambda: _sqlite(url, timeout))
     if url.scheme == "postgresql":
-        options = f"-c default_transaction_read_only=on -c statement_timeout={QUERY_SECONDS * 1000}"
+        options = f"-c default_transaction_read_only=on -c statement_timeout={int(query_seconds * 1000)}"
         return _engine(url, connect_args={"connect_timeout": max(2, int(timeout)), "options": options})
     engine = _engine(
         url,
@@ -33,7 +38,7 @@ def read_only_engine(url: SourceURL, timeout: float) -> sa.Engine:
             "init_command": "SET SESSION TRANSACTION READ ONLY",
         },
     )
-    sa.event.listen(engine, "connect", _wait_longer_for_results)
+    sa.event.listen(engine, "connect", lambda connection, _record: _limit_queries(connection, query_seconds))
     return engine
 
 
@@ -62,5 +67,9 @@ def _must_be_a_readable_file(path: Path) -> None:
         raise SourceAccessDenied(f"sqlite:///{path}: user {os.geteuid()} may not read the file; make it readable")
 
 
-def _wait_longer_for_results(connection: Any, _record: Any) -> None:
-    connection._read_timeout = QUERY_SECONDS
+def _limit_queries(connection: Any, seconds: float) -> None:
+    connection._read_timeout = seconds + GRACE_SECONDS
+    with connection.cursor() as cursor:
+        # Each of the two servers reads the other's as a comment.
+        cursor.execute(f"/*!50708 SET SESSION max_execution_time = {int(seconds * 1000)} */")
+        cursor.execute(f"/*M! SET SESSION max_statement_time = {seconds} */")

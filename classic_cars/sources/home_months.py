@@ -65,3 +65,13 @@ def home_of(order_date: Any, today: date) -> sa.ColumnElement[str]:
     """The home month as ``YYYY-MM``."""
     dated = dated_in(order_date, months_until(today))
     return sa.case((dated, sa.func.substr(as_text(order_date), 1, 7)), else_=f"{FIRST_MONTH:%Y-%m}")
+
+
+def home_of_text(order_date: str | None, today: date) -> date:
+    """The same for one date as its database shows it, in Python."""
+    day, rest = (order_date or "")[:10], (order_date or "")[10:]
+    try:
+        month = date.fromisoformat(day).replace(day=1) if rest in MIDNIGHTS and len(day) == 10 else FIRST_MONTH
+    except ValueError:
+        return FIRST_MONTH
+    return month if FIRST_MONTH <= month <= today else FIRST_MONTH

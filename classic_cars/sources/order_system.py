@@ -8,6 +8,7 @@ would bend (it makes 0.00 of PostgreSQL's NaN and a day of SQLite's 17) is sent 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -20,17 +21,19 @@ import sqlalchemy as sa
 
 from classic_cars.contracts.order_system import FIRST_MONTH, PARTITIONED, READ_ORDER, metadata
 from classic_cars.errors import SourceError, SourceMissing, SourceSchemaChanged, SourceUnreachable
-from classic_cars.sources import scanner
+from classic_cars.sources import fingerprints, scanner
 from classic_cars.sources.columns import exact_number, is_native, retyped
-from classic_cars.sources.connect import read_only_engine
+from classic_cars.sources.connect import QUERY_SECONDS, read_only_engine
 from classic_cars.sources.errors import lost_connection, said_by_scanner, translated
 from classic_cars.sources.home_months import as_text, at_home, home_of, months_until
-from classic_cars.sources.retries import patiently
+from classic_cars.sources.retries import ended_after, patiently
 from classic_cars.sources.scanner import extension as _extension  # noqa: F401  (the benchmarks load it)
 from classic_cars.sources.urls import SourceURL
 
 Shape = Callable[[ibis.Table], ibis.Table]
 Types = dict[str, sa.types.TypeEngine]
+#: From grouping columns, a row's text and where rows come from to (groups, rows, sum of hashes).
+Hashed = Callable[[list[sa.Label], sa.ColumnElement[str], Any], list[tuple]]
 
 BATCH_ROWS = 122_880  # one row group of DuckDB
 
@@ -71,12 +74,13 @@ class SchemaDrift:
 class OrderSystem:
     """The order system behind ``url``. Opens connections when asked and closes them; holds no lock."""
 
-    def __init__(self, url: str, connect_timeout: float = 4.0) -> None:
+    def __init__(self, url: str, connect_timeout: float = 4.0, query_seconds: float = QUERY_SECONDS) -> None:
         self.url = SourceURL.parse(url)
-        self._timeout = connect_timeout
+        self._timeout, self._query_seconds = connect_timeout, query_seconds
         #: Tables that hold values which cannot be read as declared; they are read as text.
         self._read_as_text: set[str] = set()
         self._failures: dict[str, SourceError] = {}
+        self._watched: dict[str, list[sa.ColumnElement]] = {}
 
     @property
     def redacted(self) -> str:
@@ -147,6 +151,72 @@ class OrderSystem:
         counted = [self._ask(query)[0][0] for query in self._queries(columns, table, months, today)]
         total = round(sum(each[1] or 0 for each in counted)) if cents is not None else None
         return ControlTotals(sum(int(each[0]) for each in counted), total)
+
+    def fingerprints(
+        self, tables: Sequence[sa.Table] = READ_ORDER, today: date | None = None
+    ) -> dict[str, dict[str, str]]:
+        """What each table holds now: a short hash per home month (``YYYY-MM``) with rows, or one for all (``""``).
+
+        One aggregate query a table, all on one connection, computed by the order system (of SQLite's rows by DuckDB,
+        in this process) and ended by it after ``query_seconds``. Raises ``SourceError``.
+        """
+        hashing = self._hashing_here if self.url.is_sqlite else self._hashing_there
+
+        def look() -> dict[str, dict[str, str]]:
+            with hashing() as hashed:
+                return {
+                    table.name: fingerprints.by_month(
+                        hashed(*self._fingerprinted(table)),
+                        partitioned=table.name in PARTITIONED,
+                        today=today or date.today(),
+                    )
+                    for table in tables
+                }
+
+        return self._patiently(look)
+
+    def _fingerprinted(self, table: sa.Table) -> tuple[list[sa.Label], sa.ColumnElement[str], Any]:
+        """What rows are grouped by, the text of each, and where they come from."""
+        if table.name not in self._watched:
+            self._watched[table.name] = fingerprints.watched_columns(table, self._columns(table))
+        text = fingerprints.row_text(self._watched[table.name], self._engine.dialect.name)
+        if table.name not in PARTITIONED:
+            return [], text, table
+        orders = ORDERS if table is ORDERS else self._orders
+        rows = table if table is ORDERS else LINES.outerjoin(orders, orders.c.orderNumber == LINES.c.orderNumber)
+        return [as_text(orders.c.orderDate).label("day")], text, rows
+
+    @contextmanager
+    def _hashing_there(self) -> Iterator[Hashed]:
+        with self._engine.connect() as connection:
+
+            def hashed(by: list[sa.Label], text: sa.ColumnElement[str], rows: Any) -> list[tuple]:
+                total = sa.func.sum(fingerprints.row_hash(text, connection.dialect.name))
+                query = sa.select(*by, sa.func.count(), total).select_from(rows).group_by(*by)
+                return [tuple(row) for row in connection.execute(query)]
+
+            yield hashed
+
+    @contextmanager
+    def _hashing_here(self) -> Iterator[Hashed]:
+        with closing(self._attached()) as connection:
+
+            def hashed(by: list[sa.Label], text: sa.ColumnElement[str], rows: Any) -> list[tuple]:
+                query = scanner.passed_through(
+                    self.url, self._sql(sa.select(*by, text.label("text")).select_from(rows))
+                )
+                names = "".join(f"{each.name}, " for each in by)
+                with ended_after(self._query_seconds, connection.interrupt):
+                    return connection.execute(
+                        f"SELECT {names}count(*), sum(hash(encode(text))) FROM ({query}) GROUP BY ALL"
+                    ).fetchall()
+
+            try:
+                yield hashed
+            except duckdb.InterruptException:
+                raise SourceError(f"{self.url}: no answer after {self._query_seconds:g} s") from None
+            except duckdb.Error as error:
+                raise SourceError(f"{self.url}: {said_by_scanner(error, self.url)}") from None
 
     # Reading -----------------------------------------------------------------------------------------
 
@@ -360,7 +430,7 @@ class OrderSystem:
 
     @cached_property
     def _engine(self) -> sa.Engine:
-        return read_only_engine(self.url, self._timeout)
+        return read_only_engine(self.url, self._timeout, self._query_seconds)
 
     def _ask(self, *queries: sa.Select) -> list[list[Any]]:
         """The rows of small queries, all on one connection."""

@@ -1,8 +1,10 @@
-"""The one retry policy for asking the order system: what may pass by itself is tried again for a moment."""
+"""How long the order system is asked: what may pass by itself is tried again for a moment, nothing goes on for ever."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tenacity import retry, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
@@ -25,3 +27,15 @@ def patiently(ask: Callable[[], Result]) -> Result:
         reraise=True,
     )
     return trying(ask)()
+
+
+@contextmanager
+def ended_after(seconds: float, end: Callable[[], None]) -> Iterator[None]:
+    """Calls ``end``, from another thread, when the work takes longer."""
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

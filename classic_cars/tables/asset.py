@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 from dagster import AssetExecutionContext
 
+from classic_cars.automation.follow import follow_inputs
 from classic_cars.automation.partitions import MONTHLY, months_of, partition_key
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.order_system import READ_ORDER
@@ -62,6 +63,9 @@ def build_asset(
         partitions_def=MONTHLY if contract.partitioned_by else None,
         backfill_policy=dg.BackfillPolicy.single_run() if contract.partitioned_by else None,
         required_resource_keys={"io_manager", "order_system"} if table.arrives_from is not None else {"io_manager"},
+        automation_condition=(
+            follow_inputs(partitioned=contract.partitioned_by is not None) if table.arrives_from is None else None
+        ),
         pool=pool,
         op_tags={"dagster/priority": str(_priority(table))},
         output_required=False,

@@ -1,0 +1,179 @@
+"""What the sensor of the order system remembers and decides. Pure: no database, no Dagster, no clock.
+
+The order system is seen as fingerprints: one for each table and home month. A change is a fingerprint that differs
+from the one for which a run was last asked. Runs are asked for when two looks agree, so that a burst of changes is
+one run, and a run that fails puts its changes back, to be asked for again after a while.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from classic_cars.automation.partitions import contiguous, month_of
+
+#: Of the cursor's form: a cursor of another one is forgotten, and everything is read once.
+VERSION = 1
+
+#: Table to home month (``YYYY-MM``, or ``""`` for a table without months) to fingerprint.
+Fingerprints = Mapping[str, Mapping[str, str]]
+#: Table to the months that changed.
+Changes = dict[str, list[str]]
+
+#: A shop that never rests is read after so many seconds, though it is still changing.
+PATIENCE_SECONDS = 60.0
+#: Looking may take this share of the order system's time; a look that took 2 s is followed by 38 s without.
+SHARE = 0.05
+#: Seconds until what a failed run was asked for is asked for again; after the last one only when it changes.
+RETRY_SECONDS = (60.0, 300.0, 900.0, 3600.0)
+#: Seconds between looks at an order system that does not answer.
+DOWN_SECONDS = (10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one run is asked for: tables, and the months of those that have some (first and last, both included)."""
+
+    run_key: str
+    changes: Changes
+    first: str = ""
+    last: str = ""
+
+    def __str__(self) -> str:
+        months = f" {self.first}" if self.first == self.last else f" {self.first}..{self.last}"
+        return ", ".join(f"{table}{months if any(found) else ''}" for table, found in sorted(self.changes.items()))
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The sensor's cursor. Times are seconds since 1970."""
+
+    #: When the watch began; part of every run key, as run keys are remembered for ever.
+    began: float
+    requests: int = 0
+    #: The fingerprints for which runs were asked.
+    known: Fingerprints = field(default_factory=dict)
+    #: A look that differs from ``known``, and since when; it counts when it is seen twice.
+    moving: str = ""
+    moving_since: float = 0.0
+    not_before: float = 0.0
+    failing_since: float = 0.0
+    failures: int = 0
+    #: Runs that were asked for and may not be finished.
+    asked: tuple[Part, ...] = ()
+    failed_requests: int = 0
+
+    def dump(self) -> str:
+        return json.dumps({"version": VERSION, **asdict(self)}, separators=(",", ":"))
+
+    @classmethod
+    def load(cls, cursor: str | None, now: float) -> Watch:
+        """The watch that was dumped; a new one when there is none, or it has another form."""
+        try:
+            found = json.loads(cursor or "")
+            if found.pop("version") != VERSION:
+                return cls(now)
+            found["asked"] = tuple(Part(**each) for each in found["asked"])
+            return cls(**found)
+        except (ValueError, TypeError, AttributeError, KeyError):
+            return cls(now)
+
+
+def differences(known: Fingerprints, found: Fingerprints) -> Changes:
+    """Tables and months whose fingerprints differ, appeared or vanished."""
+    changes = {}
+    for table in sorted({*known, *found}):
+        before, now = known.get(table, {}), found.get(table, {})
+        months = sorted(month for month in {*before, *now} if before.get(month) != now.get(month))
+        if months:
+            changes[table] = months
+    return changes
+
+
+def digest(found: Fingerprints) -> str:
+    return hashlib.blake2b(json.dumps(found, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def parts(changes: Changes, name: str) -> list[Part]:
+    """As few runs as ask for exactly these tables and months; a run has one range of months for all its tables."""
+    whole = {table: [""] for table, months in changes.items() if months == [""]}
+    by_month: dict[Any, set[str]] = {}
+    for table, months in changes.items():
+        for month in months:
+            if month:
+                by_month.setdefault(month_of(month), set()).add(table)
+    ranges = contiguous({month: frozenset(tables) for month, tables in by_month.items()})
+    found = []
+    for index, (first, last, tables) in enumerate(ranges):
+        inside = [f"{month:%Y-%m}" for month in sorted(by_month) if first <= month <= last]
+        rest = whole if index == len(ranges) - 1 else {}
+        found.append(
+            Part(f"{name}-{index}", {**dict.fromkeys(tables, inside), **rest}, f"{first:%Y-%m}", f"{last:%Y-%m}")
+        )
+    return found or ([Part(f"{name}-0", whole)] if whole else [])
+
+
+def look_failed(watch: Watch, now: float) -> Watch:
+    """The order system did not answer: looked at again after a growing while."""
+    wait = DOWN_SECONDS[min(watch.failures, len(DOWN_SECONDS) - 1)]
+    since = watch.failing_since or now
+    return replace(watch, failing_since=since, failures=watch.failures + 1, not_before=now + wait)
+
+
+def settled(watch: Watch, failed: Iterable[str], now: float) -> Watch:
+    """All runs that were asked for have ended; ``failed`` are the keys of those whose changes are to be asked again."""
+    again = set(failed)
+    known: dict[str, dict[str, str]] = {table: dict(months) for table, months in watch.known.items()}
+    for part in watch.asked:
+        if part.run_key in again:
+            for table, months in part.changes.items():
+                for month in months:
+                    known.get(table, {}).pop(month, None)
+    if not again or watch.failed_requests >= len(RETRY_SECONDS):
+        # Given up: what failed counts as known until it changes.
+        return replace(watch, asked=(), failed_requests=0)
+    wait = RETRY_SECONDS[watch.failed_requests]
+    return replace(
+        watch, asked=(), known=known, failed_requests=watch.failed_requests + 1, not_before=now + wait, moving=""
+    )
+
+
+def looked(watch: Watch, found: Fingerprints, seconds: float, now: float) -> tuple[Watch, list[Part], str]:
+    """What follows from a look that took ``seconds``: the new watch, runs to ask for, and why there are none."""
+    rest = now + seconds * (1 / SHARE - 1)
+    watch = replace(watch, failing_since=0.0, failures=0, not_before=rest)
+    changes = differences(watch.known, found)
+    if not changes:
+        return replace(watch, moving="", moving_since=0.0), [], "nothing changed"
+    seen = digest(found)
+    since = watch.moving_since if watch.moving else now
+    if watch.moving != seen and now - since < PATIENCE_SECONDS:
+        return replace(watch, moving=seen, moving_since=since), [], f"{described(changes)}; waits until it is quiet"
+    name = f"{watch.began:.0f}-{watch.requests}"
+    asked = parts(changes, name)
+    return (
+        replace(
+            watch,
+            known=found,
+            requests=watch.requests + 1,
+            asked=tuple(asked),
+            moving="",
+            moving_since=0.0,
+        ),
+        asked,
+        "",
+    )
+
+
+def described(changes: Changes) -> str:
+    """``orders changed in 2 months, products changed``"""
+    said = []
+    for table, months in changes.items():
+        if months == [""]:
+            said.append(f"{table} changed")
+        else:
+            said.append(f"{table} changed in {months[0] if len(months) == 1 else f'{len(months)} months'}")
+    return ", ".join(said)

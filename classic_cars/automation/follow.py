@@ -1,0 +1,135 @@
+"""Tables follow their inputs: the condition under which a table is made anew, and the sensor that asks for it.
+
+A table is made again when one of its inputs was, for the months that changed, but never past a failed blocking
+check. Everything that is to be made at one moment goes into as few runs as Dagster allows: one for each range of
+months, instead of one for each month.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import dagster as dg
+from dagster import AutomationCondition as When
+from dagster._core.definitions.sensor_definition import SensorExecutionData
+
+from classic_cars.automation.partitions import contiguous, month_of, range_tags
+from classic_cars.automation.requests import unfinished_reads
+
+SENSOR = "tables_follow_their_inputs"
+#: Less than the five seconds of Dagster's own round, so that every round counts.
+TICK_SECONDS = 4
+
+
+class RequestedNow(dg.AutomationCondition):
+    """True for what this tick already asks for: it is made first, in the same run.
+
+    Dagster's own ``will_be_requested`` leaves out inputs that have months when the table has none, and the reverse.
+    """
+
+    @property
+    def name(self) -> str:
+        return "requested by this tick"
+
+    def evaluate(self, context: Any) -> dg.AutomationResult:
+        requested = context.request_subsets_by_key.get(context.key) or context.get_empty_subset()
+        return dg.AutomationResult(context, context.candidate_subset.compute_intersection(requested))
+
+
+class InputsSound(dg.AutomationCondition):
+    """True when every input was published, and no input's latest version was refused by a blocking check.
+
+    A warning refuses nothing; Dagster's own ``all_deps_blocking_checks_passed`` does not tell them apart.
+    """
+
+    @property
+    def name(self) -> str:
+        return "all inputs are published and passed their blocking checks"
+
+    def evaluate(self, context: Any) -> dg.AutomationResult:
+        requested = {key for key, subset in context.request_subsets_by_key.items() if not subset.is_empty}
+        inputs = set(context.asset_graph.get(context.key).parent_keys) - requested
+        sound = _published(context.asset_graph_view.instance, inputs) and not _refused(context, inputs)
+        return dg.AutomationResult(context, context.candidate_subset if sound else context.get_empty_subset())
+
+
+def _published(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> bool:
+    return all(event is not None for event in instance.get_latest_materialization_events(list(keys)).values())
+
+
+def _refused(context: Any, keys: set[dg.AssetKey]) -> bool:
+    """Whether a blocking check of one of the tables failed when it was last made."""
+    checks = [check for key in keys for check in context.asset_graph.get_check_keys_for_assets({key})]
+    records = context.asset_graph_view.instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
+    return any(_is_refusal(record) for record in records.values())
+
+
+def _is_refusal(record: Any) -> bool:
+    evaluation = record.event and record.event.dagster_event and record.event.dagster_event.event_specific_data
+    if not isinstance(evaluation, dg.AssetCheckEvaluation):
+        return False  # planned, under way, or its step never got so far: then the table was not published
+    return not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR and bool(evaluation.blocking)
+
+
+def follow_inputs(*, partitioned: bool) -> dg.AutomationCondition:
+    """When a table is made again: an input changed, nothing that it needs is missing, refused or under way.
+
+    A table with months is made for those that its inputs have, each when that month changed, or a whole table did.
+    """
+    inputs_requested: Any = When.any_deps_match(RequestedNow())
+    changed = When.newly_missing() | When.any_deps_updated() | inputs_requested
+    ready = ~When.any_deps_in_progress() & ~When.in_progress() & InputsSound()
+    if partitioned:
+        missing: Any = When.missing()
+        ready = ~When.any_deps_match(missing & ~RequestedNow()) & ready
+    return (changed.since_last_handled() & ready).with_label("an input changed, and all inputs are sound")
+
+
+class FollowSensor(dg.AutomationConditionSensorDefinition):
+    """Dagster's sensor for automation conditions, that waits for the sources to settle and makes few runs."""
+
+    def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
+        waiting = unfinished_reads(context.instance)
+        if waiting:
+            reason = f"waits for run {waiting[0].run_id}, which reads from the sources"
+            return SensorExecutionData(skip_message=reason, cursor=context.cursor)
+        data = super().evaluate_tick(context)
+        return SensorExecutionData(
+            run_requests=merged(data.run_requests or [], self.run_tags),
+            skip_message=data.skip_message,
+            cursor=data.cursor,
+            automation_condition_evaluations=data.automation_condition_evaluations,
+        )
+
+
+def merged(requests: Sequence[dg.RunRequest], tags: Any = None) -> list[dg.RunRequest]:
+    """Runs for one month each, and one for tables without months, as runs for ranges of months.
+
+    Tables without months join the run when there is only one; otherwise they wait until all ranges are done,
+    whereupon they follow.
+    """
+    whole = [key for each in requests if each.partition_key is None for key in each.asset_selection or []]
+    by_month = {month_of(each.partition_key): each for each in requests if each.partition_key is not None}
+    ranges = contiguous({month: frozenset(each.asset_selection or []) for month, each in by_month.items()})
+    if not ranges:
+        return [dg.RunRequest(asset_selection=whole, tags=dict(tags or {}))] if whole else []
+    found = []
+    for first, last, keys in ranges:
+        selection = [*sorted(keys), *(whole if len(ranges) == 1 else [])]
+        found.append(dg.RunRequest(asset_selection=selection, tags={**(tags or {}), **range_tags(first, last)}))
+    return found
+
+
+def follow_sensor(layers: Sequence[str]) -> FollowSensor:
+    """Asks for runs of the tables of ``layers`` whose inputs changed."""
+    return FollowSensor(
+        SENSOR,
+        target=dg.AssetSelection.groups(*layers),
+        minimum_interval_seconds=TICK_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Makes what is made from tables that changed, for the months that changed; never past a failed "
+        "blocking check.",
+        emit_backfills=False,
+        use_user_code_server=True,
+    )

@@ -1,0 +1,35 @@
+"""Runs that a sensor asked for, found again in Dagster's history: which are under way, what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import dagster as dg
+from dagster._core.storage.tags import RUN_KEY_TAG
+
+#: Tag of runs that read from outside; its value is the sensor's name.
+READS = "classic_cars/reads"
+
+UNFINISHED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+
+
+def unfinished_reads(instance: dg.DagsterInstance, sensors: Iterable[str] = ()) -> Sequence[dg.DagsterRun]:
+    """Runs under way that read from outside; of these sensors only, if any are named."""
+    wanted = set(sensors)
+    found = instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)))
+    return [run for run in found if READS in run.tags and (not wanted or run.tags[READS] in wanted)]
+
+
+def outcomes(instance: dg.DagsterInstance, run_keys: Sequence[str]) -> dict[str, dg.DagsterRunStatus]:
+    """By run key, what became of the runs that were asked for; those that are not known any more are left out."""
+    found = {}
+    for key in run_keys:
+        for run in instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: key}), limit=1):
+            found[key] = run.status
+    return found

@@ -1,0 +1,73 @@
+"""What a table of the order system holds now, in one number per home month, worked out by the order system itself.
+
+Each row's columns become one text, its hash one number, and the numbers a sum: no order of rows, no lock, one
+aggregate query per table. Two looks with equal fingerprints saw equal rows. A table with a column that its
+database updates with every change (``updatedAt`` and the like) is compared by key and that column alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import date
+from functools import reduce
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+
+from classic_cars.sources.home_months import as_text, home_of_text
+
+#: What stands between two columns, and for NULL: characters that no order system's text holds.
+BETWEEN, MISSING = "\x1f", "\x1e"
+
+#: Names of a column that changes with its row, without case and underscores.
+UPDATED_AT = frozenset({"updatedat", "updatedon", "lastupdate", "lastupdated", "modifiedat", "lastmodified"})
+
+#: Digits of MD5 that fit into a signed 64-bit number.
+MD5_DIGITS = 15
+
+#: The whole of a table that has no months.
+WHOLE = ""
+
+
+def watched_columns(table: sa.Table, actual: Mapping[str, sa.types.TypeEngine]) -> list[sa.ColumnElement]:
+    """The key and the updated-at column where there is one that holds a moment; otherwise all declared columns."""
+    for name, kind in actual.items():
+        if name.replace("_", "").lower() in UPDATED_AT and isinstance(kind, sa.DateTime):
+            return [*table.primary_key.columns, sa.column(name, kind)]
+    return list(table.columns)
+
+
+def row_text(columns: Iterable[sa.ColumnElement], dialect: str) -> sa.ColumnElement[str]:
+    """All columns of a row as one text, in which NULL and the empty text differ."""
+    texts = [sa.func.coalesce(_text(column, dialect), MISSING) for column in columns]
+    return reduce(lambda left, right: left.concat(BETWEEN).concat(right), texts)
+
+
+def _text(column: Any, dialect: str) -> Any:
+    if isinstance(column.type, sa.LargeBinary):
+        return sa.func.encode(column, "hex") if dialect == "postgresql" else sa.func.hex(column)
+    return as_text(column)
+
+
+def row_hash(text: sa.ColumnElement[str], dialect: str) -> sa.ColumnElement[int]:
+    """A whole number of at least 60 bits, from the database's own functions. SQLite has none: DuckDB hashes for it."""
+    if dialect == "postgresql":
+        return sa.func.hashtextextended(text, 0)
+    digits = sa.func.conv(sa.func.left(sa.func.md5(text), MD5_DIGITS), 16, 10)
+    return sa.cast(digits, mysql.BIGINT(unsigned=True))
+
+
+def by_month(groups: Iterable[tuple], *, partitioned: bool, today: date) -> dict[str, str]:
+    """Fingerprints by home month (``YYYY-MM``) from (day as text, rows, sum of hashes); or of all rows, without day."""
+    found: dict[str, tuple[int, int]] = {}
+    for *day, rows, total in groups:
+        month = f"{home_of_text(day[0], today):%Y-%m}" if partitioned else WHOLE
+        rows_before, total_before = found.get(month, (0, 0))
+        found[month] = (rows_before + rows, total_before + int(total or 0))
+    return {month: _digest(*each) for month, each in sorted(found.items()) if each[0]}
+
+
+def _digest(rows: int, total: int) -> str:
+    return hashlib.blake2b(f"{rows}:{total}".encode(), digest_size=6).hexdigest()
