@@ -40,7 +40,7 @@ def build_defs(
     catalog = Catalog(tables)
     order_system = order_system or OrderSystem(settings.order_system_url, settings.connect_timeout)
     with warnings.catch_warnings():
-        # Single-run backfills are marked beta; the pinned version of Dagster is tested with them.
+        # Single-run backfills and conditions of our own are marked beta; the pinned version of Dagster is tested with them.
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = [
             build_asset(
@@ -53,6 +53,7 @@ def build_defs(
             )
             for each in catalog
         ]
+        sensors = [order_system_sensor(order_system, EVERYTHING), follow_sensor(LAYERS[1:])]
     return dg.Definitions(
         assets=assets,
         resources={
@@ -65,10 +66,7 @@ def build_defs(
             ),
         },
         jobs=[dg.define_asset_job(EVERYTHING, selection=dg.AssetSelection.all(), description="Makes every table")],
-        sensors=[
-            order_system_sensor(order_system, EVERYTHING),
-            follow_sensor(LAYERS[1:]),
-        ],
+        sensors=sensors,
         # DuckDB, the engine of both stores, uses all cores inside one process; one per step costs seconds a table.
         executor=dg.multiprocess_executor if settings.executor == "multiprocess" else dg.in_process_executor,
     )

@@ -15,9 +15,9 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from classic_cars.assets import ALL_TABLES
+from classic_cars.automation.partitions import RANGE_END, RANGE_START
 from classic_cars.contracts.order_system import metadata
 from classic_cars.definitions import EVERYTHING, build_defs
-from classic_cars.runs import RANGE_END, RANGE_START
 from classic_cars.settings import Settings
 from classic_cars.sources.urls import SourceURL
 from classic_cars.stores import open_store

@@ -1,20 +1,19 @@
 """Tables follow their inputs: the condition under which a table is made anew, and the sensor that asks for it.
 
 A table is made again when one of its inputs was, for the months that changed, but never past a failed blocking
-check. Everything that is to be made at one moment goes into as few runs as Dagster allows: one for each range of
-months, instead of one for each month.
+check. Everything that is to be made at one moment goes into one run, instead of one for each month.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 from dagster import AutomationCondition as When
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
-from classic_cars.automation.partitions import contiguous, month_of, range_tags
+from classic_cars.automation.partitions import month_of, range_tags
 from classic_cars.automation.requests import unfinished_reads
 
 SENSOR = "tables_follow_their_inputs"
@@ -72,13 +71,15 @@ def _is_refusal(record: Any) -> bool:
     return not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR and bool(evaluation.blocking)
 
 
-def follow_inputs(*, partitioned: bool) -> dg.AutomationCondition:
+def follow_inputs(*, partitioned: bool, unread: Sequence[dg.AssetKey] = ()) -> dg.AutomationCondition:
     """When a table is made again: an input changed, nothing that it needs is missing, refused or under way.
 
     A table with months is made for those that its inputs have, each when that month changed, or a whole table did.
+    ``unread`` tables are needed for the audit, but no row depends on them: they cause nothing.
     """
-    inputs_requested: Any = When.any_deps_match(RequestedNow())
-    changed = When.newly_missing() | When.any_deps_updated() | inputs_requested
+    read = dg.AssetSelection.all() - dg.AssetSelection.assets(*unread)
+    inputs_requested: Any = When.any_deps_match(RequestedNow()).allow(read)
+    changed = When.newly_missing() | When.any_deps_updated().allow(read) | inputs_requested
     ready = ~When.any_deps_in_progress() & ~When.in_progress() & InputsSound()
     if partitioned:
         missing: Any = When.missing()
@@ -87,7 +88,7 @@ def follow_inputs(*, partitioned: bool) -> dg.AutomationCondition:
 
 
 class FollowSensor(dg.AutomationConditionSensorDefinition):
-    """Dagster's sensor for automation conditions, that waits for the sources to settle and makes few runs."""
+    """Dagster's sensor for automation conditions, that waits until the sources are read and asks for one run."""
 
     def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
         waiting = unfinished_reads(context.instance)
@@ -103,22 +104,15 @@ class FollowSensor(dg.AutomationConditionSensorDefinition):
         )
 
 
-def merged(requests: Sequence[dg.RunRequest], tags: Any = None) -> list[dg.RunRequest]:
-    """Runs for one month each, and one for tables without months, as runs for ranges of months.
+def merged(requests: Sequence[dg.RunRequest], tags: Mapping[str, str] | None = None) -> list[dg.RunRequest]:
+    """One run for everything: from the first to the last month that any table is made for.
 
-    Tables without months join the run when there is only one; otherwise they wait until all ranges are done,
-    whereupon they follow.
+    Months between are made as well: tables of one run belong together, those of several do not.
     """
-    whole = [key for each in requests if each.partition_key is None for key in each.asset_selection or []]
-    by_month = {month_of(each.partition_key): each for each in requests if each.partition_key is not None}
-    ranges = contiguous({month: frozenset(each.asset_selection or []) for month, each in by_month.items()})
-    if not ranges:
-        return [dg.RunRequest(asset_selection=whole, tags=dict(tags or {}))] if whole else []
-    found = []
-    for first, last, keys in ranges:
-        selection = [*sorted(keys), *(whole if len(ranges) == 1 else [])]
-        found.append(dg.RunRequest(asset_selection=selection, tags={**(tags or {}), **range_tags(first, last)}))
-    return found
+    keys = {key for each in requests for key in each.asset_selection or []}
+    months = sorted(month_of(each.partition_key) for each in requests if each.partition_key is not None)
+    span = range_tags(months[0], months[-1]) if months else {}
+    return [dg.RunRequest(asset_selection=sorted(keys), tags={**(tags or {}), **span})] if keys else []
 
 
 def follow_sensor(layers: Sequence[str]) -> FollowSensor:

@@ -64,7 +64,13 @@ def build_asset(
         backfill_policy=dg.BackfillPolicy.single_run() if contract.partitioned_by else None,
         required_resource_keys={"io_manager", "order_system"} if table.arrives_from is not None else {"io_manager"},
         automation_condition=(
-            follow_inputs(partitioned=contract.partitioned_by is not None) if table.arrives_from is None else None
+            follow_inputs(
+                partitioned=contract.partitioned_by is not None,
+                # Which rows are set aside depends on the tables that they refer to; other audits change no row.
+                unread=[] if contract.quarantines else [asset_key(each) for each in audited if each not in read],
+            )
+            if table.arrives_from is None
+            else None
         ),
         pool=pool,
         op_tags={"dagster/priority": str(_priority(table))},

@@ -1,0 +1,158 @@
+"""What the sensor of the order system decides: nothing missed, nothing twice, bursts in one run, failures again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from classic_cars.automation import changes
+from classic_cars.automation.changes import DOWN_SECONDS, PATIENCE_SECONDS, RETRY_SECONDS, Part, Watch
+
+A = {"orders": {"2004-01": "a", "2004-02": "b"}, "products": {"": "p"}}
+EDITED = {"orders": {"2004-01": "a", "2004-02": "c"}, "products": {"": "p"}}
+NOW = 1_000_000.0
+
+
+def quiet_watch(known: dict = A) -> Watch:
+    return Watch(began=NOW, known=known)
+
+
+def looked_twice(watch: Watch, found: dict, now: float = NOW) -> tuple[Watch, list[Part]]:
+    watch, asked, _ = changes.looked(watch, found, 0.1, now)
+    assert asked == []
+    watch, asked, _ = changes.looked(watch, found, 0.1, now + 5)
+    return watch, asked
+
+
+def test_the_first_look_asks_for_everything() -> None:
+    _, asked = looked_twice(Watch(began=NOW), A)
+    assert [part.changes for part in asked] == [{"orders": ["2004-01", "2004-02"], "products": [""]}]
+
+
+def test_nothing_is_asked_for_when_nothing_changed() -> None:
+    watch, asked, reason = changes.looked(quiet_watch(), A, 0.1, NOW)
+    assert (asked, reason) == ([], "nothing changed")
+    assert watch.known == A
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        pytest.param(EDITED, {"orders": ["2004-02"]}, id="an edit"),
+        pytest.param({**A, "orders": {"2004-01": "a"}}, {"orders": ["2004-02"]}, id="a month that lost its rows"),
+        pytest.param({**A, "orders": {**A["orders"], "2004-03": "n"}}, {"orders": ["2004-03"]}, id="a new month"),
+        pytest.param({**A, "products": {"": "q"}}, {"products": [""]}, id="a table without months"),
+        pytest.param({**A, "products": {}}, {"products": [""]}, id="an emptied table"),
+    ],
+)
+def test_exactly_what_changed_is_asked_for_once(found: dict, expected: dict) -> None:
+    watch, asked = looked_twice(quiet_watch(), found)
+    assert [part.changes for part in asked] == [expected]
+    watch = changes.settled(watch, [], NOW + 20)
+    assert changes.looked(watch, found, 0.1, NOW + 25)[1] == []
+
+
+def test_a_burst_is_one_run() -> None:
+    watch = quiet_watch()
+    for second in range(0, 30, 5):
+        moving = {**A, "orders": {"2004-01": "a", "2004-02": f"version {second}"}}
+        watch, asked, reason = changes.looked(watch, moving, 0.1, NOW + second)
+        assert asked == []
+        assert reason == "orders changed in 2004-02; waits until it is quiet"
+    _, asked, _ = changes.looked(watch, moving, 0.1, NOW + 35)
+    assert len(asked) == 1
+
+
+def test_a_shop_that_never_rests_is_read_all_the_same() -> None:
+    watch, asked, second = quiet_watch(), [], 0.0
+    while not asked:
+        second += 5
+        busy = {**A, "orders": {"2004-01": "a", "2004-02": f"version {second}"}}
+        watch, asked, _ = changes.looked(watch, busy, 0.1, NOW + second)
+    assert second <= PATIENCE_SECONDS + 5
+
+
+def test_a_change_and_its_undoing_are_nothing() -> None:
+    watch, _, _ = changes.looked(quiet_watch(), EDITED, 0.1, NOW)
+    watch, asked, reason = changes.looked(watch, A, 0.1, NOW + 5)
+    assert (asked, reason, watch.moving) == ([], "nothing changed", "")
+
+
+def test_months_apart_are_runs_apart_and_tables_without_months_ride_along() -> None:
+    changed = {"orders": ["2003-01", "2004-05", "2004-06"], "orderdetails": ["2004-06"], "products": [""]}
+    found = changes.parts(changed, "n")
+    assert [(part.first, part.last, part.changes) for part in found] == [
+        ("2003-01", "2003-01", {"orders": ["2003-01"]}),
+        ("2004-05", "2004-05", {"orders": ["2004-05"]}),
+        ("2004-06", "2004-06", {"orders": ["2004-06"], "orderdetails": ["2004-06"], "products": [""]}),
+    ]
+    assert len({part.run_key for part in found}) == 3
+
+
+def test_run_keys_never_repeat_though_the_same_change_comes_again() -> None:
+    watch, first = looked_twice(quiet_watch(), EDITED)
+    watch, back = looked_twice(changes.settled(watch, [], NOW + 10), A, NOW + 10)
+    _, again = looked_twice(changes.settled(watch, [], NOW + 20), EDITED, NOW + 20)
+    assert len({part.run_key for part in [*first, *back, *again]}) == 3
+
+
+def test_the_same_look_from_the_same_cursor_has_the_same_run_key() -> None:
+    # The daemon died after launching and before the cursor was kept: Dagster knows the key and launches no second.
+    watch, _, _ = changes.looked(quiet_watch(), EDITED, 0.1, NOW)
+    assert changes.looked(watch, EDITED, 0.1, NOW + 5)[1] == changes.looked(watch, EDITED, 0.2, NOW + 9)[1]
+
+
+def test_what_a_failed_run_was_asked_for_is_asked_for_again_with_growing_waits() -> None:
+    watch, asked = looked_twice(quiet_watch(), EDITED)
+    now = NOW + 10
+    for wait in RETRY_SECONDS:
+        watch = changes.settled(watch, [part.run_key for part in asked], now)
+        assert watch.not_before == now + wait
+        now += wait
+        watch, asked = looked_twice(watch, EDITED, now)
+        assert [part.changes for part in asked] == [{"orders": ["2004-02"]}]
+        now += 10
+    watch = changes.settled(watch, [part.run_key for part in asked], now)
+    assert changes.looked(watch, EDITED, 0.1, now)[1] == []  # given up, until it changes
+
+
+def test_a_part_that_succeeded_is_not_asked_for_again() -> None:
+    both = {"orders": {"2004-01": "x", "2004-02": "b"}, "products": {"": "q"}}
+    watch, asked = looked_twice(quiet_watch(), {**both, "orders": {"2004-01": "x", "2004-02": "b", "2004-06": "n"}})
+    assert [part.first for part in asked] == ["2004-01", "2004-06"]
+    watch = changes.settled(watch, [asked[0].run_key], NOW + 10)
+    found = changes.differences(watch.known, {**both, "orders": {"2004-01": "x", "2004-02": "b", "2004-06": "n"}})
+    assert found == {"orders": ["2004-01"]}
+
+
+def test_an_order_system_that_is_down_is_left_alone_for_growing_whiles() -> None:
+    watch, now = quiet_watch(), NOW
+    for wait in [*DOWN_SECONDS, DOWN_SECONDS[-1]]:
+        watch = changes.look_failed(watch, now)
+        assert watch.not_before == now + wait
+        now += wait
+    assert watch.failing_since == NOW
+    watch, asked, _ = changes.looked(watch, A, 0.1, now)
+    assert (watch.failing_since, watch.failures, asked) == (0.0, 0, [])
+
+
+def test_looking_takes_a_twentieth_of_the_time_at_most() -> None:
+    watch, _, _ = changes.looked(quiet_watch(), A, 2.0, NOW)
+    assert watch.not_before == NOW + 38.0
+
+
+def test_a_cursor_comes_back_as_it_was() -> None:
+    watch, _ = looked_twice(quiet_watch(), EDITED)
+    assert Watch.load(watch.dump(), NOW + 99) == watch
+
+
+@pytest.mark.parametrize("cursor", [None, "", "{", "[]", '{"version": 0}', '{"version": 1, "new": 2}'])
+def test_a_cursor_of_another_form_starts_anew(cursor: str | None) -> None:
+    assert Watch.load(cursor, NOW) == Watch(began=NOW)
+
+
+def test_the_cursor_of_twenty_years_is_small() -> None:
+    months = {f"{year}-{month:02d}": "0123456789ab" for year in range(2003, 2027) for month in range(1, 13)}
+    watch = replace(quiet_watch(), known={"orders": months, "orderdetails": months, "products": {"": "x"}})
+    assert len(watch.dump()) < 20_000
