@@ -7,19 +7,26 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import dagster as dg
 
 from classic_cars.assets import ALL_TABLES
 from classic_cars.automation.follow import follow_sensor
+from classic_cars.automation.maintenance import maintenance_job
 from classic_cars.automation.order_system_sensor import order_system_sensor
-from classic_cars.contracts.base import LAYERS
+from classic_cars.automation.reconciliation import CHECK, Reader, reconciliation_check
+from classic_cars.automation.report import report_job
+from classic_cars.automation.schedules import reconciliation_job, schedules
+from classic_cars.contracts.base import LAYERS, Contract
+from classic_cars.contracts.warehouse import FactOrders
 from classic_cars.instance.home import STORE_POOL
 from classic_cars.settings import Settings, load_settings
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import open_store
-from classic_cars.stores.base import Store
+from classic_cars.stores.base import Months, Store
 from classic_cars.stores.io_manager import store_io_manager
 from classic_cars.tables.asset import build_asset
 from classic_cars.tables.table import Catalog, Table
@@ -38,9 +45,12 @@ def build_defs(
     """The platform's definitions; every part that is not given is the one that the settings name."""
     settings = settings or load_settings()
     catalog = Catalog(tables)
+    contracts = [each.contract for each in catalog]
+    store = store or open_store(settings)
+    reader = partial(_reading, settings)
     order_system = order_system or OrderSystem(settings.order_system_url, settings.connect_timeout)
     with warnings.catch_warnings():
-        # Single-run backfills and conditions of our own are marked beta; the pinned version of Dagster is tested with them.
+        # Single-run backfills and conditions of our own are beta; the pinned version of Dagster is tested with them.
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = [
             build_asset(
@@ -57,19 +67,45 @@ def build_defs(
     return dg.Definitions(
         assets=assets,
         resources={
-            "io_manager": store_io_manager(
-                store or open_store(settings), {each.address: each.contract for each in catalog}
-            ),
+            "io_manager": store_io_manager(store, {each.address: each.contract for each in catalog}),
             "order_system": dg.ResourceDefinition.hardcoded_resource(
                 order_system,
                 description="The retailer's order system, read-only",
             ),
         },
-        jobs=[dg.define_asset_job(EVERYTHING, selection=dg.AssetSelection.all(), description="Makes every table")],
+        asset_checks=[reconciliation_check(order_system, reader)] if "warehouse/fact_orders" in catalog else [],
+        jobs=[
+            dg.define_asset_job(
+                EVERYTHING,
+                selection=dg.AssetSelection.all() - dg.AssetSelection.checks(CHECK),
+                description="Makes every table",
+            ),
+            reconciliation_job(),
+            maintenance_job(settings, contracts),
+            report_job(settings, contracts, lambda _title, _text: None),
+        ],
+        schedules=schedules(settings.timezone, lambda: _latest_months(reader)),
         sensors=sensors,
         # DuckDB, the engine of both stores, uses all cores inside one process; one per step costs seconds a table.
         executor=dg.multiprocess_executor if settings.executor == "multiprocess" else dg.in_process_executor,
     )
+
+
+@contextmanager
+def _reading(settings: Settings) -> Iterator[Store]:
+    """The published tables, as another process than the writing one sees them."""
+    store = open_store(settings, read_only=True)
+    try:
+        yield store
+    finally:
+        store.release()
+
+
+def _latest_months(reader: Reader) -> Months | None:
+    """The last month that the fact has rows in; None when there are none."""
+    with reader() as store:
+        found = store.months(Contract.of(FactOrders))
+    return Months(found[-1], found[-1]) if found else None
 
 
 defs = build_defs()

@@ -5,7 +5,7 @@ What is run, for which months, and what came of it. How it is shown is the comma
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 
 from classic_cars.automation.partitions import range_tags, span
+from classic_cars.automation.reconciliation import CHECK
 from classic_cars.contracts.order_system import FIRST_MONTH, PARTITIONED
 from classic_cars.contracts.source import CONTRACTS
 from classic_cars.definitions import EVERYTHING, build_defs
@@ -114,14 +115,20 @@ def execute(
     else:
         months = None
     with open_instance(settings, ephemeral=ephemeral) as instance:
-        result = defs.resolve_job_def(EVERYTHING).execute_in_process(
+        result = job_of(defs, keys).execute_in_process(
             instance=instance,
             tags=tags,
-            asset_selection=keys,
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
     return _report(result, keys, months)
+
+
+def job_of(defs: dg.Definitions, keys: Iterable[dg.AssetKey]) -> dg.JobDefinition:
+    """The job that makes these tables and audits them; the live check has a schedule of its own."""
+    chosen = set(keys)
+    checks = set(defs.get_repository_def().asset_graph.get_check_keys_for_assets(chosen)) - {CHECK}
+    return defs.resolve_job_def(EVERYTHING).get_subset(asset_selection=chosen, asset_check_selection=checks)
 
 
 def _must_be_partitions(months: Months) -> None:

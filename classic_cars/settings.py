@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -40,6 +41,8 @@ class Settings(BaseSettings):
     quarantine_max_share: float = Field(
         0.01, ge=0, le=1, description="Share of a table's rows that may be quarantined before its check blocks"
     )
+    timezone: str = Field("UTC", description="Time zone of the schedules, such as Europe/Paris")
+    keep_days: int = Field(90, ge=1, description="Days that runs and replaced versions are kept")
     connect_timeout: float = Field(4.0, gt=0, le=60, description="Seconds to wait for the order system to answer")
 
     @field_validator("home")
@@ -54,6 +57,15 @@ class Settings(BaseSettings):
         if value and (value.partition("://")[0] not in SOURCE_SCHEMES or "://" not in value):
             raise ValueError(f"expected a URL that starts with {', '.join(s + '://' for s in SOURCE_SCHEMES)}")
         return url
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, timezone: str) -> str:
+        try:
+            ZoneInfo(timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("expected a time zone of the IANA list, such as UTC or Europe/Paris") from None
+        return timezone
 
     @field_validator("warehouse")
     @classmethod

@@ -65,6 +65,8 @@ class Watch:
     #: Runs that were asked for and may not be finished.
     asked: tuple[Part, ...] = ()
     failed_requests: int = 0
+    #: The latest reconciliation whose findings were asked for.
+    reconciled: int = 0
 
     def dump(self) -> str:
         return json.dumps({"version": VERSION, **asdict(self)}, separators=(",", ":"))
@@ -114,6 +116,16 @@ def parts(changes: Changes, name: str) -> list[Part]:
             Part(f"{name}-{index}", {**dict.fromkeys(tables, inside), **rest}, f"{first:%Y-%m}", f"{last:%Y-%m}")
         )
     return found or ([Part(f"{name}-0", whole)] if whole else [])
+
+
+def forgotten(watch: Watch, months: Iterable[str], reconciled: int) -> Watch:
+    """Months that were found to differ are read again, whatever is known of them."""
+    again = set(months)
+    known = {
+        table: {month: each for month, each in found.items() if month not in again}
+        for table, found in watch.known.items()
+    }
+    return replace(watch, known=known, reconciled=reconciled)
 
 
 def look_failed(watch: Watch, now: float) -> Watch:

@@ -14,6 +14,7 @@ from dagster import AutomationCondition as When
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from classic_cars.automation.partitions import month_of, range_tags
+from classic_cars.automation.reconciliation import CHECK
 from classic_cars.automation.requests import unfinished_reads
 
 SENSOR = "tables_follow_their_inputs"
@@ -97,11 +98,22 @@ class FollowSensor(dg.AutomationConditionSensorDefinition):
             return SensorExecutionData(skip_message=reason, cursor=context.cursor)
         data = super().evaluate_tick(context)
         return SensorExecutionData(
-            run_requests=merged(data.run_requests or [], self.run_tags),
+            run_requests=[
+                each.with_replaced_attrs(asset_check_keys=self._checks(context, each.asset_selection or []))
+                for each in merged(data.run_requests or [], self.run_tags)
+            ],
             skip_message=data.skip_message,
             cursor=data.cursor,
             automation_condition_evaluations=data.automation_condition_evaluations,
         )
+
+    @staticmethod
+    def _checks(context: dg.SensorEvaluationContext, keys: Sequence[dg.AssetKey]) -> list[dg.AssetCheckKey]:
+        """The tables' own checks; the live one has its schedule."""
+        if context.repository_def is None:
+            raise TypeError("a sensor is evaluated with its definitions")
+        found = context.repository_def.asset_graph.get_check_keys_for_assets(set(keys))
+        return sorted(set(found) - {CHECK})
 
 
 def merged(requests: Sequence[dg.RunRequest], tags: Mapping[str, str] | None = None) -> list[dg.RunRequest]:

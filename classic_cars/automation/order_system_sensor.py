@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from classic_cars.automation import changes
+from classic_cars.automation import changes, reconciliation
 from classic_cars.automation.changes import Part, Watch
 from classic_cars.automation.partitions import month_of, range_tags
 from classic_cars.automation.requests import READS, UNFINISHED, outcomes
@@ -57,6 +57,9 @@ def tick(watch: Watch, order_system: OrderSystem, instance: dg.DagsterInstance) 
             return watch, [], "waits for the runs that it asked for"
         failed = [key for key, status in found.items() if status == dg.DagsterRunStatus.FAILURE]
         watch = changes.settled(watch, failed, time.time())
+    reconciled, months = reconciliation.disagreement(instance)
+    if reconciled > watch.reconciled:
+        watch = changes.forgotten(watch, months, reconciled)
     started = time.time()
     if started < watch.not_before:
         return watch, [], f"{_trouble(watch)}looks again at {_clock(watch.not_before)}"

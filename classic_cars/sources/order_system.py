@@ -25,7 +25,7 @@ from classic_cars.sources import fingerprints, scanner
 from classic_cars.sources.columns import exact_number, is_native, retyped
 from classic_cars.sources.connect import QUERY_SECONDS, read_only_engine
 from classic_cars.sources.errors import lost_connection, said_by_scanner, translated
-from classic_cars.sources.home_months import as_text, at_home, home_of, months_until
+from classic_cars.sources.home_months import as_text, at_home, home_of, home_of_text, months_until
 from classic_cars.sources.retries import ended_after, patiently
 from classic_cars.sources.scanner import extension as _extension  # noqa: F401  (the benchmarks load it)
 from classic_cars.sources.urls import SourceURL
@@ -152,6 +152,19 @@ class OrderSystem:
         total = round(sum(each[1] or 0 for each in counted)) if cents is not None else None
         return ControlTotals(sum(int(each[0]) for each in counted), total)
 
+    def monthly_totals(self, table: sa.Table, today: date | None = None) -> dict[str, ControlTotals]:
+        """Control totals of a table with months, by home month (``YYYY-MM``); one aggregate query."""
+        day, rows = self._dated(table)
+        cents = self._cents(table)
+        query = sa.select(day, sa.func.count(), sa.func.sum(sa.literal(0) if cents is None else cents))
+        (found,) = self._ask(query.select_from(rows).group_by(day))
+        sums: dict[str, ControlTotals] = {}
+        for text, count, amount in found:
+            month = f"{home_of_text(text, today or date.today()):%Y-%m}"
+            before = sums.get(month, ControlTotals(0, 0))
+            sums[month] = ControlTotals(before.rows + count, (before.cents or 0) + round(amount or 0))
+        return dict(sorted(sums.items()))
+
     def fingerprints(
         self, tables: Sequence[sa.Table] = READ_ORDER, today: date | None = None
     ) -> dict[str, dict[str, str]]:
@@ -182,9 +195,14 @@ class OrderSystem:
         text = fingerprints.row_text(self._watched[table.name], self._engine.dialect.name)
         if table.name not in PARTITIONED:
             return [], text, table
+        day, rows = self._dated(table)
+        return [day], text, rows
+
+    def _dated(self, table: sa.Table) -> tuple[sa.Label, Any]:
+        """The day, as text, that decides a row's home month, and where to select it from."""
         orders = ORDERS if table is ORDERS else self._orders
         rows = table if table is ORDERS else LINES.outerjoin(orders, orders.c.orderNumber == LINES.c.orderNumber)
-        return [as_text(orders.c.orderDate).label("day")], text, rows
+        return as_text(orders.c.orderDate).label("day"), rows
 
     @contextmanager
     def _hashing_there(self) -> Iterator[Hashed]:

@@ -7,6 +7,7 @@ the output last, and only when every blocking check passed, so that Dagster's IO
 import logging
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -28,6 +29,18 @@ progress = logging.getLogger("classic_cars.progress")
 
 #: A step whose failure may pass by itself is tried again so often, after so many seconds.
 RETRIES, RETRY_SECONDS = 3, 2
+
+
+#: Who is told when a table of the layer needs somebody.
+OWNERS = {
+    "source": "team:data-engineering",
+    "staging": "team:data-engineering",
+    "warehouse": "team:data-engineering",
+    "analytics": "team:analytics",
+}
+#: The nightly run makes the answers anew even when nothing was sold: an older one means that nothing runs.
+READ_BY_ANALYSTS = "analytics"
+FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26), warn_window=timedelta(hours=25))
 
 
 def asset_key(address: str) -> dg.AssetKey:
@@ -53,6 +66,8 @@ def build_asset(
         description=_description(contract),
         group_name=contract.layer,
         kinds={kind, "pandera"} | ({"ibis"} if table.is_lazy else {"python"}),
+        owners=[OWNERS[contract.layer]],
+        freshness_policy=FRESH if contract.layer == READ_BY_ANALYSTS else None,
         tags={"layer": contract.layer, **({"personal_data": ""} if _is_personal(contract) else {})},
         metadata={"dagster/column_schema": column_schema(contract), "contract version": contract.version},
         code_version=catalog.code_version(table),

@@ -1,0 +1,110 @@
+"""Nightly upkeep: old runs leave Dagster's history, the store is tidied, and old quarantine is counted."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from classic_cars.contracts.base import Contract
+from classic_cars.errors import StoreError
+from classic_cars.settings import Settings
+from classic_cars.stores import open_store
+from classic_cars.stores.base import Store
+
+JOB = "maintenance"
+#: Runs deleted at a time.
+BATCH = 100
+#: A file that nothing refers to is left alone for so long: it may belong to a run under way.
+ORPHAN_AGE = timedelta(hours=24)
+FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+
+
+def forget_runs(instance: dg.DagsterInstance, before: datetime) -> int:
+    """Delete finished runs that were created before then, with their events; their number.
+
+    Materializations and checks go with them, but the latest of each asset stays: Dagster's page needs it.
+    """
+    kept = latest_runs(instance)
+    deleted = 0
+    cursor = None
+    while True:
+        found = instance.get_run_records(
+            dg.RunsFilter(statuses=FINISHED, created_before=before), limit=BATCH, cursor=cursor, ascending=True
+        )
+        for record in found:
+            if record.dagster_run.run_id not in kept:
+                instance.delete_run(record.dagster_run.run_id)
+                deleted += 1
+        if len(found) < BATCH:
+            return deleted
+        cursor = found[-1].dagster_run.run_id if found[-1].dagster_run.run_id in kept else None
+
+
+def latest_runs(instance: dg.DagsterInstance) -> set[str]:
+    """Runs that made the current version of some table."""
+    records = instance.get_asset_records(list(instance.all_asset_keys()))
+    return {record.asset_entry.last_run_id for record in records if record.asset_entry.last_run_id} | {
+        record.asset_entry.last_materialization.run_id for record in records if record.asset_entry.last_materialization
+    }
+
+
+def quarantine_age(store: Store, contracts: Iterable[Contract], instance: dg.DagsterInstance) -> dict[str, str]:
+    """Per quarantine table that has rows, how many, and when the oldest of the runs that set them aside began."""
+    found = {}
+    counts = store.row_counts()
+    for contract in contracts:
+        address = contract.quarantine.address
+        if not contract.quarantines or not counts.get(address):
+            continue
+        runs = [run for batch in store.query(f"SELECT DISTINCT _run_id FROM quarantine.{contract.name}")
+                for run in batch.column(0).to_pylist()]  # fmt: skip
+        began = [record.create_timestamp for run in runs if (record := instance.get_run_record_by_id(run))]
+        since = f" since {min(began):%Y-%m-%d}" if began else ""
+        found[address] = f"{counts[address]:,} rows{since}"
+    return found
+
+
+def maintenance_job(settings: Settings, contracts: Sequence[Contract]) -> dg.JobDefinition:
+    """Three steps, each of which goes on when another fails."""
+
+    @dg.op(description=f"Deletes finished runs that are older than {settings.keep_days} days from Dagster's history")
+    def forget_old_runs(context: dg.OpExecutionContext) -> None:
+        before = datetime.now(UTC) - timedelta(days=settings.keep_days)
+        context.add_output_metadata({"runs deleted": forget_runs(context.instance, before)})
+
+    @dg.op(description="Old versions forgotten, small files put together, files that nothing refers to removed")
+    def tidy_the_store(context: dg.OpExecutionContext) -> None:
+        store = open_store(settings)
+        store.begin_run(f"run {context.run_id}")
+        try:
+            keep = timedelta(days=settings.keep_days)
+            done = list(store.maintain(contracts, keep=keep, orphan_age=ORPHAN_AGE, dry_run=False))
+        except StoreError as error:
+            raise dg.Failure(str(error)) from None
+        finally:
+            store.end_run()
+        context.add_output_metadata({"done": dg.MetadataValue.md("\n".join(f"- {line}" for line in done) or "nothing")})
+
+    @dg.op(description="How many rows are in quarantine, and since when")
+    def look_at_the_quarantine(context: dg.OpExecutionContext) -> None:
+        store = open_store(settings, read_only=True)
+        try:
+            context.add_output_metadata(quarantine_age(store, contracts, context.instance) or {"rows": 0})
+        except StoreError as error:
+            raise dg.Failure(str(error)) from None
+        finally:
+            store.release()
+
+    @dg.job(
+        name=JOB,
+        description="Upkeep of Dagster's history and of the store",
+        executor_def=dg.in_process_executor,
+        # Its steps hand on nothing, and the store's IO manager would hold the store for the whole run.
+        resource_defs={"io_manager": dg.mem_io_manager},
+    )
+    def maintenance() -> None:
+        forget_old_runs()
+        tidy_the_store()
+        look_at_the_quarantine()
+
+    return maintenance

@@ -1,0 +1,324 @@
+"""Sensors, conditions and schedules through Dagster: what is asked for, and what never is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from classic_cars.automation import follow, order_system_sensor, schedules
+from classic_cars.automation.reconciliation import CHECK, DIFFERENCES, Held, compare, disagreement
+from classic_cars.definitions import EVERYTHING, build_defs
+from classic_cars.runs import job_of
+from classic_cars.settings import Settings
+from classic_cars.sources.order_system import ControlTotals, OrderSystem
+from classic_cars_tests.platform import QUIET, ask, change, expected_sales, order_system_frames, published_sales
+
+
+@pytest.fixture
+def settings(tmp_path: Path, shop_copy: Path) -> Settings:
+    return Settings(home=tmp_path / "home", source_url=f"sqlite:///{shop_copy}")
+
+
+@pytest.fixture
+def shop_copy(tmp_path: Path, shop_file: Path) -> Path:
+    copy = tmp_path / "shop.sqlite"
+    copy.write_bytes(shop_file.read_bytes())
+    return copy
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as opened:
+        yield opened
+
+
+class Platform:
+    """A platform that runs itself: each call is one round of the daemon, with runs in this process."""
+
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
+        self.settings, self.instance = settings, instance
+        self.defs = build_defs(settings)
+        self.cursors: dict[str, str | None] = {}
+        self.requests: list[dg.RunRequest] = []
+
+    def tick(self, sensor: str) -> list[dg.RunRequest]:
+        """One evaluation; the reason of a skip is kept in ``said``."""
+        definition: Any = self.defs.resolve_sensor_def(sensor)
+        context = dg.build_sensor_context(
+            instance=self.instance, cursor=self.cursors.get(sensor), definitions=self.defs, sensor_name=sensor
+        )
+        data = definition.evaluate_tick(context)
+        self.cursors[sensor], self.said = data.cursor, data.skip_message
+        self.requests += data.run_requests or []
+        return data.run_requests or []
+
+    def run(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
+        return job_of(self.defs, request.asset_selection or []).execute_in_process(
+            instance=self.instance,
+            tags={**request.tags, **({"dagster/run_key": request.run_key} if request.run_key else {})},
+            raise_on_error=False,
+            run_config=QUIET,
+        )
+
+    def look(self) -> list[dg.RunRequest]:
+        """Two looks at the order system, so that they agree."""
+        return self.tick(order_system_sensor.SENSOR) or self.tick(order_system_sensor.SENSOR)
+
+    def follow(self) -> list[dg.RunRequest]:
+        return self.tick(follow.SENSOR)
+
+    def round(self) -> list[dg.RunRequest]:
+        """Everything that follows from what changed, until nothing more is asked for."""
+        done = []
+        for request in self.look():
+            assert self.run(request).success
+            done.append(request)
+        while requests := self.follow():
+            for request in requests:
+                self.run(request)
+                done.append(request)
+            assert len(done) < 10
+        return done
+
+
+@pytest.fixture
+def platform(settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Platform:
+    monkeypatch.setattr("classic_cars.automation.changes.SHARE", 1.0)  # no rest between looks
+    return Platform(settings, instance)
+
+
+def tables(request: dg.RunRequest) -> set[str]:
+    return {key.to_user_string() for key in request.asset_selection or []}
+
+
+def months(request: dg.RunRequest) -> tuple[str | None, str | None]:
+    return tuple(request.tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))  # type: ignore[return-value]
+
+
+def test_from_nothing_to_the_answers_and_then_only_what_changed(platform: Platform, settings: Settings) -> None:
+    platform.follow()
+    source, downstream = platform.round()
+    assert len(tables(source)) == 8
+    assert len(tables(downstream)) == 18
+    url = settings.order_system_url
+    assert published_sales(settings, "sales_by_country", "country") == expected_sales(
+        order_system_frames(url), "country"
+    )
+    assert platform.round() == []
+    assert platform.said
+
+    # An old order is edited: its month, and what is made from it.
+    ((number, day),) = ask(settings, "SELECT orderNumber, orderDate FROM source.orders ORDER BY orderDate LIMIT 1")
+    change(url, f"UPDATE orders SET status = 'Disputed' WHERE orderNumber = {number}")
+    source, downstream = platform.round()
+    month = f"{day:%Y-%m}"
+    assert (tables(source), months(source)) == ({"source/orders"}, (month, month))
+    assert source.tags["classic_cars/changed"] == f"orders {month}"
+    assert {"staging/orders", "warehouse/fact_orders", "analytics/sales_by_country"} <= tables(downstream)
+    assert months(downstream) == (month, month)
+    assert not tables(downstream) & {"staging/customers", "warehouse/dim_products", "warehouse/dim_customers"}
+    assert ask(settings, f"SELECT DISTINCT status FROM warehouse.fact_orders WHERE orderNumber = {number}") == [
+        ("Disputed",)
+    ]
+
+    # A price changes: a table without months, and every month of the facts made from it.
+    change(url, "UPDATE products SET buyPrice = buyPrice + 1")
+    source, downstream = platform.round()
+    assert (tables(source), months(source)) == ({"source/products"}, (None, None))
+    assert months(downstream)[0] == "2003-01"
+    assert published_sales(settings, "sales_by_country", "country") == expected_sales(
+        order_system_frames(url), "country"
+    )
+
+
+def test_nothing_follows_past_a_failed_blocking_check(platform: Platform, settings: Settings) -> None:
+    platform.follow()
+    platform.round()
+    url = settings.order_system_url
+    before = ask(settings, "SELECT sum(bookedAmount) FROM analytics.sales_by_country")
+    change(url, "UPDATE orderdetails SET quantityOrdered = -1 WHERE orderNumber % 2 = 0")
+    *_, downstream = platform.round()
+    assert "staging/orderdetails" in tables(downstream)
+    assert ask(settings, "SELECT sum(bookedAmount) FROM analytics.sales_by_country") == before
+    # Another input of the fact changes: it waits all the same, as its order lines were refused.
+    change(url, "UPDATE products SET buyPrice = buyPrice + 1")
+    prices = ask(settings, "SELECT sum(buyPrice) FROM warehouse.fact_orders")
+    done = platform.round()
+    assert any("staging/products" in tables(request) for request in done)
+    assert ask(settings, "SELECT sum(buyPrice) FROM warehouse.fact_orders") == prices
+    change(url, "UPDATE orderdetails SET quantityOrdered = 1 WHERE orderNumber % 2 = 0")
+    platform.round()
+    assert published_sales(settings, "sales_by_country", "country") == expected_sales(
+        order_system_frames(url), "country"
+    )
+
+
+def test_a_warning_stops_nothing(platform: Platform, settings: Settings) -> None:
+    platform.follow()
+    platform.round()
+    change(
+        settings.order_system_url, "ALTER TABLE orders ADD COLUMN colour TEXT", "UPDATE orders SET status = 'Shipped'"
+    )
+    *_, downstream = platform.round()
+    assert "warehouse/fact_orders" in tables(downstream)
+    assert ask(settings, "SELECT DISTINCT status FROM warehouse.fact_orders") == [("Shipped",)]
+
+
+def test_a_failed_run_is_asked_for_again(
+    platform: Platform, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1_000_000.0]
+    monkeypatch.setattr("classic_cars.automation.order_system_sensor.time.time", lambda: clock[0])
+    shop = Path(settings.order_system_url.removeprefix("sqlite:///"))
+    (request,) = platform.look()
+    shop.rename(shop.with_suffix(".gone"))
+    assert not platform.run(request).success
+    assert platform.tick(order_system_sensor.SENSOR) == []
+    assert "1 runs in a row failed" in str(platform.said)
+    clock[0] += 61
+    assert platform.tick(order_system_sensor.SENSOR) == []
+    assert "does not answer since" in str(platform.said)
+    assert "no such file" in str(platform.said)
+    shop.with_suffix(".gone").rename(shop)
+    clock[0] += 11
+    (again,) = platform.look()
+    assert tables(again) == tables(request)
+    assert again.run_key != request.run_key
+    assert platform.run(again).success
+    assert platform.look() == []
+
+
+def test_the_sensor_waits_for_the_run_it_asked_for(platform: Platform, instance: dg.DagsterInstance) -> None:
+    (request,) = platform.look()
+    instance.create_run_for_job(
+        platform.defs.resolve_job_def(EVERYTHING),
+        tags={**request.tags, "dagster/run_key": str(request.run_key)},
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    assert platform.tick(order_system_sensor.SENSOR) == []
+    assert platform.said == "waits for the runs that it asked for"
+    assert platform.follow() == []
+    assert "waits for run" in str(platform.said)
+
+
+# The nightly proof -------------------------------------------------------------------------------------
+
+TODAY = date(2004, 3, 10)
+
+
+@pytest.mark.parametrize(
+    ("live", "held", "differs"),
+    [
+        (ControlTotals(3, 500), Held(3, 0, 500), False),
+        (ControlTotals(3, 500), Held(3, 0, 499), True),
+        (ControlTotals(3, 500), Held(2, 0, 500), True),
+        (ControlTotals(3, 500), Held(2, 1, 400), False),
+        (ControlTotals(3, 500), Held(1, 1, 500), True),
+    ],
+)
+def test_a_month_agrees_in_rows_and_cents(live: ControlTotals, held: Held, differs: bool) -> None:
+    assert bool(compare({"2004-02": live}, {"2004-02": held}, TODAY)) is differs
+
+
+def test_an_open_month_is_left_out_and_a_month_on_one_side_only_differs() -> None:
+    one, here = ControlTotals(1, 1), Held(1, 0, 1)
+    assert compare({"2004-03": one}, {}, TODAY) == {}
+    assert list(compare({"2004-01": one}, {"2004-02": here}, TODAY)) == ["2004-01", "2004-02"]
+
+
+def reconcile(platform: Platform) -> dg.AssetCheckEvaluation:
+    result = platform.defs.resolve_job_def(schedules.RECONCILIATION).execute_in_process(
+        instance=platform.instance,
+        tags={"dagster/asset_partition_range_start": "2003-08", "dagster/asset_partition_range_end": "2003-08"},
+        run_config=QUIET,
+    )
+    (found,) = [each for each in result.get_asset_check_evaluations() if each.asset_check_key == CHECK]
+    return found
+
+
+def test_a_change_that_nobody_noticed_is_found_at_night_and_healed(platform: Platform, settings: Settings) -> None:
+    platform.follow()
+    platform.round()
+    assert reconcile(platform).passed
+    url = settings.order_system_url
+    first = "SELECT strftime(orderDate, '%Y-%m'), count(*) FROM warehouse.fact_orders GROUP BY 1 ORDER BY 1 LIMIT 1"
+    ((month, lines),) = ask(settings, first)
+    of_month = f"(SELECT orderNumber FROM orders WHERE strftime('%Y-%m', orderDate) = '{month}')"
+    change(url, f"UPDATE orderdetails SET priceEach = priceEach + 0.01 WHERE orderNumber IN {of_month}")
+    # As if the sensor had seen this already.
+    cursor = json.loads(str(platform.cursors[order_system_sensor.SENSOR]))
+    platform.cursors[order_system_sensor.SENSOR] = json.dumps({**cursor, "known": OrderSystem(url).fingerprints()})
+    assert platform.round() == []
+    found = reconcile(platform)
+    assert not found.passed
+    assert "1 of" in str(found.description)
+    numbers: Any = found.metadata[DIFFERENCES].value
+    assert list(numbers) == [month]
+    assert numbers[month]["rows in fact_orders"] == lines
+    assert disagreement(platform.instance)[1] == [month]
+    source, *_ = platform.round()
+    assert (tables(source), months(source)) == ({"source/orders", "source/orderdetails"}, (month, month))
+    assert reconcile(platform).passed
+    assert platform.round() == []
+    assert published_sales(settings, "sales_by_country", "country") == expected_sales(
+        order_system_frames(url), "country"
+    )
+
+
+def test_the_live_check_is_no_part_of_making_the_table(platform: Platform) -> None:
+    platform.follow()
+    platform.round()
+    assert disagreement(platform.instance) == (0, [])
+    (request,) = [each for each in platform.requests if "warehouse/fact_orders" in tables(each)]
+    assert request.asset_check_keys
+    assert CHECK not in request.asset_check_keys
+
+
+# Schedules ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zone", ["Europe/Paris", "America/New_York", "Australia/Lord_Howe", "UTC"])
+@pytest.mark.parametrize("cron", [schedules.NIGHTLY, schedules.UPKEEP, schedules.MORNING])
+def test_every_day_of_a_year_has_each_schedule_once_whatever_the_clocks_do(zone: str, cron: str) -> None:
+    from zoneinfo import ZoneInfo
+
+    from dagster._utils.schedules import cron_string_iterator
+
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    days = []
+    for moment in cron_string_iterator(start.timestamp(), cron, zone):
+        if moment >= start + timedelta(days=365):
+            break
+        local = moment.astimezone(ZoneInfo(zone))
+        assert f"{local.minute} {local.hour} * * *" == cron
+        days.append(local.date())
+    assert len(days) == len(set(days)) == 365
+
+
+def test_schedules_run_in_the_time_zone_of_the_settings(tmp_path: Path) -> None:
+    defs = build_defs(Settings(home=tmp_path, timezone="Europe/Paris"))
+    found = {each.name: each.execution_timezone for each in defs.get_repository_def().schedule_defs}
+    assert found == dict.fromkeys(["nightly_reconciliation", "maintenance", "morning_report"], "Europe/Paris")
+
+
+def test_the_report_and_the_upkeep_run(platform: Platform, settings: Settings) -> None:
+    platform.follow()
+    platform.round()
+    for job in ("morning_report", "maintenance"):
+        result = platform.defs.resolve_job_def(job).execute_in_process(
+            instance=platform.instance, raise_on_error=False, run_config=QUIET
+        )
+        assert result.success, [event for event in result.all_events if event.is_failure]
+
+
+def test_every_table_has_an_owner_and_answers_have_a_freshness_policy(tmp_path: Path) -> None:
+    for spec in build_defs(Settings(home=tmp_path)).resolve_all_asset_specs():
+        assert spec.owners
+        assert spec.tags["layer"] == spec.key.path[0]
+        assert (spec.freshness_policy is not None) == (spec.key.path[0] == "analytics")
