@@ -237,6 +237,36 @@ def status() -> None:
 
 
 @main.command()
+@click.argument("run_id")
+def incident(run_id: str) -> None:
+    """The story of a run that failed: what went wrong first, which tables it kept from being made.
+
+    RUN_ID is a run's id or the beginning of it, as alerts and the web page show it.
+    """
+    with quick_imports():
+        from classic_cars.incident import story
+        from classic_cars.instance import open_instance
+        from classic_cars.settings import load_settings
+
+    with open_instance(load_settings()) as instance:
+        told = story(instance, run_id)
+    out.print(f"run {told.run_id}: {told.status.lower()}; launched by {told.launched_by}", soft_wrap=True)
+    for each in told.timeline:
+        mark = "[bold red]first[/]" if each is told.first else "[red]then[/] " if each.bad else "     "
+        out.print(f"{each.when:%H:%M:%S} {mark} {escape(each.what)}", soft_wrap=True)
+    if not told.affected:
+        return
+    grid = Grid(title="Tables that were not made", title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    for name in ("table", "", "last good version", "rows", "made by run"):
+        grid.add_column(name, justify="right" if name == "rows" else "left", no_wrap=True)
+    for table in told.affected:
+        moment = f"{table.materialized:%Y-%m-%d %H:%M:%S} UTC" if table.materialized else "[dim]never published[/]"
+        rows = "" if table.rows is None else f"{table.rows:,}"
+        grid.add_row(table.table, table.how, moment, rows, table.run_id[:8])
+    out.print(grid)
+
+
+@main.command()
 def doctor() -> None:
     """Examine configuration, connections, permissions and disk; say what is wrong and how to mend it."""
     from classic_cars.doctor import examine

@@ -14,6 +14,8 @@ from functools import partial
 import dagster as dg
 
 from classic_cars.assets import ALL_TABLES
+from classic_cars.automation import maintenance, report
+from classic_cars.automation.alerts import alerts_sensor, sender
 from classic_cars.automation.follow import follow_sensor
 from classic_cars.automation.maintenance import maintenance_job
 from classic_cars.automation.order_system_sensor import order_system_sensor
@@ -63,7 +65,11 @@ def build_defs(
             )
             for each in catalog
         ]
-        sensors = [order_system_sensor(order_system, EVERYTHING), follow_sensor(LAYERS[1:])]
+        sensors = [
+            order_system_sensor(order_system, EVERYTHING),
+            follow_sensor(LAYERS[1:]),
+            alerts_sensor(settings, [maintenance.JOB, report.JOB]),
+        ]
     return dg.Definitions(
         assets=assets,
         resources={
@@ -82,7 +88,7 @@ def build_defs(
             ),
             reconciliation_job(),
             maintenance_job(settings, contracts),
-            report_job(settings, contracts, lambda _title, _text: None),
+            report_job(settings, contracts, sender(settings)),
         ],
         schedules=schedules(settings.timezone, lambda: _latest_months(reader)),
         sensors=sensors,

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import duckdb
 
-from classic_cars.errors import ClassicCarsError
+from classic_cars.automation.alerts.deliver import addresses, scheme, unreadable
+from classic_cars.errors import ClassicCarsError, SettingsError
 from classic_cars.settings import Settings, load_settings
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import open_store
@@ -56,6 +57,7 @@ def _python() -> Finding:
 
 def _subjects(settings: Settings) -> dict[str, Callable[[], str]]:
     return {
+        "alerts": lambda: _alerts(settings),
         "home folder": lambda: _writable(settings.home),
         "disk": lambda: _free_disk(settings.home),
         "order system": lambda: _order_system(settings),
@@ -120,3 +122,16 @@ def _dagster(settings: Settings) -> str:
             return f"{settings.dagster_home}: {instance.get_runs_count()} runs"
     except OSError as error:
         raise ClassicCarsError(f"{settings.dagster_home}: {error.strerror}; make it writable") from None
+
+
+def _alerts(settings: Settings) -> str:
+    urls = settings.alert_urls.get_secret_value()
+    if not urls:
+        return "nobody is told; CLASSIC_CARS_ALERT_URLS is not set"
+    bad = unreadable(urls)
+    if bad:
+        raise SettingsError(
+            f"CLASSIC_CARS_ALERT_URLS: {', '.join(bad)} cannot be read; expected URLs of the Apprise library, such as "
+            "mailto://user:password@example.com, separated by spaces"
+        )
+    return f"told: {', '.join(scheme(url) for url in addresses(urls).values())}"

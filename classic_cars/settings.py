@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     quarantine_max_share: float = Field(
         0.01, ge=0, le=1, description="Share of a table's rows that may be quarantined before its check blocks"
     )
+    alert_urls: SecretStr = Field(SecretStr(""), description="Who is told: Apprise URLs (mailto://, slack://, ...)")
+    web_url: str = Field("http://127.0.0.1:3000", description="Dagster's web page, as alerts link to it")
+    runbook_url: str = Field("docs/operations.md", description="The runbook, as alerts link to it")
     timezone: str = Field("UTC", description="Time zone of the schedules, such as Europe/Paris")
     keep_days: int = Field(90, ge=1, description="Days that runs and replaced versions are kept")
     connect_timeout: float = Field(4.0, gt=0, le=60, description="Seconds to wait for the order system to answer")

@@ -49,7 +49,7 @@ class Report:
 
     @property
     def title(self) -> str:
-        return "Classic Cars: all is well" if not self.failed and not self.missing else "Classic Cars: look at this"
+        return "morning report: all is well" if not self.failed and not self.missing else "morning report: look at this"
 
     @property
     def text(self) -> str:

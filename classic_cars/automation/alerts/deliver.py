@@ -1,0 +1,115 @@
+"""Messages on their way to people: an outbox for each address, tried again until each got each message once.
+
+The addresses are URLs of the Apprise library: mailto://, slack://, sns://, json:// and a hundred more. They hold
+passwords: neither they nor what a server answered appears in any log, message or cursor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from classic_cars.automation.alerts.incidents import Message
+
+log = logging.getLogger("classic_cars.alerts")
+
+#: Seconds until a message is tried again; the last one stays.
+RETRY_SECONDS = (30.0, 60.0, 300.0, 900.0)
+#: A message that nobody took for so long is given up.
+GIVE_UP_SECONDS = 86_400.0
+#: No more is begun in a tick after so many seconds.
+TICK_SECONDS = 30.0
+
+#: Sends a message to one address; false when it was not taken.
+Send = Callable[[str, Message], bool]
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A message to one address, which is known by its fingerprint."""
+
+    address: str
+    title: str
+    body: str
+    written: float
+    attempts: int = 0
+    not_before: float = 0.0
+
+    def dump(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def addresses(urls: str) -> dict[str, str]:
+    """The URLs of the setting by fingerprint; they are separated by white space, or by commas before a URL."""
+    found = [each for each in re.split(r"\s+|,\s*(?=[a-z0-9]+://)", urls.strip()) if each]
+    return {hashlib.sha256(url.encode()).hexdigest()[:12]: url for url in found}
+
+
+def letters(messages: Sequence[Message], urls: str, moment: float) -> list[Letter]:
+    """One letter for each message and address."""
+    return [Letter(address, each.title, each.body, moment) for each in messages for address in addresses(urls)]
+
+
+def deliver(outbox: Sequence[Letter], urls: str, moment: float, send: Send) -> tuple[list[Letter], int]:
+    """Try every letter that is due: those that stay in the outbox, and how many were delivered. Never raises."""
+    known = addresses(urls)
+    left, delivered = [], 0
+    end = time.monotonic() + TICK_SECONDS
+    for letter in outbox:
+        url = known.get(letter.address)
+        if url is None:
+            continue  # its address was taken out of the settings
+        if letter.not_before > moment or time.monotonic() > end:
+            left.append(letter)
+        elif _taken(send, url, letter):
+            delivered += 1
+        else:
+            left += _again(letter, url, moment)
+    return left, delivered
+
+
+def _taken(send: Send, url: str, letter: Letter) -> bool:
+    try:
+        return send(url, Message(letter.title, letter.body))
+    except Exception as error:  # whatever a library raises: an alert must not break anything else
+        log.warning("alert to %s: %s", scheme(url), type(error).__name__)
+        return False
+
+
+def _again(letter: Letter, url: str, moment: float) -> list[Letter]:
+    if moment - letter.written > GIVE_UP_SECONDS:
+        log.error("alert to %s given up after a day: %s", scheme(url), letter.title)
+        return []
+    wait = RETRY_SECONDS[min(letter.attempts, len(RETRY_SECONDS) - 1)]
+    log.warning("alert to %s was not taken; tried again in %.0f s: %s", scheme(url), wait, letter.title)
+    return [replace(letter, attempts=letter.attempts + 1, not_before=moment + wait)]
+
+
+def scheme(url: str) -> str:
+    """All of an address that may be shown."""
+    return f"{url.partition('://')[0]}://..." if "://" in url else "an address without a scheme"
+
+
+def unreadable(urls: str) -> list[str]:
+    """Schemes of the addresses that Apprise does not understand."""
+    return [scheme(url) for url in addresses(urls).values() if _apprise(url) is None]
+
+
+def send_with_apprise(url: str, message: Message) -> bool:
+    """Send one message to one address."""
+    found = _apprise(url)
+    return found is not None and bool(found.notify(title=message.title, body=message.body))
+
+
+def _apprise(url: str) -> Any:
+    import apprise  # here, as it takes a moment to load and is seldom needed
+
+    # Its own log lines quote addresses.
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
+    found = apprise.Apprise()
+    return found if found.add(url) else None

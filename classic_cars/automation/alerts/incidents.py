@@ -1,0 +1,122 @@
+"""What an incident is, and what there is to tell about it. Pure: from what is observed now and what was open before.
+
+One message when an incident begins, one when it is over, none while it lasts, however often it is tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+#: Kinds of incident, and the section of the runbook that says what to do.
+RUNBOOK = {
+    "run": "a-run-failed",
+    "check": "a-check-failed",
+    "stale": "a-table-is-stale",
+    "sensor": "a-sensor-or-schedule-keeps-failing",
+}
+
+
+@dataclass(frozen=True)
+class Incident:
+    """Something that somebody should look at. Holds names and numbers, never a row's values."""
+
+    #: The same while the incident lasts, and of no other incident.
+    key: str
+    kind: str
+    #: What is wrong, in a few words.
+    what: str
+    #: Seconds since 1970.
+    since: float
+    severity: str = "ERROR"
+    owners: tuple[str, ...] = ()
+    run_id: str = ""
+    #: Counts, by name.
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    details: str = ""
+
+    def dump(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def load(cls, found: dict[str, Any]) -> Incident:
+        return cls(**{**found, "owners": tuple(found["owners"])})
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is wrong now; ``unknown``: keys of which nothing can be said, as they are being tried again."""
+
+    incidents: Sequence[Incident]
+    unknown: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Message:
+    """What people are told."""
+
+    title: str
+    body: str
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where messages point to: Dagster's web page and the runbook."""
+
+    web: str
+    runbook: str
+
+
+def news(
+    was_open: Mapping[str, Incident], now: Observation, moment: float, links: Links
+) -> tuple[dict[str, Incident], list[Message]]:
+    """The incidents that are open now, and a message for each that began or is over."""
+    found = {each.key: each for each in now.incidents}
+    still = {key: each for key, each in was_open.items() if key in found or key in now.unknown}
+    began = [each for key, each in found.items() if key not in was_open]
+    over = [each for key, each in was_open.items() if key not in still]
+    messages = [begun(each, moment, links) for each in began] + [ended(each, moment, links) for each in over]
+    return {**still, **{each.key: each for each in began}}, messages
+
+
+def begun(incident: Incident, moment: float, links: Links) -> Message:
+    """An incident, as the person reads it who should look."""
+    lines = [incident.what]
+    if incident.details:
+        lines.append(incident.details)
+    lines += [f"{name}: {value:,}" for name, value in incident.numbers.items()]
+    lines.append(f"Since: {_clock(incident.since)} ({_lasting(moment - incident.since)})")
+    return Message(
+        f"[Classic Cars] {incident.severity}: {incident.what}", "\n".join([*lines, *_where(incident, links)])
+    )
+
+
+def ended(incident: Incident, moment: float, links: Links) -> Message:
+    """The same incident, over."""
+    lasted = f"Lasted from {_clock(incident.since)} to {_clock(moment)} ({_lasting(moment - incident.since)})"
+    return Message(
+        f"[Classic Cars] recovered: {incident.what}", "\n".join([incident.what, lasted, *_where(incident, links)])
+    )
+
+
+def _where(incident: Incident, links: Links) -> list[str]:
+    lines = [f"Owner: {', '.join(incident.owners)}"] if incident.owners else []
+    if incident.run_id:
+        lines.append(f"Run: {links.web.rstrip('/')}/runs/{incident.run_id}")
+        lines.append(f"Timeline: classic-cars incident {incident.run_id}")
+    return [*lines, f"What to do: {links.runbook}#{RUNBOOK[incident.kind]}"]
+
+
+def _clock(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _lasting(seconds: float) -> str:
+    minutes = int(max(seconds, 0) // 60)
+    if minutes < 1:
+        return "less than a minute"
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 2880 else f"{minutes // 1440} days"

@@ -1,0 +1,212 @@
+"""What is wrong now, read from Dagster's history: checks, runs, freshness, sensors and schedules."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.freshness import FreshnessState
+from dagster._core.scheduler.instigation import TickStatus
+
+from classic_cars.automation.alerts.incidents import Incident, Observation
+
+#: A sensor or schedule is failing when so many ticks in a row failed.
+TICKS = 3
+#: A sensor that says in its cursor since when it cannot work is failing after so many seconds.
+PATIENCE_SECONDS = 600.0
+#: What Dagster raises in a step whose blocking check failed.
+CHECK_FAILED = "DagsterAssetCheckFailedError"
+UNDER_WAY = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.QUEUED)
+
+
+def observe(
+    instance: dg.DagsterInstance,
+    specs: Iterable[dg.AssetSpec],
+    checks: Iterable[dg.AssetCheckKey],
+    jobs: Iterable[str],
+    moment: float,
+) -> Observation:
+    """Everything that is wrong at this moment. A handful of queries, however long the history is."""
+    owners = {spec.key: tuple(spec.owners) for spec in specs}
+    found_checks = failed_checks(instance, checks, owners)
+    runs = failed_runs(instance, owners, jobs)
+    return Observation(
+        [
+            *found_checks.incidents,
+            *runs.incidents,
+            *stale_tables(instance, owners),
+            *failing_ticks(instance),
+            *sensors_that_cannot_work(instance, moment),
+        ],
+        found_checks.unknown | runs.unknown,
+    )
+
+
+def failed_checks(
+    instance: dg.DagsterInstance,
+    checks: Iterable[dg.AssetCheckKey],
+    owners: Mapping[dg.AssetKey, tuple[str, ...]],
+) -> Observation:
+    """Checks whose latest evaluation failed; in runs that succeeded as well."""
+    incidents, unknown = [], set()
+    for key, record in instance.event_log_storage.get_latest_asset_check_execution_by_key(list(checks)).items():
+        table = key.asset_key.to_user_string()
+        name = f"check:{table}/{key.name}"
+        evaluation = record.evaluation
+        if not isinstance(evaluation, dg.AssetCheckEvaluation):
+            unknown.add(name)  # planned, under way, or its run never came to it
+            continue
+        if evaluation.passed:
+            continue
+        incidents.append(
+            Incident(
+                key=name,
+                kind="check",
+                what=f"{table}: check {key.name} failed",
+                since=record.create_timestamp,
+                severity=evaluation.severity.value,
+                owners=owners.get(key.asset_key, ()),
+                run_id=record.run_id,
+                numbers=_numbers(evaluation.metadata),
+                details=evaluation.description or "",
+            )
+        )
+    return Observation(incidents, frozenset(unknown))
+
+
+def _numbers(metadata: Mapping[str, Any]) -> dict[str, float]:
+    """Counts of a check's metadata; text could quote somebody."""
+    values = {name: getattr(each, "value", None) for name, each in metadata.items()}
+    return {name: value for name, value in values.items() if isinstance(value, int | float) and value is not None}
+
+
+def failed_runs(
+    instance: dg.DagsterInstance, owners: Mapping[dg.AssetKey, tuple[str, ...]], jobs: Iterable[str]
+) -> Observation:
+    """Tables whose latest run raised, one incident for those of one run, and jobs without tables that failed."""
+    latest: dict[str, list[dg.AssetKey]] = {}
+    for record in instance.get_asset_records(list(owners)):
+        if record.asset_entry.last_run_id:
+            latest.setdefault(record.asset_entry.last_run_id, []).append(record.asset_entry.asset_key)
+    runs = instance.get_run_records(dg.RunsFilter(run_ids=list(latest))) if latest else []
+    incidents, unknown = [], set()
+    for found in runs:
+        run, keys = found.dagster_run, latest[found.dagster_run.run_id]
+        if run.status in UNDER_WAY:
+            unknown |= {_run_key(key) for key in keys}
+        if run.status != dg.DagsterRunStatus.FAILURE:
+            continue
+        raised, refused = _failed_steps(instance, run.run_id)
+        failed = sorted(key for key in keys if _step(key) in raised)
+        if not failed and not raised and not refused:
+            failed = sorted(keys)  # it broke before its first step, or its process died
+        if failed:
+            incidents.append(_run_incident(found, failed, owners))
+    for job in jobs:
+        incidents += _failed_job(instance, job)
+    return Observation(incidents, frozenset(unknown))
+
+
+def _run_incident(record: Any, failed: list[dg.AssetKey], owners: Mapping[dg.AssetKey, tuple[str, ...]]) -> Incident:
+    names = ", ".join(key.to_user_string() for key in failed[:5]) + (", ..." if len(failed) > 5 else "")
+    return Incident(
+        key=_run_key(failed[0]),
+        kind="run",
+        what=f"run failed: {names}" if len(failed) == 1 else f"run failed: {len(failed)} tables ({names})",
+        since=record.end_time or record.start_time or record.create_timestamp.timestamp(),
+        owners=tuple(sorted({owner for key in failed for owner in owners.get(key, ())})),
+        run_id=record.dagster_run.run_id,
+        details="The tables keep their previous version.",
+    )
+
+
+def _run_key(key: dg.AssetKey) -> str:
+    return f"run:{key.to_user_string()}"
+
+
+def _step(key: dg.AssetKey) -> str:
+    return "__".join(key.path)
+
+
+def _failed_steps(instance: dg.DagsterInstance, run_id: str) -> tuple[set[str], set[str]]:
+    """Steps of a run that raised, and those that a failed check ended: they are told as checks."""
+    raised: set[str] = set()
+    refused: set[str] = set()
+    for record in instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records:
+        event: Any = record.event_log_entry.dagster_event
+        error = event.step_failure_data.error
+        names = {each.cls_name for each in (error, error.cause if error else None) if each}
+        (refused if CHECK_FAILED in names else raised).add(event.step_key)
+    return raised, refused
+
+
+def _failed_job(instance: dg.DagsterInstance, job: str) -> list[Incident]:
+    finished = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+    for record in instance.get_run_records(dg.RunsFilter(job_name=job, statuses=finished), limit=1):
+        if record.dagster_run.status == dg.DagsterRunStatus.FAILURE:
+            since = record.end_time or record.create_timestamp.timestamp()
+            return [Incident(f"run:{job}", "run", f"job {job} failed", since, run_id=record.dagster_run.run_id)]
+    return []
+
+
+def stale_tables(instance: dg.DagsterInstance, owners: Mapping[dg.AssetKey, tuple[str, ...]]) -> list[Incident]:
+    """Tables that are older than their freshness policy allows."""
+    return [
+        Incident(
+            key=f"stale:{key.to_user_string()}",
+            kind="stale",
+            what=f"{key.to_user_string()} is stale",
+            since=record.updated_at.timestamp(),
+            severity="ERROR" if record.freshness_state == FreshnessState.FAIL else "WARN",
+            owners=owners.get(key, ()),
+            details="It was not made again in time, so what analysts read is old.",
+        )
+        for key, record in instance.get_freshness_state_records(list(owners)).items()
+        if record.freshness_state in (FreshnessState.FAIL, FreshnessState.WARN)
+    ]
+
+
+def failing_ticks(instance: dg.DagsterInstance) -> list[Incident]:
+    """Sensors and schedules whose latest ticks all failed."""
+    incidents = []
+    for state in instance.all_instigator_state():
+        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=TICKS)
+        if len(ticks) == TICKS and all(tick.status == TickStatus.FAILURE for tick in ticks):
+            kind = state.instigator_type.value.lower()
+            incidents.append(
+                Incident(
+                    key=f"{kind}:{state.instigator_name}",
+                    kind="sensor",
+                    what=f"{kind} {state.instigator_name} keeps failing",
+                    since=min(tick.timestamp for tick in ticks),
+                    numbers={"ticks in a row, at least": TICKS},
+                )
+            )
+    return incidents
+
+
+def sensors_that_cannot_work(instance: dg.DagsterInstance, moment: float) -> list[Incident]:
+    """Sensors of ours that say in their cursor since when what they watch does not answer."""
+    incidents = []
+    for state in instance.all_instigator_state():
+        since = _failing_since(getattr(state.instigator_data, "cursor", None))
+        if since and moment - since > PATIENCE_SECONDS:
+            incidents.append(
+                Incident(
+                    key=f"sensor:{state.instigator_name}",
+                    kind="sensor",
+                    what=f"sensor {state.instigator_name}: what it watches does not answer",
+                    since=since,
+                    details="Nothing new is read until it does; what was published stays.",
+                )
+            )
+    return incidents
+
+
+def _failing_since(cursor: str | None) -> float:
+    try:
+        return float(json.loads(cursor or "{}").get("failing_since") or 0.0)
+    except (ValueError, AttributeError, TypeError):
+        return 0.0

@@ -1,0 +1,98 @@
+"""The sensor that tells people: looks at Dagster's history, finds what began and what is over, sends it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import dagster as dg
+
+from classic_cars.automation.alerts.deliver import Letter, Send, deliver, letters, send_with_apprise
+from classic_cars.automation.alerts.incidents import Incident, Links, Message, Observation, news
+from classic_cars.automation.alerts.observe import observe
+from classic_cars.settings import Settings
+
+SENSOR = "alerts"
+TICK_SECONDS = 25
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The sensor's cursor: what is open, and what is still to be delivered."""
+
+    incidents: dict[str, Incident] = field(default_factory=dict)
+    outbox: tuple[Letter, ...] = ()
+
+    def dump(self) -> str:
+        return json.dumps(
+            {
+                "version": VERSION,
+                "open": [each.dump() for each in self.incidents.values()],
+                "outbox": [each.dump() for each in self.outbox],
+            }
+        )
+
+    @classmethod
+    def load(cls, cursor: str | None) -> Desk:
+        try:
+            found = json.loads(cursor or "")
+            incidents = [Incident.load(each) for each in found["open"]]
+            return cls({each.key: each for each in incidents}, tuple(Letter(**each) for each in found["outbox"]))
+        except (ValueError, TypeError, KeyError):
+            return cls()
+
+
+def tick(
+    desk: Desk, now: Observation, settings: Settings, moment: float, send: Send = send_with_apprise
+) -> tuple[Desk, str]:
+    """One round: the new desk, and in words what was done."""
+    urls = settings.alert_urls.get_secret_value()
+    incidents, messages = news(desk.incidents, now, moment, Links(settings.web_url, settings.runbook_url))
+    waiting = [*desk.outbox, *letters(messages, urls, moment)]
+    left, delivered = deliver(waiting, urls, moment, send)
+    said = f"{len(incidents)} incidents open"
+    if not urls:
+        return Desk(incidents), f"{said}; CLASSIC_CARS_ALERT_URLS is not set: nobody is told"
+    return replace(desk, incidents=incidents, outbox=tuple(left)), (
+        f"{said}, {delivered} messages delivered, {len(left)} to be tried again"
+    )
+
+
+def alerts_sensor(settings: Settings, jobs: Sequence[str]) -> dg.SensorDefinition:
+    """Tells what began and what is over; ``jobs`` are those without tables. Asks for no runs, and fails none."""
+
+    @dg.sensor(
+        name=SENSOR,
+        minimum_interval_seconds=TICK_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tells people of failed runs and checks, stale tables and failing sensors, once each, and when "
+        "they are over.",
+    )
+    def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        repository: Any = context.repository_def
+        moment = time.time()
+        now = observe(
+            context.instance,
+            [spec for each in repository.assets_defs_by_key.values() for spec in each.specs],
+            repository.asset_graph.asset_check_keys,
+            jobs,
+            moment,
+        )
+        desk, said = tick(Desk.load(context.cursor), now, settings, moment)
+        return dg.SensorResult(skip_reason=dg.SkipReason(said), cursor=desk.dump())
+
+    return alerts
+
+
+def sender(settings: Settings) -> Callable[[str, str], None]:
+    """Sends a title and a text at once, for reports; what is not taken is logged and forgotten."""
+
+    def send(title: str, text: str) -> None:
+        urls, moment = settings.alert_urls.get_secret_value(), time.time()
+        deliver(letters([Message(f"[Classic Cars] {title}", text)], urls, moment), urls, moment, send_with_apprise)
+
+    return send

@@ -1,0 +1,300 @@
+"""Incidents of real runs, told once to a real mail server and a real webhook, and once more when they are over."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.remote_origin import (
+    InProcessCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster_shared.error import SerializableErrorInfo
+from pydantic import SecretStr
+
+from classic_cars.automation.alerts import observe as seeing
+from classic_cars.automation.alerts.deliver import GIVE_UP_SECONDS, Letter, addresses, deliver, unreadable
+from classic_cars.automation.alerts.incidents import Incident, Links, Message, Observation, news
+from classic_cars.automation.alerts.observe import observe
+from classic_cars.automation.alerts.sensor import Desk, sender, tick
+from classic_cars.definitions import build_defs
+from classic_cars.errors import SettingsError
+from classic_cars.incident import story
+from classic_cars.instance import open_instance
+from classic_cars.settings import Settings
+from classic_cars_tests.platform import change, run
+from classic_cars_tests.receivers import Webhook, mail_server, webhook
+
+NOW = 1_700_000_000.0
+LINKS = Links("http://dagster.example", "https://example.com/operations.md")
+BROKEN = Incident(
+    "check:a/b/keys", "check", "a/b: check keys failed", NOW - 600, "ERROR", ("team:x",), "run1", {"rows": 7}
+)
+
+
+# Pure --------------------------------------------------------------------------------------------------
+
+
+def test_an_incident_is_told_once_while_it_lasts_and_once_when_it_is_over() -> None:
+    still_open, messages = news({}, Observation([BROKEN]), NOW, LINKS)
+    assert [each.title for each in messages] == ["[Classic Cars] ERROR: a/b: check keys failed"]
+    for _ in range(3):
+        still_open, messages = news(still_open, Observation([replace(BROKEN, run_id="a retry")]), NOW + 60, LINKS)
+        assert messages == []
+    still_open, messages = news(still_open, Observation([]), NOW + 120, LINKS)
+    assert still_open == {}
+    assert [each.title for each in messages] == ["[Classic Cars] recovered: a/b: check keys failed"]
+
+
+def test_what_is_being_tried_again_is_neither_over_nor_new() -> None:
+    still_open, messages = news({BROKEN.key: BROKEN}, Observation([], frozenset({BROKEN.key})), NOW, LINKS)
+    assert (list(still_open), messages) == ([BROKEN.key], [])
+    assert news({}, Observation([], frozenset({BROKEN.key})), NOW, LINKS) == ({}, [])
+
+
+def test_a_message_says_what_since_when_how_many_whose_and_where() -> None:
+    _, (message,) = news({}, Observation([BROKEN]), NOW, LINKS)
+    assert message.body.splitlines() == [
+        "a/b: check keys failed",
+        "rows: 7",
+        "Since: 2023-11-14 22:03:20 UTC (10 min)",
+        "Owner: team:x",
+        "Run: http://dagster.example/runs/run1",
+        "Timeline: classic-cars incident run1",
+        "What to do: https://example.com/operations.md#a-check-failed",
+    ]
+
+
+def test_addresses_are_separated_by_spaces_or_commas() -> None:
+    assert list(addresses("json://a/x,y  mailto://b?to=c,d@e, slack://f").values()) == [
+        "json://a/x,y",
+        "mailto://b?to=c,d@e",
+        "slack://f",
+    ]
+    assert unreadable("json://127.0.0.1/x nonsense://secret") == ["nonsense://..."]
+
+
+# Delivery ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hook() -> Iterator[Webhook]:
+    with webhook() as opened:
+        yield opened
+
+
+def settings_for(tmp_path: Path, *urls: str) -> Settings:
+    return Settings(home=tmp_path / "home", alert_urls=SecretStr(" ".join(urls)))
+
+
+def test_a_mail_and_a_webhook_arrive(tmp_path: Path, hook: Webhook) -> None:
+    with mail_server() as mailbox:
+        desk, said = tick(Desk(), Observation([BROKEN]), settings_for(tmp_path, mailbox.url, hook.url), NOW)
+        assert said == "1 incidents open, 2 messages delivered, 0 to be tried again"
+        ((subject, text),) = mailbox.mails
+    assert subject == "[Classic Cars] ERROR: a/b: check keys failed"
+    assert "rows: 7" in text
+    assert hook.titles == [subject]
+    assert desk.outbox == ()
+
+
+def test_a_server_that_is_down_gets_its_message_later_and_others_get_it_once(
+    tmp_path: Path, hook: Webhook, caplog: pytest.LogCaptureFixture
+) -> None:
+    with webhook() as down:
+        down.answer = 503
+        settings = settings_for(tmp_path, hook.url, down.url)
+        with caplog.at_level(logging.DEBUG):
+            desk, said = tick(Desk(), Observation([BROKEN]), settings, NOW)
+            assert said == "1 incidents open, 1 messages delivered, 1 to be tried again"
+            desk = Desk.load(desk.dump())
+            desk, _ = tick(desk, Observation([BROKEN]), settings, NOW + 5)
+            assert down.attempts == 1  # not due yet
+            desk, _ = tick(desk, Observation([BROKEN]), settings, NOW + 31)
+            assert down.attempts == 2
+            down.answer = 200
+            desk, _ = tick(desk, Observation([BROKEN]), settings, NOW + 120)
+        assert (down.titles, hook.titles) == (hook.titles, ["[Classic Cars] ERROR: a/b: check keys failed"])
+        assert desk.outbox == ()
+    assert "json://..." in caplog.text
+    assert "s3cret" not in caplog.text + desk.dump()
+
+
+def test_a_message_that_nobody_takes_is_given_up_after_a_day(caplog: pytest.LogCaptureFixture) -> None:
+    (address,) = addresses("json://nobody")
+    letter = Letter(address, "title", "body", NOW)
+    assert deliver([letter], "json://nobody", NOW + GIVE_UP_SECONDS + 1, lambda *_: False) == ([], 0)
+    assert "given up" in caplog.text
+
+
+def test_a_library_that_raises_breaks_nothing() -> None:
+    def breaks(_url: str, _message: Message) -> bool:
+        raise OSError("with a secret in it")
+
+    (address,) = addresses("json://nobody")
+    left, delivered = deliver([Letter(address, "t", "b", NOW)], "json://nobody", NOW, breaks)
+    assert (len(left), delivered) == (1, 0)
+
+
+def test_without_addresses_incidents_are_still_followed(tmp_path: Path) -> None:
+    desk, said = tick(Desk(), Observation([BROKEN]), Settings(home=tmp_path), NOW)
+    assert said == "1 incidents open; CLASSIC_CARS_ALERT_URLS is not set: nobody is told"
+    assert list(desk.incidents) == [BROKEN.key]
+
+
+def test_a_report_is_sent(tmp_path: Path, hook: Webhook) -> None:
+    sender(settings_for(tmp_path, hook.url))("morning report: all is well", "- 26 tables")
+    assert hook.posted[0]["title"] == "[Classic Cars] morning report: all is well"
+
+
+# What is seen in real runs -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def instance(shop_settings: Settings) -> Iterator[dg.DagsterInstance]:
+    with open_instance(shop_settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def shop_settings(tmp_path: Path, shop_file: Path) -> Settings:
+    copy = tmp_path / "shop.sqlite"
+    copy.write_bytes(shop_file.read_bytes())
+    return Settings(home=tmp_path / "home", source_url=SecretStr(f"sqlite:///{copy}"))
+
+
+def seen(settings: Settings, instance: dg.DagsterInstance) -> Observation:
+    repository: Any = build_defs(settings).get_repository_def()
+    specs = [spec for each in repository.assets_defs_by_key.values() for spec in each.specs]
+    return observe(instance, specs, repository.asset_graph.asset_check_keys, ["maintenance"], time.time())
+
+
+def test_a_failed_check_is_seen_as_itself_told_without_personal_data_and_over_when_mended(
+    shop_settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    run(shop_settings, instance=instance)
+    assert seen(shop_settings, instance).incidents == []
+    url = shop_settings.order_system_url
+    change(url, "UPDATE orderdetails SET quantityOrdered = -quantityOrdered WHERE orderNumber % 5 = 0")
+    broken = run(shop_settings, instance=instance)
+    assert not broken.success
+    found = seen(shop_settings, instance)
+    assert [each.key for each in found.incidents] == ["check:staging/orderdetails/quarantine"]
+    (incident,) = found.incidents
+    assert incident.numbers["rows set aside"] > 0
+    assert incident.owners == ("team:data-engineering",)
+    assert incident.run_id == broken.result.run_id
+
+    told = story(instance, broken.result.run_id[:8])
+    assert told.first is not None
+    assert "staging/orderdetails: check quarantine" in told.first.what
+    how = {each.table: each.how for each in told.affected}
+    assert how["staging/orderdetails"] == "failed"
+    assert how["warehouse/fact_orders"] == how["analytics/sales_by_country"] == "not made"
+    assert "warehouse/dim_customers" not in how
+    assert all(each.materialized and each.rows for each in told.affected)
+
+    change(url, "UPDATE orderdetails SET quantityOrdered = abs(quantityOrdered)")
+    run(shop_settings, instance=instance)
+    assert seen(shop_settings, instance).incidents == []
+
+
+def test_a_warning_in_a_run_that_succeeded_is_seen(shop_settings: Settings, instance: dg.DagsterInstance) -> None:
+    change(shop_settings.order_system_url, "ALTER TABLE offices ADD COLUMN colour TEXT")
+    assert run(shop_settings, instance=instance).success
+    (incident,) = seen(shop_settings, instance).incidents
+    assert (incident.key, incident.severity) == ("check:source/offices/schema", "WARN")
+
+
+def test_an_order_system_that_is_gone_is_one_incident_however_often_it_is_tried(
+    shop_settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    run(shop_settings, instance=instance)
+    shop = Path(shop_settings.order_system_url.removeprefix("sqlite:///"))
+    shop.rename(shop.with_suffix(".gone"))
+    keys = set()
+    for _ in range(2):
+        assert not run(shop_settings, instance=instance, select=["source/customers", "source/orders"]).success
+        (incident,) = seen(shop_settings, instance).incidents
+        assert incident.what == "run failed: 2 tables (source/customers, source/orders)"
+        keys.add(incident.key)
+    assert len(keys) == 1
+    shop.with_suffix(".gone").rename(shop)
+    run(shop_settings, instance=instance)
+    assert seen(shop_settings, instance).incidents == []
+
+
+def test_a_run_whose_process_died_is_seen(shop_settings: Settings, instance: dg.DagsterInstance) -> None:
+    run(shop_settings, instance=instance)
+    defs = build_defs(shop_settings)
+    dead = instance.create_run_for_job(
+        defs.resolve_job_def("everything"), asset_selection=frozenset({dg.AssetKey(["source", "offices"])})
+    )
+    instance.report_run_failed(dead)
+    found = [each.what for each in seen(shop_settings, instance).incidents]
+    assert found == ["run failed: source/offices"]
+
+
+def test_a_sensor_that_keeps_failing_is_seen_and_over_when_it_works(
+    shop_settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    state = InstigatorState(
+        RemoteInstigatorOrigin(
+            RemoteRepositoryOrigin(InProcessCodeLocationOrigin(LoadableTargetOrigin(python_file="x")), "repository"),
+            "landed_files",
+        ),
+        InstigatorType.SENSOR,
+        InstigatorStatus.RUNNING,
+        SensorInstigatorData(),
+    )
+    instance.add_instigator_state(state)
+
+    def ticked(status: TickStatus, moment: float) -> None:
+        error = SerializableErrorInfo("a password: s3cret", [], "Error") if status == TickStatus.FAILURE else None
+        instance.create_tick(
+            TickData(
+                state.instigator_origin_id,
+                state.instigator_name,
+                InstigatorType.SENSOR,
+                status,
+                moment,
+                error=error,
+                selector_id=state.selector_id,
+            )
+        )
+
+    for index in range(2):
+        ticked(TickStatus.FAILURE, NOW + index)
+    assert seeing.failing_ticks(instance) == []
+    ticked(TickStatus.FAILURE, NOW + 2)
+    (incident,) = seeing.failing_ticks(instance)
+    assert (incident.key, incident.since) == ("sensor:landed_files", NOW)
+    assert "s3cret" not in str(incident.dump())
+    ticked(TickStatus.SKIPPED, NOW + 3)
+    assert seen(shop_settings, instance).incidents == []
+
+
+def test_a_sensor_that_says_it_cannot_work_is_seen_after_ten_minutes() -> None:
+    assert seeing._failing_since('{"failing_since": 12.5}') == 12.5
+    assert seeing._failing_since("not json") == seeing._failing_since(None) == seeing._failing_since("[]") == 0.0
+
+
+def test_a_run_that_is_not_there_is_named(instance: dg.DagsterInstance) -> None:
+    with pytest.raises(SettingsError, match="run abc: Dagster's history has no such run"):
+        story(instance, "abc")
