@@ -374,6 +374,41 @@ def advance(days: int, seed: int | None) -> None:
     out.print(str(summary))
 
 
+_kind = click.Choice(["drift", "duplicates", "orphans", "negatives", "late", "outage"])
+
+
+@shop.command("break")
+@click.argument("kind", type=_kind)
+def break_(kind: str) -> None:
+    """Plant a fault, to see what the platform does about it; `shop mend` removes it.
+
+    \b
+      drift       a column of orders is renamed
+      duplicates  payments are entered twice
+      orphans     order lines without an order
+      negatives   negative quantities
+      late        good orders of a month long closed arrive only now
+      outage      the order system cannot be read
+    """
+    from classic_cars import simulator
+    from classic_cars.settings import load_settings
+
+    found, rows = simulator.break_shop(load_settings().order_system_url, kind)
+    out.print(f"planted {kind}: {found.what}" + (f"; {rows:,} rows" if rows else ""), soft_wrap=True)
+    out.print(f"noticed by: {found.noticed_by}", soft_wrap=True)
+
+
+@shop.command()
+@click.argument("kind", required=False, type=_kind)
+def mend(kind: str | None) -> None:
+    """Remove a planted fault, or all of them, as if they had never been there."""
+    from classic_cars import simulator
+    from classic_cars.settings import load_settings
+
+    mended = simulator.mend_shop(load_settings().order_system_url, kind)
+    out.print(f"mended {', '.join(mended)}" if mended else "nothing was planted")
+
+
 def _shop_url(replace: bool) -> str:
     """The order system's URL; with ``--replace``, says first what will be deleted."""
     from classic_cars import simulator

@@ -20,6 +20,7 @@ from classic_cars.contracts import order_system as shop
 from classic_cars.errors import SourceMissing
 from classic_cars.simulator import bulk, catalogue, database, lifecycle
 from classic_cars.simulator.columns import batch, day_number, day_of, days
+from classic_cars.simulator.faults import refuse_while_broken
 from classic_cars.simulator.generate import DECK
 from classic_cars.simulator.ownership import Mark, look, move_mark, owned
 from classic_cars.simulator.people import customer_row
@@ -100,6 +101,7 @@ def advance(url: str, days: int, *, seed: int | None = None, progress: Progress 
         raise SourceMissing(f"{source}: no such file; make a shop with `classic-cars shop create`")
     with database.transaction(source) as connection:
         mark = owned(source, look(connection))
+        refuse_while_broken(source, connection)
         if mark.shop_date.toordinal() + days > LAST_DAY_OF_ALL.toordinal():
             raise ShopInputError(f"the shop is at {mark.shop_date}; it lives until {LAST_DAY_OF_ALL} at most")
         running = _RunningShop(connection, mark, mark.seed if seed is None else seed)

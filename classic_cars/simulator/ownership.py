@@ -34,6 +34,16 @@ marker = sa.Table(
     mysql_charset="utf8mb4",
 )
 
+noted = sa.Table(
+    "classic_cars_faults",
+    sa.MetaData(),
+    sa.Column("kind", sa.String(20), primary_key=True),
+    sa.Column("low", sa.BigInteger, nullable=False),
+    sa.Column("high", sa.BigInteger, nullable=False),
+    comment="Faults that the simulator of Classic Cars planted, to be mended by it",
+    mysql_engine="InnoDB",
+)
+
 
 @dataclass(frozen=True)
 class Mark:

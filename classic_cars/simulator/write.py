@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from classic_cars.contracts import order_system
 from classic_cars.errors import ShopRefused, SourceMissing
 from classic_cars.simulator import bulk, database
-from classic_cars.simulator.ownership import TABLES, Mark, Present, look, marker, refuse_to_overwrite, write_mark
+from classic_cars.simulator.ownership import TABLES, Mark, Present, look, marker, noted, refuse_to_overwrite, write_mark
 from classic_cars.sources.urls import SourceURL
 
 NEW, OLD = "classic_cars_shop_new_", "classic_cars_shop_old_"
@@ -60,7 +60,7 @@ def _make_folder(url: SourceURL) -> None:
 def _build_in_place(
     connection: sa.Connection, present: Present, rows: Rows, mark: Callable[[], Mark], written: bulk.Written
 ) -> dict[str, int]:
-    names = [*TABLES, marker.name] if present.mark else list(TABLES)
+    names = [*TABLES, marker.name, noted.name] if present.mark else list(TABLES)
     _drop(connection, names)
     late_keys = connection.dialect.name == "postgresql"
     tables = shop_tables(foreign_keys=not late_keys)
@@ -93,7 +93,7 @@ def _build_beside(
         with suppress(sa.exc.DBAPIError):
             _drop(connection, [NEW + name for name in names])
         raise
-    _drop(connection, [OLD + name for name in names])
+    _drop(connection, [*(OLD + name for name in names), noted.name])
     return counts
 
 

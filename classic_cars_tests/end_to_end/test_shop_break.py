@@ -1,0 +1,128 @@
+"""Planted faults: the platform notices each as the command says, publishes nothing bad, and mending undoes all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from classic_cars import simulator
+from classic_cars.contracts.order_system import metadata
+from classic_cars.errors import ShopRefused
+from classic_cars.settings import Settings
+from classic_cars.sources.urls import SourceURL
+from classic_cars_tests.platform import ask, fingerprint, run
+
+KINDS = list(simulator.KINDS)
+
+
+def dump(url: str) -> dict[str, Any]:
+    """Every row of every table, and the keys of each: what mending must bring back."""
+    engine = sa.create_engine(SourceURL.parse(url).for_sqlalchemy(), poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        inspector = sa.inspect(connection)
+        found: dict[str, Any] = {}
+        for name, table in metadata.tables.items():
+            rows = connection.execute(
+                sa.select(*(sa.column(column.name) for column in table.columns)).select_from(table)
+            )
+            found[name] = sorted(map(repr, rows)), [column["name"] for column in inspector.get_columns(name)]
+            found[name] += (sorted(key["referred_table"] for key in inspector.get_foreign_keys(name)),)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mending_brings_back_every_row_column_and_key(order_system_url: str, kind: str) -> None:
+    simulator.create(order_system_url, scale=0.05)
+    before = dump(order_system_url)
+    found, rows = simulator.break_shop(order_system_url, kind)
+    assert rows > 0 or kind in ("drift", "outage")
+    if kind != "outage":
+        with pytest.raises(ShopRefused, match=f"{kind} is planted already"):
+            simulator.break_shop(order_system_url, kind)
+    assert simulator.mend_shop(order_system_url) == [kind]
+    assert dump(order_system_url) == before
+    assert simulator.mend_shop(order_system_url) == []
+    assert found.what
+
+
+def test_mending_keeps_what_happened_meanwhile(order_system_url: str) -> None:
+    simulator.create(order_system_url, scale=0.05)
+    for kind in ("late", "negatives", "orphans", "duplicates"):
+        simulator.break_shop(order_system_url, kind)
+    passed = simulator.advance(order_system_url, 30, seed=5)
+    assert passed.orders
+    assert sorted(simulator.mend_shop(order_system_url)) == ["duplicates", "late", "negatives", "orphans"]
+    rows = dump(order_system_url)
+    number = [int(row.partition("(")[2].partition(",")[0]) for row in rows["orders"][0]]
+    fresh = [each for each in number if each > 2_000_000]
+    assert len(fresh) == passed.orders  # numbered after the late ones, which are gone
+    assert not [row for row in rows["orderdetails"][0] if "-" in row.partition("S")[0]]
+
+
+def test_time_does_not_pass_while_a_column_is_renamed(order_system_url: str) -> None:
+    simulator.create(order_system_url, scale=0.05)
+    simulator.break_shop(order_system_url, "drift")
+    with pytest.raises(ShopRefused, match="first `classic-cars shop mend drift`"):
+        simulator.advance(order_system_url, 1)
+    with pytest.raises(ShopRefused, match="late is not planted; planted: drift"):
+        simulator.mend_shop(order_system_url, "late")
+
+
+def test_a_shop_made_anew_has_no_faults(order_system_url: str) -> None:
+    simulator.create(order_system_url, scale=0.05)
+    simulator.break_shop(order_system_url, "negatives")
+    simulator.create(order_system_url, scale=0.05, replace=True)
+    assert simulator.mend_shop(order_system_url) == []
+
+
+def test_only_shops_of_the_simulator_are_broken(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'mine.sqlite'}"
+    with sa.create_engine(url).begin() as connection:
+        metadata.create_all(connection)
+    with pytest.raises(ShopRefused, match="not made by the simulator"):
+        simulator.break_shop(url, "negatives")
+
+
+@pytest.fixture(scope="module")
+def published_shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, dict[str, str]]:
+    """A shop of this module's own, published once."""
+    folder = tmp_path_factory.mktemp("broken")
+    settings = Settings(home=folder / "home", source_url=SecretStr(f"sqlite:///{folder / 'shop.sqlite'}"))
+    simulator.create(settings.order_system_url, scale=0.2)
+    assert run(settings, months=("2003-01", "2005-05")).success
+    return settings, fingerprint(settings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "failed", "error"),
+    [
+        ("drift", set(), "orderStatus"),
+        ("duplicates", {("staging/payments", "quarantine")}, ""),
+        ("orphans", {("staging/orderdetails", "quarantine")}, ""),
+        ("negatives", {("staging/orderdetails", "quarantine")}, ""),
+        ("late", set(), ""),
+        ("outage", set(), "no such file"),
+    ],
+)
+def test_each_kind_is_noticed_and_nothing_bad_is_published(
+    published_shop: tuple[Settings, dict[str, str]], kind: str, failed: set[tuple[str, str]], error: str
+) -> None:
+    shop, whole = published_shop
+    totals = "SELECT count(*), sum(orderAmount) FROM warehouse.fact_orders"
+    before = ask(shop, totals)
+    simulator.break_shop(shop.order_system_url, kind)
+    try:
+        broken = run(shop, months=("2003-01", "2005-05"))
+        assert broken.failed == failed
+        assert error in broken.errors
+        assert broken.success == (kind == "late")
+        assert (ask(shop, totals) == before) == (kind != "late")
+    finally:
+        simulator.mend_shop(shop.order_system_url)
+    if kind in ("late", "negatives"):
+        assert run(shop, months=("2003-01", "2005-05")).success
+        assert fingerprint(shop) == whole
