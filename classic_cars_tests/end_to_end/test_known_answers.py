@@ -63,6 +63,7 @@ def test_the_real_data_gives_the_known_answers(settings: Settings, real_data: Pa
     assert {name: str(amount) for name, amount in lines.items()} == PRODUCT_LINES
 
 
+@pytest.mark.parametrize("order_system_url", ["sqlite", "postgresql"], indirect=True)
 def test_a_simulated_shop_agrees_with_an_independent_calculation(settings: Settings):
     simulator.create(settings.order_system_url, scale=1, seed=3, until=date(2003, 6, 30))
     report = execute(settings, ephemeral=True)
@@ -72,6 +73,7 @@ def test_a_simulated_shop_agrees_with_an_independent_calculation(settings: Setti
     assert published_sales(settings, "sales_by_product_line", "productLine") == expected_sales(frames, "productLine")
 
 
+@pytest.mark.parametrize("order_system_url", ["mariadb"], indirect=True)
 def test_answers_follow_the_order_system_as_time_passes(settings: Settings):
     url = settings.order_system_url
     simulator.create(url, scale=1, seed=5, until=date(2003, 4, 30))

@@ -84,10 +84,6 @@ def test_a_home_that_cannot_be_written_is_named_and_can_be_read(published: Setti
         assert "Traceback" not in doctor.stderr
 
 
-def _text(path: Path) -> None:
-    path.write_text("not a database\n" * 1000)
-
-
 def _sqlite(path: Path) -> None:
     path.unlink(missing_ok=True)
     connection = sqlite3.connect(path)
@@ -100,7 +96,7 @@ def _torn(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 3)
 
 
-@pytest.mark.parametrize("make", [_text, _sqlite, _torn], ids=["a text", "a SQLite database", "a torn file"])
+@pytest.mark.parametrize("make", [_sqlite, _torn], ids=["a SQLite database", "a torn file"])
 def test_a_file_that_is_no_store_is_named_and_left_alone(published: Settings, make) -> None:
     make(published.store_path)
     before = published.store_path.read_bytes()

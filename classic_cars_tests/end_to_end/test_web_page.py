@@ -1,0 +1,177 @@
+"""The web page as people see it: a real ``classic-cars dev``, a real browser, and nobody clicking to make anything.
+
+With ``CLASSIC_CARS_SCREENSHOTS`` (``make screenshots``) the pictures of the documents are taken on the way.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from pydantic import SecretStr
+
+from classic_cars.errors import ClassicCarsError
+from classic_cars.instance import open_instance
+from classic_cars.settings import Settings
+from classic_cars_tests.end_to_end.test_cli import PROGRAM, classic_cars
+from classic_cars_tests.platform import ask
+from classic_cars_tests.receivers import webhook
+
+#: Nobody waits longer for anything on a slow machine.
+PATIENCE = 120.0
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        reason = "no Chromium is installed: apt-get install chromium"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@contextmanager
+def dev(home: Path, **environment: str) -> Iterator[str]:
+    """``classic-cars dev`` on a free port; its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with (home / "dev.log").open("wb") as log:
+        process = subprocess.Popen(
+            [PROGRAM, "dev", "--port", str(port)],
+            env={**os.environ, "CLASSIC_CARS_HOME": str(home), **environment},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_for(what: str, found: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            answer = found()
+        except ClassicCarsError:
+            answer = None
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"waited {PATIENCE} s for {what}"
+        time.sleep(0.5)
+
+
+class Eyes:
+    """A person in front of the browser."""
+
+    def __init__(self, browser: Any, address: str) -> None:
+        self.page = browser.new_page(viewport={"width": 1440, "height": 900})
+        self.address = address
+
+    def open(self, path: str, *expected: str) -> str:
+        """The text of a page once it shows what is expected."""
+
+        def shown() -> str:
+            self.page.goto(self.address + path)
+            self.page.wait_for_load_state("networkidle")
+            self.page.wait_for_timeout(400)
+            text = self.page.inner_text("body")
+            return text if all(each in text for each in expected) else ""
+
+        return wait_for(f"{expected} on {path}", shown)
+
+    def picture(self, name: str) -> None:
+        folder = os.environ.get("CLASSIC_CARS_SCREENSHOTS")
+        if folder:
+            self.page.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+
+def test_a_day_in_front_of_the_web_page(browser: Any, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    settings = Settings(home=home, source_url=SecretStr(f"sqlite:///{home / 'shop.sqlite'}"))
+    assert classic_cars(home, "shop", "create").returncode == 0
+    lines = "SELECT count(*) FROM warehouse.fact_orders"
+    countries = "SELECT sum(bookedAmount) FROM analytics.sales_by_country"
+    with webhook() as hook, dev(home, CLASSIC_CARS_ALERT_URLS=hook.url) as address:
+        # From nothing: the sensors fill every table.
+        ((first,),) = wait_for("the first tables", lambda: ask(settings, lines) if ask(settings, countries) else None)
+        eyes = Eyes(browser, address)
+        the_tables_are_there(eyes, first)
+
+        # A day passes, and nobody clicks.
+        while int(re.findall(r"([\d,]+) orders", classic_cars(home, "shop", "advance").stdout)[0]) == 0:
+            pass
+        ((now,),) = wait_for("the new orders", lambda: [row for row in ask(settings, lines) if row[0] > first])
+        eyes.open("/runs", "order_system_changes", "tables_follow_their_inputs")
+        eyes.picture("runs")
+        with open_instance(settings) as instance:
+            made = instance.get_latest_materialization_event(dg.AssetKey(["source", "orders"]))
+        assert made is not None
+        eyes.open(f"/runs/{made.run_id}", "order_system_changes")
+
+        # A fault is planted: seen, told, and not published.
+        assert classic_cars(home, "shop", "break", "negatives").returncode == 0
+        text = eyes.open("/assets/staging/orderdetails?view=checks&checkDetail=quarantine", "Failed", "rows set aside")
+        assert "more than the allowed 1.00%" in text
+        eyes.picture("failed-check")
+        assert ask(settings, lines) == [(now,)]
+        wait_for("the alert", lambda: [title for title in hook.titles if "check quarantine failed" in title])
+
+        # Mended, it is over, and told to be over.
+        assert classic_cars(home, "shop", "mend").returncode == 0
+        eyes.open("/assets/staging/orderdetails?view=checks&checkDetail=quarantine", "no row had to be set aside")
+        wait_for("the recovery", lambda: [title for title in hook.titles if "recovered" in title])
+        assert len([title for title in hook.titles if "quarantine" in title]) == 2
+
+
+def the_tables_are_there(eyes: Eyes, lines: int) -> None:
+    eyes.open("/asset-groups", "source", "staging", "warehouse", "analytics")
+    upstream = "/assets/analytics/sales_by_country?view=lineage&lineageScope=upstream&lineageDepth=5"
+    for table in ("orders", "orderdetails", "fact_orders", "dim_customers", "sales_by_country"):
+        assert table in eyes.open(upstream, "Graph depth")
+    eyes.picture("lineage")
+    eyes.open(
+        "/assets/warehouse/fact_orders",
+        "one row per order line",
+        "Price per unit agreed for this line, in USD",
+        f"{lines:,}",
+        "data-engineering",
+        "an input changed",
+    )
+    eyes.picture("table")
+    eyes.open("/assets/warehouse/fact_orders?view=events", "column lineage", "partition_row_count")
+    eyes.open("/assets/warehouse/fact_orders?view=checks&checkDetail=reconciliation", "Succeeded", "Plots")
+    eyes.picture("checks")
+    eyes.open("/automation", "order_system_changes", "tables_follow_their_inputs", "alerts", "nightly_reconciliation")
+    eyes.picture("automation")
