@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     quarantine_max_share: float = Field(
         0.01, ge=0, le=1, description="Share of a table's rows that may be quarantined before its check blocks"
     )
+    dagster_config: Path | None = Field(None, description="Folder of another dagster.yaml; default: the project's")
     alert_urls: SecretStr = Field(SecretStr(""), description="Who is told: Apprise URLs (mailto://, slack://, ...)")
     web_url: str = Field("http://127.0.0.1:3000", description="Dagster's web page, as alerts link to it")
     runbook_url: str = Field("docs/operations.md", description="The runbook, as alerts link to it")
@@ -60,6 +61,16 @@ class Settings(BaseSettings):
         if value and (value.partition("://")[0] not in SOURCE_SCHEMES or "://" not in value):
             raise ValueError(f"expected a URL that starts with {', '.join(s + '://' for s in SOURCE_SCHEMES)}")
         return url
+
+    @field_validator("dagster_config")
+    @classmethod
+    def _holds_dagster_yaml(cls, folder: Path | None) -> Path | None:
+        if folder is None or str(folder) in ("", "."):
+            return None
+        folder = folder.expanduser().absolute()
+        if not (folder / "dagster.yaml").is_file():
+            raise ValueError("expected a folder that holds a dagster.yaml")
+        return folder
 
     @field_validator("timezone")
     @classmethod

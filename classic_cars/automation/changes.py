@@ -64,7 +64,10 @@ class Watch:
     failures: int = 0
     #: Runs that were asked for and may not be finished.
     asked: tuple[Part, ...] = ()
+    #: What failed runs were asked for, and when it is asked for again.
+    failed: tuple[Part, ...] = ()
     failed_requests: int = 0
+    retry_at: float = 0.0
     #: The latest reconciliation whose findings were asked for.
     reconciled: int = 0
 
@@ -78,7 +81,8 @@ class Watch:
             found = json.loads(cursor or "")
             if found.pop("version") != VERSION:
                 return cls(now)
-            found["asked"] = tuple(Part(**each) for each in found["asked"])
+            for name in ("asked", "failed"):
+                found[name] = tuple(Part(**each) for each in found[name])
             return cls(**found)
         except (ValueError, TypeError, AttributeError, KeyError):
             return cls(now)
@@ -138,19 +142,31 @@ def look_failed(watch: Watch, now: float) -> Watch:
 def settled(watch: Watch, failed: Iterable[str], now: float) -> Watch:
     """All runs that were asked for have ended; ``failed`` are the keys of those whose changes are to be asked again."""
     again = set(failed)
-    known: dict[str, dict[str, str]] = {table: dict(months) for table, months in watch.known.items()}
-    for part in watch.asked:
-        if part.run_key in again:
-            for table, months in part.changes.items():
-                for month in months:
-                    known.get(table, {}).pop(month, None)
-    if not again or watch.failed_requests >= len(RETRY_SECONDS):
-        # Given up: what failed counts as known until it changes.
-        return replace(watch, asked=(), failed_requests=0)
+    parts = tuple(part for part in watch.asked if part.run_key in again)
+    watch = replace(watch, asked=())
+    if not parts:
+        return watch if watch.failed else replace(watch, failed_requests=0)
+    if watch.failed_requests >= len(RETRY_SECONDS):
+        return replace(watch, failed_requests=0)  # given up: it counts as known until it changes
     wait = RETRY_SECONDS[watch.failed_requests]
     return replace(
-        watch, asked=(), known=known, failed_requests=watch.failed_requests + 1, not_before=now + wait, moving=""
+        watch,
+        failed=(*watch.failed, *parts),
+        failed_requests=watch.failed_requests + 1,
+        retry_at=now + wait,
     )
+
+
+def put_back(watch: Watch, now: float) -> Watch:
+    """What failed counts as changed again once its time has come; meanwhile other changes are read as ever."""
+    if not watch.failed or now < watch.retry_at:
+        return watch
+    known = {table: dict(months) for table, months in watch.known.items()}
+    for part in watch.failed:
+        for table, months in part.changes.items():
+            for month in months:
+                known.get(table, {}).pop(month, None)
+    return replace(watch, known=known, failed=())
 
 
 def looked(watch: Watch, found: Fingerprints, seconds: float, now: float) -> tuple[Watch, list[Part], str]:

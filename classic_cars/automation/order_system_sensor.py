@@ -57,6 +57,7 @@ def tick(watch: Watch, order_system: OrderSystem, instance: dg.DagsterInstance) 
             return watch, [], "waits for the runs that it asked for"
         failed = [key for key, status in found.items() if status == dg.DagsterRunStatus.FAILURE]
         watch = changes.settled(watch, failed, time.time())
+    watch = changes.put_back(watch, time.time())
     reconciled, months = reconciliation.disagreement(instance)
     if reconciled > watch.reconciled:
         watch = changes.forgotten(watch, months, reconciled)
@@ -69,7 +70,8 @@ def tick(watch: Watch, order_system: OrderSystem, instance: dg.DagsterInstance) 
         watch = changes.look_failed(watch, time.time())
         return watch, [], f"{_trouble(watch)}{error}; looks again at {_clock(watch.not_before)}"
     now = time.time()
-    return changes.looked(watch, found_now, now - started, now)
+    watch, asked, reason = changes.looked(watch, found_now, now - started, now)
+    return watch, asked, f"{_trouble(watch)}{reason}"
 
 
 def run_request(part: Part) -> dg.RunRequest:
@@ -85,8 +87,9 @@ def run_request(part: Part) -> dg.RunRequest:
 def _trouble(watch: Watch) -> str:
     if watch.failing_since:
         return f"the order system does not answer since {_clock(watch.failing_since)}: "
-    if watch.failed_requests:
-        return f"{watch.failed_requests} runs in a row failed; "
+    if watch.failed:
+        parts = ", ".join(map(str, watch.failed))
+        return f"what failed ({parts}) is asked for again at {_clock(watch.retry_at)}; "
     return ""
 
 

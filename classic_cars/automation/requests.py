@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import dagster as dg
-from dagster._core.storage.tags import RUN_KEY_TAG
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RUN_KEY_TAG, WILL_RETRY_TAG
 
 #: Tag of runs that read from outside; its value is the sensor's name.
 READS = "classic_cars/reads"
@@ -31,5 +31,15 @@ def outcomes(instance: dg.DagsterInstance, run_keys: Sequence[str]) -> dict[str,
     found = {}
     for key in run_keys:
         for run in instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: key}), limit=1):
-            found[key] = run.status
+            found[key] = _in_the_end(instance, run)
     return found
+
+
+def _in_the_end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRunStatus:
+    """The status of the run, or of the one that Dagster started in its place when its process died."""
+    while run.status == dg.DagsterRunStatus.FAILURE and run.tags.get(WILL_RETRY_TAG) == "true":
+        again = instance.get_run_by_id(run.tags.get(AUTO_RETRY_RUN_ID_TAG, ""))
+        if again is None:
+            return dg.DagsterRunStatus.QUEUED  # about to be
+        run = again
+    return run.status

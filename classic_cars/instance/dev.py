@@ -32,7 +32,7 @@ def dev_command(host: str, port: int) -> list[str]:
 
 def dev_environment(settings: Settings) -> Mapping[str, str]:
     """What Dagster's processes need to find the same home, from whatever folder they run in."""
-    return {"DAGSTER_HOME": str(config_folder()), "CLASSIC_CARS_HOME": str(settings.home)}
+    return {"DAGSTER_HOME": str(settings.dagster_config or config_folder()), "CLASSIC_CARS_HOME": str(settings.home)}
 
 
 def _heed_stop_signals() -> None:

@@ -159,7 +159,9 @@ def config_folder() -> Path:
 def _instance_ref(settings: Settings) -> InstanceRef:
     token = _opening.set(settings.dagster_home)
     try:
-        return InstanceRef.from_dir(str(settings.dagster_home), config_dir=str(config_folder()))
+        return InstanceRef.from_dir(
+            str(settings.dagster_home), config_dir=str(settings.dagster_config or config_folder())
+        )
     finally:
         _opening.reset(token)
 

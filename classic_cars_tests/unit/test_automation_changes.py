@@ -108,22 +108,34 @@ def test_what_a_failed_run_was_asked_for_is_asked_for_again_with_growing_waits()
     now = NOW + 10
     for wait in RETRY_SECONDS:
         watch = changes.settled(watch, [part.run_key for part in asked], now)
-        assert watch.not_before == now + wait
+        assert watch.retry_at == now + wait
+        assert changes.put_back(watch, now + wait - 1) == watch
         now += wait
-        watch, asked = looked_twice(watch, EDITED, now)
+        watch, asked = looked_twice(changes.put_back(watch, now), EDITED, now)
         assert [part.changes for part in asked] == [{"orders": ["2004-02"]}]
         now += 10
     watch = changes.settled(watch, [part.run_key for part in asked], now)
+    watch = changes.put_back(watch, now + 999_999)
     assert changes.looked(watch, EDITED, 0.1, now)[1] == []  # given up, until it changes
 
 
-def test_a_part_that_succeeded_is_not_asked_for_again() -> None:
-    both = {"orders": {"2004-01": "x", "2004-02": "b"}, "products": {"": "q"}}
-    watch, asked = looked_twice(quiet_watch(), {**both, "orders": {"2004-01": "x", "2004-02": "b", "2004-06": "n"}})
-    assert [part.first for part in asked] == ["2004-01", "2004-06"]
+def test_what_failed_does_not_hold_up_what_changes_meanwhile() -> None:
+    watch, asked = looked_twice(quiet_watch(), EDITED)
     watch = changes.settled(watch, [asked[0].run_key], NOW + 10)
-    found = changes.differences(watch.known, {**both, "orders": {"2004-01": "x", "2004-02": "b", "2004-06": "n"}})
-    assert found == {"orders": ["2004-01"]}
+    both = {**EDITED, "products": {"": "q"}}
+    watch, asked = looked_twice(changes.put_back(watch, NOW + 20), both, NOW + 20)
+    assert [part.changes for part in asked] == [{"products": [""]}]
+    watch = changes.settled(watch, [], NOW + 40)
+    _, asked = looked_twice(changes.put_back(watch, NOW + 80), both, NOW + 80)
+    assert [part.changes for part in asked] == [{"orders": ["2004-02"]}]
+
+
+def test_a_part_that_succeeded_is_not_asked_for_again() -> None:
+    both = {"orders": {"2004-01": "x", "2004-02": "b", "2004-06": "n"}, "products": {"": "p"}}
+    watch, asked = looked_twice(quiet_watch(), both)
+    assert [part.first for part in asked] == ["2004-01", "2004-06"]
+    watch = changes.put_back(changes.settled(watch, [asked[0].run_key], NOW + 10), NOW + 99)
+    assert changes.differences(watch.known, both) == {"orders": ["2004-01"]}
 
 
 def test_an_order_system_that_is_down_is_left_alone_for_growing_whiles() -> None:
