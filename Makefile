@@ -42,7 +42,7 @@ dev: setup ## Dagster's web page and daemon at http://127.0.0.1:3000
 	@exec $(BIN)/classic-cars dev
 
 test: setup ## All tests (real DuckDB, MariaDB and PostgreSQL; those whose program is missing skip and say so)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal --durations 25
 
 screenshots: setup ## Take the pictures of the documents anew, from a platform that runs (needs Chromium)
 	@mkdir -p docs/screenshots

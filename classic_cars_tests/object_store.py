@@ -75,6 +75,13 @@ class ObjectStore:
         _wait_until(lambda: self._takes_objects(name), f"bucket {name}")
         return name
 
+    def remove_bucket(self, name: str) -> None:
+        """Remove a bucket with all that is in it: each takes volumes of the server, which has only so many."""
+        client = self.client()
+        for key in self.keys(name):
+            client.delete_object(Bucket=name, Key=key)
+        client.delete_bucket(Bucket=name)
+
     @property
     def catalog_uri(self) -> str:
         """Address of the REST catalog, with the login that the platform's setting takes."""

@@ -23,11 +23,13 @@ def object_store() -> Iterator[ObjectStore]:
 
 
 @pytest.fixture
-def bucket(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> str:
+def bucket(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A new bucket on the S3 server, which the process reaches the standard AWS way."""
     for name, value in object_store.environment.items():
         monkeypatch.setenv(name, value)
-    return object_store.new_bucket()
+    name = object_store.new_bucket()
+    yield name
+    object_store.remove_bucket(name)
 
 
 @pytest.fixture
