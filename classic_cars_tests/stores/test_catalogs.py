@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from classic_cars.contracts.base import Text
 from classic_cars.errors import StoreError
 from classic_cars.settings import Settings
 from classic_cars.stores.base import Store
+from classic_cars.stores.iceberg.lake import Lake
 from classic_cars_tests.object_store import ObjectStore
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
@@ -114,3 +116,10 @@ def test_a_catalog_that_does_not_answer_is_named_without_its_password(tmp_path: 
         open_store(settings).row_counts()
     assert "hunter2" not in str(refused.value)
     assert refused.value.__suppress_context__
+
+
+def test_a_new_catalog_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
+    for attempt in range(4):
+        lake = Lake(f"file://{tmp_path}/warehouse", uri=f"sqlite:///{tmp_path}/catalog{attempt}.db")
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(lambda _: lake.open(None) is not None, range(8)))  # noqa: B023

@@ -7,6 +7,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pyiceberg.catalog import Catalog, load_catalog
+from sqlalchemy.exc import DBAPIError
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from classic_cars.errors import StoreError
 from classic_cars.stores.iceberg.aws import S3Access
@@ -16,6 +18,15 @@ from classic_cars.stores.iceberg.encryption import KEY_PROPERTY, EncryptingFileI
 CATALOG_NAME = "classic_cars"
 #: Seconds that a writer of an SQLite catalog waits for another one.
 SQLITE_SECONDS = 30
+
+
+#: Processes that open a new SQL catalog together all make its tables; those that come second try again.
+_patiently = Retrying(
+    retry=retry_if_exception_type(DBAPIError),
+    stop=stop_after_attempt(4),
+    wait=wait_random(0.05, 0.3),
+    reraise=True,
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,7 @@ class Lake:
             properties |= {"py-io-impl": f"{EncryptingFileIO.__module__}.EncryptingFileIO", KEY_PROPERTY: self.kms_key}
         properties |= {"sql": self._sql, "rest": self._rest, "glue": self._glue}[self.kind](access)
         try:
-            return load_catalog(CATALOG_NAME, **properties)
+            return _patiently(lambda: load_catalog(CATALOG_NAME, **properties))
         except Exception as error:
             # A driver's message may quote the whole address.
             raise StoreError(
