@@ -14,6 +14,7 @@ import dagster as dg
 from classic_cars.assets import ALL_TABLES
 from classic_cars.instance.home import STORE_POOL
 from classic_cars.settings import Settings, load_settings
+from classic_cars.sources.landing import Landing
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
@@ -31,6 +32,7 @@ def build_defs(
     tables: Iterable[Table] = ALL_TABLES,
     store: Store | None = None,
     order_system: OrderSystem | None = None,
+    landing: Landing | None = None,
 ) -> dg.Definitions:
     """The platform's definitions; every part that is not given is the one that the settings name."""
     settings = settings or load_settings()
@@ -46,6 +48,7 @@ def build_defs(
                 # Runs on a DuckDB file follow each other; a lake takes several writers.
                 pool=STORE_POOL if settings.store == "duckdb" else None,
                 kind=settings.store,
+                scratch=settings.home / "store",
             )
             for each in catalog
         ]
@@ -58,6 +61,10 @@ def build_defs(
             "order_system": dg.ResourceDefinition.hardcoded_resource(
                 order_system or OrderSystem(settings.order_system_url, settings.connect_timeout),
                 description="The retailer's order system, read-only",
+            ),
+            "landing": dg.ResourceDefinition.hardcoded_resource(
+                landing or Landing(settings.landing_location),
+                description="Where partners drop files of ratings, read-only",
             ),
         },
         jobs=[dg.define_asset_job(EVERYTHING, selection=dg.AssetSelection.all(), description="Makes every table")],
