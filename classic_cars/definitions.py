@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import dagster as dg
 
 from classic_cars.assets import ALL_TABLES
+from classic_cars.automation.landing_sensor import landing_sensor
 from classic_cars.instance.home import STORE_POOL
 from classic_cars.settings import Settings, load_settings
 from classic_cars.sources.landing import Landing
@@ -37,6 +38,7 @@ def build_defs(
     """The platform's definitions; every part that is not given is the one that the settings name."""
     settings = settings or load_settings()
     catalog = Catalog(tables)
+    landing = landing or Landing(settings.landing_location)
     with warnings.catch_warnings():
         # Single-run backfills are marked beta; the pinned version of Dagster is tested with them.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -63,10 +65,11 @@ def build_defs(
                 description="The retailer's order system, read-only",
             ),
             "landing": dg.ResourceDefinition.hardcoded_resource(
-                landing or Landing(settings.landing_location),
+                landing,
                 description="Where partners drop files of ratings, read-only",
             ),
         },
+        sensors=[landing_sensor(settings, landing)] if "source/ratings" in catalog else [],
         jobs=[dg.define_asset_job(EVERYTHING, selection=dg.AssetSelection.all(), description="Makes every table")],
         # DuckDB, the engine of both stores, uses all cores inside one process; one per step costs seconds a table.
         executor=dg.multiprocess_executor if settings.executor == "multiprocess" else dg.in_process_executor,
