@@ -125,7 +125,7 @@ Stars = Annotated[dt.Decimal, 3, 2, True]
 def _of_products(product_ratings: ibis.Table) -> ibis.Table:
     """Ratings and average in hundredths per product; a missing average counts as 0, which no rating is."""
     hundredths = product_ratings.averageRating.fill_null(0) * 100
-    return product_ratings.select("productCode", "ratings", hundredths=hundredths)
+    return product_ratings.select("productCode", "ratings", hundredths=hundredths, rows=ibis.literal(1))
 
 
 def _of_each_star(ratings: ibis.Table, products: ibis.Table) -> ibis.Table:
@@ -138,7 +138,7 @@ def _of_each_star(ratings: ibis.Table, products: ibis.Table) -> ibis.Table:
     number, total = sum(often.values()), sum(stars * count for stars, count in often.items())
     # Hundredths of stars, doubled so that half of one can be added before the rest is cut off.
     hundredths = ((total * 200 + number) // (number * 2).nullif(0)).fill_null(0)
-    return counted.select("productCode", ratings=number, hundredths=hundredths)
+    return counted.select("productCode", ratings=number, hundredths=hundredths, rows=ibis.literal(1))
 
 
 class ProductRatings(TableModel):

@@ -25,9 +25,9 @@ from classic_cars.simulator.ownership import Mark, look, move_mark, owned
 from classic_cars.simulator.people import customer_row
 from classic_cars.simulator.plan import LAST_DAY_OF_ALL, ShopInputError
 from classic_cars.simulator.randomness import Ints, mixed, stream
+from classic_cars.simulator.ratings import Drop, todays_drop
 from classic_cars.simulator.seasons import day_weights
 from classic_cars.simulator.shop import Progress, silent
-from classic_cars.simulator.ratings import Drop, todays_drop
 from classic_cars.sources.landing import Landing
 from classic_cars.sources.urls import SourceURL
 

@@ -143,7 +143,8 @@ def _lines(copies: Sequence[Copy]) -> str:
     listed = ", ".join(literal(str(each.path)) for each in copies)
     return (
         f"SELECT filename AS path, line FROM read_csv([{listed}], columns = {{'line': 'VARCHAR'}}, "
-        "auto_detect = false, header = false, delim = '\x01', quote = '', escape = '', nullstr = '\x02', new_line = '\\n', "
+        "auto_detect = false, header = false, new_line = '\\n', "
+        "delim = '\x01', quote = '', escape = '', nullstr = '\x02', "
         f"max_line_size = {2 * LONGEST_LINE}, filename = true, hive_partitioning = false)"
     )
 
