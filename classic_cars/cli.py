@@ -365,12 +365,18 @@ def load(folder: Path, replace: bool) -> None:
 @click.option("--days", default=1, show_default=True, type=click.IntRange(min=1))
 @click.option("--seed", type=int, help="Makes what happens repeatable.")
 def advance(days: int, seed: int | None) -> None:
-    """Let time pass: orders, shipments, payments, a price change, a new customer, a customer who moves."""
+    """Let time pass: orders, shipments, payments, a price change, a new customer, a customer who moves.
+
+    Customers' ratings of what reached them are dropped as files at CLASSIC_CARS_LANDING.
+    """
     from classic_cars import simulator
     from classic_cars.settings import load_settings
 
     with progress("time passes") as step:
-        summary = simulator.advance(load_settings().order_system_url, days, seed=seed, progress=step)
+        settings = load_settings()
+        summary = simulator.advance(
+            settings.order_system_url, days, seed=seed, landing=settings.landing_location, progress=step
+        )
     out.print(str(summary))
 
 

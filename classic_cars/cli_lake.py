@@ -158,9 +158,9 @@ def _writing() -> Iterator[Store]:
 def _contracts() -> list[Contract]:
     with quick_imports():
         from classic_cars.assets import ALL_TABLES
-        from classic_cars.transfer import with_quarantines
+        from classic_cars.transfer import with_company
 
-    return with_quarantines(each.contract for each in ALL_TABLES)
+    return with_company(each.contract for each in ALL_TABLES)
 
 
 def _contract(address: str) -> Contract:

@@ -17,6 +17,7 @@ from classic_cars.assets import ALL_TABLES
 from classic_cars.automation import maintenance, report
 from classic_cars.automation.alerts import alerts_sensor, sender
 from classic_cars.automation.follow import follow_sensor
+from classic_cars.automation.landing_sensor import landing_sensor
 from classic_cars.automation.maintenance import maintenance_job
 from classic_cars.automation.order_system_sensor import order_system_sensor
 from classic_cars.automation.reconciliation import CHECK, Reader, reconciliation_check
@@ -26,6 +27,7 @@ from classic_cars.contracts.base import LAYERS, Contract
 from classic_cars.contracts.warehouse import FactOrders
 from classic_cars.instance.home import STORE_POOL
 from classic_cars.settings import Settings, load_settings
+from classic_cars.sources.landing import Landing
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Months, Store
@@ -43,6 +45,7 @@ def build_defs(
     tables: Iterable[Table] = ALL_TABLES,
     store: Store | None = None,
     order_system: OrderSystem | None = None,
+    landing: Landing | None = None,
 ) -> dg.Definitions:
     """The platform's definitions; every part that is not given is the one that the settings name."""
     settings = settings or load_settings()
@@ -51,6 +54,7 @@ def build_defs(
     store = store or open_store(settings)
     reader = partial(_reading, settings)
     order_system = order_system or OrderSystem(settings.order_system_url, settings.connect_timeout)
+    landing = landing or Landing(settings.landing_location)
     with warnings.catch_warnings():
         # Single-run backfills and conditions of our own are beta; the pinned version of Dagster is tested with them.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -62,11 +66,13 @@ def build_defs(
                 # Runs on a DuckDB file follow each other; a lake takes several writers.
                 pool=STORE_POOL if settings.store == "duckdb" else None,
                 kind=settings.store,
+                scratch=settings.home / "store",
             )
             for each in catalog
         ]
         sensors = [
             order_system_sensor(order_system, EVERYTHING),
+            *([landing_sensor(landing, EVERYTHING)] if "source/ratings" in catalog else []),
             follow_sensor(LAYERS[1:]),
             alerts_sensor(settings, [maintenance.JOB, report.JOB]),
         ]
@@ -77,6 +83,10 @@ def build_defs(
             "order_system": dg.ResourceDefinition.hardcoded_resource(
                 order_system,
                 description="The retailer's order system, read-only",
+            ),
+            "landing": dg.ResourceDefinition.hardcoded_resource(
+                landing,
+                description="Where partners drop files of ratings, read-only",
             ),
         },
         asset_checks=[reconciliation_check(order_system, reader)] if "warehouse/fact_orders" in catalog else [],

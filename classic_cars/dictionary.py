@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from classic_cars.assets import ALL_TABLES
 from classic_cars.contracts.base import LAYERS, Contract
 from classic_cars.contracts.metrics import METRICS
 from classic_cars.tables.audit import concerns
-from classic_cars.tables.table import Catalog, Table
+from classic_cars.tables.table import Catalog
 
 NOTE = "<!-- Written by `classic-cars docs` from the contracts; change those instead. -->"
+
+
+#: From columns to the columns of other tables that their values come from.
+Lineage = Mapping[str, Sequence[tuple[str, str]]]
 
 
 def documents() -> dict[str, str]:
@@ -27,14 +33,14 @@ def data_dictionary() -> str:
     ]
     for layer in LAYERS:
         parts.append(f"## {layer}")
-        parts += [_table_section(each, catalog) for each in catalog if each.contract.layer == layer]
+        for each in (each for each in catalog if each.contract.layer == layer):
+            parts.append(_table_section(each.contract, catalog.lineage(each), concerns(each.contract)))
+            parts += [_table_section(beside, {}, {}) for beside in each.contract.beside]
     parts += ["## quarantine", _quarantine_section()]
     return "\n\n".join(parts) + "\n"
 
 
-def _table_section(table: Table, catalog: Catalog) -> str:
-    contract = table.contract
-    lineage = catalog.lineage(table)
+def _table_section(contract: Contract, lineage: Lineage, checks: Mapping[str, str]) -> str:
     lines = [f"### {contract.address}", "", contract.description, ""]
     lines += _facts(contract)
     lines += ["", "| column | type | NULL | description | from |", "|---|---|---|---|---|"]
@@ -46,7 +52,8 @@ def _table_section(table: Table, catalog: Catalog) -> str:
     rules = [rule for rule in contract.rules if not rule.name.endswith(": not null")]
     if rules:
         lines += ["", "Rules: " + "; ".join(map(str, rules)) + "."]
-    lines += ["", "Checks: " + "; ".join(f"**{name}** {text}" for name, text in concerns(contract).items()) + "."]
+    if checks:
+        lines += ["", "Checks: " + "; ".join(f"**{name}** {text}" for name, text in checks.items()) + "."]
     return "\n".join(lines)
 
 
@@ -58,6 +65,10 @@ def _facts(contract: Contract) -> list[str]:
         lines.append(f"- Partition: month of {contract.partitioned_by}")
     if contract.references:
         lines.append("- References: " + "; ".join(str(each) for each in contract.references))
+    if contract.beside:
+        lines.append("- Published with it: " + ", ".join(each.address for each in contract.beside))
+    if contract.latest:
+        lines.append(f"- Of rows that share the key the latest stays, by {', '.join(contract.latest.by)}")
     lines.append(f"- Contract version: {contract.version}")
     return lines
 

@@ -44,6 +44,12 @@ class SourceMoved(SourceError):
     retryable = True
 
 
+class LandingMoved(SourceError):
+    """What landed changed while it was read."""
+
+    retryable = True
+
+
 class ContractError(ClassicCarsError):
     """A table's function and its contract disagree: an error of the author, found at load time."""
 

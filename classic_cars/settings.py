@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     duckdb_threads: int = Field(0, ge=0, description="Threads DuckDB may use; 0: one per core")
     store_wait: float = Field(900.0, ge=0, description="Seconds a run waits for another run to finish")
     query_wait: float = Field(30.0, ge=0, description="Seconds a reader waits for a writing step to finish")
+    landing: str = Field(
+        "", description="Folder or s3://bucket/prefix where partners drop files of ratings; default: in the home"
+    )
     quarantine_max_share: float = Field(
         0.01, ge=0, le=1, description="Share of a table's rows that may be quarantined before its check blocks"
     )
@@ -81,14 +84,14 @@ class Settings(BaseSettings):
             raise ValueError("expected a time zone of the IANA list, such as UTC or Europe/Paris") from None
         return timezone
 
-    @field_validator("warehouse")
+    @field_validator("warehouse", "landing")
     @classmethod
-    def _bucket_or_folder(cls, warehouse: str) -> str:
-        if "://" in warehouse and not warehouse.startswith(("s3://", "file:///")):
+    def _bucket_or_folder(cls, place: str) -> str:
+        if "://" in place and not place.startswith(("s3://", "file:///")):
             raise ValueError("expected s3://bucket/prefix or a folder")
-        if warehouse.startswith("s3://") and not warehouse.removeprefix("s3://").strip("/"):
+        if place.startswith("s3://") and not place.removeprefix("s3://").strip("/"):
             raise ValueError("expected s3://bucket/prefix, with the name of the bucket")
-        return warehouse.rstrip("/")
+        return place.rstrip("/")
 
     @field_validator("s3_encryption")
     @classmethod
@@ -126,10 +129,12 @@ class Settings(BaseSettings):
     @property
     def warehouse_location(self) -> str:
         """The Iceberg store's warehouse as a location: ``s3://bucket/prefix`` or ``file:///folder``."""
-        if self.warehouse.startswith(("s3://", "file://")):
-            return self.warehouse
-        folder = Path(self.warehouse).expanduser().absolute() if self.warehouse else self.home / "store" / "lake"
-        return f"file://{folder}"
+        return _location(self.warehouse, self.home / "store" / "lake")
+
+    @property
+    def landing_location(self) -> str:
+        """Where files of ratings land: ``s3://bucket/prefix`` or ``file:///folder``."""
+        return _location(self.landing, self.home / "landing")
 
     @cached_property
     def catalog_address(self) -> str:
@@ -141,6 +146,12 @@ class Settings(BaseSettings):
     def dagster_home(self) -> Path:
         """Folder of the Dagster instance that the CLI, ``dagster dev`` and launched runs share."""
         return self.home / "dagster"
+
+
+def _location(place: str, default: Path) -> str:
+    if place.startswith(("s3://", "file://")):
+        return place
+    return f"file://{Path(place).expanduser().absolute() if place else default}"
 
 
 def load_settings() -> Settings:

@@ -31,10 +31,10 @@ class Moved:
     rows: int
 
 
-def with_quarantines(contracts: Iterable[Contract]) -> list[Contract]:
-    """The contracts of every table that a store may hold: those given, and the quarantines beside them."""
+def with_company(contracts: Iterable[Contract]) -> list[Contract]:
+    """The contracts of every table that a store may hold: those given, and those published with them."""
     found = list(contracts)
-    return found + [each.quarantine for each in found if each.quarantines]
+    return found + [other for each in found for other in each.company]
 
 
 def export_tables(store: Store, contracts: Iterable[Contract], folder: Path) -> Iterator[Moved]:

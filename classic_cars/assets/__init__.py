@@ -16,6 +16,7 @@ def tables_of(module: ModuleType) -> tuple[Table, ...]:
 #: Every table of the platform, from the order system to the analysts.
 ALL_TABLES: tuple[Table, ...] = (
     *source.TABLES,
+    *tables_of(source),
     *tables_of(staging),
     *tables_of(warehouse),
     *tables_of(analytics),

@@ -58,3 +58,8 @@ def orders(orders: ibis.Table) -> ibis.Table:
 @table(staging.Orderdetails)
 def orderdetails(orderdetails: ibis.Table) -> ibis.Table:
     return trimmed(orderdetails)
+
+
+@table(staging.Ratings)
+def ratings(ratings: ibis.Table) -> ibis.Table:
+    return trimmed(ratings)

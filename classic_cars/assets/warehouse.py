@@ -183,3 +183,11 @@ def fact_payments(payments: ibis.Table, customers: ibis.Table) -> ibis.Table:
     return payments.left_join(buyers, "customerNumber").select(
         "customerNumber", "checkNumber", "paymentDate", "locationKey", "amount"
     )
+
+
+@table(warehouse.FactRatings)
+def fact_ratings(ratings: ibis.Table, customers: ibis.Table) -> ibis.Table:
+    raters = customers.select("customerNumber", locationKey=location_key(customers))
+    return ratings.left_join(raters, "customerNumber").select(
+        "customerNumber", "productCode", "locationKey", "productRating", "ratedAt"
+    )

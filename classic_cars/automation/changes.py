@@ -10,13 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from classic_cars.automation.partitions import contiguous, month_of
-
-#: Of the cursor's form: a cursor of another one is forgotten, and everything is read once.
-VERSION = 1
+from classic_cars.automation.watching import RETRY_SECONDS, Watching, answered
 
 #: Table to home month (``YYYY-MM``, or ``""`` for a table without months) to fingerprint.
 Fingerprints = Mapping[str, Mapping[str, str]]
@@ -25,12 +23,6 @@ Changes = dict[str, list[str]]
 
 #: A shop that never rests is read after so many seconds, though it is still changing.
 PATIENCE_SECONDS = 60.0
-#: Looking may take this share of the order system's time; a look that took 2 s is followed by 38 s without.
-SHARE = 0.05
-#: Seconds until what a failed run was asked for is asked for again; after the last one only when it changes.
-RETRY_SECONDS = (60.0, 300.0, 900.0, 3600.0)
-#: Seconds between looks at an order system that does not answer.
-DOWN_SECONDS = (10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 
 
 @dataclass(frozen=True)
@@ -48,44 +40,25 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Watch:
-    """The sensor's cursor. Times are seconds since 1970."""
+class Watch(Watching):
+    """The sensor's cursor."""
 
-    #: When the watch began; part of every run key, as run keys are remembered for ever.
-    began: float
-    requests: int = 0
     #: The fingerprints for which runs were asked.
     known: Fingerprints = field(default_factory=dict)
     #: A look that differs from ``known``, and since when; it counts when it is seen twice.
     moving: str = ""
     moving_since: float = 0.0
-    not_before: float = 0.0
-    failing_since: float = 0.0
-    failures: int = 0
     #: Runs that were asked for and may not be finished.
     asked: tuple[Part, ...] = ()
     #: What failed runs were asked for, and when it is asked for again.
     failed: tuple[Part, ...] = ()
-    failed_requests: int = 0
     retry_at: float = 0.0
     #: The latest reconciliation whose findings were asked for.
     reconciled: int = 0
 
-    def dump(self) -> str:
-        return json.dumps({"version": VERSION, **asdict(self)}, separators=(",", ":"))
-
     @classmethod
-    def load(cls, cursor: str | None, now: float) -> Watch:
-        """The watch that was dumped; a new one when there is none, or it has another form."""
-        try:
-            found = json.loads(cursor or "")
-            if found.pop("version") != VERSION:
-                return cls(now)
-            for name in ("asked", "failed"):
-                found[name] = tuple(Part(**each) for each in found[name])
-            return cls(**found)
-        except (ValueError, TypeError, AttributeError, KeyError):
-            return cls(now)
+    def revived(cls, found: dict[str, Any]) -> dict[str, Any]:
+        return found | {name: tuple(Part(**each) for each in found[name]) for name in ("asked", "failed")}
 
 
 def differences(known: Fingerprints, found: Fingerprints) -> Changes:
@@ -132,13 +105,6 @@ def forgotten(watch: Watch, months: Iterable[str], reconciled: int) -> Watch:
     return replace(watch, known=known, reconciled=reconciled)
 
 
-def look_failed(watch: Watch, now: float) -> Watch:
-    """The order system did not answer: looked at again after a growing while."""
-    wait = DOWN_SECONDS[min(watch.failures, len(DOWN_SECONDS) - 1)]
-    since = watch.failing_since or now
-    return replace(watch, failing_since=since, failures=watch.failures + 1, not_before=now + wait)
-
-
 def settled(watch: Watch, failed: Iterable[str], now: float) -> Watch:
     """All runs that were asked for have ended; ``failed`` are the keys of those whose changes are to be asked again."""
     again = set(failed)
@@ -171,8 +137,7 @@ def put_back(watch: Watch, now: float) -> Watch:
 
 def looked(watch: Watch, found: Fingerprints, seconds: float, now: float) -> tuple[Watch, list[Part], str]:
     """What follows from a look that took ``seconds``: the new watch, runs to ask for, and why there are none."""
-    rest = now + seconds * (1 / SHARE - 1)
-    watch = replace(watch, failing_since=0.0, failures=0, not_before=rest)
+    watch = answered(watch, seconds, now)
     changes = differences(watch.known, found)
     if not changes:
         return replace(watch, moving="", moving_since=0.0), [], "nothing changed"

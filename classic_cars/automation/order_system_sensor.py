@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -16,6 +15,7 @@ from classic_cars.automation import changes, reconciliation
 from classic_cars.automation.changes import Part, Watch
 from classic_cars.automation.partitions import month_of, range_tags
 from classic_cars.automation.requests import READS, UNFINISHED, outcomes
+from classic_cars.automation.watching import clock, look_failed
 from classic_cars.errors import SourceError
 from classic_cars.sources.order_system import OrderSystem
 
@@ -63,12 +63,12 @@ def tick(watch: Watch, order_system: OrderSystem, instance: dg.DagsterInstance) 
         watch = changes.forgotten(watch, months, reconciled)
     started = time.time()
     if started < watch.not_before:
-        return watch, [], f"{_trouble(watch)}looks again at {_clock(watch.not_before)}"
+        return watch, [], f"{_trouble(watch)}looks again at {clock(watch.not_before)}"
     try:
         found_now = order_system.fingerprints()
     except SourceError as error:
-        watch = changes.look_failed(watch, time.time())
-        return watch, [], f"{_trouble(watch)}{error}; looks again at {_clock(watch.not_before)}"
+        watch = look_failed(watch, time.time())
+        return watch, [], f"{_trouble(watch)}{error}; looks again at {clock(watch.not_before)}"
     now = time.time()
     watch, asked, reason = changes.looked(watch, found_now, now - started, now)
     return watch, asked, f"{_trouble(watch)}{reason}"
@@ -86,12 +86,8 @@ def run_request(part: Part) -> dg.RunRequest:
 
 def _trouble(watch: Watch) -> str:
     if watch.failing_since:
-        return f"the order system does not answer since {_clock(watch.failing_since)}: "
+        return f"the order system does not answer since {clock(watch.failing_since)}: "
     if watch.failed:
         parts = ", ".join(map(str, watch.failed))
-        return f"what failed ({parts}) is asked for again at {_clock(watch.retry_at)}; "
+        return f"what failed ({parts}) is asked for again at {clock(watch.retry_at)}; "
     return ""
-
-
-def _clock(moment: float) -> str:
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,19 +1,29 @@
 """Contracts of the ``analytics`` layer: the small answer tables that dashboards read.
 
-Each is reconciled with ``fact_orders`` and staging along a path that sums per customer, product or month
-first and uses no dimension of the star schema.
+Each is reconciled with facts and staging along a path that sums per customer, product or month first and uses no
+dimension of the star schema.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import ibis
 import ibis.expr.datatypes as dt
 import pandera.ibis as pa
 
-from classic_cars.contracts.base import Contract, Reconciliation, facts, is_clean
+from classic_cars.contracts.base import (
+    Contract,
+    Long,
+    Reconciliation,
+    TableModel,
+    Text,
+    clean,
+    facts,
+    is_clean,
+    row_rule,
+)
 from classic_cars.contracts.metrics import CANCELLED, METRICS
 
 COUNTS = ("orders", "units")
@@ -109,4 +119,56 @@ SALES_BY_MONTH = _answer(
     partitioned_by="orderMonth",
 )
 
-CONTRACTS = (SALES_BY_PRODUCT_LINE, SALES_BY_COUNTRY, SALES_BY_MONTH)
+Stars = Annotated[dt.Decimal, 3, 2, True]
+
+
+def _of_products(product_ratings: ibis.Table) -> ibis.Table:
+    """Ratings and average in hundredths per product; a missing average counts as 0, which no rating is."""
+    hundredths = product_ratings.averageRating.fill_null(0) * 100
+    return product_ratings.select("productCode", "ratings", hundredths=hundredths, rows=ibis.literal(1))
+
+
+def _of_each_star(ratings: ibis.Table, products: ibis.Table) -> ibis.Table:
+    """The same from how often each number of stars was given."""
+    given = {f"n{stars}": (ratings.productRating == stars).sum() for stars in range(1, 6)}
+    counted = products.select("productCode").left_join(
+        ratings.group_by("productCode").aggregate(**given), "productCode"
+    )
+    often = {stars: counted[f"n{stars}"].fill_null(0) for stars in range(1, 6)}
+    number, total = sum(often.values()), sum(stars * count for stars, count in often.items())
+    # Hundredths of stars, doubled so that half of one can be added before the rest is cut off.
+    hundredths = ((total * 200 + number) // (number * 2).nullif(0)).fill_null(0)
+    return counted.select("productCode", ratings=number, hundredths=hundredths, rows=ibis.literal(1))
+
+
+class ProductRatings(TableModel):
+    """How do customers rate the products? One row per product, rated or not."""
+
+    productCode: Text = pa.Field(description="Product's code")
+    productName: Text = pa.Field(description="Product's name")
+    productLine: Text = pa.Field(description="Product line")
+    ratings: Long = pa.Field(ge=0, description="Customers whose current rating of it is known; 0: nobody rated it")
+    averageRating: Stars = pa.Field(
+        in_range={"min_value": 1, "max_value": 5},
+        nullable=True,
+        description="Average of these ratings, 1 to 5 stars, half a hundredth rounded up; missing if nobody rated it",
+    )
+
+    texts = clean("productCode", "productName", "productLine")
+
+    @row_rule("a product has an average if, and only if, it has ratings")
+    def average_of_something(cls, answer: ibis.Table) -> ibis.expr.types.BooleanValue:
+        return (answer.ratings > 0) == answer.averageRating.notnull()
+
+    class Config:
+        name = "analytics/product_ratings"
+        unique = ["productCode"]
+        metadata = facts(
+            totals={"ratings": lambda answer: answer.ratings.sum()},
+            reconciliations=[
+                Reconciliation("by product", by=("productCode",), actual=_of_products, expected=_of_each_star)
+            ],
+        )
+
+
+CONTRACTS = (SALES_BY_PRODUCT_LINE, SALES_BY_COUNTRY, SALES_BY_MONTH, ProductRatings)

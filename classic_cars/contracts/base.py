@@ -27,6 +27,8 @@ Text = dt.String
 Date = dt.Date
 Bool = dt.Boolean
 Binary = dt.Binary
+#: A moment in UTC, to the microsecond.
+Moment = Annotated[dt.Timestamp, None, 6, True]
 Money = Annotated[dt.Decimal, 10, 2, True]
 Amount = Annotated[dt.Decimal, 18, 2, True]
 
@@ -77,6 +79,22 @@ class Reconciliation:
     expected: Callable[..., ibis.Table]
 
 
+@dataclass(frozen=True)
+class Latest:
+    """Of the rows that share the table's key only the latest stays; the others are superseded, which is no fault.
+
+    ``by``: what makes a row later than another, the weightiest column first. ``row``: what identifies a row, and
+    decides between equals.
+    """
+
+    by: tuple[str, ...]
+    row: tuple[str, ...]
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        return (*self.by, *self.row)
+
+
 def facts(
     *,
     partitioned_by: str | None = None,
@@ -84,12 +102,17 @@ def facts(
     reconciliations: Iterable[Reconciliation] = (),
     totals: Mapping[str, Total] | None = None,
     quarantines: str | None = None,
+    quarantine_max_share: float | None = None,
+    latest: Latest | None = None,
+    beside: Iterable[Contract] = (),
 ) -> dict[str, Any]:
     """The facts of a table that pandera has no word for, as ``Config.metadata`` of its model.
 
     ``partitioned_by``: date column whose month is the row's partition. ``totals``: sums that every
     materialization reports. ``quarantines``: the table (``layer/name``) that this one has exactly one row per
     row of; rows that break a rule are then set aside, and counted, instead of blocking the others.
+    ``quarantine_max_share``: of this table, whatever the platform's setting says. ``latest``: of rows that share the
+    key, the latest stays. ``beside``: tables that are staged and published in the same step as this one.
     """
     return {
         "partitioned_by": partitioned_by,
@@ -97,6 +120,9 @@ def facts(
         "reconciliations": tuple(reconciliations),
         "totals": dict(totals or {}),
         "quarantines": quarantines,
+        "quarantine_max_share": quarantine_max_share,
+        "latest": latest,
+        "beside": tuple(beside),
     }
 
 
@@ -154,6 +180,9 @@ class Contract:
     reconciliations: tuple[Reconciliation, ...] = ()
     totals: Mapping[str, Total] = field(default_factory=dict)
     quarantines: str | None = None
+    quarantine_max_share: float | None = None
+    latest: Latest | None = None
+    beside: tuple[Contract, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -212,6 +241,11 @@ class Contract:
             )
         )
 
+    @property
+    def company(self) -> tuple[Contract, ...]:
+        """The contracts of all tables that are published with this one."""
+        return (*self.beside, *((self.quarantine,) if self.quarantines else ()))
+
     @cached_property
     def types(self) -> ibis.Schema:
         """Column names and types, in order."""
@@ -258,6 +292,8 @@ class Contract:
             "reconciliations": [reconciliation.name for reconciliation in self.reconciliations],
             "quarantines": self.quarantines,
         }
+        if self.latest is not None:
+            demands["latest"] = self.latest.order
         return hashlib.sha256(json.dumps(demands, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 

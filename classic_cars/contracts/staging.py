@@ -6,7 +6,7 @@ These are the row-level rules of the order system. A row that breaks one does no
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime, time
 from typing import Any
 
 import ibis
@@ -16,6 +16,9 @@ from classic_cars.contracts.base import (
     PERSONAL,
     Date,
     Int,
+    Latest,
+    Long,
+    Moment,
     Money,
     Reference,
     TableModel,
@@ -237,4 +240,43 @@ class Orderdetails(TableModel):
         )
 
 
-CONTRACTS = (Productlines, Products, Offices, Employees, Customers, Payments, Orders, Orderdetails)
+def _moment(description: str) -> Any:
+    first, last = datetime.combine(FIRST_DAY, time.min), datetime.combine(LAST_DAY, time.max)
+    return pa.Field(in_range={"min_value": first, "max_value": last}, description=description)
+
+
+class Ratings(TableModel):
+    """Ratings of products by customers, cleaned; one row per customer and product: the latest.
+
+    Earlier ratings of the same product by the same customer are superseded: they stay in source/ratings.
+    """
+
+    customerNumber: Int = pa.Field(description="Customer who rates")
+    productCode: Text = pa.Field(description="Product that is rated")
+    productRating: Int = pa.Field(in_range={"min_value": 1, "max_value": 5}, description="Stars: 1 to 5")
+    ratedAt: Moment = _moment("When the customer gave the rating, in UTC")
+    ingestedAt: Moment = _moment("When the partner received it, in UTC")
+    fileHash: Text = pa.Field(description="SHA-256 of the content of the file that the row stood in")
+    fileName: Text = pa.Field(description="Name under which that content landed first")
+    lineNumber: Long = pa.Field(ge=1, description="Line of the file, or row of a Parquet file; from 1")
+    landedAt: Moment = pa.Field(description="When the file was last changed, in UTC")
+
+    texts = clean("productCode")
+
+    class Config:
+        name = "staging/ratings"
+        unique = ["customerNumber", "productCode"]
+        metadata = facts(
+            quarantines="source/ratings",
+            # Partners send what they like: their bad rows are kept and counted, and stop nobody.
+            quarantine_max_share=1.0,
+            latest=Latest(by=("ratedAt", "ingestedAt", "landedAt"), row=("fileHash", "lineNumber")),
+            totals={"stars": lambda ratings: ratings.productRating.sum()},
+            references=[
+                Reference("customerNumber", "staging/customers", "customerNumber"),
+                Reference("productCode", "staging/products", "productCode"),
+            ],
+        )
+
+
+CONTRACTS = (Productlines, Products, Offices, Employees, Customers, Payments, Orders, Orderdetails, Ratings)

@@ -15,6 +15,7 @@ from classic_cars.contracts.base import (
     Bool,
     Date,
     Int,
+    Moment,
     Money,
     Reconciliation,
     Reference,
@@ -103,6 +104,19 @@ def _places_by_country(customers: ibis.Table) -> ibis.Table:
 def _payment_measures(payments: ibis.Table) -> ibis.Table:
     by_month = payments.mutate(paymentMonth=payments.paymentDate.truncate("M"))
     return by_month.group_by("paymentMonth").aggregate(rows=by_month.count(), amount=by_month.amount.sum())
+
+
+def _rating_measures(ratings: ibis.Table, key: str) -> ibis.Table:
+    return ratings.group_by(key).aggregate(rows=ratings.count(), stars=ratings.productRating.sum())
+
+
+def _ratings_by(ratings: ibis.Table, key: str, names: ibis.Table, by: str) -> ibis.Table:
+    counted = _rating_measures(ratings, key).left_join(names.select(key, by), key)
+    return counted.group_by(by).aggregate(rows=counted.rows.sum(), stars=counted.stars.sum())
+
+
+def _fact_ratings_by_country(fact_ratings: ibis.Table, dim_locations: ibis.Table) -> ibis.Table:
+    return _ratings_by(fact_ratings, "locationKey", dim_locations, "country")
 
 
 def _day_number(day: ibis.expr.types.DateValue) -> ibis.expr.types.IntegerValue:
@@ -370,4 +384,40 @@ class FactPayments(TableModel):
         )
 
 
-CONTRACTS = (DimProducts, DimLocations, DimCustomers, DimEmployees, DimDates, FactOrders, FactPayments)
+class FactRatings(TableModel):
+    """Customers' current ratings of products; one row per customer and product."""
+
+    customerNumber: Int = pa.Field(description="Customer who rates, in dim_customers")
+    productCode: Text = pa.Field(description="Product that is rated, in dim_products")
+    locationKey: Text = pa.Field(description="Customer's place, in dim_locations")
+    productRating: Int = pa.Field(in_range={"min_value": 1, "max_value": 5}, description="Stars: 1 to 5")
+    ratedAt: Moment = pa.Field(description="When the customer gave the rating, in UTC")
+
+    class Config:
+        name = "warehouse/fact_ratings"
+        unique = ["customerNumber", "productCode"]
+        metadata = facts(
+            totals={"stars": lambda ratings: ratings.productRating.sum()},
+            references=[
+                Reference("customerNumber", "warehouse/dim_customers", "customerNumber"),
+                Reference("productCode", "warehouse/dim_products", "productCode"),
+                Reference("locationKey", "warehouse/dim_locations", "locationKey"),
+            ],
+            reconciliations=[
+                Reconciliation(
+                    "by product",
+                    by=("productCode",),
+                    actual=lambda fact_ratings: _rating_measures(fact_ratings, "productCode"),
+                    expected=lambda ratings: _rating_measures(ratings, "productCode"),
+                ),
+                Reconciliation(
+                    "by country",
+                    by=("country",),
+                    actual=_fact_ratings_by_country,
+                    expected=lambda ratings, customers: _ratings_by(ratings, "customerNumber", customers, "country"),
+                ),
+            ],
+        )
+
+
+CONTRACTS = (DimProducts, DimLocations, DimCustomers, DimEmployees, DimDates, FactOrders, FactPayments, FactRatings)

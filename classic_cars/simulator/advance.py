@@ -20,14 +20,16 @@ from classic_cars.contracts import order_system as shop
 from classic_cars.errors import SourceMissing
 from classic_cars.simulator import bulk, catalogue, database, lifecycle
 from classic_cars.simulator.columns import batch, day_number, day_of, days
-from classic_cars.simulator.faults import refuse_while_broken
+from classic_cars.simulator.faults import refuse_during_outage, refuse_while_drifted
 from classic_cars.simulator.generate import DECK
 from classic_cars.simulator.ownership import Mark, look, move_mark, owned
 from classic_cars.simulator.people import customer_row
 from classic_cars.simulator.plan import LAST_DAY_OF_ALL, ShopInputError
 from classic_cars.simulator.randomness import Ints, mixed, stream
+from classic_cars.simulator.ratings import Drop, todays_drop
 from classic_cars.simulator.seasons import day_weights
 from classic_cars.simulator.shop import Progress, silent
+from classic_cars.sources.landing import Landing
 from classic_cars.sources.urls import SourceURL
 
 LONGEST = 3_660
@@ -72,6 +74,7 @@ class AdvanceSummary:
     price_changes: int = 0
     new_customers: int = 0
     moves: int = 0
+    ratings: int = 0
 
     def __str__(self) -> str:
         counts = [(f.name.replace("_", " "), getattr(self, f.name)) for f in fields(self)[2:]]
@@ -89,27 +92,44 @@ class OpenOrder:
     shipped: int | None
 
 
-def advance(url: str, days: int, *, seed: int | None = None, progress: Progress = silent) -> AdvanceSummary:
+def advance(
+    url: str, days: int, *, seed: int | None = None, landing: str | None = None, progress: Progress = silent
+) -> AdvanceSummary:
     """Lets ``days`` days pass in a shop that the simulator made; raises ``ShopRefused`` for any other.
 
-    What happens follows from the shop and ``seed``, by default the one that the shop was created with.
+    What happens follows from the shop and ``seed``, by default the one that the shop was created with. ``landing``:
+    where customers' ratings are dropped as files (``file:///folder`` or ``s3://bucket/prefix``); nowhere when None.
     """
     if not 1 <= days <= LONGEST:
         raise ShopInputError(f"days: found {days}, expected a number from 1 to {LONGEST:,}")
     source = SourceURL.parse(url)
+    refuse_during_outage(source)
     if not database.exists(source):
         raise SourceMissing(f"{source}: no such file; make a shop with `classic-cars shop create`")
     with database.transaction(source) as connection:
+        refuse_during_outage(source, connection)
         mark = owned(source, look(connection))
-        refuse_while_broken(source, connection)
+        refuse_while_drifted(source, connection)
         if mark.shop_date.toordinal() + days > LAST_DAY_OF_ALL.toordinal():
             raise ShopInputError(f"the shop is at {mark.shop_date}; it lives until {LAST_DAY_OF_ALL} at most")
         running = _RunningShop(connection, mark, mark.seed if seed is None else seed)
+        drops = []
         for done in range(days):
             progress("days passed", done, days)
             running.live_one_day()
+            drops.append(todays_drop(connection, running.seed, running.today) if landing else None)
         move_mark(connection, mark, running.today)
-        return running.summary
+    if landing:
+        running.summary.ratings = _deliver(landing, [each for each in drops if each is not None])
+    return running.summary
+
+
+def _deliver(landing: str, drops: Sequence[Drop]) -> int:
+    """Drop the files; how many ratings they hold."""
+    place = Landing(landing)
+    for each in drops:
+        place.put(each.name, each.data)
+    return sum(each.ratings for each in drops)
 
 
 class _RunningShop:

@@ -1,8 +1,9 @@
 """Faults to practise with: planted in a shop that the simulator made, removed as if they had never been there.
 
-Each is something that happens to order systems. What was planted is remembered in the shop, so that another process
-can mend it, days later. Everything is done in the database's own SQL, in one transaction where it has such; MySQL
-commits at every change of a table's form, so there the note is written first and mending can be done twice.
+Each is something that happens to order systems. What was planted is remembered in the shop, row by row, so that
+another process can mend it, days later, and mends nothing else. Everything is done in the database's own SQL, in one
+transaction where it has such; MySQL commits at every change of a table's form, so there the note is written first and
+mending can be done twice.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 from classic_cars.contracts import order_system as shop
 from classic_cars.errors import ShopRefused, SourceMissing
 from classic_cars.simulator import database
-from classic_cars.simulator.ownership import TABLES, Mark, look, noted, owned
+from classic_cars.simulator.ownership import TABLES, Mark, look, owned, planted
 from classic_cars.sources.urls import SourceURL
 from classic_cars.stores.base import next_month
 
@@ -29,15 +30,6 @@ AWAY = "_away"
 
 
 @dataclass(frozen=True)
-class Planted:
-    """What was planted: how many rows, and between which numbers where that tells them apart."""
-
-    rows: int
-    low: int = 0
-    high: int = 0
-
-
-@dataclass(frozen=True)
 class Kind:
     """One kind of fault."""
 
@@ -45,43 +37,49 @@ class Kind:
     what: str
     #: Which check or error of the platform is to notice it.
     noticed_by: str
-    plant: Callable[[sa.Connection, Mark], Planted]
-    mend: Callable[[sa.Connection, int, int], None]
+    plant: Callable[[sa.Connection, Mark], None]
+    mend: Callable[[sa.Connection], None]
 
 
 def break_shop(url: str, kind: str) -> tuple[Kind, int]:
-    """Plant a fault; the kind and the number of rows that were planted.
+    """Plant a fault; the kind and the number of rows that were added or changed.
 
-    Raises ``ShopRefused`` when the shop was not made by the simulator, or this fault is planted already.
+    Raises ``ShopRefused`` when the shop was not made by the simulator, this fault is planted already, or an outage is.
     """
     source = SourceURL.parse(url)
     found = KINDS[kind]
+    refuse_during_outage(source)
     if not database.exists(source):
-        raise SourceMissing(f"{source}: no such file; make a shop with `classic-cars shop create`, or mend its outage")
+        raise SourceMissing(f"{source}: no such file; make a shop with `classic-cars shop create`")
     with database.transaction(source) as connection:
+        refuse_during_outage(source, connection)
         mark = owned(source, look(connection))
-        noted.create(connection, checkfirst=True)
-        if kind in _planted(connection):
+        planted.create(connection, checkfirst=True)
+        if kind in _kinds(connection):
             raise ShopRefused(f"{source}: {kind} is planted already; `classic-cars shop mend {kind}` removes it")
         if kind == "outage" and source.is_sqlite:
-            planted = Planted(0)
+            rows = 0
         else:
-            connection.execute(noted.insert().values(kind=kind, low=0, high=0))
-            planted = found.plant(connection, mark)
-            note = sa.update(noted).where(noted.c.kind == kind)
-            connection.execute(note.values(low=planted.low, high=planted.high))
+            connection.execute(planted.insert().values(kind=kind, number=0, code=""))
+            found.plant(connection, mark)
+            rows = _planted_rows(connection, kind)
     if kind == "outage" and source.is_sqlite:
         source.path.rename(_away(source))
-    return found, planted.rows
+    return found, rows
 
 
 def mend_shop(url: str, kind: str | None = None) -> list[str]:
     """Remove one fault, or all that are planted; their kinds. Raises ``ShopRefused`` when it is not planted."""
     source = SourceURL.parse(url)
     mended = []
-    if source.is_sqlite and kind in (None, "outage") and _away(source).exists():
+    if _is_file_away(source):
+        if kind not in (None, "outage"):
+            refuse_during_outage(source)
         if source.path.exists():
-            raise ShopRefused(f"{source}: there is another shop by now; {_away(source).name} was left as it is")
+            raise ShopRefused(
+                f"{source}: there is another shop by now, and the one of before the outage is {_away(source).name} "
+                "beside it; nothing was changed. Move one of them away"
+            )
         _away(source).rename(source.path)
         mended.append("outage")
         if kind == "outage":
@@ -89,27 +87,51 @@ def mend_shop(url: str, kind: str | None = None) -> list[str]:
     if not database.exists(source):
         raise SourceMissing(f"{source}: no such file; make a shop with `classic-cars shop create`")
     with database.transaction(source) as connection:
-        planted = _planted(connection)
-        if kind is not None and kind not in planted:
-            raise ShopRefused(f"{source}: {kind} is not planted; planted: {', '.join(planted) or 'nothing'}")
+        there = _kinds(connection)
+        if kind is not None and kind not in there:
+            raise ShopRefused(f"{source}: {kind} is not planted; planted: {', '.join(there) or 'nothing'}")
+        if kind not in (None, "outage"):
+            refuse_during_outage(source, connection)
         # Tables come back first.
-        for each in sorted(planted, key=list(KINDS).index, reverse=True) if kind is None else [kind]:
-            KINDS[each].mend(connection, *planted[each])
-            connection.execute(sa.delete(noted).where(noted.c.kind == each))
+        for each in sorted(there, key=list(KINDS).index, reverse=True) if kind is None else [kind]:
+            KINDS[each].mend(connection)
+            connection.execute(sa.delete(planted).where(planted.c.kind == each))
             mended.append(each)
     return mended
 
 
-def refuse_while_broken(source: SourceURL, connection: sa.Connection) -> None:
-    """Raises ``ShopRefused`` while a fault is planted that time cannot pass with."""
-    if "drift" in _planted(connection):
+def refuse_during_outage(source: SourceURL, connection: sa.Connection | None = None) -> None:
+    """Raises ``ShopRefused`` while an outage is planted: a file moved away, or, with ``connection``, tables."""
+    if _is_file_away(source) or (connection is not None and "outage" in _kinds(connection)):
+        raise ShopRefused(f"{source}: an outage is planted; first `classic-cars shop mend outage`")
+
+
+def refuse_while_drifted(source: SourceURL, connection: sa.Connection) -> None:
+    """Raises ``ShopRefused`` while a column is renamed: time cannot pass."""
+    if "drift" in _kinds(connection):
         raise ShopRefused(f"{source}: drift is planted, so the shop cannot work; first `classic-cars shop mend drift`")
 
 
-def _planted(connection: sa.Connection) -> dict[str, tuple[int, int]]:
-    if not sa.inspect(connection).has_table(noted.name):
-        return {}
-    return {kind: (low, high) for kind, low, high in connection.execute(sa.select(noted))}
+def _kinds(connection: sa.Connection) -> list[str]:
+    if not sa.inspect(connection).has_table(planted.name):
+        return []
+    return list(connection.scalars(sa.select(planted.c.kind).where(planted.c.number == 0)))
+
+
+def _planted_rows(connection: sa.Connection, kind: str) -> int:
+    rows = sa.select(sa.func.count()).select_from(planted).where(planted.c.kind == kind, planted.c.number != 0)
+    return connection.scalar(rows) or 0
+
+
+def _remember(connection: sa.Connection, keys: sa.Select) -> None:
+    """Note rows by (kind, number, code) of ``keys``, before they are added or changed."""
+    connection.execute(planted.insert().from_select(list(planted.columns), keys))
+
+
+def _is_planted(kind: str, number: sa.ColumnElement, code: sa.ColumnElement | None = None) -> sa.ColumnElement[bool]:
+    """Whether the row with this key was noted."""
+    theirs = [planted.c.kind == kind, planted.c.number == number, planted.c.number != 0]
+    return sa.exists().where(*theirs, *([] if code is None else [planted.c.code == code]))
 
 
 # The kinds --------------------------------------------------------------------------------------------
@@ -121,41 +143,42 @@ def _rename_column(connection: sa.Connection, old: str, new: str) -> None:
         connection.exec_driver_sql(f"ALTER TABLE orders RENAME COLUMN {quote(old)} TO {quote(new)}")
 
 
-def _drift(connection: sa.Connection, _mark: Mark) -> Planted:
+def _drift(connection: sa.Connection, _mark: Mark) -> None:
     _rename_column(connection, *RENAMED)
-    return Planted(0)
 
 
-def _mend_drift(connection: sa.Connection, _low: int, _high: int) -> None:
+def _mend_drift(connection: sa.Connection) -> None:
     _rename_column(connection, *reversed(RENAMED))
 
 
-def _duplicates(connection: sa.Connection, _mark: Mark) -> Planted:
+def _duplicates(connection: sa.Connection, _mark: Mark) -> None:
     p = shop.payments.c
-    twice = sa.select(p.customerNumber, sa.literal(" ").concat(p.checkNumber), p.paymentDate, p.amount)
-    twice = twice.where(p.customerNumber % 10 == 0, ~p.checkNumber.like(" %"))
-    return Planted(_inserted(connection, shop.payments, twice))
+    blank_before = sa.literal(" ").concat(p.checkNumber)
+    to_double = (p.customerNumber % 10 == 0, ~p.checkNumber.like(" %"), sa.func.length(p.checkNumber) < 50)
+    _remember(connection, sa.select(sa.literal("duplicates"), p.customerNumber, blank_before).where(*to_double))
+    twice = sa.select(p.customerNumber, blank_before, p.paymentDate, p.amount)
+    _insert(connection, shop.payments, twice.where(_is_planted("duplicates", p.customerNumber, blank_before)))
 
 
-def _mend_duplicates(connection: sa.Connection, _low: int, _high: int) -> None:
-    connection.execute(sa.delete(shop.payments).where(shop.payments.c.checkNumber.like(" %")))
+def _mend_duplicates(connection: sa.Connection) -> None:
+    p = shop.payments.c
+    connection.execute(sa.delete(shop.payments).where(_is_planted("duplicates", p.customerNumber, p.checkNumber)))
 
 
-def _orphans(connection: sa.Connection, _mark: Mark) -> Planted:
+def _orphans(connection: sa.Connection, _mark: Mark) -> None:
     d = shop.orderdetails.c
-    copies = sa.select(
-        (d.orderNumber + ORPHANS_FROM).label("orderNumber"), *[column for column in d if column is not d.orderNumber]
-    ).where(d.orderNumber % 10 == 0)
+    number = d.orderNumber + ORPHANS_FROM
+    _remember(connection, sa.select(sa.literal("orphans"), number, d.productCode).where(d.orderNumber % 10 == 0))
+    copies = sa.select(number.label("orderNumber"), *[column for column in d if column is not d.orderNumber])
     _foreign_key(connection, enforced=False)
-    rows = _inserted(connection, shop.orderdetails, copies)
+    _insert(connection, shop.orderdetails, copies.where(_is_planted("orphans", number, d.productCode)))
     if connection.dialect.name in ("mysql", "mariadb"):
         connection.exec_driver_sql("SET SESSION foreign_key_checks = 1")
-    return Planted(rows)
 
 
-def _mend_orphans(connection: sa.Connection, _low: int, _high: int) -> None:
-    known = sa.select(shop.orders.c.orderNumber)
-    connection.execute(sa.delete(shop.orderdetails).where(shop.orderdetails.c.orderNumber.not_in(known)))
+def _mend_orphans(connection: sa.Connection) -> None:
+    d = shop.orderdetails.c
+    connection.execute(sa.delete(shop.orderdetails).where(_is_planted("orphans", d.orderNumber, d.productCode)))
     _foreign_key(connection, enforced=True)
 
 
@@ -177,47 +200,48 @@ def _foreign_key(connection: sa.Connection, *, enforced: bool) -> None:
             )
 
 
-def _negatives(connection: sa.Connection, _mark: Mark) -> Planted:
+def _negatives(connection: sa.Connection, _mark: Mark) -> None:
     d = shop.orderdetails.c
-    wrong = sa.update(shop.orderdetails).where(d.orderNumber % 10 == 0, d.quantityOrdered > 0)
-    return Planted(connection.execute(wrong.values(quantityOrdered=-d.quantityOrdered)).rowcount)
+    lines = sa.select(sa.literal("negatives"), d.orderNumber, d.productCode)
+    _remember(connection, lines.where(d.orderNumber % 10 == 0, d.quantityOrdered > 0))
+    _flip(connection, d.quantityOrdered > 0)
 
 
-def _mend_negatives(connection: sa.Connection, _low: int, _high: int) -> None:
+def _mend_negatives(connection: sa.Connection) -> None:
+    _flip(connection, shop.orderdetails.c.quantityOrdered < 0)
+
+
+def _flip(connection: sa.Connection, sign: sa.ColumnElement[bool]) -> None:
     d = shop.orderdetails.c
-    wrong = sa.update(shop.orderdetails).where(d.quantityOrdered < 0)
-    connection.execute(wrong.values(quantityOrdered=-d.quantityOrdered))
+    lines = sa.update(shop.orderdetails).where(sign, _is_planted("negatives", d.orderNumber, d.productCode))
+    connection.execute(lines.values(quantityOrdered=-d.quantityOrdered))
 
 
-def _late(connection: sa.Connection, mark: Mark) -> Planted:
+def _late(connection: sa.Connection, mark: Mark) -> None:
     """Copies of the orders of a month long closed, under new numbers: as good as any, only late."""
-    o, d = shop.orders.c, shop.orderdetails.c
+    o = shop.orders.c
     month = (mark.shop_date - LATE_BY).replace(day=1)
     theirs = sa.and_(o.orderDate >= month, o.orderDate < next_month(month), o.orderNumber < LATE_FROM)
-    numbers_of = sa.select(sa.func.min(o.orderNumber), sa.func.max(o.orderNumber)).where(theirs)
-    low, high = connection.execute(numbers_of).one()
-    if low is None:
+    _remember(connection, sa.select(sa.literal("late"), o.orderNumber + LATE_FROM, sa.literal("")).where(theirs))
+    if not _planted_rows(connection, "late"):
         raise ShopRefused(f"the shop has no orders in {month:%Y-%m} to come late")
-    orders = sa.select((o.orderNumber + LATE_FROM).label("orderNumber"), *[c for c in o if c is not o.orderNumber])
-    lines = sa.select((d.orderNumber + LATE_FROM).label("orderNumber"), *[c for c in d if c is not d.orderNumber])
-    rows = _inserted(connection, shop.orders, orders.where(theirs))
-    numbers = sa.select(o.orderNumber).where(theirs)
-    rows += _inserted(connection, shop.orderdetails, lines.where(d.orderNumber.in_(numbers)))
-    return Planted(rows, low + LATE_FROM, high + LATE_FROM)
+    for table in (shop.orders, shop.orderdetails):
+        number = table.c.orderNumber + LATE_FROM
+        copies = sa.select(number.label("orderNumber"), *[c for c in table.c if c is not table.c.orderNumber])
+        _insert(connection, table, copies.where(_is_planted("late", number)))
 
 
-def _mend_late(connection: sa.Connection, low: int, high: int) -> None:
+def _mend_late(connection: sa.Connection) -> None:
     for table in (shop.orderdetails, shop.orders):
-        connection.execute(sa.delete(table).where(table.c.orderNumber.between(low, high)))
+        connection.execute(sa.delete(table).where(_is_planted("late", table.c.orderNumber)))
 
 
-def _outage(connection: sa.Connection, _mark: Mark) -> Planted:
+def _outage(connection: sa.Connection, _mark: Mark) -> None:
     for name in TABLES:
         connection.exec_driver_sql(f"ALTER TABLE {name} RENAME TO {name}{AWAY}")
-    return Planted(0)
 
 
-def _mend_outage(connection: sa.Connection, _low: int, _high: int) -> None:
+def _mend_outage(connection: sa.Connection) -> None:
     there = set(sa.inspect(connection).get_table_names())
     for name in TABLES:
         if f"{name}{AWAY}" in there:
@@ -228,11 +252,12 @@ def _away(source: SourceURL) -> Path:
     return source.path.with_name(f"{source.path.name}{AWAY}")
 
 
-def _inserted(connection: sa.Connection, table: sa.Table, rows: sa.Select) -> int:
-    # Not the statement's own count: not every driver tells it.
-    count = connection.scalar(sa.select(sa.func.count()).select_from(rows.subquery())) or 0
+def _is_file_away(source: SourceURL) -> bool:
+    return source.is_sqlite and _away(source).exists()
+
+
+def _insert(connection: sa.Connection, table: sa.Table, rows: sa.Select) -> None:
     connection.execute(table.insert().from_select(list(table.columns), rows))
-    return count
 
 
 KINDS = {

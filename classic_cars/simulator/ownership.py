@@ -34,14 +34,16 @@ marker = sa.Table(
     mysql_charset="utf8mb4",
 )
 
-noted = sa.Table(
-    "classic_cars_faults",
+#: Faults that were planted and what each added or changed: (kind, 0, "") for the fault itself, the key for each row.
+planted = sa.Table(
+    "classic_cars_planted",
     sa.MetaData(),
     sa.Column("kind", sa.String(20), primary_key=True),
-    sa.Column("low", sa.BigInteger, nullable=False),
-    sa.Column("high", sa.BigInteger, nullable=False),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("code", sa.String(50), primary_key=True),
     comment="Faults that the simulator of Classic Cars planted, to be mended by it",
     mysql_engine="InnoDB",
+    mysql_charset="utf8mb4",
 )
 
 

@@ -16,7 +16,17 @@ import sqlalchemy as sa
 from classic_cars.contracts import order_system
 from classic_cars.errors import ShopRefused, SourceMissing
 from classic_cars.simulator import bulk, database
-from classic_cars.simulator.ownership import TABLES, Mark, Present, look, marker, noted, refuse_to_overwrite, write_mark
+from classic_cars.simulator.faults import refuse_during_outage
+from classic_cars.simulator.ownership import (
+    TABLES,
+    Mark,
+    Present,
+    look,
+    marker,
+    planted,
+    refuse_to_overwrite,
+    write_mark,
+)
 from classic_cars.sources.urls import SourceURL
 
 NEW, OLD = "classic_cars_shop_new_", "classic_cars_shop_old_"
@@ -33,13 +43,16 @@ def write_shop(
 ) -> dict[str, int]:
     """Makes the eight tables with ``rows``; returns the rows per table. On any failure all is as it was.
 
-    ``mark`` is asked once all rows are read. Raises ``ShopRefused`` when tables are in the way.
+    ``mark`` is asked once all rows are read. Raises ``ShopRefused`` when tables are in the
+    way, or an outage is planted.
     """
+    refuse_during_outage(url)
     is_new_file = not database.exists(url)
     if url.is_sqlite:
         _make_folder(url)
     try:
         with database.transaction(url) as connection:
+            refuse_during_outage(url, connection)
             present = look(connection)
             refuse_to_overwrite(url, connection, present, replace)
             build = _build_beside if connection.dialect.name in ("mysql", "mariadb") else _build_in_place
@@ -60,7 +73,7 @@ def _make_folder(url: SourceURL) -> None:
 def _build_in_place(
     connection: sa.Connection, present: Present, rows: Rows, mark: Callable[[], Mark], written: bulk.Written
 ) -> dict[str, int]:
-    names = [*TABLES, marker.name, noted.name] if present.mark else list(TABLES)
+    names = [*TABLES, marker.name, planted.name] if present.mark else list(TABLES)
     _drop(connection, names)
     late_keys = connection.dialect.name == "postgresql"
     tables = shop_tables(foreign_keys=not late_keys)
@@ -93,7 +106,7 @@ def _build_beside(
         with suppress(sa.exc.DBAPIError):
             _drop(connection, [NEW + name for name in names])
         raise
-    _drop(connection, [*(OLD + name for name in names), noted.name])
+    _drop(connection, [*(OLD + name for name in names), planted.name])
     return counts
 
 

@@ -7,6 +7,7 @@ quarantine finds it. Integers of any width are held as ``int32``. Pure Ibis.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 import ibis
@@ -23,6 +24,10 @@ ORDER_DATE = "orderDate"
 #: What a date may look like as text; a time of day would be lost, midnight is none. ``home_months`` agrees.
 DATE_TEXT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}( 00:00:00(\.(0|000|000000))?)?$"
 WHOLE_NUMBER_TEXT = r"^-?[0-9]+(\.0*)?$"
+#: A moment as text; without a zone it is in UTC.
+MOMENT_TEXT = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}(:[0-9]{2})?)?)?$"
+)
 #: A double holds fifteen digits; what differs beyond them is its way of saying the same number.
 DOUBLE_PRECISION = 1e-15
 
@@ -52,6 +57,15 @@ def conform(arriving: ibis.Table, table: sa.Table, today: date | None = None) ->
     return arriving.select(**columns)
 
 
+def conform_line(arriving: ibis.Table, columns: Sequence[str], types: ibis.Schema) -> ibis.Table:
+    """Lines of landed files, whose values are texts, in the columns and ``types`` of their ``source`` contract."""
+    conformed = {name: faithful(arriving[name], types[name]) for name in columns}
+    values = {name: value for name, (value, _) in conformed.items()}
+    misfits = {name: misfit for name, (_, misfit) in conformed.items() if misfit is not None}
+    known = {name: arriving[name] for name in arriving.columns if name not in (*columns, RESCUED)}
+    return arriving.select(**values, **known, **{RESCUED: _rescued(arriving, misfits)})
+
+
 def home_month(day: ir.DateValue, today: date | None = None) -> ir.DateValue:
     """The month in which a row with this order date is kept; every row has exactly one."""
     today = today or date.today()
@@ -68,9 +82,16 @@ def faithful(value: ir.Value, kind: dt.DataType) -> tuple[ir.Value, ir.BooleanVa
         return value, None
     if _always_fits(arrived, kind):
         return value.cast(kind), None
-    cast = value.try_cast(kind)
+    cast = _try_cast(value, kind)
     misfit = value.notnull() & ~_same(value, cast, arrived, kind).fill_null(False)
     return ibis.ifelse(misfit, ibis.null(kind), cast), misfit
+
+
+def _try_cast(value: ir.Value, kind: dt.DataType) -> ir.Value:
+    if isinstance(kind, dt.Timestamp) and value.type().is_string():
+        # Through the type that heeds the text's zone; the engine that reads is in UTC.
+        return value.try_cast(dt.Timestamp(timezone="UTC", scale=kind.scale)).cast(kind)
+    return value.try_cast(kind)
 
 
 def _always_fits(arrived: dt.DataType, kind: dt.DataType) -> bool:
@@ -113,6 +134,8 @@ def _well_written(value: ir.StringValue, cast: ir.Value, kind: dt.DataType) -> i
         return value.re_search(rf"^-?[0-9]+(\.[0-9]{{0,{kind.scale}}}0*)?$")
     if kind.is_date():
         return value.re_search(DATE_TEXT) & (cast >= ibis.date(1, 1, 1))
+    if kind.is_timestamp():
+        return value.re_search(MOMENT_TEXT)
     return ~value.contains("\\")  # in bytes a backslash means another byte
 
 

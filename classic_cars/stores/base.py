@@ -147,9 +147,12 @@ class Store(Protocol):
         """Rows from outside as a lazy table; those of a ``RecordBatchReader`` can be read once."""
         ...
 
-    def stage(self, contract: Contract, rows: ibis.Table, months: Months | None = None) -> Staged:
+    def stage(
+        self, contract: Contract, rows: ibis.Table, months: Months | None = None, *, append: bool = False
+    ) -> Staged:
         """Write ``rows`` as the new version of the table, or of ``months`` of it, where no reader sees them.
 
+        ``append``: the published rows stay, all of them, and ``rows`` come beside them.
         Raises ``ContractError`` when ``rows`` have other columns or types than the contract.
         """
         ...

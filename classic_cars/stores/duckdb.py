@@ -189,27 +189,44 @@ class DuckDBStore:
         self.backend.con.register(ARRIVAL, rows)
         return self.backend.table(ARRIVAL)
 
-    def stage(self, contract: Contract, rows: ibis.Table, months: Months | None = None) -> Staged:
+    def stage(
+        self, contract: Contract, rows: ibis.Table, months: Months | None = None, *, append: bool = False
+    ) -> Staged:
         same_columns(contract, rows)
         query = self.backend.compile(rows.select(*contract.types.names))
         if not self._staging:
             self._execute("BEGIN TRANSACTION")
             self._staging = True
+        if append and self.exists(contract):
+            return self._append(contract, query)
         if months is not None and self._has_rows_outside(contract, months):
-            self._same_published_columns(contract, months)
+            self._same_published_columns(contract, f"months {months} alone cannot be replaced: materialize all months")
             self._execute(f"DELETE FROM {table_name(contract)} WHERE {in_months(contract, months)}")
             beside: Months | None = months
         else:
             self._create(contract)
             beside = None
-        columns = ", ".join(quoted(name) for name in contract.types.names)
-        statement = f"INSERT INTO {table_name(contract)} ({columns})\n{query}"
-        self._execute(statement)
+        statement = self._insert(contract, query)
         table = self.backend.table(contract.name, database=contract.layer)
         if beside is None:
             return Staged(contract, months, rows=table, others=None, sql=statement)
         inside = beside.hold(table[contract.partitioned_by or ""])
         return Staged(contract, months, rows=table.filter(inside), others=table.filter(~inside), sql=statement)
+
+    def _append(self, contract: Contract, query: str) -> Staged:
+        self._same_published_columns(contract, "rows cannot be added to it: give the table a new name in its contract")
+        # Rows that are not committed yet have numbers above those of all that are.
+        found = self._execute(f"SELECT coalesce(max(rowid), -1) FROM {table_name(contract)}").fetchone()
+        statement = self._insert(contract, query)
+        table = self.backend.table(contract.name, database=contract.layer)
+        is_new = table.rowid() > (found[0] if found else -1)
+        return Staged(contract, None, rows=table.filter(is_new), others=table.filter(~is_new), sql=statement)
+
+    def _insert(self, contract: Contract, query: str) -> str:
+        columns = ", ".join(quoted(name) for name in contract.types.names)
+        statement = f"INSERT INTO {table_name(contract)} ({columns})\n{query}"
+        self._execute(statement)
+        return statement
 
     def publish(self, provenance: Provenance | None = None) -> None:  # noqa: ARG002  (keeps no history)
         if self._staging:
@@ -299,12 +316,12 @@ class DuckDBStore:
         query = f"SELECT 1 FROM {table_name(contract)} WHERE NOT ({in_months(contract, months)}) LIMIT 1"
         return self._execute(query).fetchone() is not None
 
-    def _same_published_columns(self, contract: Contract, months: Months) -> None:
+    def _same_published_columns(self, contract: Contract, otherwise: str) -> None:
         published = self.backend.table(contract.name, database=contract.layer).schema()
         if plain(published) != plain(contract.types):
             raise StoreError(
                 f"{contract.address}: the published table has {listed(published)}, its contract now asks for "
-                f"{listed(contract.types)}; months {months} alone cannot be replaced: materialize all months"
+                f"{listed(contract.types)}; {otherwise}"
             )
 
     def _create(self, contract: Contract) -> None:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -18,11 +19,11 @@ from dagster import AssetExecutionContext
 from classic_cars.automation.follow import follow_inputs
 from classic_cars.automation.partitions import MONTHLY, months_of, partition_key
 from classic_cars.contracts.base import Contract
-from classic_cars.contracts.order_system import READ_ORDER
 from classic_cars.errors import ClassicCarsError
 from classic_cars.sources.errors import without_values
 from classic_cars.tables import audit
-from classic_cars.tables.materialize import Outcome, Step, from_order_system, from_tables
+from classic_cars.tables.materialize import Outcome, Step, from_tables
+from classic_cars.tables.outside import from_outside
 from classic_cars.tables.table import Catalog, Table
 
 progress = logging.getLogger("classic_cars.progress")
@@ -48,9 +49,12 @@ def asset_key(address: str) -> dg.AssetKey:
 
 
 def build_asset(
-    table: Table, catalog: Catalog, *, quarantine_max_share: float, pool: str | None, kind: str
+    table: Table, catalog: Catalog, *, quarantine_max_share: float, pool: str | None, kind: str, scratch: Path
 ) -> dg.AssetsDefinition:
-    """The Dagster asset of one table. ``pool`` limits the runs at work at once; ``kind`` of store, for people."""
+    """The Dagster asset of one table. ``pool`` limits the runs at work at once; ``kind`` of store, for people.
+
+    ``scratch``: folder for what is needed while a step works.
+    """
     contract = table.contract
     inputs = catalog.inputs(table)
     audited = catalog.audited_against(table)
@@ -77,7 +81,7 @@ def build_asset(
         ],
         partitions_def=MONTHLY if contract.partitioned_by else None,
         backfill_policy=dg.BackfillPolicy.single_run() if contract.partitioned_by else None,
-        required_resource_keys={"io_manager", "order_system"} if table.arrives_from is not None else {"io_manager"},
+        required_resource_keys={"io_manager", *([table.arrives_from.system] if table.arrives_from else [])},
         automation_condition=(
             follow_inputs(
                 partitioned=contract.partitioned_by is not None,
@@ -88,7 +92,7 @@ def build_asset(
             else None
         ),
         pool=pool,
-        op_tags={"dagster/priority": str(_priority(table))},
+        op_tags={"dagster/priority": str(table.arrives_from.priority if table.arrives_from else 0)},
         output_required=False,
     )
     def materialize(context: AssetExecutionContext, **rows: Any) -> Iterator[Any]:
@@ -100,11 +104,12 @@ def build_asset(
             run_id=context.run.run_id,
             months=months_of(context.partition_key_range) if contract.partitioned_by else None,
             quarantine_max_share=quarantine_max_share,
+            scratch=scratch,
         )
         started = time.perf_counter()
         try:
             if table.arrives_from is not None:
-                outcome = from_order_system(step, context.resources.order_system)
+                outcome = from_outside(step, getattr(context.resources, table.arrives_from.system))
             else:
                 outcome = from_tables(step, rows)
             metadata = _metadata(step, outcome, started)
@@ -122,13 +127,6 @@ def build_asset(
             _say_what_failed(table, outcome)
 
     return materialize
-
-
-def _priority(table: Table) -> int:
-    """The order system's child tables are read first (see ``READ_ORDER``), everything else after."""
-    if table.arrives_from is None:
-        return 0
-    return len(READ_ORDER) - READ_ORDER.index(table.arrives_from)
 
 
 def _is_personal(contract: Contract) -> bool:

@@ -58,10 +58,14 @@ def concerns(contract: Contract) -> dict[str, str]:
         checks["references"] = f"Every reference exists: {'; '.join(map(str, contract.references))}"
     if contract.quarantines:
         checks["quarantine"] = f"Few enough rows of {contract.quarantines} had to be set aside"
-        checks["reconciliation"] = f"{contract.quarantines} = {contract.address} + {contract.quarantine.address}"
+        parts = [contract.address, contract.quarantine.address, *(["superseded rows"] if contract.latest else [])]
+        checks["reconciliation"] = f"{contract.quarantines} = {' + '.join(parts)}"
     elif contract.reconciliations:
         names = ", ".join(each.name for each in contract.reconciliations)
         checks["reconciliation"] = f"Rows and sums agree with the tables behind this one: {names}"
+    elif contract.beside:
+        checks["files"] = "Every file that landed could be taken in, and has no columns beside the known ones"
+        checks["reconciliation"] = f"Every file has the rows that {contract.beside[0].address} says of it"
     elif contract.layer == "source":
         checks["reconciliation"] = "Rows and sums agree with the order system"
     return checks
@@ -235,8 +239,8 @@ def reconciliation_verdict(outcomes: Mapping[str, tuple[bool, dict[str, Any]]]) 
     return Verdict("reconciliation", not failed, summary, {name: facts for name, (_, facts) in outcomes.items()})
 
 
-def conserved(contract: Contract, origin: ibis.Table, kept: ibis.Table, aside: ibis.Table) -> Reconciliation:
-    """Source rows = staging rows + quarantined rows, and so are their sums, per month where there are months."""
+def conserved(contract: Contract, origin: ibis.Table, *parts: ibis.Table) -> Reconciliation:
+    """Source rows = staging rows + quarantined rows (+ superseded ones), and so are their sums; per month if any."""
     by = (contract.partitioned_by,) if contract.partitioned_by else ("table",)
 
     def measures(rows: ibis.Table) -> ibis.Table:
@@ -245,7 +249,7 @@ def conserved(contract: Contract, origin: ibis.Table, kept: ibis.Table, aside: i
         return rows.group_by(list(by)).aggregate(rows=rows.count(), **totals)
 
     def added_up() -> ibis.Table:
-        sides = ibis.union(measures(kept), measures(aside))
+        sides = ibis.union(*map(measures, parts))
         names = [name for name in sides.columns if name not in by]
         return sides.group_by(list(by)).aggregate(**{name: sides[name].sum() for name in names})
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import ibis
@@ -20,6 +21,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from classic_cars.contracts.base import RESCUED, Contract
+from classic_cars.contracts.source import OrderSystemTable
 from classic_cars.errors import SourceError, SourceMoved
 from classic_cars.sources.errors import without_values
 from classic_cars.sources.order_system import ControlTotals, OrderSystem, SchemaDrift
@@ -46,6 +48,8 @@ class Step:
     run_id: str
     months: Months | None = None
     quarantine_max_share: float = 0.01
+    #: A folder for what is needed while the step works; the system's own when None.
+    scratch: Path | None = None
 
     @property
     def contract(self) -> Contract:
@@ -121,9 +125,10 @@ def from_order_system(step: Step, order_system: OrderSystem) -> Outcome:
 
 
 def _arrives_from(step: Step) -> sa.Table:
-    if step.table.arrives_from is None:
-        raise TypeError(f"{step.contract.address} is made from tables, it does not arrive from the order system")
-    return step.table.arrives_from
+    origin = step.table.arrives_from
+    if not isinstance(origin, OrderSystemTable):
+        raise TypeError(f"{step.contract.address}: arrives from {origin}, not from the order system")
+    return origin.table
 
 
 def _read(step: Step, order_system: OrderSystem, months: list[date] | None) -> Staged:
@@ -228,7 +233,10 @@ def _with_quarantine(step: Step, candidates: ibis.Table) -> Outcome:
         contract.quarantine, quarantine.quarantined(contract, sieved.aside, step.run_id), step.months
     )
     origin = tables[contract.quarantines or ""]
-    conserved = audit.conserved(contract, origin, staged.rows, aside.rows)
+    parts = [staged.rows, aside.rows]
+    if contract.latest is not None:
+        parts.append(quarantine.superseded(contract, contract.latest, candidates, staged.rows, aside.rows))
+    conserved = audit.conserved(contract, origin, *parts)
     outcomes = {conserved.name: audit.reconcile(conserved, conserved.actual(), conserved.expected())}
     verdicts = [
         *_verdicts(step, staged, {**tables, contract.address: staged.rows}, measured, keys),
@@ -250,21 +258,23 @@ def _quarantine_verdict(step: Step, kept: int, aside: Staged) -> Verdict:
     reasons = by_reason.order_by(ibis.desc("rows"), "_reason").limit(20).to_pyarrow().to_pylist()
     count = aside.rows.count().to_pyarrow().as_py()
     share = count / (kept + count) if kept + count else 0.0
+    own = step.contract.quarantine_max_share
+    allowed = step.quarantine_max_share if own is None else own
     facts: dict[str, Any] = {
         "rows kept": kept,
         "rows set aside": count,
         "share set aside": round(share, 6),
-        "share allowed": step.quarantine_max_share,
+        "share allowed": allowed,
     }
     if count:
         facts["reasons"] = {row["_reason"]: row["rows"] for row in reasons}
         facts["sample"] = audit.sample(step.contract, aside.rows)
-    passed = share <= step.quarantine_max_share
+    passed = share <= allowed
     summary = "no row had to be set aside"
     if count:
         summary = f"{count:,} of {kept + count:,} rows set aside in {aside.contract.address} ({share:.2%})"
     if not passed:
-        summary += f", more than the allowed {step.quarantine_max_share:.2%} (CLASSIC_CARS_QUARANTINE_MAX_SHARE)"
+        summary += f", more than the allowed {allowed:.2%} (CLASSIC_CARS_QUARANTINE_MAX_SHARE)"
     return Verdict("quarantine", passed, summary, facts)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import ibis
 import ibis.expr.types as ir
 
-from classic_cars.contracts.base import RESCUED, Contract
+from classic_cars.contracts.base import RESCUED, Contract, Latest
 from classic_cars.tables.audit import Tables, orphaned
 
 REASON = "_reason"
@@ -40,7 +40,12 @@ def by_rules(contract: Contract, rows: ibis.Table) -> Sieved:
 
 
 def by_key(contract: Contract, before: Sieved) -> Sieved:
-    """Set aside all but one of rows that are equal in everything, and all rows that differ but share a key."""
+    """Set aside all but one of rows that are equal in everything, and all rows that differ but share a key.
+
+    Where the latest row of a key counts, the others are neither kept nor set aside.
+    """
+    if contract.latest is not None:
+        return by_time(contract, contract.latest, before)
     rows = before.kept
     columns = [name for name in rows.columns if name != RESCUED]
     numbered = rows.mutate(_copy=ibis.row_number().over(group_by=columns))
@@ -49,6 +54,34 @@ def by_key(contract: Contract, before: Sieved) -> Sieved:
     counted = rows.mutate(_sharing=rows.count().over(group_by=list(contract.key)))
     key = ", ".join(contract.key)
     return _more(copies, _split(counted, {f"another row has the same {key}, and differs": counted["_sharing"] > 1}))
+
+
+def by_time(contract: Contract, latest: Latest, before: Sieved) -> Sieved:
+    """Keep the latest row of each key."""
+    newest_first = [ibis.desc(name) for name in latest.order]
+    place = ibis.row_number().over(group_by=list(contract.key), order_by=newest_first)
+    ranked = before.kept.mutate(_place=place)
+    return Sieved(kept=ranked.filter(ranked["_place"] == 0).drop("_place"), aside=before.aside)
+
+
+def superseded(
+    contract: Contract, latest: Latest, candidates: ibis.Table, kept: ibis.Table, aside: ibis.Table
+) -> ibis.Table:
+    """The candidates that are neither kept nor set aside, because a later row of the same key is kept.
+
+    Found by comparing, not by what :func:`by_time` left out: a row that was lost is not among them.
+    """
+    key, row = list(contract.key), list(latest.row)
+    others = candidates.anti_join(aside.select(*row), row).anti_join(kept.select(*row), row)
+    newer = kept.select(*key, **{f"_new_{name}": name for name in latest.order})
+    pairs = others.inner_join(newer, key)
+    return pairs.filter(_is_older(pairs, latest.order)).select(*candidates.columns)
+
+
+def _is_older(pairs: ibis.Table, order: tuple[str, ...]) -> ir.BooleanValue:
+    first, *rest = order
+    earlier = pairs[first] < pairs[f"_new_{first}"]
+    return earlier | ((pairs[first] == pairs[f"_new_{first}"]) & _is_older(pairs, tuple(rest))) if rest else earlier
 
 
 def by_references(contract: Contract, before: Sieved, tables: Tables) -> Sieved:

@@ -15,28 +15,24 @@ from typing import Any, get_type_hints
 
 import ibis
 import pandera.ibis as pa
-import sqlalchemy as sa
 
 from classic_cars.contracts.base import LAYERS, RESCUED, Contract, TableModel
-from classic_cars.contracts.source import arrival
+from classic_cars.contracts.source import Origin
 from classic_cars.errors import ContractError
 from classic_cars.tables.lineage import column_lineage
-
-#: Where the order system's own tables stand in the lineage of the source layer.
-ORDER_SYSTEM = "order_system"
 
 
 @dataclass(frozen=True)
 class Table:
     """A table of the platform: how its rows are made (``function``) and what they must be (``contract``).
 
-    ``arrives_from``: the table of the order system whose rows arrive as the function's only parameter;
-    None for tables made from other tables.
+    ``arrives_from``: the origin outside whose rows arrive as the function's only parameter; None for tables made
+    from other tables.
     """
 
     contract: Contract
     function: Callable[..., Any]
-    arrives_from: sa.Table | None = None
+    arrives_from: Origin | None = None
 
     @property
     def address(self) -> str:
@@ -55,7 +51,7 @@ class Table:
 
 
 def table(
-    contract: type[TableModel] | pa.DataFrameSchema | Contract, *, arrives_from: sa.Table | None = None
+    contract: type[TableModel] | pa.DataFrameSchema | Contract, *, arrives_from: Origin | None = None
 ) -> Callable[[Callable[..., Any]], Table]:
     """Decorator: this function makes the rows of this contract's table.
 
@@ -126,7 +122,8 @@ class Catalog:
 
     def _compile(self, made: Table) -> ibis.Table:
         if made.arrives_from is not None:
-            arriving = ibis.table(arrival(made.arrives_from), name=made.contract.name, database=ORDER_SYSTEM)
+            origin = made.arrives_from
+            arriving = ibis.table(origin.arrival, name=made.contract.name, database=origin.system)
             unbound = {next(iter(made.inputs)): arriving}
         else:
             unbound = {name: unbound_table(each.contract) for name, each in self.inputs(made).items()}

@@ -40,9 +40,8 @@ def test_mending_brings_back_every_row_column_and_key(order_system_url: str, kin
     before = dump(order_system_url)
     found, rows = simulator.break_shop(order_system_url, kind)
     assert rows > 0 or kind in ("drift", "outage")
-    if kind != "outage":
-        with pytest.raises(ShopRefused, match=f"{kind} is planted already"):
-            simulator.break_shop(order_system_url, kind)
+    with pytest.raises(ShopRefused, match="an outage is planted" if kind == "outage" else f"{kind} is planted already"):
+        simulator.break_shop(order_system_url, kind)
     assert simulator.mend_shop(order_system_url) == [kind]
     assert dump(order_system_url) == before
     assert simulator.mend_shop(order_system_url) == []
@@ -61,6 +60,48 @@ def test_mending_keeps_what_happened_meanwhile(order_system_url: str) -> None:
     fresh = [each for each in number if each > 2_000_000]
     assert len(fresh) == passed.orders  # numbered after the late ones, which are gone
     assert not [row for row in rows["orderdetails"][0] if "-" in row.partition("S")[0]]
+
+
+def test_mending_leaves_alone_what_looks_like_a_fault_but_was_there_before(order_system_url: str) -> None:
+    simulator.create(order_system_url, scale=0.05)
+    engine = sa.create_engine(SourceURL.parse(order_system_url).for_sqlalchemy(), poolclass=sa.NullPool)
+    p, d = metadata.tables["payments"], metadata.tables["orderdetails"]
+    with engine.begin() as connection:
+        customer, check = connection.execute(sa.select(p.c.customerNumber, p.c.checkNumber).limit(1)).one()
+        mine = sa.update(p).where(p.c.customerNumber == customer, p.c.checkNumber == check)
+        connection.execute(mine.values(checkNumber=f" {check}"))
+        connection.execute(sa.update(d).where(d.c.orderNumber % 7 == 0).values(quantityOrdered=-1))
+    before = dump(order_system_url)
+    for kind in ("negatives", "orphans", "duplicates"):
+        simulator.break_shop(order_system_url, kind)
+    assert len(simulator.mend_shop(order_system_url)) == 3
+    assert dump(order_system_url) == before
+
+
+def test_during_an_outage_everything_says_what_to_do_and_the_shop_is_safe(order_system_url: str) -> None:
+    simulator.create(order_system_url, scale=0.05)
+    before = dump(order_system_url)
+    simulator.break_shop(order_system_url, "outage")
+    for attempt in (
+        lambda: simulator.create(order_system_url, scale=0.05),
+        lambda: simulator.create(order_system_url, scale=0.05, replace=True),
+        lambda: simulator.advance(order_system_url, 1),
+        lambda: simulator.break_shop(order_system_url, "negatives"),
+    ):
+        with pytest.raises(ShopRefused, match="an outage is planted; first `classic-cars shop mend outage`"):
+            attempt()
+    assert simulator.mend_shop(order_system_url, "outage") == ["outage"]
+    assert dump(order_system_url) == before
+
+
+def test_of_two_shops_after_an_outage_none_is_overwritten(tmp_path: Path) -> None:
+    shop = tmp_path / "shop.sqlite"
+    simulator.create(f"sqlite:///{shop}", scale=0.05)
+    simulator.break_shop(f"sqlite:///{shop}", "outage")
+    shop.write_bytes(b"somebody else's")
+    with pytest.raises(ShopRefused, match=r"shop\.sqlite_away beside it; nothing was changed"):
+        simulator.mend_shop(f"sqlite:///{shop}")
+    assert shop.read_bytes() == b"somebody else's"
 
 
 def test_time_does_not_pass_while_a_column_is_renamed(order_system_url: str) -> None:

@@ -262,3 +262,32 @@ def test_a_wrong_query_says_what_is_wrong(store: Store, open_another: Open):
         reader.query("SELECT visiters FROM staging.places")
     with pytest.raises(StoreError, match="nowhere"):
         reader.query("SELECT * FROM staging.nowhere")
+
+
+def test_appended_rows_come_beside_all_published_ones(store: Store, open_another: Open):
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
+    for place in ("Rome", "Bonn"):
+        before = {row["place"] for row in held(store, PLACES)}
+        staged = store.stage(PLACES, store.receive(arrow(PLACES, [{"place": place, "visitors": 2}])), append=True)
+        assert staged.rows.place.to_pyarrow().to_pylist() == [place]
+        assert staged.others is not None
+        assert set(staged.others.place.to_pyarrow().to_pylist()) == before
+        assert {row["place"] for row in held(store, PLACES)} == {*before, place}
+        store.publish(BY_TEST)
+        store.release()
+    assert [row["place"] for row in seen(open_another(read_only=True), PLACES)] == ["Bonn", "Oslo", "Rome"]
+
+
+def test_discarded_additions_leave_the_published_rows(store: Store):
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
+    store.stage(PLACES, store.receive(arrow(PLACES, [{"place": "Rome", "visitors": 2}])), append=True)
+    store.discard()
+    assert [row["place"] for row in held(store, PLACES)] == ["Oslo"]
+
+
+def test_the_first_addition_makes_the_table(store: Store):
+    store.stage(PLACES, store.receive(arrow(PLACES, [])), append=True)
+    store.publish(BY_TEST)
+    store.release()
+    assert store.exists(PLACES)
+    assert held(store, PLACES) == []

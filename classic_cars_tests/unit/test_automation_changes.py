@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from classic_cars.automation import changes
-from classic_cars.automation.changes import DOWN_SECONDS, PATIENCE_SECONDS, RETRY_SECONDS, Part, Watch
+from classic_cars.automation.changes import PATIENCE_SECONDS, Part, Watch
+from classic_cars.automation.watching import DOWN_SECONDS, RETRY_SECONDS, look_failed
 
 A = {"orders": {"2004-01": "a", "2004-02": "b"}, "products": {"": "p"}}
 EDITED = {"orders": {"2004-01": "a", "2004-02": "c"}, "products": {"": "p"}}
@@ -141,7 +142,7 @@ def test_a_part_that_succeeded_is_not_asked_for_again() -> None:
 def test_an_order_system_that_is_down_is_left_alone_for_growing_whiles() -> None:
     watch, now = quiet_watch(), NOW
     for wait in [*DOWN_SECONDS, DOWN_SECONDS[-1]]:
-        watch = changes.look_failed(watch, now)
+        watch = look_failed(watch, now)
         assert watch.not_before == now + wait
         now += wait
     assert watch.failing_since == NOW

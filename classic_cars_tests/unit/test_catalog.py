@@ -136,10 +136,13 @@ def test_the_graph_is_the_one_that_was_meant():
         "warehouse/dim_locations",
         "warehouse/fact_orders",
     ]
+    assert inputs["staging/ratings"] == ["source/ratings"]
+    assert inputs["warehouse/fact_ratings"] == ["staging/customers", "staging/ratings"]
+    assert inputs["analytics/product_ratings"] == ["warehouse/dim_products", "warehouse/fact_ratings"]
     layers = [each.contract.layer for each in CATALOG]
     assert {layer: layers.count(layer) for layer in layers} == {
-        "source": 8,
-        "staging": 8,
-        "warehouse": 7,
-        "analytics": 3,
+        "source": 9,
+        "staging": 9,
+        "warehouse": 8,
+        "analytics": 4,
     }

@@ -48,14 +48,25 @@ CONFLICTS = (CommitFailedException, ValidationException, CommitStateUnknownExcep
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Files come beside those of this snapshot, and of no other: what was added since may hold the same rows."""
+
+    snapshot_id: int | None
+
+
+@dataclass(frozen=True)
 class Version:
-    """What is to be published: the files of a new version of ``months`` of a table, or of the whole of it."""
+    """What is to be published: the files of a new version of ``months`` of a table, or of the whole of it.
+
+    With ``beside``, nothing is replaced.
+    """
 
     contract: Contract
     months: Months | None
     files: Sequence[DataFile]
     #: The schema whose field ids the files carry.
     schema: Schema
+    beside: Beside | None = None
 
 
 def identifier(contract: Contract) -> tuple[str, str]:
@@ -121,18 +132,20 @@ def _condition(contract: Contract, months: Months | None) -> BooleanExpression:
     return parse(f"{column} >= '{months.first}' AND {column} < '{months.end}'")
 
 
-def evolved(table: Table, contract: Contract, months: Months | None) -> Table:
+def evolved(table: Table, contract: Contract, months: Months | None, append: bool) -> Table:
     """The table as it will be once the contract is applied to it; nothing is committed.
 
     Raises ``StoreError`` for a contract that would lose data.
     """
     transaction = table.transaction()
-    evolve(contract, transaction, _staying(table, contract, months))
+    evolve(contract, transaction, _staying(table, contract, months, append))
     return Table(table.name(), transaction.table_metadata, table.metadata_location, table.io, table.catalog)
 
 
-def _staying(table: Table, contract: Contract, months: Months | None) -> Callable[[], list[DataFile]]:
+def _staying(table: Table, contract: Contract, months: Months | None, append: bool) -> Callable[[], list[DataFile]]:
     def found() -> list[DataFile]:
+        if append:
+            return files_of(table, contract)
         if months is None:
             return []
         replaced = set(files_of(table, contract, months))
@@ -172,9 +185,15 @@ def commit(catalog: Catalog, version: Version, provenance: Provenance | None, wa
 
 def _commit_once(table: Table, version: Version, properties: dict[str, str]) -> Table:
     contract, months = version.contract, version.months
+    _same_neighbours(table, version)
     transaction = table.transaction()
-    evolve(contract, transaction, _staying(table, contract, months))
+    evolve(contract, transaction, _staying(table, contract, months, version.beside is not None))
     _same_field_ids(version, transaction.table_metadata.schema())
+    if version.beside is not None:
+        with transaction.update_snapshot(snapshot_properties=properties).fast_append() as addition:
+            for file in version.files:
+                addition.append_data_file(file)
+        return transaction.commit_transaction()
     replaced = files_of(table, contract, months)
     with transaction.update_snapshot(snapshot_properties=properties).overwrite() as snapshot:
         # The condition tells PyIceberg which concurrent commits are in conflict with this one.
@@ -184,6 +203,14 @@ def _commit_once(table: Table, version: Version, properties: dict[str, str]) -> 
         for file in version.files:
             snapshot.append_data_file(file)
     return transaction.commit_transaction()
+
+
+def _same_neighbours(table: Table, version: Version) -> None:
+    found = table.current_snapshot()
+    if version.beside is not None and version.beside.snapshot_id != (found.snapshot_id if found else None):
+        raise StoreConflict(
+            f"{version.contract.address}: another writer added rows meanwhile, perhaps the same ones; run again"
+        )
 
 
 def _same_field_ids(version: Version, schema: Schema) -> None:

@@ -177,26 +177,32 @@ class IcebergStore:
         return backend.table(ARRIVAL)
 
     @_clearly
-    def stage(self, contract: Contract, rows: ibis.Table, months: Months | None = None) -> Staged:
+    def stage(
+        self, contract: Contract, rows: ibis.Table, months: Months | None = None, *, append: bool = False
+    ) -> Staged:
         same_columns(contract, rows)
         months = months if contract.partitioned_by else None
         table = self._table(contract)
         if table is None:
             table = self._tables[contract.address] = commit.load_or_create(self.catalog, self.lake, contract)
-        future = commit.evolved(table, contract, months)
+        future = commit.evolved(table, contract, months, append)
         query = self._engine.backend.compile(rows.select(*contract.types.names))
         written = files.write(
             self._engine, table.io, contract, query, f"{table.location()}/data", future.schema(), months
         )
         version = commit.Version(
-            contract, months, files.described(table.io, future.metadata, written.paths), future.schema()
+            contract,
+            months,
+            files.described(table.io, future.metadata, written.paths),
+            future.schema(),
+            beside=commit.Beside(_snapshot_id(table)) if append else None,
         )
         self._forget_draft(contract)
         _only_asked_for(version)
         beside = [
             each.file_path
-            for each in (self._files(table, contract) if months is not None else [])
-            if files.month_of(each) not in set(months or ())
+            for each in (self._files(table, contract) if append or months is not None else [])
+            if append or files.month_of(each) not in set(months or ())
         ]
         self._drafts[contract.address] = _Draft(version, [*written.paths, *beside])
         new = self._view(contract, "staged", written.paths, version.schema)
@@ -348,6 +354,11 @@ def _snapshot_of(table: Table, as_of: AsOf | None, moment: datetime | None) -> S
     if isinstance(as_of, int) and (found := table.snapshot_by_id(as_of)) is not None:
         return found
     return table.snapshot_as_of_timestamp(round(moment.timestamp() * 1000))
+
+
+def _snapshot_id(table: Table) -> int | None:
+    snapshot = table.current_snapshot()
+    return None if snapshot is None else snapshot.snapshot_id
 
 
 def _only_asked_for(version: commit.Version) -> None:

@@ -1,0 +1,73 @@
+"""The sensor that notices files at the landing place and asks for a run that takes them in.
+
+It looks, decides (:mod:`classic_cars.automation.landing_changes`) and asks for ``source/ratings`` only. What is made
+from it follows by itself.
+"""
+
+from __future__ import annotations
+
+import time
+
+import dagster as dg
+
+from classic_cars.automation import landing_changes
+from classic_cars.automation.landing_changes import Watch
+from classic_cars.automation.requests import READS, UNFINISHED, outcomes
+from classic_cars.automation.watching import clock, look_failed
+from classic_cars.errors import SourceError
+from classic_cars.sources.landing import Landing
+
+SENSOR = "landed_files"
+TICK_SECONDS = 9
+RATINGS = dg.AssetKey(["source", "ratings"])
+
+
+def landing_sensor(landing: Landing, job_name: str) -> dg.SensorDefinition:
+    """Asks ``job_name`` for ``source/ratings`` when complete files lie there that did not before."""
+
+    @dg.sensor(
+        name=SENSOR,
+        job_name=job_name,
+        minimum_interval_seconds=TICK_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Lists the landing place and has new files taken in; those still being written are left alone.",
+    )
+    def landed_files(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        watch, key, reason = tick(Watch.load(context.cursor, time.time()), landing, context.instance)
+        requests = [dg.RunRequest(run_key=key, asset_selection=[RATINGS], tags={READS: SENSOR})] if key else []
+        return dg.SensorResult(
+            run_requests=requests, skip_reason=None if key else dg.SkipReason(reason), cursor=watch.dump()
+        )
+
+    return landed_files
+
+
+def tick(watch: Watch, landing: Landing, instance: dg.DagsterInstance) -> tuple[Watch, str | None, str]:
+    """One tick: the new watch, the key of the run to ask for, and in words why there is none."""
+    if watch.asked:
+        status = outcomes(instance, [watch.asked]).get(watch.asked)
+        if status in UNFINISHED:
+            return watch, None, "waits for the run that it asked for"
+        # A run that nobody knows of was never started, or deleted: asking again does no harm.
+        failed = status in (None, dg.DagsterRunStatus.FAILURE)
+        watch = landing_changes.ended(watch, time.time(), failed=failed)
+    started = time.time()
+    if started < watch.not_before:
+        return watch, None, f"{_trouble(watch)}looks again at {clock(watch.not_before)}"
+    try:
+        listing = landing.list(started)
+    except SourceError as error:
+        watch = look_failed(watch, time.time())
+        return watch, None, f"{_trouble(watch)}{error}; looks again at {clock(watch.not_before)}"
+    now = time.time()
+    watch, key = landing_changes.looked(watch, listing.files, now - started, now)
+    waiting = f"; {listing.unsettled:,} are still being written" if listing.unsettled else ""
+    return watch, key, f"no new file among {len(listing.files):,}{waiting}"
+
+
+def _trouble(watch: Watch) -> str:
+    if watch.failing_since:
+        return f"the landing place cannot be reached since {clock(watch.failing_since)}: "
+    if watch.failed_requests:
+        return f"{watch.failed_requests} runs in a row failed; "
+    return ""

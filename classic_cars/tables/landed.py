@@ -1,0 +1,155 @@
+"""Take in what landed: rows of contents not seen before are appended, and the ledger says what became of each file.
+
+Both are staged and published in one step. Where a store publishes one table after the other, the rows come first:
+a run that dies in between leaves files that the next one reads again, finds taken, and writes down.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ibis
+import pyarrow as pa
+
+from classic_cars.contracts.base import Contract
+from classic_cars.contracts.source import LandedLines
+from classic_cars.sources.landed_copy import Copy
+from classic_cars.sources.landed_lines import intake
+from classic_cars.sources.landing import Landing, Listing
+from classic_cars.stores.base import Staged
+from classic_cars.tables import audit
+from classic_cars.tables.audit import Verdict
+from classic_cars.tables.ledger import QUARANTINED, TAKEN, Entry, judged, still_true
+from classic_cars.tables.materialize import Outcome, Step
+
+#: Files that a check names.
+NAMED = 20
+
+
+def from_landing(step: Step, landing: Landing) -> Outcome:
+    """Append the rows of new contents to the table, stage the ledger with it, and prove that both agree."""
+    origin, (ledger,) = _origin(step), step.contract.beside
+    listing = landing.list()
+    taken = _rows_by_content(step)
+    known = still_true(_entries(step, ledger), taken, listing.files)
+    seen = {each.identity for each in known}
+    new = [each for each in listing.files if each.identity not in seen]
+    new.sort(key=lambda each: (each.landed, each.name))
+    with intake(landing, step.scratch or Path(tempfile.gettempdir()), origin.columns) as opened:
+        copies = opened.copies(new)
+        entries, to_take = judged(copies, _rows(opened.rows, copies), known, taken)
+        # Staged first, published last: see above.
+        step.store.stage(ledger, step.store.receive(_as_table(ledger, [*known, *entries])))
+        rows = step.store.receive(opened.read(to_take, step.table.function))
+        staged = step.store.stage(step.contract, rows, append=True)
+    return _audited(step, staged, [*known, *entries], entries, listing, copies)
+
+
+def _origin(step: Step) -> LandedLines:
+    if not isinstance(step.table.arrives_from, LandedLines):
+        raise TypeError(f"{step.contract.address}: arrives from {step.table.arrives_from}, not from landed files")
+    return step.table.arrives_from
+
+
+def _rows_by_content(step: Step) -> dict[str, int]:
+    """The rows that are published, by the hash of the content that they stood in."""
+    if not step.store.exists(step.contract):
+        return {}
+    return _counted(step.store.read(step.contract))
+
+
+def _counted(rows: ibis.Table) -> dict[str, int]:
+    counted = rows.group_by("fileHash").aggregate(rows=rows.count()).to_pyarrow()
+    return dict(zip(counted["fileHash"].to_pylist(), counted["rows"].to_pylist(), strict=True))
+
+
+def _entries(step: Step, ledger: Contract) -> list[Entry]:
+    if not step.store.exists(ledger):
+        return []
+    return [Entry(**row) for row in step.store.read(ledger).to_pyarrow().to_pylist()]
+
+
+def _as_table(ledger: Contract, entries: Sequence[Entry]) -> pa.Table:
+    return pa.Table.from_pylist([each.row() for each in entries], schema=ledger.types.to_pyarrow())
+
+
+def _rows(count: Any, copies: Sequence[Copy]) -> list[int]:
+    """The rows of each copy; none of those that were refused."""
+    counted = iter(count([each for each in copies if each.path is not None]))
+    return [next(counted) if each.path is not None else 0 for each in copies]
+
+
+def _audited(
+    step: Step, staged: Staged, ledger: Sequence[Entry], new: Sequence[Entry], listing: Listing, copies: Sequence[Copy]
+) -> Outcome:
+    contract = step.contract
+    measured = audit.measure(contract, staged.rows, {})
+    found = _counted(staged.rows)
+    if staged.others is not None:
+        for content, rows in _counted(staged.others).items():
+            found[content] = found.get(content, 0) + rows
+    columns = len(contract.types)
+    verdicts = [
+        Verdict("schema", True, f"all {columns} columns are as in the contract", {"columns": columns}),
+        audit.value_verdict(contract, staged.rows, measured),
+        audit.key_verdict(contract, staged),
+        files_verdict(new, listing, _extra_columns(step, copies)),
+        balance_verdict(contract, found, ledger),
+    ]
+    return Outcome(verdicts, staged, sum(found.values()), {"new rows": measured.rows})
+
+
+def _extra_columns(step: Step, copies: Sequence[Copy]) -> dict[str, list[str]]:
+    """Columns beside the known ones, by file."""
+    known = _origin(step).columns
+    extra = {each.file.name: [name for name in each.columns if name not in known] for each in copies if each.path}
+    return {name: columns for name, columns in extra.items() if columns}
+
+
+def files_verdict(new: Sequence[Entry], listing: Listing, extra: Mapping[str, Sequence[str]]) -> Verdict:
+    """What became of the new files. A warning: a file that cannot be taken in keeps no other one out."""
+    states: dict[str, int] = {}
+    for each in new:
+        states[each.state] = states.get(each.state, 0) + 1
+    refused = {each.fileName: each.reason for each in new if each.state == QUARANTINED}
+    facts: dict[str, Any] = {
+        "files": len(listing.files),
+        "new files": len(new),
+        "new files by state": states,
+        "still being written": listing.unsettled,
+    }
+    problems = []
+    for kind, of in (("could not be taken in", refused), ("have columns that are ignored", extra)):
+        if of:
+            facts[kind] = dict(list(of.items())[:NAMED])
+            name, what = next(iter(of.items()))
+            problems.append(f"{len(of):,} of {len(new):,} files {kind}, such as {name}: {_said(what)}")
+    if listing.unreadable:
+        facts["folders that cannot be read"] = list(listing.unreadable[:NAMED])
+        problems.append(f"folders that cannot be read: {', '.join(listing.unreadable[:NAMED])}")
+    summary = "; ".join(problems) or f"{len(new):,} new files among {len(listing.files):,}"
+    return Verdict("files", not problems, summary, facts, warning=bool(problems))
+
+
+def _said(what: Any) -> str:
+    return what if isinstance(what, str) else ", ".join(what)
+
+
+def balance_verdict(contract: Contract, found: Mapping[str, int], ledger: Sequence[Entry]) -> Verdict:
+    """Each content has the rows that were counted in its file, and the ledger knows of all of them."""
+    expected = {each.fileHash: each.rows for each in ledger if each.state == TAKEN}
+    wrong = {str(each): (found.get(each or "", 0), expected.get(each, 0)) for each in {*found, *expected}}
+    wrong = {name: pair for name, pair in wrong.items() if pair[0] != pair[1]}
+    facts: dict[str, Any] = {
+        "contents": len(expected),
+        "rows": sum(found.values()),
+        "rows by the ledger": sum(expected.values()),
+    }
+    summary = f"{facts['rows']:,} rows of {len(expected):,} files, as counted in them"
+    if wrong:
+        facts["first differences"] = {name: list(pair) for name, pair in list(wrong.items())[:5]}
+        summary = f"{len(wrong):,} files do not have the rows in {contract.address} that were counted in them"
+    return Verdict("reconciliation", not wrong, summary, facts)

@@ -1,0 +1,88 @@
+"""The ledger of landed files: which are known, and what becomes of new ones. Pure: no store, no files.
+
+The rows themselves are the truth about what was taken in. The ledger saves reading files again, and says what became
+of each. Where both disagree, after a run that died between publishing one and the other, the rows are right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from classic_cars.sources.landed_copy import Copy
+from classic_cars.sources.landing import LandedFile
+
+TAKEN, EMPTY, REPEATED, QUARANTINED = "taken", "empty", "repeated", "quarantined"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of ``source/landed_files``."""
+
+    fileName: str
+    bytes: int
+    version: str
+    fileHash: str | None
+    format: str | None
+    landedAt: datetime
+    rows: int
+    state: str
+    reason: str | None
+
+    @property
+    def identity(self) -> tuple[str, int, str]:
+        return self.fileName, self.bytes, self.version
+
+    def row(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def still_true(entries: Iterable[Entry], taken: Mapping[str, int], listed: Iterable[LandedFile]) -> list[Entry]:
+    """The entries without those of files that are there and must be read again.
+
+    These could not be read at all, or count as taken and none of their rows is there. ``taken``: rows by hash.
+    """
+    there = {each.identity for each in listed}
+    return [each for each in entries if each.identity not in there or not _is_to_be_read_again(each, taken)]
+
+
+def _is_to_be_read_again(entry: Entry, taken: Mapping[str, int]) -> bool:
+    lost = entry.state in (TAKEN, REPEATED) and entry.fileHash not in taken
+    return entry.fileHash is None or lost
+
+
+def judged(
+    copies: Sequence[Copy], rows: Sequence[int], known: Iterable[Entry], taken: Mapping[str, int]
+) -> tuple[list[Entry], list[Copy]]:
+    """An entry for each copy, and the copies whose rows are to be taken in: each content once.
+
+    ``rows``: of each copy. ``known``: entries of before. ``taken``: contents whose rows are there already, by hash.
+    """
+    first_name = {each.fileHash: each.fileName for each in known if each.state == TAKEN}
+    entries, to_take = [], []
+    for copy, count in zip(copies, rows, strict=True):
+        state, reason = _state(copy, count, first_name)
+        if state == TAKEN:
+            first_name[copy.hash] = copy.file.name
+            if copy.hash is not None and copy.hash in taken:
+                count = taken[copy.hash]  # a run took it in and died before it could write this down
+            else:
+                to_take.append(copy)
+        file = copy.file
+        kept = count if state == TAKEN else 0
+        entries.append(
+            Entry(file.name, file.bytes, file.version, copy.hash, copy.format, file.landed, kept, state, reason)
+        )
+    return entries, to_take
+
+
+def _state(copy: Copy, rows: int, first_name: Mapping[str | None, str]) -> tuple[str, str | None]:
+    if copy.reason is not None:
+        return QUARANTINED, copy.reason
+    if not rows:
+        return EMPTY, None
+    if copy.hash in first_name:
+        return REPEATED, f"same content as {first_name[copy.hash]}"
+    return TAKEN, None

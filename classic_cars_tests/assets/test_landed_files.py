@@ -1,0 +1,381 @@
+"""Files that partners drop, through the whole platform: each content once, nothing lost, nobody kept out."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+
+import duckdb
+import ibis
+import pytest
+
+from classic_cars.assets import analytics, source, staging, warehouse
+from classic_cars.settings import Settings
+from classic_cars.stores.iceberg import commit
+from classic_cars.tables import landed
+from classic_cars.tables.ledger import Entry
+from classic_cars_tests.landed import DAY, RATED, drop, jsonl, ledger, rating, stars
+from classic_cars_tests.platform import ask, fingerprint, order_system_frames, run, swapped
+
+SOURCE, STAGING, FACT, ANSWER = RATED
+#: What ratings refer to.
+BEHIND = ["warehouse/dim_customers", "warehouse/dim_products", "warehouse/dim_locations"]
+
+
+@pytest.fixture
+def codes(published: Settings) -> tuple[list[int], list[str]]:
+    """Customers and products of the shop."""
+    frames = order_system_frames(published.order_system_url)
+    return sorted(frames["customers"]["customerNumber"]), sorted(frames["products"]["productCode"])
+
+
+def taken_in(settings: Settings) -> None:
+    ran = run(settings, select=RATED)
+    assert ran.success, ran.errors
+    assert ran.failed == set()
+
+
+def one(settings: Settings, sql: str) -> object:
+    ((value,),) = ask(settings, sql)
+    return value
+
+
+def balance(settings: Settings) -> tuple[object, ...]:
+    """Rows that landed, current ones and those set aside."""
+    return tuple(one(settings, f"SELECT count(*) FROM {name}.ratings") for name in ("source", "staging", "quarantine"))
+
+
+# Nothing, and everything ---------------------------------------------------------------------------------
+
+
+def test_without_files_every_product_is_there_and_unrated(published: Settings):
+    rated, unrated = ask(
+        published, "SELECT count(averageRating), count(*) FILTER (ratings = 0) FROM analytics.product_ratings"
+    )[0]
+    assert (rated, unrated) == (0, one(published, "SELECT count(*) FROM staging.products"))
+    assert ledger(published) == {}
+    taken_in(published)
+
+
+def test_the_answer_is_the_one_worked_out_by_hand(published: Settings, codes):
+    customers, products = codes
+    rng = random.Random(4)
+    latest: dict[tuple[int, str], tuple[str, int]] = {}
+    for number in range(12):
+        rows = []
+        for _ in range(60):
+            row = rating(rng.choice(customers), rng.choice(products[:9]), rng.randint(1, 5), _moment(rng))
+            rows.append(row)
+            key, value = (row["customerNumber"], row["productCode"]), (row["ratedAt"], row["productRating"])
+            latest[key] = max(latest.get(key, value), value, key=lambda each: each[0])
+        drop(published, f"{number}.jsonl", jsonl(*rows))
+    taken_in(published)
+    by_product: dict[str, list[int]] = defaultdict(list)
+    for (_, product), (_, given) in latest.items():
+        by_product[product].append(given)
+    expected = {
+        product: (len(given), (Decimal(sum(given)) / len(given)).quantize(Decimal("0.01"), ROUND_HALF_UP))
+        for product, given in by_product.items()
+    }
+    found = ask(
+        published, "SELECT productCode, ratings, averageRating FROM analytics.product_ratings WHERE ratings > 0"
+    )
+    assert {product: (number, average) for product, number, average in found} == expected
+    assert stars(published) == {key: given for key, (_, given) in latest.items()}
+    assert balance(published) == (720, len(latest), 0)
+
+
+def _moment(rng: random.Random) -> str:
+    return (
+        f"2003-{rng.randint(1, 8):02d}-{rng.randint(1, 28):02d}T{rng.randint(0, 23):02d}:{rng.getrandbits(20):07d}"[:16]
+        + f":{rng.randint(0, 59):02d}.{rng.getrandbits(19):06d}Z"
+    )
+
+
+def test_bad_rows_are_set_aside_with_their_reason_and_block_nobody(published: Settings, codes):
+    (customer, other, *_), (product, *_) = codes
+    drop(
+        published,
+        "a.jsonl",
+        jsonl(
+            rating(customer, product, 4),
+            rating(customer, product, 7),
+            rating(customer, product, 5, "9999-12-31"),
+            rating(customer, product, 5, "yesterday"),
+            rating(None, product),
+            rating(customer, "S99_9999"),
+            rating(999_999, product),
+            '{"customerNumber": 103, "productCo',
+        ),
+    )
+    drop(
+        published, "b.csv", f"productRating,productCode,customerNumber,ratedAt,ingestedAt\n3,{product},{other},{DAY}\n"
+    )
+    taken_in(published)
+    assert stars(published) == {(customer, product): 4}
+    assert balance(published) == (9, 1, 8)
+    reasons = dict(ask(published, "SELECT fileName || lineNumber, _reason FROM quarantine.ratings"))
+    assert reasons["a.jsonl2"] == "productRating: in_range(1, 5)"
+    assert reasons["a.jsonl3"].startswith("ratedAt: in_range(2003-01-01 00:00:00")
+    assert reasons["a.jsonl4"].startswith("a value does not fit its column, see _rescued_data")
+    assert reasons["a.jsonl5"] == "customerNumber: not null (a value is present)"
+    assert reasons["a.jsonl6"] == "productCode in staging/products: no such row"
+    assert reasons["a.jsonl7"] == "customerNumber in staging/customers: no such row"
+    rescued = dict(ask(published, "SELECT fileName || lineNumber, _rescued_data ->> '_line' FROM quarantine.ratings"))
+    assert rescued["a.jsonl8"] == '{"customerNumber": 103, "productCo'
+    assert rescued["b.csv2"] == f"3,{product},{other},{DAY}"
+
+
+def test_bad_files_are_written_down_with_their_reason_and_keep_nobody_out(published: Settings, codes):
+    (customer, *_), (product, *_) = codes
+    drop(published, "1.csv", b"\x89PNG\r\n\x1a\n")
+    drop(published, "2.jsonl", "<html><body>Not found</body></html>")
+    drop(published, "3.csv.gz", gzip.compress(b"customerNumber,productCode\n" * 999)[:-9])
+    drop(published, "4.csv", "customerNumber,productCode\n1,2\n")
+    drop(published, "5.jsonl", jsonl(rating()).encode("utf-16"))
+    drop(published, "6.jsonl", "")
+    drop(published, "7.jsonl", jsonl(rating(customer, product, shop="Lyon")))
+    drop(published, "8.jsonl", jsonl(rating(customer, product, 1)), seconds_ago=1)
+    ran = run(published, select=RATED)
+    assert ran.success, ran.errors
+    found = ledger(published)
+    assert [found[name][0] for name in sorted(found)] == [*["quarantined"] * 5, "empty", "taken"]
+    assert stars(published) == {(customer, product): 5}
+    assert ran.warned == {(SOURCE, "files")}
+    facts = ran.checks[SOURCE, "files"].metadata
+    assert set(facts["could not be taken in"].data) == {"1.csv", "2.jsonl", "3.csv.gz", "4.csv", "5.jsonl"}
+    assert facts["have columns that are ignored"].data == {"7.jsonl": ["shop"]}
+    assert facts["still being written"].value == 1
+
+
+# Exactly once --------------------------------------------------------------------------------------------
+
+
+def test_each_content_is_taken_in_once_however_often_it_comes(published: Settings, codes):
+    (customer, *_), (product, other, *_) = codes
+    first = jsonl(rating(customer, product, 2))
+    drop(published, "a.jsonl", first, 300)
+    taken_in(published)
+    before = fingerprint(published)
+    taken_in(published)
+    assert fingerprint(published) == before
+    drop(published, "again/b.jsonl", first, 200)
+    drop(published, "again/c.jsonl.gz", gzip.compress(first.encode()), 200)
+    taken_in(published)
+    assert balance(published) == (1, 1, 0)
+    assert ledger(published)["again/c.jsonl.gz"] == ["repeated", 0, "same content as a.jsonl"]
+    drop(published, "a.jsonl", jsonl(rating(customer, product, 4), rating(customer, other, 1)), 100)
+    taken_in(published)
+    assert stars(published) == {(customer, product): 4, (customer, other): 1}
+    assert balance(published) == (3, 2, 0)
+    assert one(published, "SELECT count(*) FROM source.landed_files WHERE fileName = 'a.jsonl'") == 2
+
+
+def test_files_that_share_a_moment_are_all_taken_in(published: Settings, codes):
+    customers, (product, *_) = codes
+    for batch in (customers[:20], customers[20:40]):
+        for each in batch:
+            drop(published, f"{each}.jsonl", jsonl(rating(each, product)), seconds_ago=4000.0 - time.time() % 1)
+        taken_in(published)
+    assert set(stars(published)) == {(each, product) for each in customers[:40]}
+
+
+def test_known_files_are_not_opened_again(published: Settings, codes, monkeypatch: pytest.MonkeyPatch):
+    (customer, *_), (product, *_) = codes
+    drop(published, "good.jsonl", jsonl(rating(customer, product)))
+    drop(published, "bad.csv", "nonsense")
+    taken_in(published)
+    asked: list[str] = []
+    copies = landed.intake
+
+    def listening(landing, *args):
+        opened = landing.open
+        monkeypatch.setattr(landing, "open", lambda file: (asked.append(file.name), opened(file))[1])
+        return copies(landing, *args)
+
+    monkeypatch.setattr(landed, "intake", listening)
+    drop(published, "new.jsonl", jsonl(rating(customer, product, 1)))
+    taken_in(published)
+    assert asked == ["new.jsonl"]
+
+
+def test_a_file_that_could_not_be_read_is_read_when_it_can_be(published: Settings, codes, monkeypatch):
+    (customer, *_), (product, *_) = codes
+    path = drop(published, "a.jsonl", jsonl(rating(customer, product)))
+    opening = Path.open
+
+    def refusing(self: Path, *args, **kwargs):
+        if self == path:
+            raise PermissionError(13, "Permission denied")
+        return opening(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refusing)
+        ran = run(published, select=RATED)
+    assert ran.success, ran.errors
+    assert ledger(published) == {"a.jsonl": ["quarantined", 0, "cannot be read: Permission denied"]}
+    taken_in(published)
+    assert ledger(published) == {"a.jsonl": ["taken", 1, None]}
+    assert len(stars(published)) == 1
+
+
+def test_rows_whose_entry_was_lost_are_not_taken_in_twice(published: Settings, codes):
+    (customer, *_), (product, *_) = codes
+    drop(published, "a.jsonl", jsonl(rating(customer, product)))
+    taken_in(published)
+    with duckdb.connect(str(published.store_path)) as connection:
+        connection.execute("DELETE FROM source.landed_files")
+    taken_in(published)
+    assert balance(published) == (1, 1, 0)
+    assert ledger(published) == {"a.jsonl": ["taken", 1, None]}
+
+
+def test_rows_that_were_lost_are_taken_in_again(published: Settings, codes):
+    (customer, *_), (product, *_) = codes
+    drop(published, "a.jsonl", jsonl(rating(customer, product)))
+    taken_in(published)
+    with duckdb.connect(str(published.store_path)) as connection:
+        connection.execute("DELETE FROM source.ratings")
+    taken_in(published)
+    assert balance(published) == (1, 1, 0)
+
+
+def test_a_run_that_dies_between_rows_and_ledger_is_put_right_by_the_next(tmp_path: Path, monkeypatch):
+    settings = Settings(home=tmp_path, store="iceberg")
+    drop(settings, "a.jsonl", jsonl(rating(), rating()))
+    committing = commit.commit
+
+    def dying(catalog, version, *args):
+        if version.contract.name == "landed_files":
+            raise KeyboardInterrupt
+        return committing(catalog, version, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(commit, "commit", dying)
+        assert not run(settings, select=[SOURCE]).success
+    assert one(settings, "SELECT count(*) FROM source.ratings") == 2
+    drop(settings, "b.jsonl", jsonl(rating(), rating()))
+    drop(settings, "c.jsonl", jsonl(rating(104)))
+    ran = run(settings, select=[SOURCE])
+    assert ran.success, ran.errors
+    assert one(settings, "SELECT count(*) FROM source.ratings") == 3
+    assert sorted(state for state, _, _ in ledger(settings).values()) == ["repeated", "taken", "taken"]
+
+
+# Every check fails once ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rated(published: Settings, codes) -> Settings:
+    """A shop with a few current and superseded ratings, published; and a new file."""
+    customers, products = codes
+    rows = [rating(each, products[each % 7], 1 + each % 5) for each in customers[:20]]
+    drop(published, "a.jsonl", jsonl(*rows, rating(customers[0], products[customers[0] % 7], 3, "2003-08-02")))
+    taken_in(published)
+    drop(published, "b.jsonl", jsonl(rating(customers[30], products[0])))
+    return published
+
+
+def failed(settings: Settings, address: str, function: Callable) -> set[str]:
+    """The checks that fail when the table is made by this function; nothing is published then."""
+    before = fingerprint(settings)
+    ran = run(settings, tables=swapped(address, function), select=[address])
+    assert fingerprint(settings) == before
+    assert {table for table, _ in ran.failed} == {address}, ran.errors
+    return {check for _, check in ran.failed}
+
+
+def test_a_line_that_is_read_twice_is_caught(rated: Settings):
+    def doubled(line: ibis.Table) -> ibis.Table:
+        rows = source.ratings.function(line)
+        return ibis.union(rows, rows)
+
+    assert failed(rated, SOURCE, doubled) == {"keys", "reconciliation"}
+
+
+def test_a_line_that_is_lost_is_caught(rated: Settings):
+    def shorter(line: ibis.Table) -> ibis.Table:
+        return source.ratings.function(line).filter(ibis.literal(False))
+
+    assert failed(rated, SOURCE, shorter) == {"reconciliation"}
+
+
+def test_a_line_without_a_place_is_caught(rated: Settings):
+    def nowhere(line: ibis.Table) -> ibis.Table:
+        rows = source.ratings.function(line)
+        return rows.mutate(lineNumber=rows.lineNumber - rows.lineNumber)
+
+    assert failed(rated, SOURCE, nowhere) == {"values"}
+
+
+def test_a_rating_that_is_lost_before_the_latest_is_chosen_is_caught(rated: Settings):
+    def shorter(ratings: ibis.Table) -> ibis.Table:
+        rows = staging.ratings.function(ratings)
+        return rows.filter(rows.lineNumber != 2)
+
+    assert failed(rated, STAGING, shorter) == {"reconciliation"}
+
+
+def test_a_latest_rating_that_is_none_is_caught(rated: Settings, monkeypatch: pytest.MonkeyPatch):
+    from classic_cars.tables import quarantine
+
+    def earliest(contract, latest, before):
+        place = ibis.row_number().over(group_by=list(contract.key), order_by=list(latest.order))
+        ranked = before.kept.mutate(_place=place)
+        return quarantine.Sieved(kept=ranked.filter(ranked["_place"] == 0).drop("_place"), aside=before.aside)
+
+    monkeypatch.setattr(quarantine, "by_time", earliest)
+    assert failed(rated, STAGING, staging.ratings.function) == {"reconciliation"}
+
+
+def test_a_fact_that_counts_a_rating_twice_is_caught(rated: Settings):
+    def doubled(ratings: ibis.Table, customers: ibis.Table) -> ibis.Table:
+        rows = warehouse.fact_ratings.function(ratings, customers)
+        return ibis.union(rows, rows)
+
+    assert failed(rated, FACT, doubled) == {"keys", "reconciliation"}
+
+
+def test_a_fact_with_a_place_that_is_none_is_caught(rated: Settings):
+    def lost(ratings: ibis.Table, customers: ibis.Table) -> ibis.Table:
+        return warehouse.fact_ratings.function(ratings, customers).mutate(locationKey=ibis.literal("0" * 32))
+
+    assert failed(rated, FACT, lost) == {"references", "reconciliation"}
+
+
+def test_a_fact_with_six_stars_is_caught(rated: Settings):
+    def generous(ratings: ibis.Table, customers: ibis.Table) -> ibis.Table:
+        return warehouse.fact_ratings.function(ratings, customers).mutate(productRating=ibis.literal(6, "int32"))
+
+    assert failed(rated, FACT, generous) == {"values", "reconciliation"}
+
+
+def test_no_rating_that_counts_as_one_is_caught(rated: Settings):
+    def unkind(fact_ratings: ibis.Table, dim_products: ibis.Table) -> ibis.Table:
+        rows = analytics.product_ratings.function(fact_ratings, dim_products)
+        return rows.mutate(averageRating=rows.averageRating.fill_null(1).cast("decimal(3, 2)"))
+
+    assert failed(rated, ANSWER, unkind) == {"values", "reconciliation"}
+
+
+def test_a_product_that_is_gone_because_nobody_rated_it_is_caught(rated: Settings):
+    def shorter(fact_ratings: ibis.Table, dim_products: ibis.Table) -> ibis.Table:
+        rows = analytics.product_ratings.function(fact_ratings, dim_products)
+        return rows.filter(rows.ratings > 0)
+
+    found = failed(rated, ANSWER, shorter)
+    assert found == {"reconciliation"}
+
+
+def test_an_entry_with_other_rows_than_the_table_is_caught():
+    moment = __import__("datetime").datetime(2003, 8, 1)
+    entry = Entry("a.jsonl", 1, "1", "hash", "jsonl", moment, 3, "taken", None)
+    verdict = landed.balance_verdict(source.ratings.contract, {"hash": 2}, [entry])
+    assert not verdict.passed
+    assert verdict.facts["first differences"] == {"hash": [2, 3]}
+    assert landed.balance_verdict(source.ratings.contract, {"hash": 3}, [entry]).passed

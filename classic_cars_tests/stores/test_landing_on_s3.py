@@ -1,0 +1,96 @@
+"""Files that land in a bucket of a real S3 server, taken into every kind of store."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from classic_cars import simulator
+from classic_cars.errors import SourceAccessDenied, SourceMissing, SourceUnreachable, StoreConflict
+from classic_cars.settings import Settings
+from classic_cars.sources.landing import Landing
+from classic_cars.stores.base import Store
+from classic_cars_tests.landed import jsonl, ledger, rating
+from classic_cars_tests.object_store import ObjectStore
+from classic_cars_tests.platform import ask, run
+from classic_cars_tests.stores.conftest import Open
+from classic_cars_tests.stores.tables import BY_TEST, PLACES, arrow, held, publish
+
+SOURCE = "source/ratings"
+
+
+@pytest.fixture
+def landing(settings: Settings, bucket: str) -> Settings:
+    """A store of each kind, with a landing place in a bucket."""
+    return settings.model_copy(update={"landing": f"s3://{bucket}/partners/drop"})
+
+
+def put(object_store: ObjectStore, landing: Settings, name: str, data: str | bytes) -> None:
+    bucket, _, prefix = landing.landing.removeprefix("s3://").partition("/")
+    body = data.encode() if isinstance(data, str) else data
+    object_store.client().put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=body)
+
+
+def taken(settings: Settings) -> int:
+    ran = run(settings, select=[SOURCE])
+    assert ran.success, ran.errors
+    return ask(settings, "SELECT count(*) FROM source.ratings")[0][0]
+
+
+def test_objects_are_taken_in_once(object_store: ObjectStore, landing: Settings):
+    assert taken(landing) == 0
+    put(object_store, landing, "a.jsonl", jsonl(rating(), rating(104)))
+    put(object_store, landing, "2003/08/b's.jsonl.gz", gzip.compress(jsonl(rating(105)).encode()))
+    put(object_store, landing, "_temporary/c.jsonl", jsonl(rating(106)))
+    put(object_store, landing, "d.csv", b"\x89PNG")
+    put(object_store, landing, "e.csv.gz", gzip.compress(b"x" * 99)[:-9])
+    put(object_store, landing, "empty.jsonl", "")
+    assert taken(landing) == 3
+    put(object_store, landing, "again.jsonl", jsonl(rating(), rating(104)))
+    put(object_store, landing, "a.jsonl", jsonl(rating(), rating(107)))
+    assert taken(landing) == 5
+    assert taken(landing) == 5
+    states = sorted((name, state) for name, (state, *_) in ledger(landing).items())
+    assert states == [
+        ("2003/08/b's.jsonl.gz", "taken"),
+        ("a.jsonl", "taken"),
+        ("again.jsonl", "repeated"),
+        ("d.csv", "quarantined"),
+        ("e.csv.gz", "quarantined"),
+        ("empty.jsonl", "empty"),
+    ]
+
+
+def test_the_shop_drops_its_ratings_there(object_store: ObjectStore, tmp_path: Path, bucket: str):
+    url = f"sqlite:///{tmp_path / 'shop.sqlite'}"
+    simulator.create(url, scale=0.1, seed=3)
+    summary = simulator.advance(url, 4, landing=f"s3://{bucket}/drop")
+    found = Landing(f"s3://{bucket}/drop").list().files
+    assert summary.ratings > 0
+    assert [each.name[:8] for each in found] == ["ratings-"] * len(found)
+
+
+def test_what_is_wrong_with_a_bucket_is_said(bucket: str, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(SourceMissing, match="no-such-bucket/drop: there is no such bucket"):
+        Landing("s3://no-such-bucket/drop").list()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(SourceAccessDenied, match="S3 denies access"):
+        Landing(f"s3://{bucket}/drop").list()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    with pytest.raises(SourceUnreachable, match="does not answer as it should"):
+        Landing(f"s3://{bucket}/drop").list()
+
+
+@pytest.mark.parametrize("settings", ["folder", "s3"], indirect=True)
+def test_rows_are_not_added_beside_others_that_were_not_seen(store: Store, open_another: Open):
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
+    store.stage(PLACES, store.receive(arrow(PLACES, [{"place": "Rome", "visitors": 2}])), append=True)
+    other = open_another()
+    other.stage(PLACES, other.receive(arrow(PLACES, [{"place": "Rome", "visitors": 2}])), append=True)
+    other.publish(BY_TEST)
+    with pytest.raises(StoreConflict, match="another writer added rows meanwhile"):
+        store.publish(BY_TEST)
+    store.release()
+    assert [row["place"] for row in held(store, PLACES)] == ["Oslo", "Rome"]

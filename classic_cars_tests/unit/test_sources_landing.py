@@ -1,0 +1,308 @@
+"""The landing place: which files count, and what a copy of one holds or is refused for."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from classic_cars.assets.source import ratings
+from classic_cars.contracts.source import RATINGS
+from classic_cars.errors import SourceAccessDenied, SourceMissing
+from classic_cars.sources import landed_copy
+from classic_cars.sources.landed_copy import Copier, Copy
+from classic_cars.sources.landed_lines import intake
+from classic_cars.sources.landing import Landing, is_ignored, is_settled
+from classic_cars_tests.landed import jsonl, rating
+
+NOW = 2_000_000_000.0
+LONG_AGO = NOW - 3600
+HEADER = ",".join(RATINGS.columns)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "landing"
+    root.mkdir()
+    return root
+
+
+def drop(root: Path, name: str, data: str | bytes = b"x", changed: float = LONG_AGO) -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    os.utime(path, (changed, changed))
+
+
+def names(root: Path) -> list[str]:
+    return [each.name for each in Landing(f"file://{root}").list(NOW).files]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".hidden.csv", "a.csv.tmp", "a.PART", "a.crdownload", "a.csv~", "_SUCCESS", ".git/a.csv", "_temporary/a.csv"],
+)
+def test_uploads_under_way_and_hidden_files_are_ignored(name: str):
+    assert is_ignored(name)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "2003/08/a_b.jsonl", "template.csv", "no extension"])
+def test_deliveries_are_not_ignored(name: str):
+    assert not is_ignored(name)
+
+
+@pytest.mark.parametrize(
+    ("age", "settled"), [(0, False), (9, False), (10, True), (3600, True), (-5, False), (-9e6, True)]
+)
+def test_a_file_has_settled_when_it_did_not_change_for_ten_seconds(age: float, settled: bool):
+    assert is_settled(NOW - age, NOW, 10) is settled
+
+
+def test_a_listing_goes_through_folders_and_leaves_out_what_is_no_complete_file(root: Path):
+    drop(root, "b.csv")
+    drop(root, "2003/08/a.jsonl")
+    drop(root, "_temporary/c.csv")
+    drop(root, "growing.csv", changed=NOW - 1)
+    os.mkfifo(root / "pipe.csv")
+    (root / "nowhere.csv").symlink_to(root / "missing.csv")
+    listing = Landing(f"file://{root}").list(NOW)
+    assert [each.name for each in listing.files] == ["2003/08/a.jsonl", "b.csv"]
+    assert listing.unsettled == 1
+
+
+def test_a_name_that_is_no_text_is_shown_with_digits(root: Path):
+    drop(root, os.fsdecode(b"caf\xe9.csv"))
+    assert names(root) == ["caf\\xe9.csv"]
+
+
+def test_a_missing_place_holds_nothing(tmp_path: Path):
+    assert names(tmp_path / "nothing") == []
+
+
+def test_a_place_that_is_a_file_is_an_error(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SourceMissing, match="is a file, expected a folder"):
+        names(tmp_path / "file")
+
+
+def test_a_place_that_refuses_is_an_error_and_a_folder_in_it_is_named(root: Path, monkeypatch: pytest.MonkeyPatch):
+    drop(root, "good.csv")
+    drop(root, "secret/a.csv")
+    scan = os.scandir
+
+    def refusing(folder: str):
+        if folder.endswith(refused):
+            raise PermissionError(13, "Permission denied")
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    refused = "secret"
+    listing = Landing(f"file://{root}").list(NOW)
+    assert ([each.name for each in listing.files], listing.unreadable) == (["good.csv"], ("secret",))
+    refused = "landing"
+    with pytest.raises(SourceAccessDenied, match="cannot be listed"):
+        names(root)
+
+
+# Copies ------------------------------------------------------------------------------------------------
+
+
+def copied(root: Path, name: str, data: str | bytes) -> Copy | None:
+    drop(root, name, data)
+    (file,) = Landing(f"file://{root}").list(NOW).files
+    folder = root.parent / "copies"
+    folder.mkdir(exist_ok=True)
+    return Copier(Landing(f"file://{root}"), folder, RATINGS.columns, duckdb.connect()).copy(0, file)
+
+
+def parquet(**columns: list) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink)
+    return sink.getvalue().to_pybytes()
+
+
+GOOD = {name: ["1"] for name in RATINGS.columns}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("a.csv", b"\x89PNG\r\n\x1a\n\0\0", "is not CSV: it is a PNG image"),
+        ("a.jsonl", b"%PDF-1.7", "is not JSON Lines: it is a PDF"),
+        ("a.jsonl", b"<!doctype html><html>", "begins with '<': HTML or XML"),
+        ("a.csv", b"<!doctype html><html>", "has no column customerNumber"),
+        ("a.jsonl", b'[{"customerNumber": 1}]', "one JSON array"),
+        ("a.csv", f"{HEADER}\n1,Citro\xebn,5,,".encode("latin-1"), "is not UTF-8: it holds the byte 0xeb"),
+        ("a.csv", f"{HEADER}\n".encode("utf-16"), "UTF-16 text"),
+        ("a.csv", f"{HEADER}\n1,S\x00,5,,".encode(), "holds bytes that no text does"),
+        (
+            "a.csv",
+            b"customerNumber,productCode\n1,S",
+            "no column productRating, ratedAt, ingestedAt; found customerNumber",
+        ),
+        ("a.csv", f"{HEADER},ratedAt\n".encode(), "has a column twice"),
+        ("a.csv.gz", gzip.compress(HEADER.encode() * 99)[:-9], "is truncated or damaged gzip"),
+        ("a.csv.gz", HEADER.encode(), "is truncated or damaged gzip: Not a gzipped file"),
+        ("a.csv", gzip.compress(HEADER.encode()), "compressed with gzip, which its name does not say"),
+        ("a.parquet", HEADER.encode(), "is not Parquet"),
+        ("a.parquet", parquet(**GOOD)[:-20], "is damaged Parquet"),
+        ("a.parquet", parquet(customerNumber=[1]), "has no column productCode"),
+        ("a.jsonl", b"x" * (landed_copy.LONGEST_LINE + 1), "line 1 is longer than"),
+        ("a.xlsx", b"PK\x03\x04", "its name does not say what it is"),
+    ],
+)
+def test_a_file_that_is_not_what_it_should_be_is_refused(root: Path, name: str, data: bytes, reason: str):
+    copy = copied(root, name, data)
+    assert copy is not None
+    assert reason in str(copy.reason)
+    assert copy.path is None
+    assert copy.hash == hashlib.sha256(data).hexdigest()
+    assert list((root.parent / "copies").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet", "a.csv.gz"])
+def test_an_empty_file_is_no_error(root: Path, name: str):
+    copy = copied(root, name, b"")
+    assert copy is not None
+    assert (copy.reason, copy.lines) == (None, 0)
+
+
+def test_the_hash_is_of_the_unpacked_content(root: Path):
+    text = jsonl(rating()).encode()
+    copy = copied(root, "a.jsonl.gz", gzip.compress(text))
+    assert copy is not None
+    assert copy.hash == hashlib.sha256(text).hexdigest()
+
+
+def test_a_file_that_changes_while_it_is_read_comes_again_later(root: Path, monkeypatch: pytest.MonkeyPatch):
+    landing = Landing(f"file://{root}")
+    drop(root, "a.jsonl", jsonl(rating()))
+    (file,) = landing.list(NOW).files
+    drop(root, "a.jsonl", jsonl(rating(), rating()))
+    (root.parent / "copies").mkdir()
+    assert Copier(landing, root.parent / "copies", RATINGS.columns, duckdb.connect()).copy(0, file) is None
+
+
+def test_a_file_that_cannot_be_opened_is_refused_without_a_hash(root: Path, monkeypatch: pytest.MonkeyPatch):
+    landing = Landing(f"file://{root}")
+    drop(root, "a.jsonl", jsonl(rating()))
+    (file,) = landing.list(NOW).files
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (root.parent / "copies").mkdir()
+    copier = Copier(landing, root.parent / "copies", RATINGS.columns, duckdb.connect())
+    monkeypatch.setattr(Path, "open", refuse)
+    copy = copier.copy(0, file)
+    assert copy is not None
+    assert (copy.reason, copy.hash) == ("cannot be read: Permission denied", None)
+
+
+# Rows --------------------------------------------------------------------------------------------------
+
+
+def rows(root: Path, tmp_path: Path) -> list[dict]:
+    """The rows of everything that lies there, in the columns of the source layer."""
+    landing = Landing(f"file://{root}")
+    with intake(landing, tmp_path / "scratch", RATINGS.columns) as opened:
+        copies = [each for each in opened.copies(landing.list(NOW).files) if each.path]
+        opened.rows(copies)
+        found = opened.read(copies, ratings.function).read_all().to_pylist()
+    assert list((tmp_path / "scratch").iterdir()) == []
+    return found
+
+
+def test_lines_keep_their_numbers_in_every_file(root: Path, tmp_path: Path):
+    for number in range(20):
+        drop(root, f"{number:02d}.jsonl", "\n" * number + jsonl(*(rating(line) for line in range(1, 50)), "", "{"))
+    found = rows(root, tmp_path)
+    assert len(found) == 20 * 50
+    for row in found:
+        blank = int(row["fileName"][:2])
+        assert row["lineNumber"] == blank + (row["customerNumber"] or 51)
+
+
+def test_every_format_says_the_same(root: Path, tmp_path: Path):
+    row = rating(rated="2003-08-01T12:00:00+02:00")
+    drop(root, "1.jsonl", jsonl(row, row))
+    drop(
+        root,
+        "2.csv",
+        f"\ufeff{HEADER}\r\n"
+        + ",".join(map(str, row.values()))
+        + '\r\n103,"S10_1090",5,"2003-08-01 10:00",2003-08-01 10:00:00Z',
+    )
+    drop(root, "3.parquet", parquet(**{name: [value, value] for name, value in row.items()}))
+    drop(root, "4.jsonl.gz", gzip.compress(jsonl(row, row).encode() + b"\n"))
+    found = rows(root, tmp_path)
+    assert len(found) == 8
+    assert {tuple(str(each[name]) for name in RATINGS.columns) for each in found} == {
+        ("103", "S10_1090", "5", "2003-08-01 10:00:00", "2003-08-01 10:00:00")
+    }
+    assert sorted((each["fileName"], each["lineNumber"]) for each in found) == [
+        *[("1.jsonl", line) for line in (1, 2)],
+        *[("2.csv", line) for line in (2, 3)],
+        *[("3.parquet", line) for line in (1, 2)],
+        *[("4.jsonl.gz", line) for line in (1, 2)],
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{bad", "[1, 2]", '"text"', "1", '{"customerNumber": 1} {"customerNumber": 2}', "\u2028", "null"],
+)
+def test_a_line_that_is_no_object_is_kept_whole(root: Path, tmp_path: Path, line: str):
+    drop(root, "a.jsonl", jsonl(rating(), line))
+    good, bad = rows(root, tmp_path)
+    assert good["_rescued_data"] is None
+    assert duckdb.execute("SELECT ?::JSON ->> '_line'", [bad["_rescued_data"]]).fetchone() == (line,)
+    assert [bad[name] for name in RATINGS.columns] == [None] * 5
+
+
+@pytest.mark.parametrize(
+    "line", ["1,S", "1,S,5,2003-08-01,2003-08-01,more", '1,"S,5,2003-08-01,2003-08-01', '1,S"x,5,a,b']
+)
+def test_a_csv_line_with_other_fields_than_its_header_is_kept_whole(root: Path, tmp_path: Path, line: str):
+    drop(root, "a.csv", f"{HEADER}\n{line}\n1,S,5,2003-08-01,2003-08-01\n")
+    bad, good = rows(root, tmp_path)
+    assert good["productRating"] == 5
+    assert duckdb.execute("SELECT ?::JSON ->> '_line'", [bad["_rescued_data"]]).fetchone() == (line,)
+
+
+def test_csv_columns_go_by_name_and_quotes_are_undone(root: Path, tmp_path: Path):
+    drop(
+        root,
+        "a.csv",
+        'note,ingestedAt,"ratedAt",productRating,productCode,customerNumber\n"a ""b"", c",,2003-08-01,4,"S,1",7\n',
+    )
+    (row,) = rows(root, tmp_path)
+    assert (row["customerNumber"], row["productCode"], row["productRating"]) == (7, "S,1", 4)
+    assert row["ingestedAt"] is None
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("productRating", 4.5),
+        ("productRating", "five"),
+        ("customerNumber", 99999999999),
+        ("ratedAt", "2003-02-30"),
+        ("ratedAt", "yesterday"),
+        ("ratedAt", "infinity"),
+        ("ratedAt", "01.08.2003"),
+        ("ratedAt", {"day": 1}),
+    ],
+)
+def test_a_value_that_does_not_fit_is_kept_beside_the_others(root: Path, tmp_path: Path, column: str, value: object):
+    drop(root, "a.jsonl", jsonl(rating() | {column: value}))
+    (row,) = rows(root, tmp_path)
+    assert row[column] is None
+    assert f'"{column}": ' in row["_rescued_data"]
+    assert row["productCode"] == "S10_1090"
