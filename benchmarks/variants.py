@@ -88,7 +88,19 @@ def shop(path: str, lines: str) -> dict[str, Any]:
     return {"inside": time.perf_counter() - started}
 
 
-VARIANTS = {each.__name__: each for each in (platform, persistent, script, pandas, audit, equal, shop)}
+def look(url: str) -> dict[str, Any]:
+    """Look at an order system, as its sensor does; the second look counts."""
+    from classic_cars.sources.order_system import OrderSystem
+
+    system = OrderSystem(url, 4.0)
+    before = system.fingerprints()
+    started = time.perf_counter()
+    if system.fingerprints() != before:
+        raise SystemExit("two looks differ")
+    return {"seconds": time.perf_counter() - started}
+
+
+VARIANTS = {each.__name__: each for each in (platform, persistent, script, pandas, audit, equal, shop, look)}
 
 if __name__ == "__main__":
     print(json.dumps(VARIANTS[sys.argv[1]](*sys.argv[2:])))

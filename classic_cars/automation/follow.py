@@ -55,7 +55,9 @@ class InputsSound(dg.AutomationCondition):
 
 
 def _published(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> bool:
-    return all(event is not None for event in instance.get_latest_materialization_events(list(keys)).values())
+    wanted = list(keys)
+    events = instance.get_latest_materialization_events(wanted)  # without those that never were
+    return all(events.get(key) is not None for key in wanted)
 
 
 def _refused(context: Any, keys: set[dg.AssetKey]) -> bool:

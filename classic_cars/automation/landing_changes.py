@@ -39,11 +39,13 @@ def ended(watch: Watch, now: float, *, failed: bool) -> Watch:
 
 
 def looked(watch: Watch, files: Iterable[LandedFile], seconds: float, now: float) -> tuple[Watch, str | None]:
-    """What follows from a look that took ``seconds``: the new watch, and the key of the run to ask for, if any."""
-    files = list(files)
+    """What follows from a look that took ``seconds``: the new watch, and the key of the run to ask for, if any.
+
+    The first look asks in any case: a table without rows is an answer too, and other tables need it.
+    """
     watch = answered(watch, seconds, now)
     seen = digest(files)
-    if not files or seen == watch.known:
+    if seen == watch.known:
         return watch, None
     key = f"landed_files-v{VERSION}-{watch.began:.0f}-{watch.requests}"
     return replace(watch, known=seen, asked=key, requests=watch.requests + 1), key

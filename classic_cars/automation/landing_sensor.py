@@ -23,7 +23,7 @@ RATINGS = dg.AssetKey(["source", "ratings"])
 
 
 def landing_sensor(landing: Landing, job_name: str) -> dg.SensorDefinition:
-    """Asks ``job_name`` for ``source/ratings`` when complete files lie there that did not before."""
+    """Asks for runs of ``job_name`` for ``source/ratings`` when complete files lie there that did not before."""
 
     @dg.sensor(
         name=SENSOR,

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from classic_cars.automation import follow, order_system_sensor, schedules
+from classic_cars.automation import follow, landing_sensor, order_system_sensor, schedules
 from classic_cars.automation.reconciliation import CHECK, DIFFERENCES, Held, compare, disagreement
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.runs import job_of
@@ -76,7 +76,7 @@ class Platform:
     def round(self) -> list[dg.RunRequest]:
         """Everything that follows from what changed, until nothing more is asked for."""
         done = []
-        for request in self.look():
+        for request in [*self.tick(landing_sensor.SENSOR), *self.look()]:
             assert self.run(request).success
             done.append(request)
         while requests := self.follow():
@@ -89,7 +89,7 @@ class Platform:
 
 @pytest.fixture
 def platform(settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Platform:
-    monkeypatch.setattr("classic_cars.automation.changes.SHARE", 1.0)  # no rest between looks
+    monkeypatch.setattr("classic_cars.automation.watching.SHARE", 1.0)  # no rest between looks
     return Platform(settings, instance)
 
 
@@ -103,9 +103,10 @@ def months(request: dg.RunRequest) -> tuple[str | None, str | None]:
 
 def test_from_nothing_to_the_answers_and_then_only_what_changed(platform: Platform, settings: Settings) -> None:
     platform.follow()
-    source, downstream = platform.round()
+    ratings, source, downstream = platform.round()
+    assert tables(ratings) == {"source/ratings"}
     assert len(tables(source)) == 8
-    assert len(tables(downstream)) == 18
+    assert len(tables(downstream)) == 21
     url = settings.order_system_url
     assert published_sales(settings, "sales_by_country", "country") == expected_sales(
         order_system_frames(url), "country"
