@@ -1,6 +1,6 @@
 """What the platform takes that runs itself: how soon answers follow, what idle looks cost, whether memory grows.
 
-    python -m benchmarks.live [--only looks files answers] [--advances 25] [--lines 3000 3000000]
+    python -m benchmarks.live [--only looks files crowd answers] [--advances 25] [--lines 3000 3000000]
 
 ``answers`` starts ``classic-cars dev`` on a small shop of its own, lets a day pass again and again, with nobody
 clicking, and takes about half an hour. ``looks`` needs MariaDB's and PostgreSQL's server programs, or leaves them out.
@@ -9,6 +9,7 @@ clicking, and takes about half an hour. ``looks`` needs MariaDB's and PostgreSQL
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import socket
@@ -17,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
@@ -27,6 +30,7 @@ import duckdb
 import psutil
 import pytest
 import sqlalchemy as sa
+from dagster._core.execution.backfill import BulkActionStatus
 
 from benchmarks.__main__ import best, required, say, table
 from benchmarks.measure import ROOT, run
@@ -48,11 +52,9 @@ TOTALS = (
 
 
 @contextmanager
-def dev(settings: Settings) -> Iterator[psutil.Process]:
+def dev(settings: Settings, port: int = 0) -> Iterator[psutil.Process]:
     """``classic-cars dev`` on this home; its process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = port or free_port()
     with (settings.home / "dev.log").open("wb") as log:
         command = [str(PROGRAM), "dev", "--port", str(port)]
         process = subprocess.Popen(command, env=environment(settings), stdout=log, stderr=log, start_new_session=True)
@@ -64,6 +66,12 @@ def dev(settings: Settings) -> Iterator[psutil.Process]:
             process.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -212,6 +220,75 @@ def files(**_: Any) -> None:
     table(["What", "Figure"], rows)
 
 
+BACKFILL = """mutation ($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+    __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+LAUNCH = """mutation ($params: ExecutionParams!) { launchRun(executionParams: $params) {
+    __typename ... on PythonError { message } } }"""
+PLACE = "{ workspaceOrError { ... on Workspace { locationEntries { name } } } }"
+#: Every table with months.
+MONTHLY = ["source/orders", "source/orderdetails", "staging/orders", "staging/orderdetails", "warehouse/fact_orders"]
+MONTHLY += ["analytics/sales_by_month"]
+RUNS, MONTHS = 10, 24
+
+
+def crowd(**_: Any) -> None:
+    """Ten runs and a backfill of 24 months, all asked for at one moment, as the web page asks for them."""
+    with tempfile.TemporaryDirectory(prefix="classic_cars_") as folder:
+        settings, port = Settings(home=Path(folder)), free_port()
+        simulator.create(settings.order_system_url)
+
+        def ask(query: str, **variables: Any) -> Any:
+            body = json.dumps({"query": query, "variables": variables}).encode()
+            address = f"http://127.0.0.1:{port}/graphql"
+            request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)["data"]
+
+        with dev(settings, port) as process:
+            waited("the first tables", lambda: asked(settings, TOTALS) == in_the_shop(settings.order_system_url))
+            rest(settings, process)
+            with open_instance(settings) as instance:
+                before = len(instance.get_runs())
+            (place,) = ask(PLACE)["workspaceOrError"]["locationEntries"]
+            selector = {"repositoryLocationName": place["name"], "repositoryName": "__repository__"}
+            keys = [{"path": each.split("/")} for each in MONTHLY]
+            months = [f"{2003 + month // 12}-{month % 12 + 1:02}" for month in range(MONTHS)]
+            say(f"crowd: {RUNS} runs and a backfill of {MONTHS} months")
+            for month in months[:RUNS]:
+                span = [{"key": f"dagster/asset_partition_range_{end}", "value": month} for end in ("start", "end")]
+                made = ask(
+                    LAUNCH,
+                    params={
+                        "selector": {**selector, "jobName": "everything", "assetSelection": keys},
+                        "executionMetadata": {"tags": span},
+                    },
+                )
+                assert made["launchRun"]["__typename"] == "LaunchRunSuccess", made
+            made = ask(BACKFILL, params={"assetSelection": keys, "partitionNames": months})
+            assert made["launchPartitionBackfill"]["__typename"] == "LaunchBackfillSuccess", made
+            backfill = made["launchPartitionBackfill"]["backfillId"]
+
+            def is_over() -> bool:
+                with open_instance(settings) as instance:
+                    found = instance.get_backfill(backfill)
+                    return all(each.is_finished for each in instance.get_runs()) and (
+                        found is not None and found.status not in (BulkActionStatus.REQUESTED,)
+                    )
+
+            seconds = waited("all of them", is_over)
+            rest(settings, process)
+            with open_instance(settings) as instance:
+                runs = instance.get_runs()[: -before or None]
+                status = instance.get_backfill(backfill)
+            same = asked(settings, TOTALS) == in_the_shop(settings.order_system_url)
+    states = Counter(run.status.value for run in runs)
+    print(f"### {RUNS} runs and a backfill of {MONTHS} months, asked for together\n")
+    rows = [["runs, those that followed included", ", ".join(f"{count} {state}" for state, count in states.items())]]
+    rows += [["backfill", status.status.value if status else "lost"], ["seconds", f"{seconds:.0f}"]]
+    rows += [["the tables agree with the shop", "yes" if same else "NO"]]
+    table(["What", "Figure"], rows)
+
+
 def looks(lines: list[int], **_: Any) -> None:
     """What one look at an order system costs when nothing changed."""
     rows = []
@@ -237,7 +314,7 @@ def order_systems(stack: ExitStack) -> Iterator[tuple[str, str]]:
             say(f"looks: no {name}: {reason}")
 
 
-SECTIONS: dict[str, Callable[..., None]] = {each.__name__: each for each in (looks, files, answers)}
+SECTIONS: dict[str, Callable[..., None]] = {each.__name__: each for each in (looks, files, crowd, answers)}
 
 
 def main() -> None:

@@ -21,8 +21,9 @@ from classic_cars_tests.platform import QUIET, ask, change, expected_sales, orde
 
 
 @pytest.fixture
-def settings(tmp_path: Path, shop_copy: Path) -> Settings:
-    return Settings(home=tmp_path / "home", source_url=f"sqlite:///{shop_copy}")
+def settings(tmp_path: Path, shop_copy: Path, request: pytest.FixtureRequest) -> Settings:
+    store = getattr(request, "param", "duckdb")
+    return Settings(home=tmp_path / "home", source_url=f"sqlite:///{shop_copy}", store=store)
 
 
 @pytest.fixture
@@ -101,6 +102,7 @@ def months(request: dg.RunRequest) -> tuple[str | None, str | None]:
     return tuple(request.tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))  # type: ignore[return-value]
 
 
+@pytest.mark.parametrize("settings", ["duckdb", "iceberg"], indirect=True)
 def test_from_nothing_to_the_answers_and_then_only_what_changed(platform: Platform, settings: Settings) -> None:
     platform.follow()
     ratings, source, downstream = platform.round()

@@ -25,6 +25,7 @@ from classic_cars.errors import ClassicCarsError
 from classic_cars.instance import open_instance
 from classic_cars.settings import Settings
 from classic_cars_tests.end_to_end.test_cli import PROGRAM, classic_cars
+from classic_cars_tests.landed import drop, jsonl, rating, stars
 from classic_cars_tests.platform import ask
 from classic_cars_tests.receivers import webhook
 
@@ -139,6 +140,13 @@ def test_a_day_in_front_of_the_web_page(browser: Any, tmp_path: Path) -> None:
             made = instance.get_latest_materialization_event(dg.AssetKey(["source", "orders"]))
         assert made is not None
         eyes.open(f"/runs/{made.run_id}", "order_system_changes")
+
+        # A partner drops a file.
+        ((customer, product),) = ask(settings, "SELECT customerNumber, productCode FROM warehouse.fact_orders LIMIT 1")
+        drop(settings, "partner.jsonl", jsonl(rating(customer, product, 4)))
+        rated = f"SELECT averageRating FROM analytics.product_ratings WHERE productCode = '{product}' AND ratings > 0"
+        wait_for("the rating", lambda: stars(settings).get((customer, product)) == 4 and ask(settings, rated))
+        eyes.open("/runs", "landed_files")
 
         # A fault is planted: seen, told, and not published.
         assert classic_cars(home, "shop", "break", "negatives").returncode == 0
