@@ -169,10 +169,12 @@ class Copier:
     def _must_have_columns(self, found: Sequence[str]) -> None:
         missing = [name for name in self._columns if name not in found]
         if missing:
-            shown = ", ".join(found)[:200]
-            raise Refused(f"has no column {', '.join(missing)}; found {shown or 'none'}")
-        if len(set(found)) < len(found):
-            raise Refused(f"has a column twice: {', '.join(found)[:200]}")
+            # What stands there may be a row, with whatever the partner knows of people: only known names are said.
+            known = ", ".join(name for name in self._columns if name in found)
+            raise Refused(f"has no column {', '.join(missing)}; found {len(found)} columns, known: {known or 'none'}")
+        twice = [name for name in self._columns if found.count(name) > 1]
+        if twice:
+            raise Refused(f"has column {', '.join(twice)} twice")
 
     def _hash_as_it_is(self, file: LandedFile) -> str:
         content = hashlib.sha256()

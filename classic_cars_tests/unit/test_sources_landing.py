@@ -144,9 +144,9 @@ GOOD = {name: ["1"] for name in RATINGS.columns}
         (
             "a.csv",
             b"customerNumber,productCode\n1,S",
-            "no column productRating, ratedAt, ingestedAt; found customerNumber",
+            "no column productRating, ratedAt, ingestedAt; found 2 columns, known: customerNumber",
         ),
-        ("a.csv", f"{HEADER},ratedAt\n".encode(), "has a column twice"),
+        ("a.csv", f"{HEADER},ratedAt\n".encode(), "has column ratedAt twice"),
         ("a.csv.gz", gzip.compress(HEADER.encode() * 99)[:-9], "is truncated or damaged gzip"),
         ("a.csv.gz", HEADER.encode(), "is truncated or damaged gzip: Not a gzipped file"),
         ("a.csv", gzip.compress(HEADER.encode()), "compressed with gzip, which its name does not say"),
