@@ -11,13 +11,16 @@ from typing import Any
 
 import dagster as dg
 from dagster import AutomationCondition as When
+from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from classic_cars.automation.partitions import month_of, range_tags
 from classic_cars.automation.reconciliation import CHECK
-from classic_cars.automation.requests import unfinished_reads
+from classic_cars.automation.requests import FOLLOWS, READS, under_way
 
 SENSOR = "tables_follow_their_inputs"
+#: The one part of a table without months.
+WHOLE = ""
 #: Less than the five seconds of Dagster's own round, so that every round counts.
 TICK_SECONDS = 4
 
@@ -35,6 +38,47 @@ class RequestedNow(dg.AutomationCondition):
     def evaluate(self, context: Any) -> dg.AutomationResult:
         requested = context.request_subsets_by_key.get(context.key) or context.get_empty_subset()
         return dg.AutomationResult(context, context.candidate_subset.compute_intersection(requested))
+
+
+class BehindAtFirst(dg.AutomationCondition):
+    """True for what is missing or older than an input, when it is asked for the first time.
+
+    Later on, changes are seen as they happen. What happened before, nobody saw.
+    """
+
+    @property
+    def name(self) -> str:
+        return "an input is newer, at the first look"
+
+    def evaluate(self, context: Any) -> dg.AutomationResult:
+        if context.previous_temporal_context is not None:
+            return dg.AutomationResult(context, context.get_empty_subset())
+        instance, graph = context.asset_graph_view.instance, context.asset_graph
+        table = graph.get(context.key)
+        own = _made(instance, graph, context.key)
+        inputs = [_made(instance, graph, key) for key in table.parent_keys]
+        parts = {part for made in inputs for part in behind(own, made, partitioned=table.is_partitioned)}
+        known = context.asset_graph_view.get_asset_subset_from_asset_partitions(
+            context.key, {AssetKeyPartitionKey(context.key, part or None) for part in parts}
+        )
+        return dg.AutomationResult(context, context.candidate_subset.compute_intersection(known))
+
+
+def _made(instance: dg.DagsterInstance, graph: Any, key: dg.AssetKey) -> Mapping[str, int]:
+    """When a table was last made, by month, or under ``WHOLE`` without months; as numbers that only grow."""
+    if graph.get(key).is_partitioned:
+        made = dg.DagsterEventType.ASSET_MATERIALIZATION
+        return instance.event_log_storage.get_latest_storage_id_by_partition(key, made)
+    found = [each.asset_entry.last_materialization_storage_id for each in instance.get_asset_records([key])]
+    return dict.fromkeys([WHOLE], found[0]) if found and found[0] is not None else {}
+
+
+def behind(own: Mapping[str, int], made: Mapping[str, int], *, partitioned: bool) -> set[str]:
+    """The parts of a table that are missing, or older than an input that was ``made``: months, or ``WHOLE``."""
+    if not partitioned:
+        return {WHOLE} if max(made.values(), default=-1) > own.get(WHOLE, -1) else set()
+    months = dict.fromkeys(own, made[WHOLE]) if WHOLE in made else made
+    return {month for month, moment in months.items() if moment > own.get(month, -1)}
 
 
 class InputsSound(dg.AutomationCondition):
@@ -82,21 +126,21 @@ def follow_inputs(*, partitioned: bool, unread: Sequence[dg.AssetKey] = ()) -> d
     """
     read = dg.AssetSelection.all() - dg.AssetSelection.assets(*unread)
     inputs_requested: Any = When.any_deps_match(RequestedNow()).allow(read)
-    changed = When.newly_missing() | When.any_deps_updated().allow(read) | inputs_requested
+    changed = When.newly_missing() | When.any_deps_updated().allow(read) | inputs_requested | BehindAtFirst()
+    handled = When.newly_requested() | When.newly_updated()
     ready = ~When.any_deps_in_progress() & ~When.in_progress() & InputsSound()
     if partitioned:
         missing: Any = When.missing()
         ready = ~When.any_deps_match(missing & ~RequestedNow()) & ready
-    return (changed.since_last_handled() & ready).with_label("an input changed, and all inputs are sound")
+    return (changed.since(handled) & ready).with_label("an input changed, and all inputs are sound")
 
 
 class FollowSensor(dg.AutomationConditionSensorDefinition):
     """Dagster's sensor for automation conditions, that waits until the sources are read and asks for one run."""
 
     def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
-        waiting = unfinished_reads(context.instance)
-        if waiting:
-            reason = f"waits for run {waiting[0].run_id}, which reads from the sources"
+        if waiting := under_way(context.instance, READS):
+            reason = f"waits for run {waiting}, which reads from the sources"
             return SensorExecutionData(skip_message=reason, cursor=context.cursor)
         data = super().evaluate_tick(context)
         return SensorExecutionData(
@@ -135,6 +179,7 @@ def follow_sensor(layers: Sequence[str]) -> FollowSensor:
         SENSOR,
         target=dg.AssetSelection.groups(*layers),
         minimum_interval_seconds=TICK_SECONDS,
+        run_tags={FOLLOWS: SENSOR},
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Makes what is made from tables that changed, for the months that changed; never past a failed "
         "blocking check.",

@@ -12,7 +12,7 @@ import dagster as dg
 
 from classic_cars.automation import landing_changes
 from classic_cars.automation.landing_changes import Watch
-from classic_cars.automation.requests import READS, UNFINISHED, outcomes
+from classic_cars.automation.requests import FOLLOWS, READS, UNFINISHED, outcomes, under_way
 from classic_cars.automation.watching import clock, look_failed
 from classic_cars.errors import SourceError
 from classic_cars.sources.landing import Landing
@@ -51,6 +51,8 @@ def tick(watch: Watch, landing: Landing, instance: dg.DagsterInstance) -> tuple[
         # A run that nobody knows of was never started, or deleted: asking again does no harm.
         failed = status in (None, dg.DagsterRunStatus.FAILURE)
         watch = landing_changes.ended(watch, time.time(), failed=failed)
+    if waiting := under_way(instance, FOLLOWS):
+        return watch, None, f"waits for run {waiting}, which makes what follows"
     started = time.time()
     if started < watch.not_before:
         return watch, None, f"{_trouble(watch)}looks again at {clock(watch.not_before)}"

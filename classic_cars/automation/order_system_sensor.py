@@ -14,7 +14,7 @@ import dagster as dg
 from classic_cars.automation import changes, reconciliation
 from classic_cars.automation.changes import Part, Watch
 from classic_cars.automation.partitions import month_of, range_tags
-from classic_cars.automation.requests import READS, UNFINISHED, outcomes
+from classic_cars.automation.requests import FOLLOWS, READS, UNFINISHED, outcomes, under_way
 from classic_cars.automation.watching import clock, look_failed
 from classic_cars.errors import SourceError
 from classic_cars.sources.order_system import OrderSystem
@@ -61,6 +61,8 @@ def tick(watch: Watch, order_system: OrderSystem, instance: dg.DagsterInstance) 
     reconciled, months = reconciliation.disagreement(instance)
     if reconciled > watch.reconciled:
         watch = changes.forgotten(watch, months, reconciled)
+    if waiting := under_way(instance, FOLLOWS):
+        return watch, [], f"waits for run {waiting}, which makes what follows"
     started = time.time()
     if started < watch.not_before:
         return watch, [], f"{_trouble(watch)}looks again at {clock(watch.not_before)}"

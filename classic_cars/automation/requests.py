@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import dagster as dg
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RUN_KEY_TAG, WILL_RETRY_TAG
 
-#: Tag of runs that read from outside; its value is the sensor's name.
-READS = "classic_cars/reads"
+#: Tags of runs that read from outside, and of those that make what follows; the value is the sensor's name.
+READS, FOLLOWS = "classic_cars/reads", "classic_cars/follows"
 
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
@@ -19,11 +19,14 @@ UNFINISHED = (
 )
 
 
-def unfinished_reads(instance: dg.DagsterInstance, sensors: Iterable[str] = ()) -> Sequence[dg.DagsterRun]:
-    """Runs under way that read from outside; of these sensors only, if any are named."""
-    wanted = set(sensors)
-    found = instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)))
-    return [run for run in found if READS in run.tags and (not wanted or run.tags[READS] in wanted)]
+def under_way(instance: dg.DagsterInstance, tag: str) -> str:
+    """The id of a run under way that has this tag; empty when there is none.
+
+    What reads and what follows wait for each other. Otherwise a table could be made from an input of before, be
+    published after the input of now, and look newer than it is.
+    """
+    runs = instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)))
+    return next((run.run_id for run in runs if tag in run.tags), "")
 
 
 def outcomes(instance: dg.DagsterInstance, run_keys: Sequence[str]) -> dict[str, dg.DagsterRunStatus]:

@@ -13,6 +13,7 @@ import pytest
 
 from classic_cars.automation import follow, landing_sensor, order_system_sensor, schedules
 from classic_cars.automation.reconciliation import CHECK, DIFFERENCES, Held, compare, disagreement
+from classic_cars.automation.requests import FOLLOWS
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.runs import job_of
 from classic_cars.settings import Settings
@@ -98,13 +99,12 @@ def tables(request: dg.RunRequest) -> set[str]:
     return {key.to_user_string() for key in request.asset_selection or []}
 
 
-def months(request: dg.RunRequest) -> tuple[str | None, str | None]:
+def months_of(request: dg.RunRequest) -> tuple[str | None, str | None]:
     return tuple(request.tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("settings", ["duckdb", "iceberg"], indirect=True)
 def test_from_nothing_to_the_answers_and_then_only_what_changed(platform: Platform, settings: Settings) -> None:
-    platform.follow()
     ratings, source, downstream = platform.round()
     assert tables(ratings) == {"source/ratings"}
     assert len(tables(source)) == 8
@@ -121,10 +121,10 @@ def test_from_nothing_to_the_answers_and_then_only_what_changed(platform: Platfo
     change(url, f"UPDATE orders SET status = 'Disputed' WHERE orderNumber = {number}")
     source, downstream = platform.round()
     month = f"{day:%Y-%m}"
-    assert (tables(source), months(source)) == ({"source/orders"}, (month, month))
+    assert (tables(source), months_of(source)) == ({"source/orders"}, (month, month))
     assert source.tags["classic_cars/changed"] == f"orders {month}"
     assert {"staging/orders", "warehouse/fact_orders", "analytics/sales_by_country"} <= tables(downstream)
-    assert months(downstream) == (month, month)
+    assert months_of(downstream) == (month, month)
     assert not tables(downstream) & {"staging/customers", "warehouse/dim_products", "warehouse/dim_customers"}
     assert ask(settings, f"SELECT DISTINCT status FROM warehouse.fact_orders WHERE orderNumber = {number}") == [
         ("Disputed",)
@@ -133,15 +133,14 @@ def test_from_nothing_to_the_answers_and_then_only_what_changed(platform: Platfo
     # A price changes: a table without months, and every month of the facts made from it.
     change(url, "UPDATE products SET buyPrice = buyPrice + 1")
     source, downstream = platform.round()
-    assert (tables(source), months(source)) == ({"source/products"}, (None, None))
-    assert months(downstream)[0] == "2003-01"
+    assert (tables(source), months_of(source)) == ({"source/products"}, (None, None))
+    assert months_of(downstream)[0] == "2003-01"
     assert published_sales(settings, "sales_by_country", "country") == expected_sales(
         order_system_frames(url), "country"
     )
 
 
 def test_nothing_follows_past_a_failed_blocking_check(platform: Platform, settings: Settings) -> None:
-    platform.follow()
     platform.round()
     url = settings.order_system_url
     before = ask(settings, "SELECT sum(bookedAmount) FROM analytics.sales_by_country")
@@ -163,7 +162,6 @@ def test_nothing_follows_past_a_failed_blocking_check(platform: Platform, settin
 
 
 def test_a_warning_stops_nothing(platform: Platform, settings: Settings) -> None:
-    platform.follow()
     platform.round()
     change(
         settings.order_system_url, "ALTER TABLE orders ADD COLUMN colour TEXT", "UPDATE orders SET status = 'Shipped'"
@@ -210,6 +208,55 @@ def test_the_sensor_waits_for_the_run_it_asked_for(platform: Platform, instance:
     assert "waits for run" in str(platform.said)
 
 
+@pytest.mark.parametrize("sensor", [order_system_sensor.SENSOR, landing_sensor.SENSOR])
+def test_nothing_is_read_while_a_run_makes_what_follows(
+    platform: Platform, instance: dg.DagsterInstance, sensor: str
+) -> None:
+    instance.create_run_for_job(
+        platform.defs.resolve_job_def(EVERYTHING), tags={FOLLOWS: follow.SENSOR}, status=dg.DagsterRunStatus.STARTED
+    )
+    assert platform.tick(sensor) == []
+    assert "which makes what follows" in str(platform.said)
+
+
+def test_what_changed_while_nobody_watched_is_seen_at_the_first_look(platform: Platform, settings: Settings) -> None:
+    everything = platform.defs.resolve_job_def(EVERYTHING)
+    months = {"dagster/asset_partition_range_start": "2003-01", "dagster/asset_partition_range_end": "2003-08"}
+    done = everything.execute_in_process(instance=platform.instance, tags=months, run_config=QUIET)
+    assert done.success
+    # Read again, and nothing made of it: as if the daemon had died then.
+    source = [dg.AssetKey(["source", "orders"])]
+    march = {"dagster/asset_partition_range_start": "2003-03", "dagster/asset_partition_range_end": "2003-03"}
+    change(settings.order_system_url, "UPDATE orders SET status = 'Disputed' WHERE orderDate LIKE '2003-03%'")
+    again = job_of(platform.defs, source)
+    assert again.execute_in_process(instance=platform.instance, tags=march, run_config=QUIET).success
+    (request,) = platform.follow()
+    assert "staging/orders" in tables(request)
+    assert months_of(request) == ("2003-03", "2003-03")
+    platform.run(request)
+    disputed = "SELECT DISTINCT status FROM warehouse.fact_orders WHERE orderDate BETWEEN '2003-03-01' AND '2003-03-31'"
+    assert ask(settings, disputed) == [("Disputed",)]
+    assert platform.follow() == []
+
+
+@pytest.mark.parametrize(
+    ("own", "made", "partitioned", "found"),
+    [
+        ({}, {}, False, set()),
+        ({}, {"": 3}, False, {""}),
+        ({"": 4}, {"": 3}, False, set()),
+        ({"": 4}, {"2003-01": 3, "2003-02": 5}, False, {""}),
+        ({"2003-01": 4, "2003-02": 4}, {"2003-01": 3, "2003-02": 5, "2003-03": 1}, True, {"2003-02", "2003-03"}),
+        ({"2003-01": 4, "2003-02": 6}, {"": 5}, True, {"2003-01"}),
+        ({}, {"": 5}, True, set()),
+    ],
+)
+def test_what_is_older_than_an_input_is_behind(
+    own: dict[str, int], made: dict[str, int], partitioned: bool, found: set[str]
+) -> None:
+    assert follow.behind(own, made, partitioned=partitioned) == found
+
+
 # The nightly proof -------------------------------------------------------------------------------------
 
 TODAY = date(2004, 3, 10)
@@ -246,7 +293,6 @@ def reconcile(platform: Platform) -> dg.AssetCheckEvaluation:
 
 
 def test_a_change_that_nobody_noticed_is_found_at_night_and_healed(platform: Platform, settings: Settings) -> None:
-    platform.follow()
     platform.round()
     assert reconcile(platform).passed
     url = settings.order_system_url
@@ -266,7 +312,7 @@ def test_a_change_that_nobody_noticed_is_found_at_night_and_healed(platform: Pla
     assert numbers[month]["rows in fact_orders"] == lines
     assert disagreement(platform.instance)[1] == [month]
     source, *_ = platform.round()
-    assert (tables(source), months(source)) == ({"source/orders", "source/orderdetails"}, (month, month))
+    assert (tables(source), months_of(source)) == ({"source/orders", "source/orderdetails"}, (month, month))
     assert reconcile(platform).passed
     assert platform.round() == []
     assert published_sales(settings, "sales_by_country", "country") == expected_sales(
@@ -275,7 +321,6 @@ def test_a_change_that_nobody_noticed_is_found_at_night_and_healed(platform: Pla
 
 
 def test_the_live_check_is_no_part_of_making_the_table(platform: Platform) -> None:
-    platform.follow()
     platform.round()
     assert disagreement(platform.instance) == (0, [])
     (request,) = [each for each in platform.requests if "warehouse/fact_orders" in tables(each)]
@@ -311,7 +356,6 @@ def test_schedules_run_in_the_time_zone_of_the_settings(tmp_path: Path) -> None:
 
 
 def test_the_report_and_the_upkeep_run(platform: Platform, settings: Settings) -> None:
-    platform.follow()
     platform.round()
     for job in ("morning_report", "maintenance"):
         result = platform.defs.resolve_job_def(job).execute_in_process(
