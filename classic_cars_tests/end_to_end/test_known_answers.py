@@ -76,11 +76,11 @@ def test_a_simulated_shop_agrees_with_an_independent_calculation(settings: Setti
 @pytest.mark.parametrize("order_system_url", ["mariadb"], indirect=True)
 def test_answers_follow_the_order_system_as_time_passes(settings: Settings):
     url = settings.order_system_url
-    simulator.create(url, scale=1, seed=5, until=date(2003, 4, 30))
+    simulator.create(url, scale=1, seed=5, until=date(2003, 3, 31))
     assert execute(settings, ephemeral=True).succeeded
-    simulator.advance(url, 45)
+    simulator.advance(url, 15)
     report = execute(settings, ephemeral=True)
     assert report.succeeded, report
-    assert str(report.months) == "2003-01..2003-06"
+    assert str(report.months) == "2003-01..2003-04"
     frames = order_system_frames(url)
     assert published_sales(settings, "sales_by_country", "country") == expected_sales(frames, "country")

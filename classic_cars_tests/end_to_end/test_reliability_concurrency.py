@@ -23,6 +23,8 @@ from classic_cars_tests.end_to_end.test_cli import PROGRAM, classic_cars
 from classic_cars_tests.platform import ask, change, fingerprint
 
 ORDERS = ("--select", "source/order*+")
+#: As many as a person may start by mistake.
+RUNS = 5
 
 
 def started(settings: Settings, *arguments: str, **environment: str) -> subprocess.Popen[str]:
@@ -51,13 +53,13 @@ def held_open(path: Path) -> Iterator[int]:
         holder.wait()
 
 
-def test_eight_runs_at_once_follow_each_other(published: Settings) -> None:
+def test_runs_at_once_follow_each_other(published: Settings) -> None:
     change(published.order_system_url, "UPDATE orderdetails SET priceEach = priceEach - 0.01")
-    runs = [started(published, "run", *ORDERS) for _ in range(8)]
+    runs = [started(published, "run", *ORDERS) for _ in range(RUNS)]
     said = [process.communicate()[0] for process in runs]
-    assert [process.returncode for process in runs] == [0] * 8, said
+    assert [process.returncode for process in runs] == [0] * RUNS, said
     with open_instance(published) as instance:
-        assert instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS])) == 8
+        assert instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS])) == RUNS
         spans = []
         for each in instance.get_runs():
             moments = [
@@ -94,7 +96,7 @@ def test_readers_see_a_whole_version_while_a_run_writes(published: Settings) -> 
         store.release()
         if not seen or seen[-1] != found:
             seen.append(found)
-        time.sleep(0.01)
+        time.sleep(0.05)
     assert running.returncode == 0, running.communicate()
     new = ask(published, sql)
     assert new != old
