@@ -171,11 +171,14 @@ class _Folder:
 
 
 def _look(entry: os.DirEntry) -> os.stat_result | None:
-    """The facts of a regular file; None for anything else, such as a pipe, which would be waited for."""
+    """The facts of a regular file; None for anything else.
+
+    A pipe would be waited for. A link could show us any file of this machine, to whoever may drop files here.
+    """
     try:
-        seen = entry.stat()
+        seen = entry.stat(follow_symlinks=False)
     except OSError:
-        return None  # removed meanwhile, or a link to nowhere
+        return None  # removed meanwhile
     return seen if stat.S_ISREG(seen.st_mode) else None
 
 

@@ -71,6 +71,9 @@ def test_a_listing_goes_through_folders_and_leaves_out_what_is_no_complete_file(
     drop(root, "growing.csv", changed=NOW - 1)
     os.mkfifo(root / "pipe.csv")
     (root / "nowhere.csv").symlink_to(root / "missing.csv")
+    secret = root.with_name("secret.csv")
+    secret.write_text("not ours to read")
+    (root / "link.csv").symlink_to(secret)
     listing = Landing(f"file://{root}").list(NOW)
     assert [each.name for each in listing.files] == ["2003/08/a.jsonl", "b.csv"]
     assert listing.unsettled == 1
