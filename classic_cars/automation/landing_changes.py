@@ -14,6 +14,9 @@ from dataclasses import dataclass, replace
 from classic_cars.automation.watching import RETRY_SECONDS, VERSION, Watching, answered
 from classic_cars.sources.landing import LandedFile
 
+#: Total of a run that took files in: new files that could not be read at all, and may be some other time.
+UNREAD = "unread files"
+
 
 @dataclass(frozen=True)
 class Watch(Watching):
@@ -30,9 +33,9 @@ def digest(files: Iterable[LandedFile]) -> str:
     return hashlib.blake2b(json.dumps(sorted(each.identity for each in files)).encode(), digest_size=16).hexdigest()
 
 
-def ended(watch: Watch, now: float, *, failed: bool) -> Watch:
-    """The run that was asked for is over; one that failed is asked for again, each time a while later."""
-    if not failed:
+def ended(watch: Watch, now: float, *, again: bool) -> Watch:
+    """The run that was asked for is over; one that did not do it all is asked for ``again``, each time later."""
+    if not again:
         return replace(watch, asked="", failed_requests=0)
     wait = RETRY_SECONDS[min(watch.failed_requests, len(RETRY_SECONDS) - 1)]
     return replace(watch, asked="", known="", failed_requests=watch.failed_requests + 1, not_before=now + wait)

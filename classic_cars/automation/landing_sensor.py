@@ -11,7 +11,7 @@ import time
 import dagster as dg
 
 from classic_cars.automation import landing_changes
-from classic_cars.automation.landing_changes import Watch
+from classic_cars.automation.landing_changes import UNREAD, Watch
 from classic_cars.automation.requests import FOLLOWS, READS, UNFINISHED, outcomes, under_way
 from classic_cars.automation.watching import clock, look_failed
 from classic_cars.errors import SourceError
@@ -48,9 +48,8 @@ def tick(watch: Watch, landing: Landing, instance: dg.DagsterInstance) -> tuple[
         status = outcomes(instance, [watch.asked]).get(watch.asked)
         if status in UNFINISHED:
             return watch, None, "waits for the run that it asked for"
-        # A run that nobody knows of was never started, or deleted: asking again does no harm.
-        failed = status in (None, dg.DagsterRunStatus.FAILURE)
-        watch = landing_changes.ended(watch, time.time(), failed=failed)
+        again = status != dg.DagsterRunStatus.SUCCESS or unread_files(instance) > 0
+        watch = landing_changes.ended(watch, time.time(), again=again)
     if waiting := under_way(instance, FOLLOWS):
         return watch, None, f"waits for run {waiting}, which makes what follows"
     started = time.time()
@@ -71,5 +70,13 @@ def _trouble(watch: Watch) -> str:
     if watch.failing_since:
         return f"the landing place cannot be reached since {clock(watch.failing_since)}: "
     if watch.failed_requests:
-        return f"{watch.failed_requests} runs in a row failed; "
+        return f"{watch.failed_requests} runs in a row failed, or could not read a file; "
     return ""
+
+
+def unread_files(instance: dg.DagsterInstance) -> int:
+    """New files that the last run which took files in could not read."""
+    event = instance.get_latest_materialization_event(RATINGS)
+    made = event.asset_materialization if event else None
+    found = made.metadata.get(f"total {UNREAD}") if made else None
+    return int(str(found.value)) if found is not None else 0

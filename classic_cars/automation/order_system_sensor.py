@@ -55,7 +55,7 @@ def tick(watch: Watch, order_system: OrderSystem, instance: dg.DagsterInstance) 
         found = outcomes(instance, [part.run_key for part in watch.asked])
         if any(status in UNFINISHED for status in found.values()):
             return watch, [], "waits for the runs that it asked for"
-        failed = [key for key, status in found.items() if status == dg.DagsterRunStatus.FAILURE]
+        failed = [key for key, status in found.items() if status != dg.DagsterRunStatus.SUCCESS]
         watch = changes.settled(watch, failed, time.time())
     watch = changes.put_back(watch, time.time())
     reconciled, months = reconciliation.disagreement(instance)

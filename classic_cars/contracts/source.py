@@ -179,7 +179,10 @@ class Ratings(TableModel):
     ingestedAt: Moment = pa.Field(nullable=True, description="When the partner received it, in UTC")
     fileHash: Text = pa.Field(description="SHA-256 of the content of the file that the row stood in")
     fileName: Text = pa.Field(description="Name under which that content landed first")
-    lineNumber: Long = pa.Field(ge=1, description="Line of the file, or row of a Parquet file; from 1")
+    lineNumber: Long = pa.Field(
+        ge=1,
+        description="Line of the file, a CSV record of several lines counting as one, or row of a Parquet file; from 1",
+    )
     landedAt: Moment = pa.Field(description="When the file was last changed, in UTC")
     rescued: Text = pa.Field(
         alias=RESCUED,

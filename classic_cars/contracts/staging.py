@@ -258,10 +258,17 @@ class Ratings(TableModel):
     ingestedAt: Moment = _moment("When the partner received it, in UTC")
     fileHash: Text = pa.Field(description="SHA-256 of the content of the file that the row stood in")
     fileName: Text = pa.Field(description="Name under which that content landed first")
-    lineNumber: Long = pa.Field(ge=1, description="Line of the file, or row of a Parquet file; from 1")
+    lineNumber: Long = pa.Field(
+        ge=1,
+        description="Line of the file, a CSV record of several lines counting as one, or row of a Parquet file; from 1",
+    )
     landedAt: Moment = pa.Field(description="When the file was last changed, in UTC")
 
     texts = clean("productCode")
+
+    @row_rule("ratedAt is not more than a day after ingestedAt: clocks differ, but a wrong year would count for ever")
+    def rated_before_received(cls, ratings: ibis.Table) -> ibis.expr.types.BooleanValue:
+        return ratings.ratedAt <= ratings.ingestedAt + ibis.interval(days=1)
 
     class Config:
         name = "staging/ratings"

@@ -25,8 +25,9 @@ ORDER_DATE = "orderDate"
 DATE_TEXT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}( 00:00:00(\.(0|000|000000))?)?$"
 WHOLE_NUMBER_TEXT = r"^-?[0-9]+(\.0*)?$"
 #: A moment as text; without a zone it is in UTC.
+ZONE_TEXT = r"(Z|[+-](0[0-9]|1[0-4])(:[0-5][0-9])?)"
 MOMENT_TEXT = (
-    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}(:[0-9]{2})?)?)?$"
+    rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}([T ][0-9]{{2}}:[0-9]{{2}}(:[0-9]{{2}}(\.[0-9]{{1,9}})?)?{ZONE_TEXT}?)?$"
 )
 #: A double holds fifteen digits; what differs beyond them is its way of saying the same number.
 DOUBLE_PRECISION = 1e-15

@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import io
 import json
+import math
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -27,8 +28,14 @@ from classic_cars.sources.landing import LandedFile, Landing, Unreadable
 from classic_cars.sources.scanner import literal
 
 CHUNK = 512 * 1024
+#: An archive may unpack to so many times its size, and to so many bytes in any case.
+MOST_UNPACKED, UNSUSPICIOUS = 200, 64 * 1024 * 1024
+#: Unknown columns of a Parquet file whose names are kept.
+NAMED = 20
 #: A longer line is none that was meant as a line.
 LONGEST_LINE = 1024 * 1024
+#: Of a Parquet file; as JSON, five of them make no longer line, whatever they hold.
+LONGEST_VALUE = LONGEST_LINE // 32
 
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 EXPECTED = "expected .jsonl, .ndjson, .json, .csv or .parquet, each also with .gz"
@@ -44,6 +51,8 @@ SIGNATURES = {
     b"\xff\xfe": "UTF-16 text, expected UTF-8",
     b"\xfe\xff": "UTF-16 text, expected UTF-8",
 }
+#: A quoted field of a CSV file; its group is empty when it is not closed.
+QUOTED = re.compile(r'(?:(?<=[,\n])|\A)"[^"]*+(?:""[^"]*+)*+("?)')
 #: Bytes that no text holds.
 CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
@@ -93,7 +102,7 @@ class Copier:
         content = hashlib.sha256()
         try:
             with self._landing.open(file) as raw:
-                chunks = _hashed(_chunks(raw, packed), content)
+                chunks = _hashed(_chunks(raw, packed, _most(file, packed)), content)
                 try:
                     if format_ is None:
                         raise Refused(f"its name does not say what it is; {EXPECTED}")
@@ -111,7 +120,9 @@ class Copier:
         except LandingMoved:
             return None
         except Unreadable as error:
-            return replace(found, reason=f"cannot be read: {error}", path=None)
+            return replace(found, reason=f"cannot be read: {error}", path=None, lines=0)
+        except SourceError as error:
+            raise type(error)(f"{file.name}: {error}") from None
         return replace(found, hash=content.hexdigest())
 
     def _copied(self, chunks: Iterator[bytes], format_: str, path: Path) -> int:
@@ -128,23 +139,39 @@ class Copier:
         if not parquet.stat().st_size:
             path.touch()
             return 0
+        source = f"read_parquet({literal(str(parquet))}, hive_partitioning = false)"
         connection = self._connection.cursor()
         try:
-            source = f"read_parquet({literal(str(parquet))}, hive_partitioning = false)"
-            found = [row[0] for row in connection.execute(f"DESCRIBE FROM {source}").fetchall()]
+            found = [row[0] for row in self._of_parquet(connection, f"DESCRIBE FROM {source}")]
             self._must_have_columns(found)
-            named = ", ".join(f'"{name}"::VARCHAR AS "{name}"' for name in self._columns)
+            values = ", ".join(f'"{name}"::VARCHAR AS "{name}"' for name in self._columns)
+            # Read to the end once, so that what fails afterwards is no fault of the file.
+            longest = ", ".join(f'coalesce(max(strlen("{name}")), 0)' for name in self._columns)
+            ((rows, *lengths),) = self._of_parquet(
+                connection, f"SELECT count(*), {longest} FROM (SELECT {values} FROM {source})"
+            )
+            if max(lengths) > LONGEST_VALUE:
+                raise Refused(f"has a value of more than {LONGEST_VALUE:,} bytes")
             others = [name for name in found if name not in self._columns]
-            extra = "".join(f', NULL AS "{name.replace(chr(34), chr(34) * 2)}"' for name in others)
-            ((rows,),) = connection.execute(
-                f"COPY (SELECT {named}{extra} FROM {source}) TO {literal(str(path))} (FORMAT json)"
-            ).fetchall()
+            extra = "".join(f', NULL AS "{name.replace(chr(34), chr(34) * 2)}"' for name in others[:NAMED])
+            connection.execute(f"COPY (SELECT {values}{extra} FROM {source}) TO {literal(str(path))} (FORMAT json)")
             return int(rows)
         except duckdb.Error as error:
-            text = str(error).splitlines()[0].replace(str(parquet), "the file")
-            raise Refused(f"is damaged Parquet: {text}") from None
+            raise SourceError(
+                f"{path.parent}: the copy cannot be written ({type(error).__name__}); free some space and run again"
+            ) from None
         finally:
             connection.close()
+
+    @staticmethod
+    def _of_parquet(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
+        """The rows of a query on a Parquet file. DuckDB's words about a damaged one hold values: its kind is kept."""
+        try:
+            return connection.execute(query).fetchall()
+        except (duckdb.OutOfMemoryException, duckdb.InterruptException):
+            raise
+        except duckdb.Error as error:
+            raise Refused(f"is damaged Parquet, or holds text that is not UTF-8 ({type(error).__name__})") from None
 
     def _checked_columns(self, path: Path, format_: str, lines: int) -> tuple[str, ...]:
         """The columns of the copy; raises ``Refused`` when a CSV file lacks one that is needed."""
@@ -153,16 +180,22 @@ class Copier:
         with path.open(encoding="utf-8", newline="\n") as copy:
             first = next((line for line in copy if line.strip()), "") if format_ != "csv" else copy.readline()
         if format_ == "csv":
-            columns = [name.strip() for name in next(csv.reader([first.rstrip("\n")]), [])]
+            try:
+                columns = [name.strip() for name in next(csv.reader([first.rstrip("\n")]), [])]
+            except csv.Error:
+                raise Refused("its first line cannot be taken apart as CSV") from None
             if first.strip() or lines > 1:
                 self._must_have_columns(columns)
             return tuple(columns)
-        if first[:1] in ("<", "["):
-            kind = "HTML or XML" if first[0] == "<" else "one JSON array"
-            raise Refused(f"begins with {first[:1]!r}: {kind}, expected JSON Lines, one object a line")
+        begins = first.strip()[:1]
+        if begins in ("<", "["):
+            kind = "HTML or XML" if begins == "<" else "one JSON array"
+            raise Refused(f"begins with {begins!r}: {kind}, expected JSON Lines, one object a line")
+        if first.strip() == "{":
+            raise Refused("is one JSON object over several lines, expected JSON Lines, one object a line")
         try:
             found = json.loads(first or "{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             return ()
         return tuple(found) if isinstance(found, dict) else ()
 
@@ -191,9 +224,13 @@ def format_of(name: str) -> tuple[str | None, bool]:
     return FORMATS.get(suffix), packed
 
 
-def _chunks(raw: Any, packed: bool) -> Iterator[bytes]:
-    """The content, unpacked. Raises ``Damaged`` for a broken archive, ``Unreadable`` when reading fails."""
+def _chunks(raw: Any, packed: bool, most: float = math.inf) -> Iterator[bytes]:
+    """The content, unpacked. Raises ``Damaged`` for a broken archive, ``Unreadable`` when reading fails.
+
+    ``most``: bytes that it may have; with more it is no archive of ratings but an attack, ``Damaged`` too.
+    """
     stream: Any = gzip.GzipFile(fileobj=raw) if packed else raw
+    size = 0
     while True:
         try:
             chunk = stream.read(CHUNK)
@@ -203,7 +240,14 @@ def _chunks(raw: Any, packed: bool) -> Iterator[bytes]:
             raise Unreadable(error.strerror or type(error).__name__) from None
         if not chunk:
             return
+        size += len(chunk)
+        if size > most:
+            raise Damaged(f"unpacks to more than {MOST_UNPACKED} times its size")
         yield chunk
+
+
+def _most(file: LandedFile, packed: bool) -> float:
+    return max(MOST_UNPACKED * file.bytes, UNSUSPICIOUS) if packed else math.inf
 
 
 def _drained(chunks: Iterator[bytes]) -> bool:
@@ -234,6 +278,7 @@ def _copy_text(chunks: Iterator[bytes], format_: str, path: Path) -> int:
     """Copy UTF-8 text; each line ends in a newline, and none is empty. The number of lines."""
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(), translate=True)
     lines, unfinished, begun = 0, 0, False
+    records = _Records() if format_ == "csv" else None
     with _OurFile(path) as copy:
         for chunk in _and_the_end(chunks):
             if not begun and chunk is not None:
@@ -242,6 +287,8 @@ def _copy_text(chunks: Iterator[bytes], format_: str, path: Path) -> int:
                 chunk = chunk.removeprefix(codecs.BOM_UTF8)
                 begun = True
             text = _decoded(decoder, chunk)
+            if records is not None:
+                text = records.lines(text, lines, final=chunk is None)
             if chunk is None and unfinished + len(text):
                 text += "" if text.endswith("\n") or (not text and not unfinished) else "\n"
             if CONTROLS.search(text):
@@ -259,8 +306,58 @@ def _copy_text(chunks: Iterator[bytes], format_: str, path: Path) -> int:
     return lines
 
 
+class _Records:
+    """Makes one line of each CSV record: a line break in a quoted field becomes a blank.
+
+    What stands in somebody's quoted comment must never be taken for rows of its own.
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def lines(self, text: str, before: int, *, final: bool) -> str:
+        """The records that are complete by now; the others are held back. ``before``: lines so far."""
+        text = self._held + text
+        if final:
+            self._held = ""
+            return text if _is_plain(text) else _joined(text, len(text))[0]
+        cut = text.rfind("\n") + 1
+        if _is_plain(text[:cut]):
+            done = text[:cut]
+        else:
+            joined, closed = _joined(text, len(text) - 1)
+            cut = joined.rfind("\n", 0, closed) + 1
+            done = joined[:cut]
+        self._held = text[cut:]
+        if len(self._held) > LONGEST_LINE:
+            line = before + done.count("\n") + 1
+            raise Refused(f"line {line} is longer than {LONGEST_LINE:,} bytes, or a quote in it is not closed")
+        return done
+
+
+def _is_plain(text: str) -> bool:
+    """Whether each line has its quotes in pairs."""
+    parts = text.split('"')
+    return len(parts) % 2 == 1 and "\n" not in "".join(parts[1::2])
+
+
+def _joined(text: str, known: int) -> tuple[str, int]:
+    """Records as lines, and up to where that is certain: a quoted field that ends after ``known`` may go on."""
+    certain = len(text)
+
+    def join(field: re.Match[str]) -> str:
+        nonlocal certain
+        if not field[1] or field.end() > known:
+            certain = field.start()
+        return field[0].replace("\n", " ") if field[1] else field[0]
+
+    return QUOTED.sub(join, text), certain
+
+
 def _and_the_end(chunks: Iterator[bytes]) -> Iterator[bytes | None]:
-    yield from chunks
+    # Not ``yield from``: it would close the chunks when the lines are refused, and the rest would not be hashed.
+    for chunk in chunks:  # noqa: UP028
+        yield chunk
     yield None
 
 

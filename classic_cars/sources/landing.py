@@ -22,6 +22,8 @@ from classic_cars.errors import LandingMoved, SourceAccessDenied, SourceError, S
 SETTLE_SECONDS = 10.0
 #: A time of change further in the future than this is a wrong clock's: nothing can be said from it.
 CLOCK_SECONDS = 300.0
+#: The last second that a date can have.
+LAST_MOMENT = 253_402_300_799
 #: Names under which uploads are under way.
 UNFINISHED = (".tmp", ".part", ".crdownload", "~")
 #: Seconds until a bucket that does not answer counts as gone, and one that stops answering.
@@ -29,7 +31,11 @@ CONNECT_SECONDS, READ_SECONDS = 3, 30
 
 NOT_THERE = ("NoSuchKey", "404")
 CHANGED = ("PreconditionFailed", "412")
-REFUSED = ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "NoCredentialsError")
+#: S3's words for credentials that are none, or none any more.
+NO_CREDENTIALS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "RequestTimeTooSkewed")
+REFUSED = ("AccessDenied", "403", *NO_CREDENTIALS, "NoCredentialsError")
+#: Refusals that concern more than the one object that was asked for, or pass by themselves.
+OF_THE_PLACE = (*NO_CREDENTIALS, "NoSuchBucket", "RequestTimeout", "SlowDown", "TooManyRequests", "429")
 
 
 @dataclass(frozen=True, order=True)
@@ -139,7 +145,7 @@ class _Folder:
                     folders.append(entry.path)
                 elif (seen := _look(entry)) is None:
                     continue
-                elif is_settled(seen.st_mtime, now, self._settle_seconds):
+                elif is_settled(_changed(seen, now), now, self._settle_seconds):
                     found.append(_file(name, entry.path, seen))
                 else:
                     unsettled += 1
@@ -166,8 +172,9 @@ class _Folder:
         unfinished.replace(target)
 
     def _name(self, path: str) -> str:
-        # A name may hold any bytes; those that are no text are shown as digits.
-        return os.fsencode(os.path.relpath(path, self._root)).decode("utf-8", "backslashreplace")
+        # A name may hold any bytes; those that are no text are shown as digits after a backslash, and so is no other.
+        name = os.fsencode(os.path.relpath(path, self._root)).replace(b"\\", b"\\\\")
+        return name.decode("utf-8", "backslashreplace")
 
 
 def _look(entry: os.DirEntry) -> os.stat_result | None:
@@ -182,8 +189,13 @@ def _look(entry: os.DirEntry) -> os.stat_result | None:
     return seen if stat.S_ISREG(seen.st_mode) else None
 
 
+def _changed(seen: os.stat_result, now: float) -> float:
+    """When the file was last changed; by this machine's clock where the writer's is ahead."""
+    return seen.st_mtime if seen.st_mtime < now + CLOCK_SECONDS else seen.st_ctime
+
+
 def _file(name: str, path: str, seen: os.stat_result) -> LandedFile:
-    landed = datetime.fromtimestamp(max(seen.st_mtime, 0), UTC).replace(tzinfo=None)
+    landed = datetime.fromtimestamp(min(max(seen.st_mtime, 0), LAST_MOMENT), UTC).replace(tzinfo=None)
     return LandedFile(name, seen.st_size, str(seen.st_mtime_ns), landed, path)
 
 
@@ -250,7 +262,8 @@ class _Bucket:
             code = str(error.response.get("Error", {}).get("Code", ""))
             if file is not None and code in (*NOT_THERE, *CHANGED):
                 raise _moved(file) from None
-            if file is not None and code in REFUSED:
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            if file is not None and 400 <= status < 500 and code not in OF_THE_PLACE:
                 raise Unreadable(code) from None
             raise self._refusal(code) from None
         except (BotoCoreError, HTTPClientError, OSError) as error:

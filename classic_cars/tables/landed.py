@@ -6,6 +6,7 @@ a run that dies in between leaves files that the next one reads again, finds tak
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import ibis
 import pyarrow as pa
 
+from classic_cars.automation.landing_changes import UNREAD
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.source import LandedLines
 from classic_cars.sources.landed_copy import Copy
@@ -22,18 +24,21 @@ from classic_cars.sources.landing import Landing, Listing
 from classic_cars.stores.base import Staged
 from classic_cars.tables import audit
 from classic_cars.tables.audit import Verdict
-from classic_cars.tables.ledger import QUARANTINED, TAKEN, Entry, judged, still_true
+from classic_cars.tables.ledger import QUARANTINED, TAKEN, Entry, judged, rebuilt, still_true
 from classic_cars.tables.materialize import Outcome, Step
 
 #: Files that a check names.
 NAMED = 20
+#: Unknown columns of a file that a check names, and what looks like one.
+NAMED_COLUMNS, NAME = 5, re.compile("[A-Za-z_][A-Za-z0-9_.-]{0,39}")
 
 
 def from_landing(step: Step, landing: Landing) -> Outcome:
     """Append the rows of new contents to the table, stage the ledger with it, and prove that both agree."""
     origin, (ledger,) = _origin(step), step.contract.beside
     listing = landing.list()
-    taken = _rows_by_content(step)
+    contents = _contents(step)
+    taken = {each["fileHash"]: each["rows"] for each in contents}
     known = still_true(_entries(step, ledger), taken, listing.files)
     seen = {each.identity for each in known}
     new = [each for each in listing.files if each.identity not in seen]
@@ -41,6 +46,7 @@ def from_landing(step: Step, landing: Landing) -> Outcome:
     with intake(landing, step.scratch or Path(tempfile.gettempdir()), origin.columns) as opened:
         copies = opened.copies(new)
         entries, to_take = judged(copies, _rows(opened.rows, copies), known, taken)
+        known += rebuilt([*known, *entries], contents)
         # Staged first, published last: see above.
         step.store.stage(ledger, step.store.receive(_as_table(ledger, [*known, *entries])))
         rows = step.store.receive(opened.read(to_take, step.table.function))
@@ -54,11 +60,15 @@ def _origin(step: Step) -> LandedLines:
     return step.table.arrives_from
 
 
-def _rows_by_content(step: Step) -> dict[str, int]:
-    """The rows that are published, by the hash of the content that they stood in."""
+def _contents(step: Step) -> list[dict[str, Any]]:
+    """The contents whose rows are published: their hash, the name and time of the file, and how many rows."""
     if not step.store.exists(step.contract):
-        return {}
-    return _counted(step.store.read(step.contract))
+        return []
+    rows = step.store.read(step.contract)
+    files = rows.group_by("fileHash").aggregate(
+        fileName=rows.fileName.min(), landedAt=rows.landedAt.min(), rows=rows.count()
+    )
+    return files.to_pyarrow().to_pylist()
 
 
 def _counted(rows: ibis.Table) -> dict[str, int]:
@@ -99,17 +109,24 @@ def _audited(
         files_verdict(new, listing, _extra_columns(step, copies)),
         balance_verdict(contract, found, ledger),
     ]
-    return Outcome(verdicts, staged, sum(found.values()), {"new rows": measured.rows})
+    facts = {"new rows": measured.rows, UNREAD: sum(each.fileHash is None for each in new)}
+    return Outcome(verdicts, staged, sum(found.values()), facts)
 
 
-def _extra_columns(step: Step, copies: Sequence[Copy]) -> dict[str, list[str]]:
-    """Columns beside the known ones, by file."""
+def _extra_columns(step: Step, copies: Sequence[Copy]) -> dict[str, str]:
+    """Columns beside the known ones, by file; in words, as JSON has keys of any kind and number."""
     known = _origin(step).columns
     extra = {each.file.name: [name for name in each.columns if name not in known] for each in copies if each.path}
-    return {name: columns for name, columns in extra.items() if columns}
+    return {name: _in_short(columns) for name, columns in extra.items() if columns}
 
 
-def files_verdict(new: Sequence[Entry], listing: Listing, extra: Mapping[str, Sequence[str]]) -> Verdict:
+def _in_short(columns: Sequence[str]) -> str:
+    """How many, and the names that are surely names: others may be anybody's data."""
+    named = [name for name in columns if NAME.fullmatch(name)][:NAMED_COLUMNS]
+    return f"{len(columns):,} columns" + (f", such as {', '.join(named)}" if named else "")
+
+
+def files_verdict(new: Sequence[Entry], listing: Listing, extra: Mapping[str, str]) -> Verdict:
     """What became of the new files. A warning: a file that cannot be taken in keeps no other one out."""
     states: dict[str, int] = {}
     for each in new:
@@ -126,16 +143,12 @@ def files_verdict(new: Sequence[Entry], listing: Listing, extra: Mapping[str, Se
         if of:
             facts[kind] = dict(list(of.items())[:NAMED])
             name, what = next(iter(of.items()))
-            problems.append(f"{len(of):,} of {len(new):,} files {kind}, such as {name}: {_said(what)}")
+            problems.append(f"{len(of):,} of {len(new):,} files {kind}, such as {name}: {what}")
     if listing.unreadable:
         facts["folders that cannot be read"] = list(listing.unreadable[:NAMED])
         problems.append(f"folders that cannot be read: {', '.join(listing.unreadable[:NAMED])}")
     summary = "; ".join(problems) or f"{len(new):,} new files among {len(listing.files):,}"
     return Verdict("files", not problems, summary, facts, warning=bool(problems))
-
-
-def _said(what: Any) -> str:
-    return what if isinstance(what, str) else ", ".join(what)
 
 
 def balance_verdict(contract: Contract, found: Mapping[str, int], ledger: Sequence[Entry]) -> Verdict:

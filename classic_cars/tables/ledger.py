@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from classic_cars.sources.landed_copy import Copy
+from classic_cars.sources.landed_copy import Copy, format_of
 from classic_cars.sources.landing import LandedFile
 
 TAKEN, EMPTY, REPEATED, QUARANTINED = "taken", "empty", "repeated", "quarantined"
@@ -86,3 +86,26 @@ def _state(copy: Copy, rows: int, first_name: Mapping[str | None, str]) -> tuple
     if copy.hash in first_name:
         return REPEATED, f"same content as {first_name[copy.hash]}"
     return TAKEN, None
+
+
+def rebuilt(entries: Iterable[Entry], found: Iterable[Mapping[str, Any]]) -> list[Entry]:
+    """Entries for contents whose rows are there, and whose entry a run that died could not write any more.
+
+    ``found``: ``fileHash``, ``fileName``, ``landedAt`` and ``rows`` of each content whose rows are there.
+    """
+    known = {each.fileHash for each in entries if each.state == TAKEN}
+    return [
+        Entry(
+            fileName=row["fileName"],
+            bytes=0,
+            version=f"rows of {row['fileHash']}",
+            fileHash=row["fileHash"],
+            format=format_of(row["fileName"])[0],
+            landedAt=row["landedAt"],
+            rows=row["rows"],
+            state=TAKEN,
+            reason="found by its rows: the run that took it in died before it could write this down",
+        )
+        for row in found
+        if row["fileHash"] not in known
+    ]

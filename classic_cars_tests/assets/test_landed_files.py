@@ -111,6 +111,7 @@ def test_bad_rows_are_set_aside_with_their_reason_and_block_nobody(published: Se
             rating(customer, "S99_9999"),
             rating(999_999, product),
             '{"customerNumber": 103, "productCo',
+            rating(customer, product, 5, "2098-08-01", ingestedAt=DAY),
         ),
     )
     drop(
@@ -118,7 +119,7 @@ def test_bad_rows_are_set_aside_with_their_reason_and_block_nobody(published: Se
     )
     taken_in(published)
     assert stars(published) == {(customer, product): 4}
-    assert balance(published) == (9, 1, 8)
+    assert balance(published) == (10, 1, 9)
     reasons = dict(ask(published, "SELECT fileName || lineNumber, _reason FROM quarantine.ratings"))
     assert reasons["a.jsonl2"] == "productRating: in_range(1, 5)"
     assert reasons["a.jsonl3"].startswith("ratedAt: in_range(2003-01-01 00:00:00")
@@ -126,6 +127,7 @@ def test_bad_rows_are_set_aside_with_their_reason_and_block_nobody(published: Se
     assert reasons["a.jsonl5"] == "customerNumber: not null (a value is present)"
     assert reasons["a.jsonl6"] == "productCode in staging/products: no such row"
     assert reasons["a.jsonl7"] == "customerNumber in staging/customers: no such row"
+    assert reasons["a.jsonl9"].startswith("rated_before_received (ratedAt is not more than a day after ingestedAt")
     rescued = dict(ask(published, "SELECT fileName || lineNumber, _rescued_data ->> '_line' FROM quarantine.ratings"))
     assert rescued["a.jsonl8"] == '{"customerNumber": 103, "productCo'
     assert rescued["b.csv2"] == f"3,{product},{other},{DAY}"
@@ -139,7 +141,7 @@ def test_bad_files_are_written_down_with_their_reason_and_keep_nobody_out(publis
     drop(published, "4.csv", "customerNumber,productCode\n1,2\n")
     drop(published, "5.jsonl", jsonl(rating()).encode("utf-16"))
     drop(published, "6.jsonl", "")
-    drop(published, "7.jsonl", jsonl(rating(customer, product, shop="Lyon")))
+    drop(published, "7.jsonl", jsonl(rating(customer, product, shop="Lyon", **{"Jane Doe": 1, "j@d.org": 2})))
     drop(published, "8.jsonl", jsonl(rating(customer, product, 1)), seconds_ago=1)
     ran = run(published, select=RATED)
     assert ran.success, ran.errors
@@ -149,7 +151,7 @@ def test_bad_files_are_written_down_with_their_reason_and_keep_nobody_out(publis
     assert ran.warned == {(SOURCE, "files")}
     facts = ran.checks[SOURCE, "files"].metadata
     assert set(facts["could not be taken in"].data) == {"1.csv", "2.jsonl", "3.csv.gz", "4.csv", "5.jsonl"}
-    assert facts["have columns that are ignored"].data == {"7.jsonl": ["shop"]}
+    assert facts["have columns that are ignored"].data == {"7.jsonl": "3 columns, such as shop"}
     assert facts["still being written"].value == 1
 
 
@@ -245,9 +247,19 @@ def test_rows_that_were_lost_are_taken_in_again(published: Settings, codes):
     assert balance(published) == (1, 1, 0)
 
 
-def test_a_run_that_dies_between_rows_and_ledger_is_put_right_by_the_next(tmp_path: Path, monkeypatch):
+@pytest.mark.parametrize(
+    ("meanwhile", "expected"),
+    [
+        ("copied", [("a.jsonl", "taken", 2), ("b.jsonl", "repeated", 0), ("c.jsonl", "taken", 1)]),
+        ("corrected", [("a.jsonl", "taken", 1), ("a.jsonl", "taken", 2), ("c.jsonl", "taken", 1)]),
+        ("moved away", [("a.jsonl", "taken", 2), ("c.jsonl", "taken", 1)]),
+    ],
+)
+def test_a_run_that_dies_between_rows_and_ledger_is_put_right_by_the_next(
+    tmp_path: Path, monkeypatch, meanwhile: str, expected: list[tuple]
+):
     settings = Settings(home=tmp_path, store="iceberg")
-    drop(settings, "a.jsonl", jsonl(rating(), rating()))
+    file = drop(settings, "a.jsonl", jsonl(rating(), rating()))
     committing = commit.commit
 
     def dying(catalog, version, *args):
@@ -259,12 +271,19 @@ def test_a_run_that_dies_between_rows_and_ledger_is_put_right_by_the_next(tmp_pa
         patch.setattr(commit, "commit", dying)
         assert not run(settings, select=[SOURCE]).success
     assert one(settings, "SELECT count(*) FROM source.ratings") == 2
-    drop(settings, "b.jsonl", jsonl(rating(), rating()))
+    match meanwhile:
+        case "copied":
+            drop(settings, "b.jsonl", jsonl(rating(), rating()))
+        case "corrected":
+            drop(settings, "a.jsonl", jsonl(rating(105)))
+        case "moved away":
+            file.unlink()
     drop(settings, "c.jsonl", jsonl(rating(104)))
     ran = run(settings, select=[SOURCE])
     assert ran.success, ran.errors
-    assert one(settings, "SELECT count(*) FROM source.ratings") == 3
-    assert sorted(state for state, _, _ in ledger(settings).values()) == ["repeated", "taken", "taken"]
+    assert ask(settings, "SELECT fileName, state, rows FROM source.landed_files ORDER BY ALL") == expected
+    assert one(settings, "SELECT count(*) FROM source.ratings") == sum(rows for *_, rows in expected)
+    assert run(settings, select=[SOURCE]).success
 
 
 # Every check fails once ----------------------------------------------------------------------------------

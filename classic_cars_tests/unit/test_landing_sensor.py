@@ -11,7 +11,7 @@ import pytest
 
 from classic_cars.automation import landing_changes
 from classic_cars.automation.landing_changes import Watch, digest
-from classic_cars.automation.landing_sensor import landing_sensor, tick
+from classic_cars.automation.landing_sensor import RATINGS, landing_sensor, tick
 from classic_cars.automation.watching import DOWN_SECONDS, RETRY_SECONDS, SHARE, look_failed
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.settings import Settings
@@ -55,12 +55,12 @@ def test_a_run_that_failed_is_asked_for_again_each_time_later():
     for number in range(6):
         watch, key = looked(watch, [file()])
         assert key == f"landed_files-v1-1000-{number}"
-        watch = landing_changes.ended(watch, 5000.0, failed=True)
+        watch = landing_changes.ended(watch, 5000.0, again=True)
         waits.append(watch.not_before - 5000.0)
     assert waits == [60, 300, 900, 3600, 3600, 3600]
     assert RETRY_SECONDS[-1] == 3600
     watch, _ = looked(watch, [file()])
-    assert landing_changes.ended(watch, 5000.0, failed=False).failed_requests == 0
+    assert landing_changes.ended(watch, 5000.0, again=False).failed_requests == 0
 
 
 def test_a_place_that_cannot_be_reached_is_looked_at_ever_more_rarely():
@@ -135,9 +135,34 @@ def test_a_failed_run_is_asked_for_again_after_a_while(settings: Settings):
         )
         watch, none, reason = tick(watch, landing, instance)
         assert none is None
-        assert reason.startswith("1 runs in a row failed; looks again at")
+        assert reason.startswith("1 runs in a row failed, or could not read a file; looks again at")
         _, again, _ = tick(replace(watch, not_before=0.0), landing, instance)
         assert again not in (None, key)
+
+
+@pytest.mark.parametrize(
+    ("status", "unread", "again"),
+    [
+        (dg.DagsterRunStatus.SUCCESS, 0, False),
+        (dg.DagsterRunStatus.SUCCESS, 1, True),
+        (dg.DagsterRunStatus.CANCELED, 0, True),
+    ],
+)
+def test_files_that_were_not_taken_in_are_asked_for_again(
+    settings: Settings, status: dg.DagsterRunStatus, unread: int, again: bool
+):
+    drop(settings, "a.jsonl", "{}")
+    landing = Landing(settings.landing_location)
+    with dg.instance_for_test() as instance:
+        watch, key, _ = tick(Watch(0.0), landing, instance)
+        instance.add_run(dg.DagsterRun(job_name="x", status=status, tags={"dagster/run_key": str(key)}))
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(RATINGS, metadata={f"total {landing_changes.UNREAD}": unread})
+        )
+        watch, _, reason = tick(watch, landing, instance)
+        assert ("could not read a file; looks again at" in reason) is again
+        _, key, _ = tick(replace(watch, not_before=0.0), landing, instance)
+        assert (key is not None) is again
 
 
 def test_a_place_that_cannot_be_reached_is_a_reason_to_skip(settings: Settings):

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from botocore.exceptions import ClientError
 
 from classic_cars.assets.source import ratings
 from classic_cars.contracts.source import RATINGS
-from classic_cars.errors import SourceAccessDenied, SourceMissing
+from classic_cars.errors import SourceAccessDenied, SourceError, SourceMissing, SourceUnreachable
 from classic_cars.sources import landed_copy
 from classic_cars.sources.landed_copy import Copier, Copy
 from classic_cars.sources.landed_lines import intake
@@ -130,6 +134,12 @@ def parquet(**columns: list) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
+def not_utf8() -> bytes:
+    """Parquet whose text is none."""
+    text = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\x04\0\0\0"), pa.py_buffer(b"S\xffJD")])
+    return parquet(**GOOD | {"productCode": text})
+
+
 GOOD = {name: ["1"] for name in RATINGS.columns}
 
 
@@ -158,6 +168,12 @@ GOOD = {name: ["1"] for name in RATINGS.columns}
         ("a.parquet", parquet(customerNumber=[1]), "has no column productCode"),
         ("a.jsonl", b"x" * (landed_copy.LONGEST_LINE + 1), "line 1 is longer than"),
         ("a.xlsx", b"PK\x03\x04", "its name does not say what it is"),
+        ("a.csv", b"x" * 200_000, "its first line cannot be taken apart as CSV"),
+        ("a.csv", f'{HEADER}\n1,"'.encode() + b"x\n" * landed_copy.LONGEST_LINE, "or a quote in it is not closed"),
+        ("a.json", b'{\n  "customerNumber": 1\n}', "is one JSON object over several lines"),
+        ("a.jsonl", b'  [{"customerNumber": 1}]', "one JSON array"),
+        ("a.parquet", parquet(**GOOD | {"productCode": ["x" * 50_000]}), "has a value of more than 32,768 bytes"),
+        ("a.parquet", not_utf8(), "or holds text that is not UTF-8 (InvalidInputException)"),
     ],
 )
 def test_a_file_that_is_not_what_it_should_be_is_refused(root: Path, name: str, data: bytes, reason: str):
@@ -206,6 +222,67 @@ def test_a_file_that_cannot_be_opened_is_refused_without_a_hash(root: Path, monk
     copy = copier.copy(0, file)
     assert copy is not None
     assert (copy.reason, copy.hash) == ("cannot be read: Permission denied", None)
+
+
+def test_an_archive_that_unpacks_to_far_more_than_ratings_would_is_refused(root: Path, monkeypatch):
+    monkeypatch.setattr(landed_copy, "UNSUSPICIOUS", 1000)
+    bomb = copied(root, "a.jsonl.gz", gzip.compress(b"\n" * 10_000_000))
+    assert bomb is not None
+    assert "unpacks to more than 200 times its size" in str(bomb.reason)
+    (root / "a.jsonl.gz").unlink()
+    copy = copied(root, "b.jsonl.gz", gzip.compress(jsonl(*map(rating, range(10_000))).encode()))
+    assert copy is not None
+    assert copy.lines == 10_000
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 50, 1000])
+def test_a_line_break_in_a_quoted_field_begins_no_row(root: Path, tmp_path: Path, monkeypatch, chunk: int):
+    monkeypatch.setattr(landed_copy, "CHUNK", chunk)
+    forged = "109,S2,1,2003-08-01,2003-08-01,x"
+    drop(
+        root,
+        "a.csv",
+        f'{HEADER},"no\nte"\n103,S1,5,2003-08-01,2003-08-01,"nice ""car"",\n{forged}\nbye"\r\n'
+        f'104,"S""3",4,2003-08-01,2003-08-01,\n105,S4,3,2003-08-01,2003-08-01,5" wide\n'
+        f'106,S5,2,2003-08-01,2003-08-01,"last"',
+    )
+    found = [(row["customerNumber"], row["productCode"], row["lineNumber"]) for row in rows(root, tmp_path)]
+    assert found == [(103, "S1", 2), (104, 'S"3', 3), (None, None, 4), (106, "S5", 5)]
+
+
+def test_a_quote_that_is_never_closed_costs_its_own_line_only(root: Path, tmp_path: Path):
+    drop(root, "a.csv", f'{HEADER}\n1,"S,5,2003-08-01,2003-08-01\n2,S,5,2003-08-01,2003-08-01\n')
+    assert [row["customerNumber"] for row in rows(root, tmp_path)] == [None, 2]
+
+
+def test_a_json_line_nested_deeper_than_anybody_reads_is_a_bad_line(root: Path, tmp_path: Path):
+    drop(root, "a.jsonl", '{"a":' * 100_000 + "1" + "}" * 100_000 + "\n" + jsonl(rating()))
+    bad, good = rows(root, tmp_path)
+    assert (bad["customerNumber"], good["customerNumber"]) == (None, 103)
+
+
+def test_a_full_disk_is_no_fault_of_a_parquet_file(root: Path):
+    (root.parent / "copies").mkdir()
+    drop(root, "a.parquet", parquet(**GOOD))
+    (file,) = Landing(f"file://{root}").list(NOW).files
+    (root.parent / "copies" / "0.lines").mkdir()  # cannot be written, whoever we are
+    copier = Copier(Landing(f"file://{root}"), root.parent / "copies", RATINGS.columns, duckdb.connect())
+    with pytest.raises(SourceError, match=r"a\.parquet: .*the copy cannot be written \(IOException\)"):
+        copier.copy(0, file)
+
+
+def test_names_that_are_shown_alike_are_not_the_same(root: Path):
+    drop(root, os.fsdecode(b"a\xff.csv"))
+    drop(root, "a\\xff.csv")
+    assert names(root) == ["a\\\\xff.csv", "a\\xff.csv"]
+
+
+def test_a_file_from_the_future_counts_when_our_own_clock_says_so(root: Path, monkeypatch: pytest.MonkeyPatch):
+    drop(root, "a.csv", changed=253402300800.0)
+    landing = Landing(f"file://{root}")
+    now = (root / "a.csv").stat().st_ctime
+    assert (landing.list(now + 5).files, landing.list(now + 5).unsettled) == ((), 1)
+    assert [each.name for each in landing.list(now + 15).files] == ["a.csv"]
 
 
 # Rows --------------------------------------------------------------------------------------------------
@@ -309,3 +386,61 @@ def test_a_value_that_does_not_fit_is_kept_beside_the_others(root: Path, tmp_pat
     assert row[column] is None
     assert f'"{column}": ' in row["_rescued_data"]
     assert row["productCode"] == "S10_1090"
+
+
+# A bucket that refuses -----------------------------------------------------------------------------------
+
+
+class Refusing:
+    """S3, of two objects one of which it does not give."""
+
+    def __init__(self, code: str, status: int) -> None:
+        self.code, self.status = code, status
+
+    def get_paginator(self, _: str) -> Refusing:
+        return self
+
+    def paginate(self, **_: str) -> list[dict]:
+        facts = {"Size": 3, "ETag": '"1"', "LastModified": datetime(2003, 8, 1, tzinfo=UTC)}
+        return [{"Contents": [facts | {"Key": name} for name in ("a.jsonl", "b.jsonl")]}]
+
+    def get_object(self, Bucket: str, Key: str, IfMatch: str) -> dict:
+        if Key == "a.jsonl":
+            answer: Any = {"Error": {"Code": self.code}, "ResponseMetadata": {"HTTPStatusCode": self.status}}
+            raise ClientError(answer, "GetObject")
+        return {"Body": io.BytesIO(b"{}\n")}
+
+
+def of_a_bucket(tmp_path: Path, code: str, status: int) -> list[tuple]:
+    landing = Landing("s3://bucket")
+    landing._place._made = Refusing(code, status)  # type: ignore[attr-defined]
+    with intake(landing, tmp_path, RATINGS.columns) as opened:
+        return [(each.file.name, each.reason, each.hash is None) for each in opened.copies(landing.list().files)]
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("AccessDenied", 403), ("InvalidObjectState", 403), ("InvalidRequest", 400), ("KMS.DisabledException", 400)],
+)
+def test_an_object_that_cannot_be_read_keeps_no_other_out(tmp_path: Path, code: str, status: int):
+    assert of_a_bucket(tmp_path, code, status) == [
+        ("a.jsonl", f"cannot be read: {code}", True),
+        ("b.jsonl", None, False),
+    ]
+
+
+def test_an_object_that_is_gone_is_left_out(tmp_path: Path):
+    assert of_a_bucket(tmp_path, "NoSuchKey", 404) == [("b.jsonl", None, False)]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "error"),
+    [
+        ("ExpiredToken", 400, SourceAccessDenied),
+        ("SlowDown", 503, SourceUnreachable),
+        ("InternalError", 500, SourceUnreachable),
+    ],
+)
+def test_what_is_wrong_with_the_bucket_is_no_fault_of_an_object(tmp_path: Path, code: str, status: int, error: type):
+    with pytest.raises(error, match=rf"a\.jsonl: s3://bucket: .*\({code}\)"):
+        of_a_bucket(tmp_path, code, status)
