@@ -266,7 +266,8 @@ class Ratings(TableModel):
 
     texts = clean("productCode")
 
-    @row_rule("ratedAt is not more than a day after ingestedAt: clocks differ, but a wrong year would count for ever")
+    # Clocks differ a little; a rating of a wrong year would be the latest for ever.
+    @row_rule("ratedAt is not more than a day after ingestedAt")
     def rated_before_received(cls, ratings: ibis.Table) -> ibis.expr.types.BooleanValue:
         return ratings.ratedAt <= ratings.ingestedAt + ibis.interval(days=1)
 
