@@ -22,7 +22,7 @@ from classic_cars.stores import open_store
 from classic_cars_tests.end_to_end.test_cli import PROGRAM, classic_cars
 from classic_cars_tests.platform import ask, change, fingerprint
 
-ORDERS = ("--select", "source/order*+")
+ORDERS = ("--select", "source/order*", "--select", "staging/order*", "--select", "warehouse/fact_orders")
 #: As many as a person may start by mistake.
 RUNS = 5
 
