@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -89,10 +90,41 @@ class Platform:
         return done
 
 
+@pytest.fixture(autouse=True)
+def restless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No rest between looks."""
+    monkeypatch.setattr("classic_cars.automation.watching.SHARE", 1.0)
+
+
 @pytest.fixture
-def platform(settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Platform:
-    monkeypatch.setattr("classic_cars.automation.watching.SHARE", 1.0)  # no rest between looks
+def platform(settings: Settings, instance: dg.DagsterInstance) -> Platform:
     return Platform(settings, instance)
+
+
+@pytest.fixture(scope="module")
+def filled_once(tmp_path_factory: pytest.TempPathFactory, shop_file: Path) -> tuple[Path, Platform]:
+    """A platform that filled itself from nothing, with all its files in one folder."""
+    folder = tmp_path_factory.mktemp("filled")
+    (folder / "shop.sqlite").write_bytes(shop_file.read_bytes())
+    (folder / "dagster").mkdir()
+    settings = Settings(home=folder / "home", source_url=f"sqlite:///{folder / 'shop.sqlite'}")
+    with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.local_temp(str(folder / "dagster")) as instance:
+        patch.setattr("classic_cars.automation.watching.SHARE", 1.0)
+        filling = Platform(settings, instance)
+        filling.round()
+    return folder, filling
+
+
+@pytest.fixture
+def filled(filled_once: tuple[Path, Platform], tmp_path: Path) -> Iterator[Platform]:
+    """A copy of it, for one test."""
+    folder, filling = filled_once
+    copy = shutil.copytree(folder, tmp_path / "filled")
+    settings = Settings(home=copy / "home", source_url=f"sqlite:///{copy / 'shop.sqlite'}")
+    with dg.DagsterInstance.local_temp(str(copy / "dagster")) as instance:
+        opened = Platform(settings, instance)
+        opened.cursors, opened.requests = dict(filling.cursors), list(filling.requests)
+        yield opened
 
 
 def tables(request: dg.RunRequest) -> set[str]:
@@ -140,33 +172,33 @@ def test_from_nothing_to_the_answers_and_then_only_what_changed(platform: Platfo
     )
 
 
-def test_nothing_follows_past_a_failed_blocking_check(platform: Platform, settings: Settings) -> None:
-    platform.round()
+def test_nothing_follows_past_a_failed_blocking_check(filled: Platform) -> None:
+    settings = filled.settings
     url = settings.order_system_url
     before = ask(settings, "SELECT sum(bookedAmount) FROM analytics.sales_by_country")
     change(url, "UPDATE orderdetails SET quantityOrdered = -1 WHERE orderNumber % 2 = 0")
-    *_, downstream = platform.round()
+    *_, downstream = filled.round()
     assert "staging/orderdetails" in tables(downstream)
     assert ask(settings, "SELECT sum(bookedAmount) FROM analytics.sales_by_country") == before
     # Another input of the fact changes: it waits all the same, as its order lines were refused.
     change(url, "UPDATE products SET buyPrice = buyPrice + 1")
     prices = ask(settings, "SELECT sum(buyPrice) FROM warehouse.fact_orders")
-    done = platform.round()
+    done = filled.round()
     assert any("staging/products" in tables(request) for request in done)
     assert ask(settings, "SELECT sum(buyPrice) FROM warehouse.fact_orders") == prices
     change(url, "UPDATE orderdetails SET quantityOrdered = 1 WHERE orderNumber % 2 = 0")
-    platform.round()
+    filled.round()
     assert published_sales(settings, "sales_by_country", "country") == expected_sales(
         order_system_frames(url), "country"
     )
 
 
-def test_a_warning_stops_nothing(platform: Platform, settings: Settings) -> None:
-    platform.round()
+def test_a_warning_stops_nothing(filled: Platform) -> None:
+    settings = filled.settings
     change(
         settings.order_system_url, "ALTER TABLE orders ADD COLUMN colour TEXT", "UPDATE orders SET status = 'Shipped'"
     )
-    *_, downstream = platform.round()
+    *_, downstream = filled.round()
     assert "warehouse/fact_orders" in tables(downstream)
     assert ask(settings, "SELECT DISTINCT status FROM warehouse.fact_orders") == [("Shipped",)]
 
@@ -292,38 +324,37 @@ def reconcile(platform: Platform) -> dg.AssetCheckEvaluation:
     return found
 
 
-def test_a_change_that_nobody_noticed_is_found_at_night_and_healed(platform: Platform, settings: Settings) -> None:
-    platform.round()
-    assert reconcile(platform).passed
+def test_a_change_that_nobody_noticed_is_found_at_night_and_healed(filled: Platform) -> None:
+    settings = filled.settings
+    assert reconcile(filled).passed
     url = settings.order_system_url
     first = "SELECT strftime(orderDate, '%Y-%m'), count(*) FROM warehouse.fact_orders GROUP BY 1 ORDER BY 1 LIMIT 1"
     ((month, lines),) = ask(settings, first)
     of_month = f"(SELECT orderNumber FROM orders WHERE strftime('%Y-%m', orderDate) = '{month}')"
     change(url, f"UPDATE orderdetails SET priceEach = priceEach + 0.01 WHERE orderNumber IN {of_month}")
     # As if the sensor had seen this already.
-    cursor = json.loads(str(platform.cursors[order_system_sensor.SENSOR]))
-    platform.cursors[order_system_sensor.SENSOR] = json.dumps({**cursor, "known": OrderSystem(url).fingerprints()})
-    assert platform.round() == []
-    found = reconcile(platform)
+    cursor = json.loads(str(filled.cursors[order_system_sensor.SENSOR]))
+    filled.cursors[order_system_sensor.SENSOR] = json.dumps({**cursor, "known": OrderSystem(url).fingerprints()})
+    assert filled.round() == []
+    found = reconcile(filled)
     assert not found.passed
     assert "1 of" in str(found.description)
     numbers: Any = found.metadata[DIFFERENCES].value
     assert list(numbers) == [month]
     assert numbers[month]["rows in fact_orders"] == lines
-    assert disagreement(platform.instance)[1] == [month]
-    source, *_ = platform.round()
+    assert disagreement(filled.instance)[1] == [month]
+    source, *_ = filled.round()
     assert (tables(source), months_of(source)) == ({"source/orders", "source/orderdetails"}, (month, month))
-    assert reconcile(platform).passed
-    assert platform.round() == []
+    assert reconcile(filled).passed
+    assert filled.round() == []
     assert published_sales(settings, "sales_by_country", "country") == expected_sales(
         order_system_frames(url), "country"
     )
 
 
-def test_the_live_check_is_no_part_of_making_the_table(platform: Platform) -> None:
-    platform.round()
-    assert disagreement(platform.instance) == (0, [])
-    (request,) = [each for each in platform.requests if "warehouse/fact_orders" in tables(each)]
+def test_the_live_check_is_no_part_of_making_the_table(filled: Platform) -> None:
+    assert disagreement(filled.instance) == (0, [])
+    (request,) = [each for each in filled.requests if "warehouse/fact_orders" in tables(each)]
     assert request.asset_check_keys
     assert CHECK not in request.asset_check_keys
 
@@ -355,11 +386,10 @@ def test_schedules_run_in_the_time_zone_of_the_settings(tmp_path: Path) -> None:
     assert found == dict.fromkeys(["nightly_reconciliation", "maintenance", "morning_report"], "Europe/Paris")
 
 
-def test_the_report_and_the_upkeep_run(platform: Platform, settings: Settings) -> None:
-    platform.round()
+def test_the_report_and_the_upkeep_run(filled: Platform) -> None:
     for job in ("morning_report", "maintenance"):
-        result = platform.defs.resolve_job_def(job).execute_in_process(
-            instance=platform.instance, raise_on_error=False, run_config=QUIET
+        result = filled.defs.resolve_job_def(job).execute_in_process(
+            instance=filled.instance, raise_on_error=False, run_config=QUIET
         )
         assert result.success, [event for event in result.all_events if event.is_failure]
 
