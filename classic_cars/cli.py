@@ -16,10 +16,11 @@ from rich.table import Table as Grid
 
 from classic_cars.cli_lake import exporting, importing, lake
 from classic_cars.startup import quick_imports
-from classic_cars.terminal import Commands, err, out, progress, published
+from classic_cars.terminal import Commands, err, out, progress, published, show_balance, show_contradictions
 
 if TYPE_CHECKING:
-    from classic_cars.runs import RunReport
+    from classic_cars.runs import FailedCheck, RunReport
+    from classic_cars.status import TableStatus
     from classic_cars.stores.base import Store
 
 #: Rows that a table on the screen shows; csv and json have no limit.
@@ -53,12 +54,20 @@ def main() -> None:
     help="Only these, such as warehouse/* or source/order*+ (with what is made from them); repeatable.",
 )
 @click.option("--months", metavar="MONTHS", help="Only these months of orderDate: 2004-01 or 2004-01..2004-03.")
+@click.option(
+    "--accept-shrink",
+    "shrinking",
+    multiple=True,
+    metavar="TABLE",
+    help="This table of the order system, such as orders, may have far fewer rows than before; repeatable.",
+)
 @click.option("--in-memory", is_flag=True, help="Keep the run's events in memory, out of Dagster's history.")
-def run(patterns: tuple[str, ...], months: str | None, in_memory: bool) -> None:
+def run(patterns: tuple[str, ...], months: str | None, shrinking: tuple[str, ...], in_memory: bool) -> None:
     """Read the order system, check everything, publish what passes.
 
     Makes every table for all months that the order system has, unless told otherwise. A table whose
-    checks fail keeps its previous version; the exit code is then 1.
+    checks fail keeps its previous version; the exit code is then 1. The last lines say how much of what
+    the order system sent is published, and how much is quarantined.
     """
     with progress("loading the platform"):
         with quick_imports():
@@ -69,18 +78,37 @@ def run(patterns: tuple[str, ...], months: str | None, in_memory: bool) -> None:
             chosen = Months.parse(months) if months else None
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--months") from None
-        report = execute(load_settings(), patterns, chosen, ephemeral=in_memory)
+        report = execute(load_settings(), patterns, chosen, ephemeral=in_memory, accept_shrink=shrinking)
     _show_report(report)
+    _show_completeness()
     if not report.succeeded:
         sys.exit(1)
 
 
+def _show_completeness() -> None:
+    """What is published now, whatever became of the run; the run's outcome is not changed by what is found."""
+    from classic_cars.completeness import balances
+    from classic_cars.consistency import contradictions
+    from classic_cars.errors import StoreError
+
+    try:
+        with published() as store:
+            for balance in balances(store):
+                show_balance(balance)
+            show_contradictions(contradictions(store))
+    except StoreError as error:
+        err.print(f"[yellow]completeness is not known[/]: {escape(str(error))}", soft_wrap=True)
+
+
 def _show_report(report: RunReport) -> None:
     for check in report.failed_checks:
-        kind = "[bold red]failed[/]" if check.blocking else "[yellow]warning[/]"
-        out.print(f"{kind}  {check.table}, check {check.check}: {escape(check.summary)}", soft_wrap=True)
+        if check.blocking:
+            _show_check("[bold red]failed[/]", check)
     for step, text in report.errors.items():
         out.print(f"[bold red]error[/]   {step}: {escape(text)}", soft_wrap=True)
+    for check in report.failed_checks:
+        if not check.blocking:
+            _show_check("[yellow]warning[/]", check)
     months = f" for {report.months}" if report.months else ""
     if report.succeeded:
         out.print(f"[green]published[/] {len(report.published)} tables{months}; run {report.run_id}", soft_wrap=True)
@@ -92,21 +120,39 @@ def _show_report(report: RunReport) -> None:
         )
 
 
+def _show_check(kind: str, check: FailedCheck) -> None:
+    out.print(f"{kind}  {check.table}, check {check.check}: {escape(check.summary)}", soft_wrap=True)
+
+
 @main.command()
 def answers() -> None:
-    """Which product lines are more successful? How are sales distributed across countries?"""
+    """Which product lines are more successful? How are sales distributed across countries?
+
+    Below each total: how much of what the order system sent is in it, and how much is quarantined. When
+    tables of different runs contradict each other, this says so and the exit code is 1.
+    """
+    from classic_cars.completeness import ORDER_LINES, balance
+    from classic_cars.consistency import contradictions
+
     with published() as store:
+        completeness = balance(store, ORDER_LINES)
         for title, table, first in (
             ("Which product lines are more successful?", "sales_by_product_line", "productLine"),
             ("How are sales distributed across countries?", "sales_by_country", "country"),
         ):
             rows = _fetch(store, f"SELECT * FROM analytics.{table} ORDER BY netSales DESC, 1")
             out.print(_answer(title, first, rows))
+            show_balance(completeness)
+            out.print()
+        contradicting = contradictions(store)
     out.print(
         "Amounts in USD. Net sales leave cancelled orders out; docs/metrics.md defines every word.",
         style="dim",
         soft_wrap=True,
     )
+    show_contradictions(contradicting)
+    if contradicting:
+        sys.exit(1)
 
 
 def _answer(title: str, first: str, rows: list[dict[str, Any]]) -> Grid:
@@ -138,7 +184,11 @@ def query(sql: str, kind: str, as_of: str | None) -> None:
     Tables are called layer.name:
       classic-cars query "SELECT country, netSales FROM analytics.sales_by_country ORDER BY 2 DESC"
     While a run writes a table, a query waits for that step (CLASSIC_CARS_QUERY_WAIT seconds at most).
+    When it reads tables of the warehouse or answers, and published tables contradict each other, this says
+    so on stderr and the exit code is 1.
     """
+    from classic_cars.consistency import contradictions, reads_compared_tables
+
     with published() as store:
         reader = store.query(sql, None if as_of is None else _moment(as_of))
         if kind == "csv":
@@ -147,6 +197,10 @@ def query(sql: str, kind: str, as_of: str | None) -> None:
             _write_json(reader)
         else:
             _write_grid(reader)
+        contradicting = contradictions(store) if as_of is None and reads_compared_tables(sql) else []
+    show_contradictions(contradicting)
+    if contradicting:
+        sys.exit(1)
 
 
 def _moment(text: str) -> datetime | int:
@@ -214,9 +268,11 @@ def _cell(value: Any) -> str:
 
 @main.command()
 def status() -> None:
-    """Per table: rows, when it was last materialized, and its checks."""
+    """Per table: rows, when it was last materialized, and its checks; and how complete the facts are."""
     with quick_imports():
         from classic_cars.assets import ALL_TABLES
+        from classic_cars.completeness import balances
+        from classic_cars.consistency import contradictions
         from classic_cars.instance import open_instance
         from classic_cars.settings import load_settings
         from classic_cars.status import table_statuses
@@ -229,11 +285,20 @@ def status() -> None:
         for each in table_statuses((table.contract for table in ALL_TABLES), store, instance):
             rows = "[dim]never published[/]" if each.rows is None else f"{each.rows:,}"
             moment = f"{each.materialized:%Y-%m-%d %H:%M:%S} UTC" if each.materialized else ""
-            checks = f"[green]{len(each.checks)} passed[/]" if each.checks else ""
-            if each.failed:
-                checks = f"[bold red]failed: {', '.join(each.failed)}[/]"
-            grid.add_row(each.address, rows, moment, checks)
+            grid.add_row(each.address, rows, moment, _checks(each))
+        completeness, contradicting = balances(store), contradictions(store)
     out.print(grid)
+    for balance in completeness:
+        show_balance(balance)
+    show_contradictions(contradicting)
+
+
+def _checks(table: TableStatus) -> str:
+    """What failed, then warnings, both by name; then how many passed."""
+    parts = [f"[bold red]failed: {', '.join(table.failed)}[/]"] if table.failed else []
+    parts += [f"[yellow]warning: {', '.join(table.warnings)}[/]"] if table.warnings else []
+    parts += [f"[green]{len(table.passed)} passed[/]"] if table.passed else []
+    return "; ".join(parts)
 
 
 @main.command()

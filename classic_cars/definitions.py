@@ -23,6 +23,7 @@ from classic_cars.automation.order_system_sensor import order_system_sensor
 from classic_cars.automation.reconciliation import CHECK, Reader, reconciliation_check
 from classic_cars.automation.report import report_job
 from classic_cars.automation.schedules import reconciliation_job, schedules
+from classic_cars.checks.base import Limits
 from classic_cars.contracts.base import LAYERS, Contract
 from classic_cars.contracts.warehouse import FactOrders
 from classic_cars.instance.home import STORE_POOL
@@ -62,7 +63,7 @@ def build_defs(
             build_asset(
                 each,
                 catalog,
-                quarantine_max_share=settings.quarantine_max_share,
+                limits=_limits(settings),
                 # Runs on a DuckDB file follow each other; a lake takes several writers.
                 pool=STORE_POOL if settings.store == "duckdb" else None,
                 kind=settings.store,
@@ -104,6 +105,14 @@ def build_defs(
         sensors=sensors,
         # DuckDB, the engine of both stores, uses all cores inside one process; one per step costs seconds a table.
         executor=dg.multiprocess_executor if settings.executor == "multiprocess" else dg.in_process_executor,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        quarantine_rows=settings.quarantine_max_share,
+        quarantine_amount=settings.quarantine_max_amount_share,
+        shrink=settings.max_shrink,
     )
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Any
 
 import dagster as dg
 
-from classic_cars.automation.partitions import range_tags, span
+from classic_cars.automation.partitions import MONTHLY, month_of, range_tags, span
 from classic_cars.automation.reconciliation import CHECK
+from classic_cars.automation.requests import ACCEPT_SHRINK
 from classic_cars.contracts.order_system import FIRST_MONTH, PARTITIONED
 from classic_cars.contracts.source import CONTRACTS
 from classic_cars.definitions import EVERYTHING, build_defs
@@ -94,24 +94,27 @@ def execute(
     months: Months | None = None,
     *,
     ephemeral: bool = False,
+    accept_shrink: Sequence[str] = (),
 ) -> RunReport:
     """Run the tables that ``patterns`` name (default: all) for ``months`` (default: all that there are).
 
+    ``accept_shrink``: tables of the order system that may have far fewer rows than before, by address or name.
     Raises ``ClassicCarsError`` when the run cannot start; a run that fails is a report that says so.
     """
     defs = build_defs(settings)
     keys = select_tables(defs, patterns)
+    shrinking = shrinking_tables(accept_shrink, keys)
     graph = defs.get_repository_def().asset_graph
     order_system = OrderSystem(settings.order_system_url, settings.connect_timeout)
     if any(key.path[0] == "source" for key in keys):
         order_system.probe()
-    tags = {}
+    tags = {ACCEPT_SHRINK: ",".join(shrinking)} if shrinking else {}
     if any(graph.get(key).is_partitioned for key in keys):
         if months is None:
             with _published(settings) as store:
                 months = months_to_run(order_system, store)
-        _must_be_partitions(months)
-        tags = range_tags(months.first, months.last)
+        must_be_partitions(months)
+        tags |= range_tags(months.first, months.last)
     else:
         months = None
     with open_instance(settings, ephemeral=ephemeral) as instance:
@@ -131,10 +134,32 @@ def job_of(defs: dg.Definitions, keys: Iterable[dg.AssetKey]) -> dg.JobDefinitio
     return defs.resolve_job_def(EVERYTHING).get_subset(asset_selection=chosen, asset_check_selection=checks)
 
 
-def _must_be_partitions(months: Months) -> None:
-    first, last = FIRST_MONTH, date.today().replace(day=1)
-    if months.first < first or months.last > last:
-        raise SettingsError(f"--months {months}: expected months from {first:%Y-%m} to the current one, {last:%Y-%m}")
+def shrinking_tables(names: Sequence[str], keys: Sequence[dg.AssetKey]) -> list[str]:
+    """The addresses of the tables that ``--accept-shrink`` names (``orders`` or ``source/orders``), each once.
+
+    Raises ``SettingsError`` when the order system has no such table, or the run of ``keys`` does not read it: a
+    permission that nothing uses is a mistake.
+    """
+    known = {contract.address for contract in CONTRACTS.values()}
+    read = {key.to_user_string() for key in keys}
+    chosen: dict[str, None] = {}
+    for name in names:
+        address = name if "/" in name else f"source/{name}"
+        if address not in known:
+            listed = ", ".join(sorted(known))
+            raise SettingsError(f"--accept-shrink {name}: no table of the order system; there are {listed}")
+        if address not in read:
+            raise SettingsError(f"--accept-shrink {name}: this run does not read {address}; see --select")
+        chosen[address] = None
+    return list(chosen)
+
+
+def must_be_partitions(months: Months) -> None:
+    """Raises ``SettingsError`` when there is a month among these that is no partition."""
+    newest = MONTHLY.get_last_partition_key()
+    last = month_of(newest) if newest else FIRST_MONTH
+    if months.first < FIRST_MONTH or months.last > last:
+        raise SettingsError(f"--months {months}: expected months from {FIRST_MONTH:%Y-%m} to {last:%Y-%m}")
 
 
 @contextmanager

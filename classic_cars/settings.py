@@ -44,6 +44,15 @@ class Settings(BaseSettings):
     quarantine_max_share: float = Field(
         0.01, ge=0, le=1, description="Share of a table's rows that may be quarantined before its check blocks"
     )
+    quarantine_max_amount_share: float = Field(
+        0.01, ge=0, le=1, description="Share of a table's money that may be quarantined before its check blocks"
+    )
+    max_shrink: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Share of a source table's or month's rows that may be gone before its check blocks",
+    )
     dagster_config: Path | None = Field(None, description="Folder of another dagster.yaml; default: the project's")
     alert_urls: SecretStr = Field(SecretStr(""), description="Who is told: Apprise URLs (mailto://, slack://, ...)")
     web_url: str = Field("http://127.0.0.1:3000", description="Dagster's web page, as alerts link to it")

@@ -16,6 +16,7 @@ from classic_cars.errors import ClassicCarsError
 from classic_cars.startup import quick_imports
 
 if TYPE_CHECKING:
+    from classic_cars.completeness import Balance
     from classic_cars.stores.base import Store
 
 #: Where output is piped there is no screen to fit: wide enough for every table.
@@ -78,3 +79,15 @@ def progress(what: str) -> Iterator[Any]:
             yield lambda what, done, total: spinner.update(f"{what}: {done:,} of {total:,}")
     finally:
         logger.removeHandler(handler)
+
+
+def show_balance(balance: Balance) -> None:
+    """The line of a balance: dim when the published totals are complete, and not to be missed otherwise."""
+    style = "dim" if balance.complete else "yellow" if balance.balanced else "bold red"
+    out.print(escape(balance.line()), style=style, soft_wrap=True)
+
+
+def show_contradictions(messages: list[str]) -> None:
+    """On stderr, so that results on stdout stay what a program can read."""
+    for each in messages:
+        err.print(f"[bold red]contradiction[/]: {escape(each)}", soft_wrap=True)

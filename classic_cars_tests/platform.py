@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -84,6 +84,7 @@ def run(
     tables: Iterable[Table] = ALL_TABLES,
     select: Sequence[str] | None = None,
     instance: dg.DagsterInstance | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> Ran:
     """Run every table, or those selected, for the months; in memory unless an instance is given."""
     job = build_defs(settings, tables=tables).resolve_job_def(EVERYTHING)
@@ -91,7 +92,7 @@ def run(
     result = job.execute_in_process(
         instance=instance,
         asset_selection=keys,
-        tags={RANGE_START: months[0], RANGE_END: months[1]},
+        tags={RANGE_START: months[0], RANGE_END: months[1], **(tags or {})},
         raise_on_error=False,
         run_config=QUIET,
     )

@@ -6,10 +6,15 @@ key made of everything that tells them apart.
 
 from __future__ import annotations
 
+import hashlib
+from functools import reduce
+
 import ibis
 import ibis.expr.types as ir
 
 from classic_cars.contracts import warehouse
+from classic_cars.contracts.base import RESCUED
+from classic_cars.contracts.origins import UNKNOWN, UNKNOWN_NUMBER
 from classic_cars.tables import dialects  # noqa: F401  (teaches Ibis the hash function of more engines)
 from classic_cars.tables.table import table
 
@@ -41,29 +46,55 @@ def location_key(place: ibis.Table) -> ir.StringValue:
     return joined.hexdigest("sha256").left(32)
 
 
+#: The key of a place of which nothing is known: that of inferred customers.
+NO_PLACE = hashlib.sha256(b"\x1f\x1f\x1f").hexdigest()[:32]
+
+
+def with_inferred(members: ibis.Table, key: str, *references: ir.Value) -> ibis.Table:
+    """``members`` and a row for each value of ``references`` that is not among them, with nothing but its key.
+
+    Column ``isInferred`` says which: Kimball's inferred members, so that a fact never loses a row to a missing one.
+    """
+    used = reduce(ibis.union, [each.name(key).as_table().distinct() for each in references]).distinct()
+    missing = used.filter(used[key].notnull()).anti_join(members, key)
+    empty = {name: ibis.null(kind) for name, kind in members.schema().items() if name != key}
+    inferred = missing.select(key, **empty, isInferred=ibis.literal(True))
+    known = members.mutate(isInferred=ibis.literal(False))
+    return ibis.union(known, inferred.select(*known.columns))
+
+
+def named(rows: ibis.Table, *columns: str) -> ibis.Table:
+    """Every group has a name: ``Unknown`` where these texts are missing."""
+    return rows.mutate(**{name: rows[name].fill_null(UNKNOWN) for name in columns})
+
+
 @table(warehouse.DimProducts)
-def dim_products(products: ibis.Table, productlines: ibis.Table) -> ibis.Table:
+def dim_products(products: ibis.Table, productlines: ibis.Table, orderdetails: ibis.Table) -> ibis.Table:
+    texts = ["productName", "productLine", "productScale", "productVendor", "productDescription"]
+    members = with_inferred(products.select("productCode", *texts), "productCode", orderdetails.productCode)
     lines = productlines.select("productLine", productLineDescription="textDescription")
-    return products.left_join(lines, "productLine").select(
-        "productCode",
-        "productName",
-        "productLine",
-        "productScale",
-        "productVendor",
-        "productDescription",
-        "productLineDescription",
-    )
+    described = members.left_join(lines, "productLine")
+    return named(described.select("productCode", *texts, "productLineDescription", "isInferred"), *texts)
+
+
+def all_customers(customers: ibis.Table, orders: ibis.Table, payments: ibis.Table) -> ibis.Table:
+    """Customers, and those that only orders or payments know; orders that name none are of customer -1."""
+    references = [each.customerNumber.fill_null(UNKNOWN_NUMBER) for each in (orders, payments)]
+    return with_inferred(customers.drop(RESCUED), "customerNumber", *references)
 
 
 @table(warehouse.DimLocations)
-def dim_locations(customers: ibis.Table) -> ibis.Table:
-    places = customers.select("postalCode", "city", "state", "country").distinct()
-    return places.select(location_key(places).name("locationKey"), "postalCode", "city", "state", "country")
+def dim_locations(customers: ibis.Table, orders: ibis.Table, payments: ibis.Table) -> ibis.Table:
+    everybody = all_customers(customers, orders, payments)
+    places = everybody.select("postalCode", "city", "state", "country").distinct()
+    keyed = places.select(location_key(places).name("locationKey"), "postalCode", "city", "state", "country")
+    return named(keyed, "city", "country")
 
 
 @table(warehouse.DimCustomers)
-def dim_customers(customers: ibis.Table) -> ibis.Table:
-    return customers.select(
+def dim_customers(customers: ibis.Table, orders: ibis.Table, payments: ibis.Table) -> ibis.Table:
+    everybody = all_customers(customers, orders, payments)
+    rows = everybody.select(
         "customerNumber",
         "customerName",
         "contactLastName",
@@ -72,16 +103,21 @@ def dim_customers(customers: ibis.Table) -> ibis.Table:
         "addressLine1",
         "addressLine2",
         "creditLimit",
-        locationKey=location_key(customers),
+        "isInferred",
+        locationKey=location_key(everybody),
     )
+    return named(rows, "customerName")
 
 
 @table(warehouse.DimEmployees)
-def dim_employees(employees: ibis.Table, offices: ibis.Table) -> ibis.Table:
+def dim_employees(employees: ibis.Table, offices: ibis.Table, customers: ibis.Table) -> ibis.Table:
     places = offices.select(
         "officeCode", officeCity="city", officeState="state", officeCountry="country", officeTerritory="territory"
     )
-    return employees.left_join(places, "officeCode").select(
+    staff = with_inferred(
+        employees.drop(RESCUED), "employeeNumber", customers.salesRepEmployeeNumber, employees.reportsTo
+    )
+    rows = staff.left_join(places, "officeCode").select(
         "employeeNumber",
         "lastName",
         "firstName",
@@ -93,7 +129,9 @@ def dim_employees(employees: ibis.Table, offices: ibis.Table) -> ibis.Table:
         "officeState",
         "officeCountry",
         "officeTerritory",
+        "isInferred",
     )
+    return named(rows, "jobTitle", "officeCode", "officeCity", "officeCountry", "officeTerritory")
 
 
 @table(warehouse.DimDates)
@@ -142,14 +180,17 @@ def _name(number: ir.IntegerValue, names: tuple[str, ...], first: int) -> ir.Str
 def fact_orders(
     orderdetails: ibis.Table, orders: ibis.Table, customers: ibis.Table, products: ibis.Table
 ) -> ibis.Table:
+    sold = orders.select(
+        "orderNumber", "customerNumber", "orderDate", "requiredDate", "shippedDate", "status", "comments"
+    )
     buyers = customers.select(
         "customerNumber", "postalCode", "salesRepEmployeeNumber", locationKey=location_key(customers)
     )
     prices = products.select("productCode", "buyPrice", "MSRP")
-    # Left joins: a missing partner makes a NULL that the contract forbids, not a row that is quietly gone.
+    # Left joins: a missing partner is an inferred member of its dimension, not a row that is quietly gone.
     lines = (
-        orderdetails.drop("orderMonth")
-        .left_join(orders.drop("orderMonth"), "orderNumber")
+        orderdetails.drop("orderMonth", RESCUED)
+        .left_join(sold, "orderNumber")
         .drop("orderNumber_right")
         .left_join(buyers, "customerNumber")
         .drop("customerNumber_right")
@@ -160,14 +201,14 @@ def fact_orders(
         "orderNumber",
         "orderLineNumber",
         "productCode",
-        "customerNumber",
+        lines.customerNumber.fill_null(UNKNOWN_NUMBER).name("customerNumber"),
         "postalCode",
-        "locationKey",
+        lines.locationKey.fill_null(NO_PLACE).name("locationKey"),
         "salesRepEmployeeNumber",
         "orderDate",
         "requiredDate",
         "shippedDate",
-        "status",
+        lines.status.fill_null(UNKNOWN).name("status"),
         "comments",
         "quantityOrdered",
         "priceEach",
@@ -180,14 +221,24 @@ def fact_orders(
 @table(warehouse.FactPayments)
 def fact_payments(payments: ibis.Table, customers: ibis.Table) -> ibis.Table:
     buyers = customers.select("customerNumber", locationKey=location_key(customers))
-    return payments.left_join(buyers, "customerNumber").select(
-        "customerNumber", "checkNumber", "paymentDate", "locationKey", "amount"
+    paid = payments.left_join(buyers, "customerNumber")
+    return paid.select(
+        "customerNumber",
+        "checkNumber",
+        "paymentDate",
+        paid.locationKey.fill_null(NO_PLACE).name("locationKey"),
+        "amount",
     )
 
 
 @table(warehouse.FactRatings)
 def fact_ratings(ratings: ibis.Table, customers: ibis.Table) -> ibis.Table:
     raters = customers.select("customerNumber", locationKey=location_key(customers))
-    return ratings.left_join(raters, "customerNumber").select(
-        "customerNumber", "productCode", "locationKey", "productRating", "ratedAt"
+    rated = ratings.left_join(raters, "customerNumber")
+    return rated.select(
+        "customerNumber",
+        "productCode",
+        rated.locationKey.fill_null(NO_PLACE).name("locationKey"),
+        "productRating",
+        "ratedAt",
     )

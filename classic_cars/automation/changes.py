@@ -15,11 +15,16 @@ from typing import Any
 
 from classic_cars.automation.partitions import contiguous, month_of
 from classic_cars.automation.watching import RETRY_SECONDS, Watching, answered
+from classic_cars.contracts.order_system import PARTITIONED
+from classic_cars.stores.base import Months
 
 #: Table to home month (``YYYY-MM``, or ``""`` for a table without months) to fingerprint.
 Fingerprints = Mapping[str, Mapping[str, str]]
 #: Table to the months that changed.
 Changes = dict[str, list[str]]
+
+#: The fingerprint of what is to be read again whatever it is now; no rows have it, and neither have none.
+FORGOTTEN = "forgotten"
 
 #: A shop that never rests is read after so many seconds, though it is still changing.
 PATIENCE_SECONDS = 60.0
@@ -27,7 +32,10 @@ PATIENCE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Part:
-    """What one run is asked for: tables, and the months of those that have some (first and last, both included)."""
+    """What one run is asked for: tables, and the months of those that have some (first and last, both included).
+
+    A part that failed may span more months than changed, see :func:`settled`.
+    """
 
     run_key: str
     changes: Changes
@@ -95,20 +103,29 @@ def parts(changes: Changes, name: str) -> list[Part]:
     return found or ([Part(f"{name}-0", whole)] if whole else [])
 
 
-def forgotten(watch: Watch, months: Iterable[str], reconciled: int) -> Watch:
-    """Months that were found to differ are read again, whatever is known of them."""
-    again = set(months)
-    known = {
-        table: {month: each for month, each in found.items() if month not in again}
-        for table, found in watch.known.items()
-    }
-    return replace(watch, known=known, reconciled=reconciled)
+def forgotten(watch: Watch, again: Iterable[str], reconciled: int) -> Watch:
+    """Months (``YYYY-MM``) and whole tables (by name) that were found to differ are read again, whatever is known."""
+    found = set(again)
+    months = {each for each in found if each[:1].isdigit()}
+    tables = {table: {""} for table in found - months}
+    return replace(
+        watch,
+        known=_forgetting(watch.known, {**dict.fromkeys(PARTITIONED, months), **tables}),
+        reconciled=reconciled,
+    )
+
+
+def _forgetting(known: Fingerprints, again: Mapping[str, Iterable[str]]) -> Fingerprints:
+    """``known``, with these tables' months as changed: also those of which the order system has no rows any more."""
+    unknown = {table: dict.fromkeys(months, FORGOTTEN) for table, months in again.items()}
+    return {table: {**known.get(table, {}), **unknown.get(table, {})} for table in sorted({*known, *unknown})}
 
 
 def settled(watch: Watch, failed: Iterable[str], now: float) -> Watch:
     """All runs that were asked for have ended; ``failed`` are the keys of those whose changes are to be asked again."""
     again = set(failed)
-    parts = tuple(part for part in watch.asked if part.run_key in again)
+    parts = [part for part in watch.asked if part.run_key in again]
+    span = _span(watch.asked)
     watch = replace(watch, asked=())
     if not parts:
         return watch if watch.failed else replace(watch, failed_requests=0)
@@ -117,22 +134,50 @@ def settled(watch: Watch, failed: Iterable[str], now: float) -> Watch:
     wait = RETRY_SECONDS[watch.failed_requests]
     return replace(
         watch,
-        failed=(*watch.failed, *parts),
+        failed=(*watch.failed, _together(parts, span)),
         failed_requests=watch.failed_requests + 1,
         retry_at=now + wait,
     )
 
 
+def _span(asked: Iterable[Part]) -> tuple[str, str]:
+    """The first and the last month of all; empty when there is none."""
+    dated = [part for part in asked if part.first]
+    return min((part.first for part in dated), default=""), max((part.last for part in dated), default="")
+
+
+def _together(failed: list[Part], span: tuple[str, str]) -> Part:
+    """What failed, as one part over all months of its request, those of its successful runs included.
+
+    An order that moved to another month fails the run of the month that it left, however often that month is read
+    alone: the one that it moved to, read before and sound, must be read in the same run.
+    """
+    changed: Changes = {}
+    for part in failed:
+        for table, months in part.changes.items():
+            changed[table] = sorted({*changed.get(table, []), *months})
+    first, last = span if any(part.first for part in failed) else ("", "")
+    return Part(failed[0].run_key, dict(sorted(changed.items())), first, last)
+
+
 def put_back(watch: Watch, now: float) -> Watch:
-    """What failed counts as changed again once its time has come; meanwhile other changes are read as ever."""
+    """What failed counts as changed again once its time has come; meanwhile other changes are read as ever.
+
+    All months between the first and the last that failed do, so that they are read in one run.
+    """
     if not watch.failed or now < watch.retry_at:
         return watch
-    known = {table: dict(months) for table, months in watch.known.items()}
+    again: dict[str, list[str]] = {}
     for part in watch.failed:
-        for table, months in part.changes.items():
-            for month in months:
-                known.get(table, {}).pop(month, None)
-    return replace(watch, known=known, failed=())
+        again |= {table: [""] for table, months in part.changes.items() if months == [""]}
+    first, last = _span(watch.failed)
+    if first:
+        months = [f"{month:%Y-%m}" for month in Months(month_of(first), month_of(last))]
+        dated = {table: found for part in watch.failed for table, found in part.changes.items() if any(found)}
+        one_run = len(watch.failed) == 1 and all(found == months for found in dated.values())
+        # Otherwise both tables with months: with the same tables in each month it is one run.
+        again |= dict.fromkeys(dated if one_run else PARTITIONED, months)
+    return replace(watch, known=_forgetting(watch.known, again), failed=())
 
 
 def looked(watch: Watch, found: Fingerprints, seconds: float, now: float) -> tuple[Watch, list[Part], str]:

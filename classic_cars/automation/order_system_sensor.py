@@ -58,9 +58,9 @@ def tick(watch: Watch, order_system: OrderSystem, instance: dg.DagsterInstance) 
         failed = [key for key, status in found.items() if status != dg.DagsterRunStatus.SUCCESS]
         watch = changes.settled(watch, failed, time.time())
     watch = changes.put_back(watch, time.time())
-    reconciled, months = reconciliation.disagreement(instance)
+    reconciled, again = reconciliation.disagreement(instance)
     if reconciled > watch.reconciled:
-        watch = changes.forgotten(watch, months, reconciled)
+        watch = changes.forgotten(watch, again, reconciled)
     if waiting := under_way(instance, FOLLOWS):
         return watch, [], f"waits for run {waiting}, which makes what follows"
     started = time.time()

@@ -1,4 +1,4 @@
-"""The one partitioning of this platform: months of ``orderDate``, from 2003-01 to the current month."""
+"""The one partitioning of this platform: months of ``orderDate``, from 2003-01 to a year ahead."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from datetime import date
 
 from dagster import MonthlyPartitionsDefinition, PartitionKeyRange
 
-from classic_cars.contracts.order_system import FIRST_MONTH
+from classic_cars.contracts.order_system import FIRST_MONTH, MONTHS_AHEAD
 from classic_cars.stores.base import Months, next_month
 
 KEY = "%Y-%m"
 
-#: ``end_offset=1``: the current month is a partition before it is over.
-MONTHLY = MonthlyPartitionsDefinition(start_date=FIRST_MONTH.strftime(KEY), fmt=KEY, end_offset=1)
+#: The current month is a partition before it is over, and so are the months that orders may be dated ahead.
+MONTHLY = MonthlyPartitionsDefinition(start_date=FIRST_MONTH.strftime(KEY), fmt=KEY, end_offset=1 + MONTHS_AHEAD)
 
 #: Dagster's tags of a run that makes a range of partitions.
 RANGE_START = "dagster/asset_partition_range_start"

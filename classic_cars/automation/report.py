@@ -1,6 +1,6 @@
 """The morning report: what was sold, and whether the numbers can be trusted, in a few lines for people."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -8,6 +8,8 @@ from typing import Any
 
 import dagster as dg
 
+from classic_cars.completeness import Balance, balances
+from classic_cars.consistency import contradictions
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.settings import Settings
@@ -36,12 +38,20 @@ class Report:
     #: Net sales of the latest two months, newest first.
     months: list[tuple[date, Decimal]]
     tables: Sequence[TableStatus]
-    quarantined: int
+    #: Rows of each quarantine table that has any, by the table's name.
+    quarantined: Mapping[str, int]
+    balances: Sequence[Balance] = ()
+    contradictions: Sequence[str] = ()
 
     @property
     def failed(self) -> list[str]:
-        """Checks whose latest outcome was a failure, as ``table: check``."""
+        """Checks whose latest outcome was a failure that blocks its table, as ``table: check``."""
         return [f"{table.address}: {name}" for table in self.tables for name in table.failed]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Checks whose latest outcome was a warning, as ``table: check``."""
+        return [f"{table.address}: {name}" for table in self.tables for name in table.warnings]
 
     @property
     def missing(self) -> list[str]:
@@ -49,7 +59,17 @@ class Report:
 
     @property
     def title(self) -> str:
-        return "morning report: all is well" if not self.failed and not self.missing else "morning report: look at this"
+        """What is wrong, the worst first; all is well only when nothing is."""
+        unbalanced = [each.subject for each in self.balances if not each.balanced]
+        found = [
+            _counted(len(self.failed), "check failed", "checks failed"),
+            _counted(len(self.missing), "table never published", "tables never published"),
+            "tables contradict each other" if self.contradictions else "",
+            f"{' and '.join(unbalanced)} not balanced" if unbalanced else "",
+            _counted(sum(self.quarantined.values()), "row quarantined", "rows quarantined"),
+            _counted(len(self.warnings), "warning", "warnings"),
+        ]
+        return f"morning report: {', '.join(filter(None, found)) or 'all is well'}"
 
     @property
     def text(self) -> str:
@@ -60,21 +80,46 @@ class Report:
                 f"- Latest day with sales, {self.latest_day}: {self.orders:,} orders, {self.booked:,.2f} booked"
             )
         lines += [f"- Net sales {month:%Y-%m}: {sales:,.2f}" for month, sales in self.months]
+        lines += [f"- {each.line()}" for each in self.balances]
+        lines += [f"- CONTRADICTION {each}" for each in self.contradictions]
         checks = sum(len(table.checks) for table in self.tables)
-        lines.append(f"- {len(self.tables)} tables, {checks - len(self.failed)} of {checks} checks passed")
+        passed = sum(len(table.passed) for table in self.tables)
+        lines.append(f"- {len(self.tables)} tables, {passed} of {checks} checks passed")
         lines += [f"- FAILED {name}" for name in self.failed]
+        lines += [f"- WARNING {name}" for name in self.warnings]
         lines += [f"- never published: {name}" for name in self.missing]
-        lines.append(f"- {self.quarantined:,} rows in quarantine")
+        by_table = ", ".join(f"{name} {rows:,}" for name, rows in self.quarantined.items())
+        lines.append(f"- {sum(self.quarantined.values()):,} rows in quarantine" + (f": {by_table}" if by_table else ""))
         return "\n".join(lines)
 
 
 def gathered(store: Store, contracts: Sequence[Contract], instance: dg.DagsterInstance) -> Report:
     """The report of now. Raises ``StoreError`` when nothing was published yet."""
     latest = _rows(store, LATEST)
-    months = [(month, sales) for month, sales in _rows(store, MONTHS)]
-    quarantined = sum(rows for address, rows in store.row_counts().items() if address.startswith("quarantine/"))
     day, orders, booked = latest[0] if latest else (None, 0, Decimal(0))
-    return Report(day, orders, booked, months, table_statuses(contracts, store, instance), quarantined)
+    return Report(
+        latest_day=day,
+        orders=orders,
+        booked=booked,
+        months=[(month, sales) for month, sales in _rows(store, MONTHS)],
+        tables=table_statuses(contracts, store, instance),
+        quarantined=_quarantined(store),
+        balances=balances(store),
+        contradictions=contradictions(store),
+    )
+
+
+def _quarantined(store: Store) -> dict[str, int]:
+    counts = store.row_counts().items()
+    return {
+        address.partition("/")[2]: rows
+        for address, rows in sorted(counts)
+        if rows and address.startswith("quarantine/")
+    }
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}" if number else ""
 
 
 def _rows(store: Store, sql: str) -> list[tuple[Any, ...]]:

@@ -1,7 +1,6 @@
 """Contracts of the ``analytics`` layer: the small answer tables that dashboards read.
 
-Each is reconciled with facts and staging along a path that sums per customer, product or month first and uses no
-dimension of the star schema.
+Each metric is reconciled with ``source`` itself, by other means than it was made; see ``contracts.proofs``.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import pandera.ibis as pa
 
+from classic_cars.contracts import proofs
 from classic_cars.contracts.base import (
     Contract,
     Long,
@@ -24,47 +24,27 @@ from classic_cars.contracts.base import (
     is_clean,
     row_rule,
 )
-from classic_cars.contracts.metrics import CANCELLED, METRICS
+from classic_cars.contracts.metrics import METRICS
+from classic_cars.contracts.origins import derived
 
 COUNTS = ("orders", "units")
-MEASURES = ("units", "bookedAmount", "netSales")
 TOTALS = {
     "units": lambda answer: answer.units.sum(),
     "bookedAmount": lambda answer: answer.bookedAmount.sum(),
     "netSales": lambda answer: answer.netSales.sum(),
+    "grossProfit": lambda answer: answer.grossProfit.sum(),
 }
 
 
-def _measures(table: ibis.Table, key: str) -> ibis.Table:
-    """The additive measures of an answer table: its own columns, per key."""
-    return table.group_by(key).aggregate(**{name: table[name].sum() for name in MEASURES})
-
-
-def _raw_measures(fact_orders: ibis.Table, key: str) -> ibis.Table:
-    """The same measures straight from quantities and prices, without ``orderAmount`` and the metrics."""
-    amount = fact_orders.quantityOrdered * fact_orders.priceEach
-    kept = ibis.ifelse(fact_orders.status == CANCELLED, 0, fact_orders.quantityOrdered) * fact_orders.priceEach
-    return fact_orders.group_by(key).aggregate(
-        units=fact_orders.quantityOrdered.sum(), bookedAmount=amount.sum(), netSales=kept.sum()
-    )
-
-
-def _by_product_line(fact_orders: ibis.Table, products: ibis.Table) -> ibis.Table:
-    names = products.select("productCode", "productLine")
-    return _measures(_raw_measures(fact_orders, "productCode").left_join(names, "productCode"), "productLine")
-
-
-def _by_country(fact_orders: ibis.Table, customers: ibis.Table) -> ibis.Table:
-    names = customers.select("customerNumber", "country")
-    return _measures(_raw_measures(fact_orders, "customerNumber").left_join(names, "customerNumber"), "country")
-
-
-def _by_month(fact_orders: ibis.Table) -> ibis.Table:
-    return _raw_measures(fact_orders.mutate(orderMonth=fact_orders.orderDate.truncate("M")), "orderMonth")
-
-
 def _agrees(by: str, expected: Callable[..., ibis.Table]) -> Reconciliation:
-    return Reconciliation(f"by {by}", by=(by,), actual=lambda answer: _measures(answer, by), expected=expected)
+    names = [metric.name for metric in METRICS]
+    return Reconciliation(
+        f"by {by}, from source",
+        by=(by,),
+        actual=lambda answer: answer.select(by, *names),
+        expected=expected,
+        assumes=proofs.ASSUMES,
+    )
 
 
 def _answer(name: str, description: str, by: str, column: pa.Column, expected: Callable, **more: Any) -> Contract:
@@ -74,6 +54,7 @@ def _answer(name: str, description: str, by: str, column: pa.Column, expected: C
             dt.Int64() if metric.name in COUNTS else dt.Decimal(18, 2),
             checks=None if metric.name == "grossProfit" else pa.Check.ge(0),
             description=metric.description,
+            metadata=derived(*metric.origins),
         )
         for metric in METRICS
     }
@@ -99,7 +80,7 @@ SALES_BY_PRODUCT_LINE = _answer(
     "Which product lines are more successful? One row per product line with sales.",
     "productLine",
     pa.Column(dt.String(), checks=pa.Check(is_clean, name="clean_text"), description="Product line"),
-    _by_product_line,
+    proofs.by_product_line,
 )
 
 SALES_BY_COUNTRY = _answer(
@@ -107,15 +88,19 @@ SALES_BY_COUNTRY = _answer(
     "How are sales distributed across countries? One row per customers' country with sales.",
     "country",
     pa.Column(dt.String(), checks=pa.Check(is_clean, name="clean_text"), description="Country of the customer"),
-    _by_country,
+    proofs.by_country,
 )
 
 SALES_BY_MONTH = _answer(
     "sales_by_month",
     "How do sales develop? One row per month of the order's date with sales.",
     "orderMonth",
-    pa.Column(dt.Date(), description="First day of the month of the order's date: the row's partition"),
-    _by_month,
+    pa.Column(
+        dt.Date(),
+        description="First day of the month of the order's date: the row's partition",
+        metadata=derived("warehouse/fact_orders.orderDate"),
+    ),
+    proofs.by_month,
     partitioned_by="orderMonth",
 )
 
@@ -128,10 +113,10 @@ def _of_products(product_ratings: ibis.Table) -> ibis.Table:
     return product_ratings.select("productCode", "ratings", hundredths=hundredths, rows=ibis.literal(1))
 
 
-def _of_each_star(ratings: ibis.Table, products: ibis.Table) -> ibis.Table:
-    """The same from how often each number of stars was given."""
+def _of_each_star(ratings: ibis.Table, dim_products: ibis.Table) -> ibis.Table:
+    """The same from how often each number of stars was given, for every product that facts may refer to."""
     given = {f"n{stars}": (ratings.productRating == stars).sum() for stars in range(1, 6)}
-    counted = products.select("productCode").left_join(
+    counted = dim_products.select("productCode").left_join(
         ratings.group_by("productCode").aggregate(**given), "productCode"
     )
     often = {stars: counted[f"n{stars}"].fill_null(0) for stars in range(1, 6)}
@@ -147,11 +132,16 @@ class ProductRatings(TableModel):
     productCode: Text = pa.Field(description="Product's code")
     productName: Text = pa.Field(description="Product's name")
     productLine: Text = pa.Field(description="Product line")
-    ratings: Long = pa.Field(ge=0, description="Customers whose current rating of it is known; 0: nobody rated it")
+    ratings: Long = pa.Field(
+        ge=0,
+        description="Customers whose current rating of it is known; 0: nobody rated it",
+        metadata=derived(),
+    )
     averageRating: Stars = pa.Field(
         in_range={"min_value": 1, "max_value": 5},
         nullable=True,
         description="Average of these ratings, 1 to 5 stars, half a hundredth rounded up; missing if nobody rated it",
+        metadata=derived("warehouse/fact_ratings.productRating"),
     )
 
     texts = clean("productCode", "productName", "productLine")

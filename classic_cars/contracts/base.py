@@ -7,8 +7,6 @@ this one. Nothing here knows Dagster or any engine.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +17,19 @@ import ibis.expr.datatypes as dt
 import pandera.backends.ibis.builtin_checks  # noqa: F401  (registers pandera's checks for Ibis)
 import pandera.ibis as pa
 from pandera.ibis import IbisData
+
+from classic_cars.contracts.origins import (
+    EXPECTED_VALUE,
+    FLAG,
+    ON_VIOLATION,
+    ORIGIN,
+    REJECT,
+    REPAIR,
+    SPELLINGS,
+    ColumnOrigin,
+    Grain,
+)
+from classic_cars.contracts.versions import digest
 
 # Column types. DECIMAL from end to end: money is never a float.
 Int = dt.Int32
@@ -40,6 +51,9 @@ PERSONAL = {"sensitivity": "personal"}
 #: The layers, from the order system to the analysts. A table reads from its own layer and those before it.
 LAYERS = ("source", "staging", "warehouse", "analytics")
 
+#: Characters of a rule's name that people read.
+LONGEST_TITLE = 100
+
 #: From a table to one sum over its rows.
 Total = Callable[[ibis.Table], ibis.expr.types.NumericScalar]
 
@@ -53,11 +67,16 @@ class TableModel(pa.DataFrameModel):
 
 @dataclass(frozen=True)
 class Reference:
-    """Each non-NULL value of ``column`` exists as ``to_column`` in table ``to`` (``layer/name``)."""
+    """Each non-NULL value of ``column`` exists as ``to_column`` in table ``to`` (``layer/name``).
+
+    ``otherwise``, of a table with quarantine: rows that refer to nothing are rejected, or flagged: they stay, and the
+    warehouse infers the member that is missing. Elsewhere a reference to nothing blocks the table.
+    """
 
     column: str
     to: str
     to_column: str
+    otherwise: str = REJECT
 
     def __str__(self) -> str:
         return f"{self.column} in {self.to}"
@@ -77,6 +96,19 @@ class Reconciliation:
     by: tuple[str, ...]
     actual: Callable[..., ibis.Table]
     expected: Callable[..., ibis.Table]
+    assumes: str = ""
+
+
+@dataclass(frozen=True)
+class Complete:
+    """A fact that, together with ``quarantine/<subject>``, must hold all of ``source/<subject>``.
+
+    ``published`` and ``raw`` map the fact's rows, and those of source and quarantine, to their day and their money.
+    """
+
+    subject: str
+    published: Callable[[ibis.Table], tuple[Any, Any]]
+    raw: Callable[[ibis.Table], tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -105,14 +137,20 @@ def facts(
     quarantine_max_share: float | None = None,
     latest: Latest | None = None,
     beside: Iterable[Contract] = (),
+    grain: Grain | None = None,
+    independent: Callable[[ibis.Table], Any] | None = None,
+    complete: Complete | None = None,
 ) -> dict[str, Any]:
     """The facts of a table that pandera has no word for, as ``Config.metadata`` of its model.
 
     ``partitioned_by``: date column whose month is the row's partition. ``totals``: sums that every
     materialization reports. ``quarantines``: the table (``layer/name``) that this one has exactly one row per
-    row of; rows that break a rule are then set aside, and counted, instead of blocking the others.
+    row of; rows that cannot be counted are then quarantined, and counted, instead of blocking the others.
     ``quarantine_max_share``: of this table, whatever the platform's setting says. ``latest``: of rows that share the
     key, the latest stays. ``beside``: tables that are staged and published in the same step as this one.
+    ``grain``: what the table has a row for; by default each row of the input that has the same key. ``independent``:
+    from the table's rows to what they must be, in every column, worked out by other means. ``complete``: of what the
+    table, with what is quarantined, must hold every row and cent.
     """
     return {
         "partitioned_by": partitioned_by,
@@ -123,6 +161,9 @@ def facts(
         "quarantine_max_share": quarantine_max_share,
         "latest": latest,
         "beside": tuple(beside),
+        "grain": grain,
+        "independent": independent,
+        "complete": complete,
     }
 
 
@@ -139,16 +180,27 @@ def clean(*columns: str) -> Any:
     )
 
 
-def row_rule(description: str) -> Callable[[Callable[..., Any]], Any]:
-    """Decorator for a rule over several columns of one row: the method takes the table, returns a boolean."""
+def row_rule(description: str, *, severity: str = REJECT) -> Callable[[Callable[..., Any]], Any]:
+    """Decorator for a rule over several columns of one row: the method takes the table, returns a boolean.
+
+    ``severity``: ``REJECT`` or ``FLAG``; which of several values to repair, no rule knows.
+    """
 
     def decorate(rule: Callable[..., Any]) -> Any:
         def check(cls: type, data: IbisData) -> ibis.expr.types.BooleanValue:
             return rule(cls, data.table)
 
-        return pa.dataframe_check(name=rule.__name__, description=description)(check)
+        return pa.dataframe_check(name=rule.__name__, description=description, raise_warning=severity == FLAG)(check)
 
     return decorate
+
+
+def raw_kept(rows: ibis.Table, column: str) -> ibis.expr.types.BooleanValue:
+    """Condition: ``_rescued_data`` keeps a raw value of this column. Never NULL.
+
+    Quotes inside of values are escaped there, so that this text can only be the beginning of a value.
+    """
+    return rows[RESCUED].contains(f'"{column}": "').fill_null(False)
 
 
 @dataclass(frozen=True)
@@ -156,12 +208,14 @@ class Rule:
     """One row-level rule: its name, what it demands, and the condition that holds for good rows.
 
     The condition is NULL-safe: it is never NULL, and a NULL value breaks only the rule that forbids NULL,
-    as in pandera (``ignore_na``).
+    as in pandera (``ignore_na``). ``column``: the one that it is about, if it is about one.
     """
 
     name: str
     description: str
     holds: Callable[[ibis.Table], ibis.expr.types.BooleanValue]
+    severity: str = REJECT
+    column: str | None = None
 
     def __str__(self) -> str:
         return self.name if self.description in self.name else f"{self.name} ({self.description})"
@@ -183,6 +237,9 @@ class Contract:
     quarantine_max_share: float | None = None
     latest: Latest | None = None
     beside: tuple[Contract, ...] = ()
+    grain: Grain | None = None
+    independent: Callable[[ibis.Table], Any] | None = None
+    complete: Complete | None = None
     extra: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -193,6 +250,8 @@ class Contract:
             # pandera's Ibis models keep the metadata of their Config to themselves.
             schema, metadata = model.to_schema(), dict(getattr(model.__config__, "metadata", None) or {})
         known = {name: metadata.pop(name) for name in facts() if name in metadata}
+        if known.get("quarantines") and RESCUED not in schema.columns:
+            schema = schema.add_columns({RESCUED: _rescued_column()})
         return cls(schema=schema, extra=metadata, **known)
 
     @property
@@ -218,18 +277,15 @@ class Contract:
 
     @property
     def quarantine(self) -> Contract:
-        """The contract of the table in which rows that break a rule of this one are set aside."""
+        """The contract of the table in which rows that this one rejects are kept."""
         columns = {
             name: pa.Column(column.dtype, nullable=True, description=column.description, metadata=column.metadata)
             for name, column in self.schema.columns.items()
         }
         columns |= {
-            RESCUED: pa.Column(
-                Text(), nullable=True, description="Values that did not fit their column's type, as JSON"
-            ),
             "_reason": pa.Column(Text(), description="The rules that the row breaks"),
-            "_contract_version": pa.Column(Text(), description="Version of the contract that set the row aside"),
-            "_run_id": pa.Column(Text(), description="Dagster run that set the row aside"),
+            "_contract_version": pa.Column(Text(), description="Version of the contract that quarantined the row"),
+            "_run_id": pa.Column(Text(), description="Dagster run that quarantined the row"),
         }
         return Contract.of(
             pa.DataFrameSchema(
@@ -254,8 +310,25 @@ class Contract:
     def describe(self, column: str) -> str:
         return self.schema.columns[column].description or ""
 
+    def _metadata(self, column: str) -> Mapping[str, Any]:
+        return self.schema.columns[column].metadata or {}
+
+    def origin(self, column: str) -> ColumnOrigin:
+        """What the contract says of where the column comes from."""
+        found = self._metadata(column).get(ORIGIN)
+        return found if isinstance(found, ColumnOrigin) else ColumnOrigin()
+
+    def spellings(self, column: str) -> tuple[str, ...]:
+        """The texts that a value becomes which differs from one of them only in upper and lower case."""
+        return tuple(self._metadata(column).get(SPELLINGS, ()))
+
+    @property
+    def repaired(self) -> tuple[str, ...]:
+        """Columns in which a value that breaks a rule becomes NULL."""
+        return tuple(name for name in self.types.names if self._metadata(name).get(ON_VIOLATION) == REPAIR)
+
     def is_personal(self, column: str) -> bool:
-        return (self.schema.columns[column].metadata or {}).get("sensitivity") == "personal"
+        return self._metadata(column).get("sensitivity") == "personal"
 
     @property
     def sample_columns(self) -> tuple[str, ...]:
@@ -267,39 +340,58 @@ class Contract:
         """Every row-level rule of the model, from pandera's own definitions."""
         rules = []
         for name, column in self.schema.columns.items():
-            if not column.nullable:
-                rules.append(Rule(f"{name}: not null", "a value is present", _not_null(name)))
+            absent = FLAG if self._metadata(name).get(EXPECTED_VALUE) else REJECT
+            if not column.nullable or absent == FLAG:
+                rules.append(Rule(f"{name}: not null", "a value is present", _not_null(name), absent, name))
             for check in column.checks:
-                rules.append(Rule(f"{name}: {_title(check)}", check.description or _title(check), _holds(check, name)))
+                wrong = FLAG if check.raise_warning else self._metadata(name).get(ON_VIOLATION, REJECT)
+                text = check.description or _title(check)
+                rules.append(Rule(f"{name}: {_title(check)}", text, _holds(check, name), wrong, name))
         for check in self.schema.checks:
-            rules.append(Rule(_title(check), check.description or _title(check), _holds(check, None)))
+            wrong = FLAG if check.raise_warning else REJECT
+            rules.append(Rule(_title(check), check.description or _title(check), _holds(check, None), wrong))
         return tuple(rules)
 
     @cached_property
     def version(self) -> str:
-        """Fingerprint of what the contract demands; wording does not change it."""
-        demands = {
-            "types": {name: str(kind) for name, kind in self.types.items()},
-            "rules": [rule.name for rule in self.rules],
-            "statistics": [
-                repr(sorted((check.statistics or {}).items()))
-                for checks in [*(c.checks for c in self.schema.columns.values()), self.schema.checks]
-                for check in checks
-            ],
-            "key": self.key,
-            "partitioned_by": self.partitioned_by,
-            "references": [str(reference) for reference in self.references],
-            "reconciliations": [reconciliation.name for reconciliation in self.reconciliations],
-            "quarantines": self.quarantines,
-        }
-        if self.latest is not None:
-            demands["latest"] = self.latest.order
-        return hashlib.sha256(json.dumps(demands, sort_keys=True, default=str).encode()).hexdigest()[:12]
+        """Digest of what the contract demands: rules, totals, reconciliations and origins as what they do.
+
+        Wording does not change it.
+        """
+        rows = ibis.table(self.types, name=self.name, database=self.layer)
+        compiled = {rule.name: rule.holds(rows) for rule in self.rules}
+        compiled |= {f"total {name}": total(rows) for name, total in self.totals.items()}
+        demands = [
+            {name: str(kind) for name, kind in self.types.items()},
+            repr(rows.aggregate(**{name: _counted(each) for name, each in compiled.items()})) if compiled else "",
+            {rule.name: rule.severity for rule in self.rules},
+            {name: (self.origin(name), self.spellings(name)) for name in self.types.names},
+            (self.key, self.partitioned_by, self.quarantines, self.quarantine_max_share, self.repaired),
+            self.references,
+            [(each.name, each.by, each.actual, each.expected) for each in self.reconciliations],
+            (self.latest, self.grain, self.independent, self.complete),
+        ]
+        return digest(*demands)
+
+
+def _counted(value: ibis.Value) -> ibis.Value:
+    return (~value).sum() if isinstance(value, ibis.expr.types.BooleanColumn) else value
+
+
+def _rescued_column() -> pa.Column:
+    return pa.Column(
+        Text(),
+        nullable=True,
+        description="Raw values that did not fit their column or were repaired, as JSON; NULL for nearly all rows",
+        metadata=PERSONAL | {ORIGIN: ColumnOrigin(derived=True)},
+    )
 
 
 def _title(check: pa.Check) -> str:
-    """A check's name with its bounds: ``in_range(1, 100000)`` or ``clean_text``."""
-    return str(check.error or check.name)
+    """A check's name with its bounds: ``in_range(1, 100000)`` or ``clean_text``; long lists by their length."""
+    title = str(check.error or check.name)
+    longest = max((each for each in (check.statistics or {}).values() if hasattr(each, "__len__")), key=len, default=())
+    return title if len(title) <= LONGEST_TITLE else f"{check.name}({len(longest)} values)"
 
 
 def _not_null(column: str) -> Callable[[ibis.Table], ibis.expr.types.BooleanValue]:
@@ -310,7 +402,9 @@ def _holds(check: pa.Check, column: str | None) -> Callable[[ibis.Table], ibis.e
     """The condition of one pandera check, as pandera's Ibis backend would apply it."""
 
     def condition(table: ibis.Table) -> ibis.expr.types.BooleanValue:
-        result = check._check_fn(IbisData(table, column), **check._check_kwargs)
+        # In one order on every run: the version of a contract is made of its expressions.
+        options = {name: sorted(v) if isinstance(v, frozenset) else v for name, v in check._check_kwargs.items()}
+        result = check._check_fn(IbisData(table, column), **options)
         if isinstance(result, ibis.Table):
             # pandera's checks return a projection of the table; the value below it can join one aggregate.
             (value,) = result.op().values.values()
@@ -318,3 +412,16 @@ def _holds(check: pa.Check, column: str | None) -> Callable[[ibis.Table], ibis.e
         return result.fill_null(True)
 
     return condition
+
+
+def differing_columns(contract: Contract, found: ibis.Schema) -> list[str]:
+    """What is wrong with the columns of a table that should follow the contract; empty when nothing is."""
+    have = {name: kind.copy(nullable=True) for name, kind in found.items()}
+    problems = [f"column {name} is missing" for name in contract.types.names if name not in have]
+    problems += [f"column {name} is not in the contract" for name in have if name not in contract.types]
+    problems += [
+        f"column {name} is {have[name]}, expected {kind}"
+        for name, kind in contract.types.items()
+        if name in have and have[name] != kind.copy(nullable=True)
+    ]
+    return problems

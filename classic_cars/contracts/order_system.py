@@ -16,9 +16,19 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 #: Orders and order lines are partitioned by the month of ``orderDate``, from this month on. Rows without a
-#: usable month (no order, no date, a date before this month or after the current one) live in it too, so
-#: that each row of the order system has exactly one home.
+#: usable month (no order, no date, a date before this month or too far ahead) live in it too, so that each row
+#: of the order system has exactly one home.
 FIRST_MONTH = date(2003, 1, 1)
+
+#: Orders may be dated ahead: so many months after the current one are homes too.
+MONTHS_AHEAD = 12
+
+
+def last_month(today: date) -> date:
+    """The first day of the last month that can be a home."""
+    index = today.year * 12 + today.month - 1 + MONTHS_AHEAD
+    return date(index // 12, index % 12 + 1, 1)
+
 
 metadata = sa.MetaData()
 

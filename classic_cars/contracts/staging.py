@@ -1,7 +1,12 @@
 """Contracts of the ``staging`` layer: trimmed, typed, deduplicated, keyed.
 
-These are the row-level rules of the order system. A row that breaks one does not stop the others: it goes to
-``quarantine/<table>`` with the reason, and source rows = staging rows + quarantined rows is proven.
+These are the row-level rules of the order system, and what becomes of a row that breaks one. A row that cannot be
+counted (no key, no number, no usable order date, a conflicting duplicate) goes to ``quarantine/<table>`` with the
+reason. No money is set aside for a descriptive column: its value becomes NULL and the raw one is kept in
+``_rescued_data``, or it stays as it is and is counted as a warning.
+
+Every text column is trimmed, and an empty text means missing: that is the layer's cleaning, and the proof against
+``source`` goes by it.
 """
 
 from __future__ import annotations
@@ -27,7 +32,9 @@ from classic_cars.contracts.base import (
     facts,
     row_rule,
 )
+from classic_cars.contracts.countries import COUNTRIES
 from classic_cars.contracts.order_system import FIRST_MONTH
+from classic_cars.contracts.origins import EXPECTED, FLAG, REPAIRED, spelled
 
 STATUSES = ["Shipped", "Resolved", "Cancelled", "On Hold", "Disputed", "In Process"]
 
@@ -37,10 +44,23 @@ FIRST_DAY, LAST_DAY = FIRST_MONTH, date(2099, 12, 31)
 BIGGEST_QUANTITY = 100_000
 
 
-def _day(description: str, nullable: bool = False) -> Any:
+def _day(description: str, metadata: dict[str, Any] | None = None) -> Any:
     return pa.Field(
-        in_range={"min_value": FIRST_DAY, "max_value": LAST_DAY}, nullable=nullable, description=description
+        in_range={"min_value": FIRST_DAY, "max_value": LAST_DAY},
+        nullable=metadata is not None,
+        description=description,
+        metadata=metadata,
     )
+
+
+def _expected(description: str, **more: Any) -> Any:
+    """A descriptive text that every row should have; a missing one is flagged."""
+    return pa.Field(nullable=True, description=description, metadata=EXPECTED, **more)
+
+
+def _price(description: str) -> Any:
+    """A price whose absence takes no row along: one that cannot be is repaired, a missing one flagged."""
+    return pa.Field(ge=0, nullable=True, description=description, metadata=EXPECTED | REPAIRED)
 
 
 class Productlines(TableModel):
@@ -62,14 +82,14 @@ class Products(TableModel):
     """Products, cleaned; one row per product."""
 
     productCode: Text = pa.Field(description="Product's code: text, holds letters")
-    productName: Text = pa.Field(description="Product's name")
-    productLine: Text = pa.Field(description="Product line")
-    productScale: Text = pa.Field(description="Scale of the model, such as 1:18")
-    productVendor: Text = pa.Field(description="Maker of the model")
-    productDescription: Text = pa.Field(description="Description of the model")
-    quantityInStock: Int = pa.Field(description="Units in stock; negative when more is promised than there is")
-    buyPrice: Money = pa.Field(ge=0, description="Price the retailer pays per unit, in USD")
-    MSRP: Money = pa.Field(ge=0, description="Manufacturer's suggested retail price per unit, in USD")
+    productName: Text = _expected("Product's name")
+    productLine: Text = _expected("Product line")
+    productScale: Text = _expected("Scale of the model, such as 1:18")
+    productVendor: Text = _expected("Maker of the model")
+    productDescription: Text = _expected("Description of the model")
+    quantityInStock: Int = _expected("Units in stock; negative when more is promised than there is")
+    buyPrice: Money = _price("Price the retailer pays per unit, in USD")
+    MSRP: Money = _price("Manufacturer's suggested retail price per unit, in USD")
 
     texts = clean("productCode", "productName", "productLine", "productScale", "productVendor")
 
@@ -78,7 +98,7 @@ class Products(TableModel):
         unique = ["productCode"]
         metadata = facts(
             quarantines="source/products",
-            references=[Reference("productLine", "staging/productlines", "productLine")],
+            references=[Reference("productLine", "staging/productlines", "productLine", FLAG)],
         )
 
 
@@ -86,14 +106,14 @@ class Offices(TableModel):
     """Sales offices, cleaned; one row per office."""
 
     officeCode: Text = pa.Field(description="Office's code")
-    city: Text = pa.Field(description="City")
-    phone: Text = pa.Field(description="Phone number")
-    addressLine1: Text = pa.Field(description="Street address")
+    city: Text = _expected("City")
+    phone: Text = _expected("Phone number")
+    addressLine1: Text = _expected("Street address")
     addressLine2: Text = pa.Field(nullable=True, description="Rest of the address")
     state: Text = pa.Field(nullable=True, description="State or region")
-    country: Text = pa.Field(description="Country")
-    postalCode: Text = pa.Field(description="Postal code: text, holds letters and leading zeros")
-    territory: Text = pa.Field(description="Sales territory: NA, EMEA, APAC, Japan")
+    country: Text = _expected("Country", isin=COUNTRIES, raise_warning=True)
+    postalCode: Text = _expected("Postal code: text, holds letters and leading zeros")
+    territory: Text = _expected("Sales territory: NA, EMEA, APAC, Japan")
 
     texts = clean("officeCode", "city", "country", "postalCode", "territory")
 
@@ -107,13 +127,13 @@ class Employees(TableModel):
     """Staff, cleaned; one row per employee."""
 
     employeeNumber: Int = pa.Field(ge=1, description="Employee's number")
-    lastName: Text = pa.Field(description="Family name", metadata=PERSONAL)
-    firstName: Text = pa.Field(description="Given name", metadata=PERSONAL)
-    extension: Text = pa.Field(description="Phone extension", metadata=PERSONAL)
-    email: Text = pa.Field(description="E-mail address", metadata=PERSONAL)
-    officeCode: Text = pa.Field(description="Office")
+    lastName: Text = pa.Field(nullable=True, description="Family name", metadata=PERSONAL | EXPECTED)
+    firstName: Text = pa.Field(nullable=True, description="Given name", metadata=PERSONAL | EXPECTED)
+    extension: Text = pa.Field(nullable=True, description="Phone extension", metadata=PERSONAL | EXPECTED)
+    email: Text = pa.Field(nullable=True, description="E-mail address", metadata=PERSONAL | EXPECTED)
+    officeCode: Text = _expected("Office")
     reportsTo: Int = pa.Field(nullable=True, description="Manager's employee number; missing at the top")
-    jobTitle: Text = pa.Field(description="Job title")
+    jobTitle: Text = _expected("Job title")
 
     texts = clean("officeCode", "jobTitle")
 
@@ -123,8 +143,8 @@ class Employees(TableModel):
         metadata = facts(
             quarantines="source/employees",
             references=[
-                Reference("officeCode", "staging/offices", "officeCode"),
-                Reference("reportsTo", "staging/employees", "employeeNumber"),
+                Reference("officeCode", "staging/offices", "officeCode", FLAG),
+                Reference("reportsTo", "staging/employees", "employeeNumber", FLAG),
             ],
         )
 
@@ -133,18 +153,18 @@ class Customers(TableModel):
     """Customers, cleaned; one row per customer."""
 
     customerNumber: Int = pa.Field(ge=1, description="Customer's number")
-    customerName: Text = pa.Field(description="Name of the customer's business")
-    contactLastName: Text = pa.Field(description="Contact's family name", metadata=PERSONAL)
-    contactFirstName: Text = pa.Field(description="Contact's given name", metadata=PERSONAL)
-    phone: Text = pa.Field(description="Contact's phone number", metadata=PERSONAL)
-    addressLine1: Text = pa.Field(description="Street address", metadata=PERSONAL)
+    customerName: Text = _expected("Name of the customer's business")
+    contactLastName: Text = pa.Field(nullable=True, description="Contact's family name", metadata=PERSONAL | EXPECTED)
+    contactFirstName: Text = pa.Field(nullable=True, description="Contact's given name", metadata=PERSONAL | EXPECTED)
+    phone: Text = pa.Field(nullable=True, description="Contact's phone number", metadata=PERSONAL | EXPECTED)
+    addressLine1: Text = pa.Field(nullable=True, description="Street address", metadata=PERSONAL | EXPECTED)
     addressLine2: Text = pa.Field(nullable=True, description="Rest of the address", metadata=PERSONAL)
-    city: Text = pa.Field(description="City")
+    city: Text = _expected("City")
     state: Text = pa.Field(nullable=True, description="State or region")
     postalCode: Text = pa.Field(nullable=True, description="Postal code: text, shared by places, sometimes missing")
-    country: Text = pa.Field(description="Country")
+    country: Text = _expected("Country", isin=COUNTRIES, raise_warning=True)
     salesRepEmployeeNumber: Int = pa.Field(nullable=True, description="Employee who looks after the customer")
-    creditLimit: Money = pa.Field(ge=0, nullable=True, description="Credit limit, in USD")
+    creditLimit: Money = pa.Field(ge=0, nullable=True, description="Credit limit, in USD", metadata=REPAIRED)
 
     texts = clean("customerName", "city", "state", "postalCode", "country")
 
@@ -153,7 +173,7 @@ class Customers(TableModel):
         unique = ["customerNumber"]
         metadata = facts(
             quarantines="source/customers",
-            references=[Reference("salesRepEmployeeNumber", "staging/employees", "employeeNumber")],
+            references=[Reference("salesRepEmployeeNumber", "staging/employees", "employeeNumber", FLAG)],
         )
 
 
@@ -162,8 +182,8 @@ class Payments(TableModel):
 
     customerNumber: Int = pa.Field(description="Customer who paid")
     checkNumber: Text = pa.Field(description="Number of the cheque")
-    paymentDate: Date = _day("Day the payment arrived")
-    amount: Money = pa.Field(ge=0, description="Amount paid, in USD")
+    paymentDate: Date = _day("Day the payment arrived", EXPECTED | REPAIRED)
+    amount: Money = pa.Field(ge=0, raise_warning=True, description="Amount paid, in USD")
 
     texts = clean("checkNumber")
 
@@ -173,7 +193,7 @@ class Payments(TableModel):
         metadata = facts(
             quarantines="source/payments",
             totals={"amount": lambda payments: payments.amount.sum()},
-            references=[Reference("customerNumber", "staging/customers", "customerNumber")],
+            references=[Reference("customerNumber", "staging/customers", "customerNumber", FLAG)],
         )
 
 
@@ -182,22 +202,28 @@ class Orders(TableModel):
 
     orderNumber: Int = pa.Field(ge=1, description="Order's number")
     orderDate: Date = _day("Day the order was placed")
-    requiredDate: Date = _day("Day the customer wants it")
-    shippedDate: Date = _day("Day it was shipped; missing until then", nullable=True)
-    status: Text = pa.Field(isin=STATUSES, description=f"One of {', '.join(STATUSES)}")
+    requiredDate: Date = _day("Day the customer wants it", EXPECTED | REPAIRED)
+    shippedDate: Date = _day("Day it was shipped; missing until then", REPAIRED)
+    status: Text = pa.Field(
+        isin=STATUSES,
+        raise_warning=True,
+        nullable=True,
+        description=f"One of {', '.join(STATUSES)}; others are kept, and flagged",
+        metadata=EXPECTED | spelled(STATUSES),
+    )
     comments: Text = pa.Field(nullable=True, description="Free text of the sales desk", metadata=PERSONAL)
-    customerNumber: Int = pa.Field(description="Customer")
+    customerNumber: Int = pa.Field(nullable=True, description="Customer", metadata=EXPECTED)
     orderMonth: Date = pa.Field(description="First day of the month of orderDate: the row's partition")
 
-    @row_rule("orderDate lies in a month from 2003-01 to the current one")
+    @row_rule("orderDate lies in a month from 2003-01 to a year ahead")
     def date_in_range(cls, orders: ibis.Table) -> ibis.expr.types.BooleanValue:
         return orders.orderDate.truncate("M") == orders.orderMonth
 
-    @row_rule("requiredDate is not before orderDate")
+    @row_rule("requiredDate is not before orderDate", severity=FLAG)
     def required_after_ordered(cls, orders: ibis.Table) -> ibis.expr.types.BooleanValue:
         return orders.requiredDate >= orders.orderDate
 
-    @row_rule("shippedDate is not before orderDate")
+    @row_rule("shippedDate is not before orderDate", severity=FLAG)
     def shipped_after_ordered(cls, orders: ibis.Table) -> ibis.expr.types.BooleanValue:
         return orders.shippedDate >= orders.orderDate
 
@@ -207,7 +233,7 @@ class Orders(TableModel):
         metadata = facts(
             quarantines="source/orders",
             partitioned_by="orderMonth",
-            references=[Reference("customerNumber", "staging/customers", "customerNumber")],
+            references=[Reference("customerNumber", "staging/customers", "customerNumber", FLAG)],
         )
 
 
@@ -220,7 +246,9 @@ class Orderdetails(TableModel):
         in_range={"min_value": 1, "max_value": BIGGEST_QUANTITY}, description="Units ordered"
     )
     priceEach: Money = pa.Field(ge=0, description="Price per unit agreed for this line, in USD")
-    orderLineNumber: Int = pa.Field(ge=1, description="Position of the line in its order")
+    orderLineNumber: Int = pa.Field(
+        ge=1, nullable=True, description="Position of the line in its order", metadata=EXPECTED | REPAIRED
+    )
     orderMonth: Date = pa.Field(description="First day of the month of the order's date: the row's partition")
 
     class Config:
@@ -235,7 +263,7 @@ class Orderdetails(TableModel):
             },
             references=[
                 Reference("orderNumber", "staging/orders", "orderNumber"),
-                Reference("productCode", "staging/products", "productCode"),
+                Reference("productCode", "staging/products", "productCode", FLAG),
             ],
         )
 
@@ -276,8 +304,8 @@ class Ratings(TableModel):
         unique = ["customerNumber", "productCode"]
         metadata = facts(
             quarantines="source/ratings",
-            # Partners send what they like: their bad rows are kept and counted, and stop nobody.
-            quarantine_max_share=1.0,
+            # Partners send what they like; when nearly all of it is bad, something is wrong with the reading.
+            quarantine_max_share=0.95,
             latest=Latest(by=("ratedAt", "ingestedAt", "landedAt"), row=("fileHash", "lineNumber")),
             totals={"stars": lambda ratings: ratings.productRating.sum()},
             references=[

@@ -16,7 +16,7 @@ import ibis.expr.types as ir
 import sqlalchemy as sa
 
 from classic_cars.contracts.base import RESCUED
-from classic_cars.contracts.order_system import FIRST_MONTH, PARTITIONED
+from classic_cars.contracts.order_system import FIRST_MONTH, PARTITIONED, last_month
 from classic_cars.contracts.source import MONTH, ibis_type
 
 ORDER_DATE = "orderDate"
@@ -30,7 +30,7 @@ MOMENT_TEXT = (
     rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}([T ][0-9]{{2}}:[0-9]{{2}}(:[0-9]{{2}}(\.[0-9]{{1,9}})?)?{ZONE_TEXT}?)?$"
 )
 #: A double holds fifteen digits; what differs beyond them is its way of saying the same number.
-DOUBLE_PRECISION = 1e-15
+DOUBLE_DIGITS = "%.15g"
 
 #: What JSON wants escaped in a string; the backslash first.
 ESCAPES = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"} | {
@@ -42,7 +42,8 @@ def conform(arriving: ibis.Table, table: sa.Table, today: date | None = None) ->
     """The rows of one table of the order system in the columns and types of its ``source`` contract.
 
     Partitioned tables get ``orderMonth``, the row's home: the month of ``orderDate`` if it lies between
-    2003-01 and the month of ``today``, otherwise 2003-01. Order lines arrive with their order's ``orderDate``.
+    2003-01 and a year after the month of ``today``, otherwise 2003-01. Order lines arrive with their order's
+    ``orderDate``.
     """
     columns: dict[str, ir.Value] = {}
     misfits: dict[str, ir.BooleanValue] = {}
@@ -69,9 +70,9 @@ def conform_line(arriving: ibis.Table, columns: Sequence[str], types: ibis.Schem
 
 def home_month(day: ir.DateValue, today: date | None = None) -> ir.DateValue:
     """The month in which a row with this order date is kept; every row has exactly one."""
-    today = today or date.today()
-    next_month = date(today.year + today.month // 12, today.month % 12 + 1, 1)
-    usable = (day >= ibis.date(FIRST_MONTH)) & (day < ibis.date(next_month))
+    last = last_month(today or date.today())
+    end = date(last.year + last.month // 12, last.month % 12 + 1, 1)
+    usable = (day >= ibis.date(FIRST_MONTH)) & (day < ibis.date(end))
     # not truncate(): DuckDB's makes a timestamp of a date
     return ibis.ifelse(usable.fill_null(False), ibis.date(day.year(), day.month(), 1), ibis.date(FIRST_MONTH))
 
@@ -118,8 +119,10 @@ def _same(value: ir.Value, cast: ir.Value, arrived: dt.DataType, kind: dt.DataTy
         return cast.notnull() & _well_written(value, cast, kind)
     if arrived.is_binary() and kind.is_string():
         return ~cast.contains("\\x")  # how the cast writes bytes that are no letters
-    if arrived.is_floating() and kind.is_decimal():
-        return (value - cast.cast("float64")).abs() <= value.abs() * DOUBLE_PRECISION
+    if arrived.is_floating() and kind.is_numeric():
+        # Nearly all doubles are the nearest to their number; only others need to be written out.
+        nearest = value == cast.cast("float64")
+        return cast.notnull() & (nearest | _well_written(printf(DOUBLE_DIGITS, value), cast, kind))
     if arrived.is_timestamp() and kind.is_date():
         return value == cast.cast(arrived)
     if arrived.is_numeric() and kind.is_numeric():
@@ -147,10 +150,26 @@ def _rescued(arriving: ibis.Table, misfits: dict[str, ir.BooleanValue]) -> ir.St
         return ibis.null("string")
     pairs: list[ir.Value] = list(unread)
     for name, misfit in misfits.items():
-        raw = arriving[name].cast("string")
-        for character, escaped in ESCAPES.items():
-            raw = raw.replace(character, escaped)
-        pairs.append(ibis.ifelse(misfit, ibis.literal(f'"{name}": "') + raw + '"', None))
+        pairs.append(ibis.ifelse(misfit, as_json(name, arriving[name]), None))
     broken = ibis.or_(*misfits.values(), *(each.notnull() for each in unread))
     # join leaves NULLs out
     return ibis.ifelse(broken, "{" + ibis.literal(", ").join(pairs) + "}", None)
+
+
+def as_json(name: str, value: ir.Value) -> ir.StringValue:
+    """``"name": "value"``, a member of a JSON object; NULL for NULL."""
+    raw = value.cast("string")
+    for character, escaped in ESCAPES.items():
+        raw = raw.replace(character, escaped)
+    return ibis.literal(f'"{name}": "') + raw.replace(_url_decode("%00"), "\\u0000") + '"'  # no literal can hold NUL
+
+
+# DuckDB's own functions, for the reading engine only.
+@ibis.udf.scalar.builtin(name="printf")
+def printf(how: str, number: float) -> str:  # type: ignore[empty-body]
+    """The number written as C writes it."""
+
+
+@ibis.udf.scalar.builtin(name="url_decode")
+def _url_decode(text: str) -> str:  # type: ignore[empty-body]
+    ...

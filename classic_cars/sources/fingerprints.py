@@ -16,19 +16,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
+from classic_cars.sources.control_totals import BETWEEN, MD5_DIGITS, MISSING, WHOLE
 from classic_cars.sources.home_months import as_text, home_of_text
-
-#: What stands between two columns, and for NULL: characters that no order system's text holds.
-BETWEEN, MISSING = "\x1f", "\x1e"
 
 #: Names of a column that changes with its row, without case and underscores.
 UPDATED_AT = frozenset({"updatedat", "updatedon", "lastupdate", "lastupdated", "modifiedat", "lastmodified"})
-
-#: Digits of MD5 that fit into a signed 64-bit number.
-MD5_DIGITS = 15
-
-#: The whole of a table that has no months.
-WHOLE = ""
 
 
 def watched_columns(table: sa.Table, actual: Mapping[str, sa.types.TypeEngine]) -> list[sa.ColumnElement]:

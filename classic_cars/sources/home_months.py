@@ -1,8 +1,8 @@
 """Home months in the order system's own SQL: the twin of :func:`classic_cars.sources.conform.home_month`.
 
-A row belongs to the month of ``orderDate`` if that is a readable date between ``FIRST_MONTH`` and the current
-month, and to ``FIRST_MONTH`` otherwise. The date is compared as text, digit by digit: the only way that means
-the same in every database, whatever a column without a real date type holds.
+A row belongs to the month of ``orderDate`` if that is a readable date from ``FIRST_MONTH`` to ``last_month(today)``,
+and to ``FIRST_MONTH`` otherwise. The date is compared as text, digit by digit: the only way that means the same in
+every database, whatever a column without a real date type holds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from classic_cars.contracts.order_system import FIRST_MONTH
+from classic_cars.contracts.order_system import FIRST_MONTH, last_month
 
 #: What may follow the day: no time, or midnight.
 MIDNIGHTS = ("", " 00:00:00", " 00:00:00.0", " 00:00:00.000", " 00:00:00.000000")
@@ -27,7 +27,8 @@ def as_text(column: Any) -> sa.ColumnElement[str]:
 
 def months_until(today: date) -> list[date]:
     """Every month that can be a home."""
-    count = (today.year - FIRST_MONTH.year) * 12 + today.month - FIRST_MONTH.month + 1
+    last = last_month(today)
+    count = (last.year - FIRST_MONTH.year) * 12 + last.month - FIRST_MONTH.month + 1
     return [date(FIRST_MONTH.year + index // 12, index % 12 + 1, 1) for index in range(count)]
 
 
@@ -44,6 +45,8 @@ def at_home(order_date: Any, months: Collection[date], today: date) -> sa.Column
 def dated_in(order_date: Any, months: Collection[date]) -> sa.ColumnElement[bool]:
     """Condition: the order date is a readable date in one of ``months``."""
     text = as_text(order_date)
+    # MariaDB finds equal what differs by spaces at the end; with a character behind them nothing does.
+    rest = sa.func.substr(text, 11).concat("|")
     by_length: dict[int, list[str]] = {}
     for month in months:
         by_length.setdefault(calendar.monthrange(month.year, month.month)[1], []).append(f"{month:%Y-%m}")
@@ -54,7 +57,7 @@ def dated_in(order_date: Any, months: Collection[date]) -> sa.ColumnElement[bool
                 sa.func.substr(text, 1, 7).in_(names),
                 sa.func.substr(text, 8, 1) == "-",
                 sa.func.substr(text, 9, 2).in_([f"{day:02d}" for day in range(1, days + 1)]),
-                sa.func.substr(text, 11).in_(MIDNIGHTS),
+                rest.in_([f"{midnight}|" for midnight in MIDNIGHTS]),
             )
             for days, names in by_length.items()
         ),
@@ -74,4 +77,4 @@ def home_of_text(order_date: str | None, today: date) -> date:
         month = date.fromisoformat(day).replace(day=1) if rest in MIDNIGHTS and len(day) == 10 else FIRST_MONTH
     except ValueError:
         return FIRST_MONTH
-    return month if FIRST_MONTH <= month <= today else FIRST_MONTH
+    return month if FIRST_MONTH <= month <= last_month(today) else FIRST_MONTH

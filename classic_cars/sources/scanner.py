@@ -91,14 +91,24 @@ def validated(arriving: ibis.Table, table: sa.Table) -> ibis.Table:
         if name in table.columns and isinstance(table.columns[name].type, sa.LargeBinary):
             columns[name] = _encode(raw)
             continue
-        columns[name] = text = _try(_decode(_encode(raw)))
+        columns[name] = text = decoded(raw)
         if name not in table.columns:
             continue  # an order's date beside its lines: it is the order that is broken
-        digits = ibis.literal(f'"{name}": "x') + _hex(_encode(raw)) + '"'
+        digits = ibis.literal(f'"{name}": "x') + hexadecimal(raw) + '"'
         undecodable.append(ibis.ifelse(raw.notnull() & text.isnull(), digits, None))
     if not undecodable:
         return arriving.select(**columns)
     return arriving.select(**columns, **{RESCUED: ibis.literal(", ").join(undecodable).nullif("")})
+
+
+def decoded(raw: ir.Value) -> ir.StringValue:
+    """A text of SQLite's if it is UTF-8, NULL otherwise."""
+    return _try(_decode(_encode(raw)))
+
+
+def hexadecimal(raw: ir.Value) -> ir.StringValue:
+    """The bytes of a text of SQLite's as digits."""
+    return _hex(_encode(raw))
 
 
 # DuckDB's own functions, for the reading engine only.

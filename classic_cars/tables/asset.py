@@ -16,12 +16,14 @@ import duckdb
 import pyarrow as pa
 from dagster import AssetExecutionContext
 
+from classic_cars import checks
 from classic_cars.automation.follow import follow_inputs
 from classic_cars.automation.partitions import MONTHLY, months_of, partition_key
+from classic_cars.automation.requests import ACCEPT_SHRINK
+from classic_cars.checks.base import Limits, Verdict, plain
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ClassicCarsError
 from classic_cars.sources.errors import without_values
-from classic_cars.tables import audit
 from classic_cars.tables.materialize import Outcome, Step, from_tables
 from classic_cars.tables.outside import from_outside
 from classic_cars.tables.table import Catalog, Table
@@ -49,7 +51,7 @@ def asset_key(address: str) -> dg.AssetKey:
 
 
 def build_asset(
-    table: Table, catalog: Catalog, *, quarantine_max_share: float, pool: str | None, kind: str, scratch: Path
+    table: Table, catalog: Catalog, *, limits: Limits, pool: str | None, kind: str, scratch: Path
 ) -> dg.AssetsDefinition:
     """The Dagster asset of one table. ``pool`` limits the runs at work at once; ``kind`` of store, for people.
 
@@ -57,8 +59,8 @@ def build_asset(
     """
     contract = table.contract
     inputs = catalog.inputs(table)
-    audited = catalog.audited_against(table)
-    read = {each.address for each in inputs.values()}
+    needed = [asset_key(address) for address in catalog.needed_for_audit(table)]
+    origins = catalog.origins(table)
 
     @dg.asset(
         key=asset_key(table.address),
@@ -66,7 +68,7 @@ def build_asset(
             name: dg.AssetIn(key=asset_key(each.address), dagster_type=table.inputs[name])
             for name, each in inputs.items()
         },
-        deps=[asset_key(address) for address in audited if address not in read],
+        deps=needed,
         description=_description(contract),
         group_name=contract.layer,
         kinds={kind, "pandera"} | ({"ibis"} if table.is_lazy else {"python"}),
@@ -77,7 +79,7 @@ def build_asset(
         code_version=catalog.code_version(table),
         check_specs=[
             dg.AssetCheckSpec(name, asset=asset_key(table.address), description=text, blocking=True)
-            for name, text in audit.concerns(contract).items()
+            for name, text in checks.descriptions(contract, origins).items()
         ],
         partitions_def=MONTHLY if contract.partitioned_by else None,
         backfill_policy=dg.BackfillPolicy.single_run() if contract.partitioned_by else None,
@@ -86,7 +88,7 @@ def build_asset(
             follow_inputs(
                 partitioned=contract.partitioned_by is not None,
                 # Which rows are set aside depends on the tables that they refer to; other audits change no row.
-                unread=[] if contract.quarantines else [asset_key(each) for each in audited if each not in read],
+                unread=[] if contract.quarantines else needed,
             )
             if table.arrives_from is None
             else None
@@ -103,7 +105,8 @@ def build_asset(
             store=store,
             run_id=context.run.run_id,
             months=months_of(context.partition_key_range) if contract.partitioned_by else None,
-            quarantine_max_share=quarantine_max_share,
+            limits=limits,
+            shrink_accepted=table.address in context.run.tags.get(ACCEPT_SHRINK, "").split(","),
             scratch=scratch,
         )
         started = time.perf_counter()
@@ -189,7 +192,7 @@ def _metadata(step: Step, outcome: Outcome, started: float) -> dict[str, Any]:
         "duration": round(time.perf_counter() - started, 3),
         "contract version": step.contract.version,
     }
-    metadata |= {f"total {name}": audit.plain(value) for name, value in outcome.totals.items() if value is not None}
+    metadata |= {f"total {name}": plain(value) for name, value in outcome.totals.items() if value is not None}
     lineage = column_lineage(step.table, step.catalog)
     if lineage is not None:
         metadata["dagster/column_lineage"] = lineage
@@ -212,9 +215,9 @@ def _per_month_metadata(context: dg.AssetExecutionContext, step: Step, outcome: 
         )
 
 
-def _check_result(verdict: audit.Verdict) -> dg.AssetCheckResult:
+def _check_result(verdict: Verdict) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
-        check_name=verdict.concern,
+        check_name=verdict.check,
         passed=verdict.passed,
         severity=dg.AssetCheckSeverity.WARN if verdict.warning else dg.AssetCheckSeverity.ERROR,
         description=verdict.summary,
@@ -223,14 +226,14 @@ def _check_result(verdict: audit.Verdict) -> dg.AssetCheckResult:
 
 
 def _metadata_value(value: Any) -> Any:
-    value = audit.plain(value)
+    value = plain(value)
     return dg.MetadataValue.json(value) if isinstance(value, dict | list) else value
 
 
 def _say_what_failed(table: Table, outcome: Outcome) -> None:
     for each in outcome.verdicts:
         if not each.passed and not each.warning:
-            progress.error("%s: check %s failed: %s", table.address, each.concern, each.summary)
+            progress.error("%s: check %s failed: %s", table.address, each.check, each.summary)
 
 
 def _reported(table: Table, error: Exception) -> Exception:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,17 @@ import ibis
 import pyarrow as pa
 
 from classic_cars.automation.landing_changes import UNREAD
+from classic_cars.checks import evaluated
+from classic_cars.checks.landed import Landed
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.source import LandedLines
 from classic_cars.sources.landed_copy import Copy
 from classic_cars.sources.landed_lines import intake
 from classic_cars.sources.landing import Landing, Listing
 from classic_cars.stores.base import Staged
-from classic_cars.tables import audit
-from classic_cars.tables.audit import Verdict
-from classic_cars.tables.ledger import QUARANTINED, TAKEN, Entry, judged, rebuilt, still_true
+from classic_cars.tables.ledger import Entry, judged, rebuilt, still_true
 from classic_cars.tables.materialize import Outcome, Step
 
-#: Files that a check names.
-NAMED = 20
 #: Unknown columns of a file that a check names, and what looks like one.
 NAMED_COLUMNS, NAME = 5, re.compile("[A-Za-z_][A-Za-z0-9_.-]{0,39}")
 
@@ -95,22 +93,13 @@ def _rows(count: Any, copies: Sequence[Copy]) -> list[int]:
 def _audited(
     step: Step, staged: Staged, ledger: Sequence[Entry], new: Sequence[Entry], listing: Listing, copies: Sequence[Copy]
 ) -> Outcome:
-    contract = step.contract
-    measured = audit.measure(contract, staged.rows, {})
     found = _counted(staged.rows)
     if staged.others is not None:
         for content, rows in _counted(staged.others).items():
             found[content] = found.get(content, 0) + rows
-    columns = len(contract.types)
-    verdicts = [
-        Verdict("schema", True, f"all {columns} columns are as in the contract", {"columns": columns}),
-        audit.value_verdict(contract, staged.rows, measured),
-        audit.key_verdict(contract, staged),
-        files_verdict(new, listing, _extra_columns(step, copies)),
-        balance_verdict(contract, found, ledger),
-    ]
-    facts = {"new rows": measured.rows, UNREAD: sum(each.fileHash is None for each in new)}
-    return Outcome(verdicts, staged, sum(found.values()), facts)
+    audit = step.audit(staged, {}, arrived=Landed(found, ledger, new, listing, _extra_columns(step, copies)))
+    facts = {"new rows": audit.measured.rows, UNREAD: sum(each.fileHash is None for each in new)}
+    return Outcome(evaluated(audit), staged, sum(found.values()), facts)
 
 
 def _extra_columns(step: Step, copies: Sequence[Copy]) -> dict[str, str]:
@@ -124,45 +113,3 @@ def _in_short(columns: Sequence[str]) -> str:
     """How many, and the names that are surely names: others may be anybody's data."""
     named = [name for name in columns if NAME.fullmatch(name)][:NAMED_COLUMNS]
     return f"{len(columns):,} columns" + (f", such as {', '.join(named)}" if named else "")
-
-
-def files_verdict(new: Sequence[Entry], listing: Listing, extra: Mapping[str, str]) -> Verdict:
-    """What became of the new files. A warning: a file that cannot be taken in keeps no other one out."""
-    states: dict[str, int] = {}
-    for each in new:
-        states[each.state] = states.get(each.state, 0) + 1
-    refused = {each.fileName: each.reason for each in new if each.state == QUARANTINED}
-    facts: dict[str, Any] = {
-        "files": len(listing.files),
-        "new files": len(new),
-        "new files by state": states,
-        "still being written": listing.unsettled,
-    }
-    problems = []
-    for kind, of in (("could not be taken in", refused), ("have columns that are ignored", extra)):
-        if of:
-            facts[kind] = dict(list(of.items())[:NAMED])
-            name, what = next(iter(of.items()))
-            problems.append(f"{len(of):,} of {len(new):,} files {kind}, such as {name}: {what}")
-    if listing.unreadable:
-        facts["folders that cannot be read"] = list(listing.unreadable[:NAMED])
-        problems.append(f"folders that cannot be read: {', '.join(listing.unreadable[:NAMED])}")
-    summary = "; ".join(problems) or f"{len(new):,} new files among {len(listing.files):,}"
-    return Verdict("files", not problems, summary, facts, warning=bool(problems))
-
-
-def balance_verdict(contract: Contract, found: Mapping[str, int], ledger: Sequence[Entry]) -> Verdict:
-    """Each content has the rows that were counted in its file, and the ledger knows of all of them."""
-    expected = {each.fileHash: each.rows for each in ledger if each.state == TAKEN}
-    wrong = {str(each): (found.get(each or "", 0), expected.get(each, 0)) for each in {*found, *expected}}
-    wrong = {name: pair for name, pair in wrong.items() if pair[0] != pair[1]}
-    facts: dict[str, Any] = {
-        "contents": len(expected),
-        "rows": sum(found.values()),
-        "rows by the ledger": sum(expected.values()),
-    }
-    summary = f"{facts['rows']:,} rows of {len(expected):,} files, as counted in them"
-    if wrong:
-        facts["first differences"] = {name: list(pair) for name, pair in list(wrong.items())[:5]}
-        summary = f"{len(wrong):,} files do not have the rows in {contract.address} that were counted in them"
-    return Verdict("reconciliation", not wrong, summary, facts)

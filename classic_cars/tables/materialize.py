@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +21,29 @@ import polars as pl
 import pyarrow as pa
 import sqlalchemy as sa
 
-from classic_cars.contracts.base import RESCUED, Contract
+from classic_cars.checks import Audit, Verdict, evaluated, not_examined
+from classic_cars.checks.base import Before, Limits
+from classic_cars.checks.source import Arrived
+from classic_cars.contracts.base import RESCUED, Contract, differing_columns
+from classic_cars.contracts.origins import FLAG, REJECT, REPAIR
 from classic_cars.contracts.source import OrderSystemTable
 from classic_cars.errors import SourceError, SourceMoved
+from classic_cars.sources.digests import differing_columns as columns_that_differ
+from classic_cars.sources.digests import held_totals
 from classic_cars.sources.errors import without_values
-from classic_cars.sources.order_system import ControlTotals, OrderSystem, SchemaDrift
+from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores.base import Months, Staged, Store
-from classic_cars.tables import audit, quarantine
-from classic_cars.tables.audit import Measured, Tables, Verdict
-from classic_cars.tables.table import Catalog, Table, column_differences, parameters
+from classic_cars.tables import quarantine
+from classic_cars.tables.table import Catalog, Table
 
 progress = logging.getLogger("classic_cars.progress")
 
 #: Times a moving order system is read before giving up.
 READ_ATTEMPTS = 3
-#: Times rows that refer to rows set aside are themselves set aside (a manager's manager's manager).
+#: Times rows that refer to rejected rows are themselves rejected (a line of an order of a customer).
 REFERENCE_PASSES = 10
+#: Orders that left a month, that are looked for elsewhere.
+LOOKED_FOR = 1_000
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,8 @@ class Step:
     store: Store
     run_id: str
     months: Months | None = None
-    quarantine_max_share: float = 0.01
+    limits: Limits = field(default_factory=Limits)
+    shrink_accepted: bool = False
     #: A folder for what is needed while the step works; the system's own when None.
     scratch: Path | None = None
 
@@ -55,14 +64,30 @@ class Step:
     def contract(self) -> Contract:
         return self.table.contract
 
-    def read(self, address: str) -> ibis.Table:
+    def read(self, contract: Contract) -> ibis.Table:
         """Another table's published rows; of this step's months when both are partitioned."""
-        contract = self.catalog[address].contract
-        return self.store.read(contract, self.months if contract.partitioned_by else None)
+        months = self.months if contract.partitioned_by and self.contract.partitioned_by else None
+        return self.store.read(contract, months)
 
     def others(self) -> dict[str, ibis.Table]:
-        """The tables that the contract refers to or is reconciled with."""
-        return {address: self.read(address) for address in self.catalog.audited_against(self.table)}
+        """The tables that the proof of this one reads."""
+        return {address: self.read(each) for address, each in self.catalog.audited_against(self.table).items()}
+
+    def audit(self, staged: Staged, tables: Mapping[str, ibis.Table], **more: Any) -> Audit:
+        """What the checks look at, of one staged version."""
+        references = self.contract.references
+        return Audit(
+            contract=self.contract,
+            staged=staged,
+            tables={**tables, self.contract.address: staged.rows},
+            origins=self.catalog.origins(self.table),
+            address_of=lambda name: self.catalog.resolve_contract(self.table, name).address,
+            receive=self.store.receive,
+            limits=self.limits,
+            whole_references=[each for each in references if not self.catalog[each.to].contract.partitioned_by],
+            shrink_accepted=self.shrink_accepted,
+            **more,
+        )
 
 
 @dataclass(frozen=True)
@@ -85,18 +110,30 @@ def from_tables(step: Step, inputs: Mapping[str, Any]) -> Outcome:
         rows = _as_expression(step, step.table.function(**inputs))
     except pa.ArrowException as error:
         # The message quotes values; the column is what helps.
-        return _refused(step.contract, [f"values do not fit the contract's types: {without_values(str(error))}"])
-    problems = column_differences(step.contract, rows.schema())
+        return _refused(step, [f"values do not fit the contract's types: {without_values(str(error))}"])
+    problems = differing_columns(step.contract, rows.schema())
     if problems:
-        return _refused(step.contract, problems)
+        return _refused(step, problems)
     if step.contract.quarantines:
         return _with_quarantine(step, rows)
     staged = step.store.stage(step.contract, rows, step.months)
-    return _audited(step, staged, {**step.others(), step.contract.address: staged.rows})
+    return _outcome(step.audit(staged, step.others()))
+
+
+def _outcome(audit: Audit) -> Outcome:
+    return Outcome(evaluated(audit), audit.staged, audit.measured.rows, audit.measured.totals)
+
+
+def _refused(step: Step, problems: list[str]) -> Outcome:
+    """Nothing can be staged: the rows do not have the contract's columns."""
+    return Outcome(not_examined(step.contract, step.catalog.origins(step.table), problems))
+
+
+# From the order system -----------------------------------------------------------------------------------
 
 
 def from_order_system(step: Step, order_system: OrderSystem) -> Outcome:
-    """Read a table of the order system, stage it, and prove rows and cents against the order system itself.
+    """Read a table of the order system, stage it, and prove it against the order system itself, value by value.
 
     While the shop keeps selling, its totals move under our hands: the version read must agree with the totals
     just before or just after the read. Raises ``SourceMoved`` when it never did.
@@ -104,18 +141,25 @@ def from_order_system(step: Step, order_system: OrderSystem) -> Outcome:
     table = _arrives_from(step)
     months = list(step.months) if step.months else None
     drift = order_system.drift(table)
+    before = _published_before(step)
     for _ in range(READ_ATTEMPTS):
-        before = order_system.control_totals(table, months)
+        first = order_system.control_totals(table, months)
         staged = _read(step, order_system, months)
-        found, rescued = _control_totals(staged.rows, before)
-        after = before if found == before else order_system.control_totals(table, months)
-        if found in (before, after) or before == after:
-            verdicts = [
-                _drift_verdict(step.contract, drift),
-                *([_values(step.contract, staged)] if step.contract.rules else []),
-                _source_verdict(found, after, rescued, order_system.redacted),
-            ]
-            return Outcome(verdicts, staged, found.rows, {"cents": found.cents} if found.cents is not None else {})
+        found = held_totals(staged.rows, table, order_system.url)
+        after = first if found == first else order_system.control_totals(table, months)
+        if found in (first, after) or first == after:
+            arrived = Arrived(
+                found,
+                after,
+                partial(columns_that_differ, order_system, staged.rows, table, months),
+                order_system.redacted,
+                rescued=staged.rows[RESCUED].count().to_pyarrow().as_py(),
+                drift=drift,
+            )
+            audit = step.audit(staged, {}, arrived=arrived, before=_with_moved(step, before, staged, order_system))
+            cents = [each.cents for each in found.values() if each.cents is not None]
+            totals = {"cents": sum(cents)} if cents else {}
+            return Outcome(evaluated(audit), staged, sum(each.rows for each in found.values()), totals)
         progress.info("%s: the order system changed while it was read; reading again", step.contract.address)
         step.store.discard()
     raise SourceMoved(
@@ -129,6 +173,44 @@ def _arrives_from(step: Step) -> sa.Table:
     if not isinstance(origin, OrderSystemTable):
         raise TypeError(f"{step.contract.address}: arrives from {origin}, not from the order system")
     return origin.table
+
+
+@dataclass(frozen=True)
+class _Published:
+    """What the published version has, in the months of this step: rows by month, and orders by month."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    orders: pa.Table | None = None
+
+
+def _published_before(step: Step) -> _Published:
+    """Asked before anything is staged: in a step that staged a table, reading it shows the staged rows."""
+    contract = step.contract
+    if not step.store.exists(contract):
+        return _Published()
+    rows = step.store.read(contract, step.months)
+    if not contract.partitioned_by:
+        return _Published({"": rows.count().to_pyarrow().as_py()})
+    month = rows[contract.partitioned_by].truncate("M").name("month")
+    counted = rows.group_by(month).aggregate(rows=rows.count()).to_pyarrow().to_pylist()
+    orders = rows.select("orderNumber", month).distinct().to_pyarrow()
+    return _Published({f"{each['month']:%Y-%m}": each["rows"] for each in counted}, orders)
+
+
+def _with_moved(step: Step, before: _Published, staged: Staged, order_system: OrderSystem) -> Before:
+    """The same, and which of its orders are now in months that this step does not read."""
+    if before.orders is None or step.months is None:
+        return Before(before.rows)
+    known = step.store.receive(before.orders)
+    gone = known.anti_join(staged.rows, "orderNumber").limit(LOOKED_FOR).to_pyarrow().to_pylist()
+    homes = order_system.homes_of([each["orderNumber"] for each in gone if each["orderNumber"] is not None])
+    moved: dict[str, dict[str, int]] = {}
+    for each in gone:
+        home = homes.get(each["orderNumber"])
+        if home is not None and home not in step.months:
+            month = moved.setdefault(f"{each['month']:%Y-%m}", {})
+            month[f"{home:%Y-%m}"] = month.get(f"{home:%Y-%m}", 0) + 1
+    return Before(before.rows, moved)
 
 
 def _read(step: Step, order_system: OrderSystem, months: list[date] | None) -> Staged:
@@ -156,171 +238,48 @@ def _read(step: Step, order_system: OrderSystem, months: list[date] | None) -> S
     raise SourceError(f"{step.contract.address}: cannot be read")
 
 
-def _control_totals(rows: ibis.Table, like: ControlTotals) -> tuple[ControlTotals, int]:
-    """The staged rows' own totals, as the order system counts them, and how many rows hold rescued values."""
-    aggregates = {"rows": rows.count(), "rescued": rows[RESCUED].count()}
-    if like.cents is not None:
-        money = rows.amount if "amount" in rows.columns else rows.quantityOrdered * rows.priceEach
-        aggregates["amount"] = money.sum()
-    (found,) = rows.aggregate(**aggregates).to_pyarrow().to_pylist()
-    cents = None if like.cents is None else round((found["amount"] or 0) * 100)
-    return ControlTotals(found["rows"], cents), found["rescued"]
-
-
-def _source_verdict(found: ControlTotals, expected: ControlTotals, rescued: int, origin: str) -> Verdict:
-    """Rows must agree always; cents too, unless there are values that are no numbers here and perhaps there."""
-    comparable = found.cents == expected.cents or rescued > 0
-    passed = found.rows == expected.rows and comparable
-    facts: dict[str, Any] = {
-        "rows": found.rows,
-        "rows in the order system": expected.rows,
-        "rows with rescued values": rescued,
-    }
-    summary = f"{found.rows:,} rows, as in {origin}"
-    if found.cents is not None and expected.cents is not None:
-        facts["amount"], facts["amount in the order system"] = found.cents / 100, expected.cents / 100
-        facts = {name: f"{value:.2f}" if name.startswith("amount") else value for name, value in facts.items()}
-        if found.cents != expected.cents and rescued:
-            summary += f"; amounts cannot be compared: {rescued:,} rows hold values that did not fit"
-    if not passed:
-        summary = f"found {facts}, expected the order system's"
-    return Verdict("reconciliation", passed, summary, facts)
-
-
-def _drift_verdict(contract: Contract, drift: SchemaDrift) -> Verdict:
-    """New or retyped columns do no harm to the columns that are read: a warning."""
-    columns = len(contract.types)
-    if not drift:
-        return Verdict("schema", True, f"all {columns} columns are as in the contract", {"columns": columns})
-    parts = [f"new columns that are not read: {', '.join(drift.added)}"] if drift.added else []
-    parts += [f"other types than declared: {', '.join(drift.retyped)}"] if drift.retyped else []
-    facts = {"columns": columns, "added": list(drift.added), "retyped": list(drift.retyped)}
-    return Verdict("schema", False, f"the order system's table changed: {'; '.join(parts)}", facts, warning=True)
-
-
-def _values(contract: Contract, staged: Staged) -> Verdict:
-    return audit.value_verdict(contract, staged.rows, audit.measure(contract, staged.rows, {}))
-
-
-def _refused(contract: Contract, problems: list[str]) -> Outcome:
-    """Nothing can be staged: the rows do not have the contract's columns."""
-    schema = Verdict("schema", False, "; ".join(problems), {"differences": problems})
-    skipped = [
-        Verdict(name, False, "not examined: the columns are not those of the contract")
-        for name in audit.concerns(contract)
-        if name != "schema"
-    ]
-    return Outcome([schema, *skipped])
+# With quarantine -----------------------------------------------------------------------------------------
 
 
 def _with_quarantine(step: Step, candidates: ibis.Table) -> Outcome:
-    """Stage the good rows and set the others aside, in the same step; audit the good ones."""
+    """Stage the good rows and quarantine the others, in the same step; audit both."""
     contract, tables = step.contract, step.others()
+    severity = {rule.name: rule.severity for rule in contract.rules}
     sieved = quarantine.untouched(candidates)
-    staged, measured, keys = _stage_and_measure(step, sieved.kept, tables)
-    if measured.broken_rules or candidates[RESCUED].count().to_pyarrow().as_py():
+    audit = step.audit(step.store.stage(contract, sieved.kept, step.months), tables)
+    broken = {severity[name] for name in audit.measured.broken_rules}
+    if audit.measured.repaired or broken & {REJECT, REPAIR} or _has_misspelled(contract, audit.rows):
+        candidates = quarantine.repaired(contract, candidates)
         sieved = quarantine.by_rules(contract, candidates)
-        staged, measured, keys = _stage_and_measure(step, sieved.kept, tables)
-    if keys is not None and not keys.passed:
+        audit = step.audit(step.store.stage(contract, sieved.kept, step.months), tables)
+    if contract.key and audit.repeated_keys[0]:
         sieved = quarantine.by_key(contract, sieved)
-        staged, measured, keys = _stage_and_measure(step, sieved.kept, tables)
+        audit = step.audit(step.store.stage(contract, sieved.kept, step.months), tables)
     for _ in range(REFERENCE_PASSES):
-        if not measured.broken_references:
+        rejecting = {str(each) for each in contract.references if each.otherwise != FLAG}
+        if not rejecting & set(audit.measured.broken_references):
             break
         sieved = quarantine.by_references(contract, sieved, tables)
-        staged, measured, keys = _stage_and_measure(step, sieved.kept, tables)
+        audit = step.audit(step.store.stage(contract, sieved.kept, step.months), tables)
     aside = step.store.stage(
         contract.quarantine, quarantine.quarantined(contract, sieved.aside, step.run_id), step.months
     )
-    origin = tables[contract.quarantines or ""]
-    parts = [staged.rows, aside.rows]
+    audit.rejected = aside.rows
     if contract.latest is not None:
-        parts.append(quarantine.superseded(contract, contract.latest, candidates, staged.rows, aside.rows))
-    conserved = audit.conserved(contract, origin, *parts)
-    outcomes = {conserved.name: audit.reconcile(conserved, conserved.actual(), conserved.expected())}
-    verdicts = [
-        *_verdicts(step, staged, {**tables, contract.address: staged.rows}, measured, keys),
-        _quarantine_verdict(step, measured.rows, aside),
-        audit.reconciliation_verdict(outcomes),
+        audit.superseded = quarantine.superseded(contract, contract.latest, candidates, audit.rows, aside.rows)
+    return _outcome(audit)
+
+
+def _has_misspelled(contract: Contract, rows: ibis.Table) -> bool:
+    wrong = [
+        quarantine.misspelled(rows[name], spellings)
+        for name in contract.types.names
+        if (spellings := contract.spellings(name))
     ]
-    return Outcome(verdicts, staged, measured.rows, measured.totals)
+    return bool(wrong) and rows.filter(ibis.or_(*wrong)).count().to_pyarrow().as_py() > 0
 
 
-def _stage_and_measure(step: Step, rows: ibis.Table, tables: Tables) -> tuple[Staged, Measured, Verdict | None]:
-    staged = step.store.stage(step.contract, rows, step.months)
-    measured = audit.measure(step.contract, staged.rows, {**tables, step.contract.address: staged.rows})
-    return staged, measured, audit.key_verdict(step.contract, staged) if step.contract.key else None
-
-
-def _quarantine_verdict(step: Step, kept: int, aside: Staged) -> Verdict:
-    """Blocks when more than the allowed share of rows had to be set aside."""
-    by_reason = aside.rows.group_by("_reason").aggregate(rows=aside.rows.count())
-    reasons = by_reason.order_by(ibis.desc("rows"), "_reason").limit(20).to_pyarrow().to_pylist()
-    count = aside.rows.count().to_pyarrow().as_py()
-    share = count / (kept + count) if kept + count else 0.0
-    own = step.contract.quarantine_max_share
-    allowed = step.quarantine_max_share if own is None else own
-    facts: dict[str, Any] = {
-        "rows kept": kept,
-        "rows set aside": count,
-        "share set aside": round(share, 6),
-        "share allowed": allowed,
-    }
-    if count:
-        facts["reasons"] = {row["_reason"]: row["rows"] for row in reasons}
-        facts["sample"] = audit.sample(step.contract, aside.rows)
-    passed = share <= allowed
-    summary = "no row had to be set aside"
-    if count:
-        summary = f"{count:,} of {kept + count:,} rows set aside in {aside.contract.address} ({share:.2%})"
-    if not passed:
-        summary += f", more than the allowed {allowed:.2%} (CLASSIC_CARS_QUARANTINE_MAX_SHARE)"
-    return Verdict("quarantine", passed, summary, facts)
-
-
-def _audited(step: Step, staged: Staged, tables: Tables) -> Outcome:
-    contract = step.contract
-    measured = audit.measure(contract, staged.rows, tables)
-    keys = audit.key_verdict(contract, staged) if contract.key else None
-    verdicts = _verdicts(step, staged, tables, measured, keys)
-    if contract.reconciliations:
-        outcomes = {each.name: _reconciled(step, each, staged, tables) for each in contract.reconciliations}
-        verdicts.append(audit.reconciliation_verdict(outcomes))
-    return Outcome(verdicts, staged, measured.rows, measured.totals)
-
-
-def _verdicts(step: Step, staged: Staged, tables: Tables, measured: Measured, keys: Verdict | None) -> list[Verdict]:
-    """The verdicts on everything that the contract says of single rows, keys and references."""
-    contract = step.contract
-    columns = len(contract.types)
-    verdicts = [Verdict("schema", True, f"all {columns} columns are as in the contract", {"columns": columns})]
-    if contract.rules:
-        verdicts.append(audit.value_verdict(contract, staged.rows, measured))
-    if keys is not None:
-        verdicts.append(keys)
-    if contract.references:
-        dangling = _dangling(step, staged, tables)
-        verdicts.append(audit.reference_verdict(contract, staged.rows, tables, measured, dangling))
-    return verdicts
-
-
-def _dangling(step: Step, staged: Staged, tables: Tables) -> dict[str, list[str]]:
-    """The months beside those of this step whose rows lost what they refer to."""
-    if staged.others is None:
-        return {}
-    whole = [each for each in step.contract.references if not step.catalog[each.to].contract.partitioned_by]
-    return audit.dangling(step.contract, staged.others, whole, tables)
-
-
-def _reconciled(
-    step: Step, reconciliation: audit.Reconciliation, staged: Staged, tables: Tables
-) -> tuple[bool, dict[str, Any]]:
-    def rows(name: str) -> ibis.Table:
-        return tables[step.catalog.resolve(step.table, name).address]
-
-    actual = reconciliation.actual(staged.rows, *map(rows, parameters(reconciliation.actual)[1:]))
-    expected = reconciliation.expected(*map(rows, parameters(reconciliation.expected)))
-    return audit.reconcile(reconciliation, actual, expected)
+# What a function returns ---------------------------------------------------------------------------------
 
 
 def _as_expression(step: Step, rows: Any) -> ibis.Table:

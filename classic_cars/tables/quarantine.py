@@ -1,8 +1,8 @@
-"""Sieves: rows that break a row-level rule are set aside with the reason, and never dropped.
+"""Rows that cannot be counted are quarantined with the reason, and never dropped; values that can be mended are.
 
-Everything is an expression over the candidate rows, so both outcomes can be written by any engine. Sieves run
-only when the audit finds that they have work to do: counting broken rules in rows that lie there costs a
-third of filtering by them while they are made.
+Everything is an expression over the candidate rows, so both outcomes can be written by any engine. This runs only
+when the audit finds that there is work to do: counting broken rules in rows that lie there costs a third of filtering
+by them while they are made.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import ibis
 import ibis.expr.types as ir
 
-from classic_cars.contracts.base import RESCUED, Contract, Latest
-from classic_cars.tables.audit import Tables, orphaned
+from classic_cars.checks.base import Tables, orphaned
+from classic_cars.contracts.base import RESCUED, Contract, Latest, raw_kept
+from classic_cars.contracts.origins import FLAG, REJECT, REPAIR
+from classic_cars.sources.conform import as_json
 
 REASON = "_reason"
 
@@ -32,17 +34,58 @@ def untouched(rows: ibis.Table) -> Sieved:
     return Sieved(kept=rows, aside=rows.mutate(**{REASON: ibis.null("string")}).filter(ibis.literal(False)))
 
 
+def repaired(contract: Contract, rows: ibis.Table) -> ibis.Table:
+    """Values that break a rule of a column that is repaired become NULL, known words get their own spelling.
+
+    The value that was there is added to ``_rescued_data``.
+    """
+    wrong: dict[str, ir.BooleanValue] = {}
+    values: dict[str, ir.Value] = {}
+    for name in contract.repaired:
+        rules = [rule for rule in contract.rules if rule.column == name and rule.severity == REPAIR]
+        if rules:
+            wrong[name] = ibis.or_(*(~rule.holds(rows) for rule in rules))
+            values[name] = ibis.ifelse(wrong[name], ibis.null(rows[name].type()), rows[name])
+    for name in contract.types.names:
+        if spellings := contract.spellings(name):
+            wrong[name] = misspelled(rows[name], spellings)
+            known = rows[name].lower().cases(*((each.lower(), each) for each in spellings))
+            values[name] = ibis.ifelse(wrong[name], known, rows[name])
+    if not wrong:
+        return rows
+    return rows.mutate(**values, **{RESCUED: _with_raw(rows, wrong)})
+
+
+def misspelled(value: ir.StringValue, spellings: tuple[str, ...]) -> ir.BooleanValue:
+    """Condition: the text is one of the spellings but for upper and lower case. Never NULL."""
+    return (value.lower().isin([each.lower() for each in spellings]) & ~value.isin(spellings)).fill_null(False)
+
+
+def _with_raw(rows: ibis.Table, wrong: Mapping[str, ir.BooleanValue]) -> ir.StringValue:
+    """``_rescued_data`` with the raw values of these columns, where the condition holds."""
+    pairs = [ibis.ifelse(condition, as_json(name, rows[name]), None) for name, condition in wrong.items()]
+    added = ibis.literal(", ").join(pairs)  # join leaves NULLs out
+    kept = rows[RESCUED]
+    both = ibis.ifelse(kept.isnull(), "{" + added + "}", kept.substr(0, kept.length() - 1) + ", " + added + "}")
+    return ibis.ifelse(ibis.or_(*wrong.values()), both, kept)
+
+
 def by_rules(contract: Contract, rows: ibis.Table) -> Sieved:
-    """Set aside rows that break a rule of their own, or that hold a value that did not fit its column."""
-    bad = {"a value does not fit its column, see _rescued_data": rows[RESCUED].notnull()}
-    bad |= {str(rule): ~rule.holds(rows) for rule in contract.rules}
+    """Reject rows that break a rule which leaves nothing to count; the reason names values that did not fit."""
+    bad: dict[str, ir.BooleanValue] = {}
+    for rule in contract.rules:
+        if rule.severity == REJECT:
+            bad[str(rule)] = ~rule.holds(rows)
+        if rule.severity == REJECT and rule.column is not None:
+            unread = rows[rule.column].isnull() & raw_kept(rows, rule.column)
+            bad[f"{rule.column}: the value does not fit its column, see {RESCUED}"] = unread
     return _split(rows, bad)
 
 
 def by_key(contract: Contract, before: Sieved) -> Sieved:
-    """Set aside all but one of rows that are equal in everything, and all rows that differ but share a key.
+    """Reject all but one of rows that are equal in everything, and all rows that differ but share a key.
 
-    Where the latest row of a key counts, the others are neither kept nor set aside.
+    Where the latest row of a key counts, the others are neither kept nor rejected.
     """
     if contract.latest is not None:
         return by_time(contract, contract.latest, before)
@@ -67,7 +110,7 @@ def by_time(contract: Contract, latest: Latest, before: Sieved) -> Sieved:
 def superseded(
     contract: Contract, latest: Latest, candidates: ibis.Table, kept: ibis.Table, aside: ibis.Table
 ) -> ibis.Table:
-    """The candidates that are neither kept nor set aside, because a later row of the same key is kept.
+    """The candidates that are neither kept nor rejected, because a later row of the same key is kept.
 
     Found by comparing, not by what :func:`by_time` left out: a row that was lost is not among them.
     """
@@ -85,12 +128,11 @@ def _is_older(pairs: ibis.Table, order: tuple[str, ...]) -> ir.BooleanValue:
 
 
 def by_references(contract: Contract, before: Sieved, tables: Tables) -> Sieved:
-    """Set aside rows that refer to nothing. Once more when a table refers to itself and lost rows to this."""
+    """Reject rows that cannot be counted without what they refer to; once more when that rejects what others need."""
     rows = before.kept
     tables = {**tables, contract.address: rows}
-    return _more(
-        before, _split(rows, {f"{each}: no such row": orphaned(rows, each, tables) for each in contract.references})
-    )
+    rejecting = [each for each in contract.references if each.otherwise != FLAG]
+    return _more(before, _split(rows, {f"{each}: no such row": orphaned(rows, each, tables) for each in rejecting}))
 
 
 def _split(rows: ibis.Table, bad: Mapping[str, ir.BooleanValue]) -> Sieved:
@@ -110,7 +152,7 @@ def _more(before: Sieved, after: Sieved) -> Sieved:
 
 
 def quarantined(contract: Contract, aside: ibis.Table, run_id: str) -> ibis.Table:
-    """The rows of ``quarantine/<table>``: those set aside, why, by which contract and in which run."""
+    """The rows of ``quarantine/<table>``: those rejected, why, by which contract and in which run."""
     rows = aside.mutate(
         _contract_version=ibis.literal(contract.version),
         _run_id=ibis.literal(run_id),

@@ -16,10 +16,16 @@ from typing import Any, get_type_hints
 import ibis
 import pandera.ibis as pa
 
-from classic_cars.contracts.base import LAYERS, RESCUED, Contract, TableModel
+from classic_cars.contracts.base import LAYERS, RESCUED, Contract, TableModel, differing_columns
+from classic_cars.contracts.origins import Origins
 from classic_cars.contracts.source import Origin
+from classic_cars.contracts.versions import digest
 from classic_cars.errors import ContractError
+from classic_cars.tables import origins
 from classic_cars.tables.lineage import column_lineage
+
+#: Tables of rejected rows; each belongs to the staging table that they were rejected from.
+QUARANTINE = "quarantine"
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ class Catalog:
                 raise ContractError(f"{each.address}: unknown layer, expected one of {', '.join(LAYERS)}")
             self._tables[each.address] = each
         self._expressions: dict[str, ibis.Table | None] = {}
+        self._origins: dict[str, Origins] = {}
 
     def __iter__(self) -> Iterator[Table]:
         return iter(self._tables.values())
@@ -88,15 +95,32 @@ class Catalog:
         return address in self._tables
 
     def resolve(self, reader: Table, name: str) -> Table:
-        """The table that ``name`` means in a function of ``reader``: the nearest at or below its layer."""
-        for layer in reversed(LAYERS[: LAYERS.index(reader.contract.layer) + 1]):
-            address = f"{layer}/{name}"
-            if address in self._tables and address != reader.address:
+        """The table that ``name`` means in a function of ``reader``: the nearest at or below its layer.
+
+        ``layer_name`` means the one of that layer.
+        """
+        layer, _, rest = name.partition("_")
+        for address in [f"{layer}/{rest}", *(f"{each}/{name}" for each in reversed(_layers_up_to(reader)))]:
+            if address in self._tables and address != reader.address and address.split("/")[0] in _layers_up_to(reader):
                 return self._tables[address]
         raise ContractError(
             f"{reader.address}: its function asks for table {name!r}, and no layer up to "
             f"{reader.contract.layer} has one; there are {', '.join(sorted(self._tables))}"
         )
+
+    def resolve_contract(self, reader: Table, name: str) -> Contract:
+        """The same for a contract's own functions, which may also ask for ``quarantine_name``."""
+        layer, _, rest = name.partition("_")
+        if layer == QUARANTINE:
+            return self.contract(f"{QUARANTINE}/{rest}")
+        return self.resolve(reader, name).contract
+
+    def contract(self, address: str) -> Contract:
+        """The contract of a table, or of the quarantine of a staging table."""
+        layer, _, name = address.partition("/")
+        if layer == QUARANTINE:
+            return self[f"staging/{name}"].contract.quarantine
+        return self[address].contract
 
     def inputs(self, reader: Table) -> dict[str, Table]:
         """The table behind each parameter of the function."""
@@ -104,15 +128,56 @@ class Catalog:
             return {}
         return {name: self.resolve(reader, name) for name in reader.inputs}
 
-    def audited_against(self, reader: Table) -> dict[str, Table]:
-        """Other tables that the contract refers to or is reconciled with, by address."""
-        addresses = {reference.to for reference in reader.contract.references}
-        if reader.contract.quarantines:
-            addresses.add(reader.contract.quarantines)
-        for each in reader.contract.reconciliations:
+    def audited_against(self, reader: Table) -> dict[str, Contract]:
+        """Other tables that the proof of ``reader`` reads, by address: quarantines among them."""
+        contract = reader.contract
+        addresses = {reference.to for reference in contract.references}
+        if contract.quarantines:
+            addresses.add(contract.quarantines)
+        found = self.origins(reader)
+        if found.grain is not None:
+            addresses |= {found.grain.table, *(each.table for each in found.grain.inferred)}
+            addresses |= {each.table for each in found.lookups}
+        if contract.complete is not None:
+            addresses |= {f"source/{contract.complete.subject}", f"{QUARANTINE}/{contract.complete.subject}"}
+        for each in contract.reconciliations:
             for name in [*parameters(each.actual)[1:], *parameters(each.expected)]:
-                addresses.add(self.resolve(reader, name).address)
-        return {address: self[address] for address in sorted(addresses - {reader.address})}
+                addresses.add(self.resolve_contract(reader, name).address)
+        return {address: self.contract(address) for address in sorted(addresses - {reader.address})}
+
+    def needed_for_audit(self, reader: Table) -> list[str]:
+        """Addresses of tables that must be made before ``reader`` and are not upstream of its inputs anyway."""
+        owners = {address.replace(f"{QUARANTINE}/", "staging/") for address in self.audited_against(reader)}
+        return sorted(owners - self._upstream(reader) - {reader.address})
+
+    def _upstream(self, reader: Table) -> set[str]:
+        found: set[str] = set()
+        waiting = [reader]
+        while waiting:
+            for each in self.inputs(waiting.pop()).values():
+                if each.address not in found:
+                    found.add(each.address)
+                    waiting.append(each)
+        return found
+
+    def origins(self, made: Table) -> Origins:
+        """Where each column comes from. Raises ``ContractError`` when the function makes it of something else."""
+        if made.address not in self._origins:
+            if made.arrives_from is not None:
+                planned = Origins(None, made_of=_arrived(made))
+            else:
+                planned = origins.planned(made.contract, [each.contract for each in self.inputs(made).values()])
+            if (
+                problems := origins.differences(planned, self.lineage(made))
+                if self.expression(made) is not None
+                else []
+            ):
+                raise ContractError(
+                    f"{made.address}: its function and its contract disagree on where values come from: "
+                    f"{'; '.join(problems)}; change one so that both say the same"
+                )
+            self._origins[made.address] = planned
+        return self._origins[made.address]
 
     def expression(self, made: Table) -> ibis.Table | None:
         """The function's expression over unbound tables named like their contracts; None when it is not lazy."""
@@ -141,7 +206,7 @@ class Catalog:
     def code_version(self, made: Table) -> str:
         """Changes when the compiled expression or the contract's demands change, and with nothing else."""
         expression = self.expression(made)
-        body = inspect.getsource(made.function) if expression is None else ibis.to_sql(expression, dialect="duckdb")
+        body = digest(made.function) if expression is None else ibis.to_sql(expression, dialect="duckdb")
         return hashlib.sha256(f"{body}\n{made.contract.version}".encode()).hexdigest()[:12]
 
     def lineage(self, made: Table) -> dict[str, list[tuple[str, str]]]:
@@ -153,6 +218,23 @@ class Catalog:
         return {name: lineage[name] for name in made.contract.types.names}
 
 
+def _layers_up_to(reader: Table) -> tuple[str, ...]:
+    return LAYERS[: LAYERS.index(reader.contract.layer) + 1]
+
+
+def _arrived(made: Table) -> dict[str, frozenset[tuple[str, str]]]:
+    """Columns that arrive from outside under their own names."""
+    origin = made.arrives_from
+    if origin is None:
+        return {}
+    place = f"{origin.system}/{made.contract.name}"
+    return {
+        name: frozenset([(place, name)])
+        for name in made.contract.types.names
+        if name in origin.arrival.names and name != RESCUED
+    }
+
+
 def unbound_table(contract: Contract) -> ibis.Table:
     """A table without data, named and typed as the contract says."""
     return ibis.table(contract.types, name=contract.name, database=contract.layer)
@@ -162,29 +244,9 @@ def parameters(function: Callable[..., Any]) -> list[str]:
     return list(inspect.signature(function).parameters)
 
 
-def expected_types(contract: Contract) -> dict[str, Any]:
-    """Columns that a function must return: the contract's, and the rescued values when rows are set aside."""
-    types = dict(contract.types.items())
-    return {**types, RESCUED: ibis.dtype("string")} if contract.quarantines else types
-
-
-def column_differences(contract: Contract, found: ibis.Schema) -> list[str]:
-    """What is wrong with the columns of a table that should follow the contract; empty when nothing is."""
-    expected = expected_types(contract)
-    have = {name: kind.copy(nullable=True) for name, kind in found.items()}
-    problems = [f"column {name} is missing" for name in expected if name not in have]
-    problems += [f"column {name} is not in the contract" for name in have if name not in expected]
-    problems += [
-        f"column {name} is {have[name]}, expected {kind}"
-        for name, kind in expected.items()
-        if name in have and have[name] != kind
-    ]
-    return problems
-
-
 def check_columns(contract: Contract, found: ibis.Schema) -> None:
     """Raises ``ContractError`` naming every column that differs from the contract."""
-    problems = column_differences(contract, found)
+    problems = differing_columns(contract, found)
     if problems:
         raise ContractError(
             f"{contract.address}: its function and its contract disagree: {'; '.join(problems)}; "

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +29,23 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster_shared.error import SerializableErrorInfo
 from pydantic import SecretStr
 
+from classic_cars.assets import ALL_TABLES
 from classic_cars.automation.alerts import observe as seeing
 from classic_cars.automation.alerts.deliver import GIVE_UP_SECONDS, Letter, addresses, deliver, unreadable
 from classic_cars.automation.alerts.incidents import Incident, Links, Message, Observation, news
 from classic_cars.automation.alerts.observe import observe
 from classic_cars.automation.alerts.sensor import Desk, sender, tick
+from classic_cars.automation.reconciliation import CHECK
+from classic_cars.automation.report import Report, gathered
+from classic_cars.completeness import Balance, MonthBalance, Tally
 from classic_cars.definitions import build_defs
 from classic_cars.errors import SettingsError
 from classic_cars.incident import story
 from classic_cars.instance import open_instance
 from classic_cars.settings import Settings
-from classic_cars_tests.platform import change, run
+from classic_cars.status import Outcome, TableStatus
+from classic_cars.stores import open_store
+from classic_cars_tests.platform import change, order_system_frames, run
 from classic_cars_tests.receivers import Webhook, mail_server, webhook
 
 NOW = 1_700_000_000.0
@@ -163,6 +170,53 @@ def test_a_report_is_sent(tmp_path: Path, hook: Webhook) -> None:
     assert hook.posted[0]["title"] == "[Classic Cars] morning report: all is well"
 
 
+# The morning report ------------------------------------------------------------------------------------
+
+WELL = TableStatus("a/b", 7, None, {"keys": Outcome.PASSED})
+BALANCED = Balance("order lines", (MonthBalance("2004-01", published=Tally(3), source=Tally(3)),))
+LACKING = Balance("payments", (MonthBalance("2004-01", published=Tally(2), source=Tally(3)),))
+
+
+def report(**facts: Any) -> Report:
+    """A report of a morning when all is well, but for these facts."""
+    well: dict[str, Any] = {"tables": [WELL], "quarantined": {}, "balances": [BALANCED]}
+    return Report(None, 0, Decimal(0), [], **(well | facts))
+
+
+@pytest.mark.parametrize(
+    ("facts", "title", "line"),
+    [
+        ({}, "all is well", "- 0 rows in quarantine"),
+        ({"quarantined": {"orders": 1}}, "1 row quarantined", "- 1 rows in quarantine: orders 1"),
+        (
+            {"quarantined": {"orders": 1, "payments": 1_200}},
+            "1,201 rows quarantined",
+            "- 1,201 rows in quarantine: orders 1, payments 1,200",
+        ),
+        ({"balances": [BALANCED, LACKING]}, "payments not balanced", f"- {LACKING.line()}"),
+        ({"contradictions": ["1 but 2"]}, "tables contradict each other", "- CONTRADICTION 1 but 2"),
+        ({"tables": [replace(WELL, rows=None)]}, "1 table never published", "- never published: a/b"),
+        (
+            {"tables": [replace(WELL, checks={"keys": Outcome.WARNING, "schema": Outcome.PASSED})]},
+            "1 warning",
+            "- 1 tables, 1 of 2 checks passed\n- WARNING a/b: keys",
+        ),
+        (
+            {
+                "tables": [replace(WELL, checks={"keys": Outcome.FAILED, "schema": Outcome.WARNING})],
+                "quarantined": {"b": 2},
+            },
+            "1 check failed, 2 rows quarantined, 1 warning",
+            "- 1 tables, 0 of 2 checks passed\n- FAILED a/b: keys\n- WARNING a/b: schema",
+        ),
+    ],
+)
+def test_the_title_of_a_report_says_what_is_wrong(facts: dict[str, Any], title: str, line: str) -> None:
+    made = report(**facts)
+    assert made.title == f"morning report: {title}"
+    assert line in made.text
+
+
 # What is seen in real runs -----------------------------------------------------------------------------
 
 
@@ -197,7 +251,7 @@ def test_a_failed_check_is_seen_as_itself_told_without_personal_data_and_over_wh
     found = seen(shop_settings, instance)
     assert [each.key for each in found.incidents] == ["check:staging/orderdetails/quarantine"]
     (incident,) = found.incidents
-    assert incident.numbers["rows set aside"] > 0
+    assert incident.numbers["rows quarantined"] > 0
     assert incident.owners == ("team:data-engineering",)
     assert incident.run_id == broken.result.run_id
 
@@ -213,6 +267,67 @@ def test_a_failed_check_is_seen_as_itself_told_without_personal_data_and_over_wh
     change(url, "UPDATE orderdetails SET quantityOrdered = abs(quantityOrdered)")
     run(shop_settings, instance=instance)
     assert seen(shop_settings, instance).incidents == []
+
+
+def reported(settings: Settings, instance: dg.DagsterInstance) -> Report:
+    store = open_store(settings, read_only=True)
+    try:
+        return gathered(store, [each.contract for each in ALL_TABLES], instance)
+    finally:
+        store.release()
+
+
+def test_a_report_says_what_is_quarantined_and_what_contradicts_itself(
+    shop_settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    url = shop_settings.order_system_url
+    run(shop_settings, instance=instance)
+    lines = order_system_frames(url)["orderdetails"]
+    booked = sum(lines["quantityOrdered"] * lines["priceEach"])
+    well = reported(shop_settings, instance)
+    assert well.title == "morning report: all is well"
+    assert f"- order lines: {len(lines):,} published, {booked:,.2f}; quarantined 0, 0.00; source" in well.text
+
+    bad = lines.iloc[0]
+    change(
+        url,
+        "UPDATE orderdetails SET quantityOrdered = -1 "
+        f"WHERE orderNumber = {bad.orderNumber} AND productCode = '{bad.productCode}'",
+    )
+    run(shop_settings, instance=instance)
+    quarantined = reported(shop_settings, instance)
+    kept = booked - bad["quantityOrdered"] * bad["priceEach"]
+    assert quarantined.title.startswith("morning report: 1 row quarantined")
+    assert (
+        f"- order lines: {len(lines) - 1:,} published, {kept:,.2f}; quarantined 1, {-bad['priceEach']:,.2f} (in 2003"
+        in quarantined.text
+    )
+    assert "- 1 rows in quarantine: orderdetails 1" in quarantined.text
+
+    change(url, "UPDATE orderdetails SET quantityOrdered = quantityOrdered + 3")
+    made = ["source/orderdetails", "staging/orderdetails", "warehouse/fact_orders"]
+    assert run(shop_settings, instance=instance, select=made).success
+    contradicting = reported(shop_settings, instance)
+    assert "tables contradict each other" in contradicting.title
+    assert f"bookedAmount {kept:,.2f}" in contradicting.text
+    assert "- CONTRADICTION " in contradicting.text
+
+
+def test_a_report_fails_the_night_that_the_order_system_differed(
+    shop_settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    """The nightly reconciliation belongs to no run of the tables, and is in the report all the same."""
+    run(shop_settings, instance=instance)
+    instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            check_name=CHECK.name,
+            asset_key=CHECK.asset_key,
+            passed=False,
+            metadata={},
+            severity=dg.AssetCheckSeverity.ERROR,
+        )
+    )
+    assert reported(shop_settings, instance).title == "morning report: 1 check failed"
 
 
 def test_a_warning_in_a_run_that_succeeded_is_seen(shop_settings: Settings, instance: dg.DagsterInstance) -> None:

@@ -61,14 +61,30 @@ def test_the_graph_has_the_groups_partitions_and_checks_that_were_meant(shop: Se
         "values",
         "keys",
         "references",
+        "columns",
         "reconciliation",
+        "completeness",
     }
     assert {name for table, name in checks if table == "staging/orders"} == {
         "schema",
         "values",
         "keys",
         "references",
+        "columns",
         "quarantine",
+        "reconciliation",
+    }
+    assert {name for table, name in checks if table == "source/orders"} == {
+        "schema",
+        "values",
+        "volume",
+        "moved",
+        "reconciliation",
+    }
+    assert {name for table, name in checks if table == "analytics/sales_by_country"} == {
+        "schema",
+        "values",
+        "keys",
         "reconciliation",
     }
 
@@ -76,12 +92,12 @@ def test_the_graph_has_the_groups_partitions_and_checks_that_were_meant(shop: Se
 def test_an_edit_makes_its_table_stale_and_a_comment_does_not(shop: Settings):
     from classic_cars.assets import warehouse
 
-    def commented(products, productlines):
+    def commented(products, productlines, orderdetails):
         # a comment
-        return warehouse.dim_products.function(products, productlines)
+        return warehouse.dim_products.function(products, productlines, orderdetails)
 
-    def edited(products, productlines):
-        rows = warehouse.dim_products.function(products, productlines)
+    def edited(products, productlines, orderdetails):
+        rows = warehouse.dim_products.function(products, productlines, orderdetails)
         return rows.mutate(productName=rows.productName.upper())
 
     address = "warehouse/dim_products"

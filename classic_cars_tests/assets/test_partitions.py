@@ -103,7 +103,7 @@ def test_each_row_without_a_usable_month_lives_in_the_first(published: Settings)
         "UPDATE orders SET orderDate = '2001-01-01' WHERE orderNumber = 10106",
         "INSERT INTO orderdetails VALUES (99999, 'S10_0000', 1, 10, 1)",
     )
-    published = published.model_copy(update={"quarantine_max_share": 0.5})
+    published = published.model_copy(update={"quarantine_max_share": 0.5, "quarantine_max_amount_share": 0.5})
     ran = run(published)
     assert ran.success, ran.errors
     rows = ask(

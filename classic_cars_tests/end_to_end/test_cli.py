@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from classic_cars.automation.requests import ACCEPT_SHRINK
+from classic_cars.instance import open_instance
 from classic_cars.settings import Settings
-from classic_cars_tests.platform import change
+from classic_cars_tests.platform import ask, change, order_system_frames
 
 PROGRAM = Path(sys.executable).parent / "classic-cars"
 
@@ -66,6 +68,111 @@ def test_a_failed_check_is_shown_and_makes_the_exit_code_1(published: Settings):
     assert "staging/orderdetails, check quarantine" in ran.stdout
     assert "keep their previous version" in ran.stdout
     assert "error" not in ran.stdout  # a failed check is reported once
+    lines, payments = ran.stdout.splitlines()[-2:]
+    assert re.match(r"order lines: [\d,]+ published, .*; NOT BALANCED in 2003-01, .* more than in source", lines)
+    assert payments == complete(published, "payments")
+
+
+def complete(settings: Settings, subject: str) -> str:
+    """The line of a subject of which all is published, from the order system itself."""
+    frames = order_system_frames(settings.order_system_url)
+    lines, payments = frames["orderdetails"], frames["payments"]
+    amounts = lines["quantityOrdered"] * lines["priceEach"] if subject == "order lines" else payments["amount"]
+    everything = f"{len(amounts):,}", f"{sum(amounts):,.2f}"
+    return (
+        f"{subject}: {everything[0]} published, {everything[1]}; quarantined 0, 0.00; "
+        f"source {everything[0]}, {everything[1]}"
+    )
+
+
+def test_a_run_ends_with_what_is_published_and_quarantined_even_if_nothing_is(published: Settings):
+    ran = classic_cars(published.home, "run", "--in-memory")
+    assert ran.returncode == 0, ran.stderr
+    expected = [complete(published, "order lines"), complete(published, "payments")]
+    assert ran.stdout.splitlines()[-2:] == expected
+    assert "contradict" not in ran.stderr
+    assert classic_cars(published.home, "status").stdout.splitlines()[-2:] == expected
+    answers = classic_cars(published.home, "answers").stdout.splitlines()
+    assert answers.count(expected[0]) == 2
+    totals = [number for number, line in enumerate(answers) if line.strip().startswith("total ")]
+    assert [number for number, line in enumerate(answers) if line == expected[0]] == [each + 2 for each in totals]
+
+
+def test_quarantined_rows_are_in_every_answer(published: Settings):
+    lines = order_system_frames(published.order_system_url)["orderdetails"]
+    bad = lines.iloc[0]
+    change(
+        published.order_system_url,
+        "UPDATE orderdetails SET quantityOrdered = -1 "
+        f"WHERE orderNumber = {bad.orderNumber} AND productCode = '{bad.productCode}'",
+    )
+    ran = classic_cars(published.home, "run", "--in-memory")
+    assert ran.returncode == 0, ran.stdout
+    kept = sum(lines["quantityOrdered"] * lines["priceEach"]) - bad["quantityOrdered"] * bad["priceEach"]
+    said = f"order lines: {len(lines) - 1:,} published, {kept:,.2f}; quarantined 1, {-bad['priceEach']:,.2f} (in 2003-"
+    assert said in ran.stdout
+    assert classic_cars(published.home, "answers").stdout.count(said) == 2
+    assert said in classic_cars(published.home, "status").stdout
+
+
+def test_answers_and_queries_say_that_tables_contradict_each_other_and_fail(published: Settings):
+    before = ask(published, "SELECT sum(bookedAmount) FROM analytics.sales_by_product_line")[0][0]
+    change(published.order_system_url, "UPDATE orderdetails SET quantityOrdered = quantityOrdered + 10")
+    ran = classic_cars(published.home, "run", "--in-memory", "--select", "+sales_by_country")
+    assert ran.returncode == 0, ran.stdout
+    lines = order_system_frames(published.order_system_url)["orderdetails"]
+    after = sum(lines["quantityOrdered"] * lines["priceEach"])
+    sides = re.compile(
+        rf"contradiction: .*bookedAmount {before:,.2f}.* in analytics/sales_by_product_line, "
+        rf"analytics/sales_by_month, but .*bookedAmount {after:,.2f}.* in analytics/sales_by_country, "
+        r"warehouse/fact_orders; .*`classic-cars run`"
+    )
+    assert sides.search(ran.stderr)
+    answers = classic_cars(published.home, "answers")
+    assert answers.returncode == 1
+    assert sides.search(answers.stderr)
+    assert f"{before:,.2f}" in answers.stdout
+    assert f"{after:,.2f}" in answers.stdout
+    sql = "SELECT sum(bookedAmount) AS booked FROM analytics.sales_by_country"
+    as_csv, as_json = (classic_cars(published.home, "query", sql, "--format", form) for form in ("csv", "json"))
+    assert as_csv.stdout == f'"booked"\n{after}\n'
+    assert json.loads(as_json.stdout) == [{"booked": float(after)}]
+    for asked in (as_csv, as_json):
+        assert asked.returncode == 1
+        assert sides.search(asked.stderr)
+    other = classic_cars(published.home, "query", "SELECT count(*) FROM source.orders")
+    assert (other.returncode, other.stderr) == (0, "")
+
+
+def test_a_warning_is_neither_passed_nor_failed(published: Settings):
+    change(published.order_system_url, "ALTER TABLE offices ADD COLUMN colour TEXT")
+    ran = classic_cars(published.home, "run", "--select", "source/offices", "--select", "source/employees")
+    assert ran.returncode == 0, ran.stdout
+    assert "warning  source/offices, check schema: " in ran.stdout
+    status = classic_cars(published.home, "status").stdout
+    assert re.search(r"^ +source/offices .* UTC +warning: schema; \d passed *$", status, re.MULTILINE)
+    assert re.search(r"^ +source/employees .* UTC +\d passed *$", status, re.MULTILINE)
+
+
+def test_what_blocks_is_shown_before_warnings(published: Settings):
+    change(
+        published.order_system_url,
+        "ALTER TABLE offices ADD COLUMN colour TEXT",
+        "UPDATE orderdetails SET quantityOrdered = 0",
+    )
+    ran = classic_cars(published.home, "run", "--in-memory")
+    assert ran.returncode == 1
+    kinds = [line.split()[0] for line in ran.stdout.splitlines()]
+    assert kinds.index("failed") < kinds.index("warning")
+
+
+def test_tables_that_may_shrink_are_a_tag_of_the_run(published: Settings):
+    options = ("--accept-shrink", "offices", "--accept-shrink", "source/employees")
+    ran = classic_cars(published.home, "run", "--select", "source/offices", "--select", "source/employees", *options)
+    assert ran.returncode == 0, ran.stdout
+    with open_instance(published) as instance:
+        (run,) = instance.get_runs()
+    assert run.tags[ACCEPT_SHRINK] == "source/offices,source/employees"
 
 
 def test_months_and_selection_limit_a_run(published: Settings):
@@ -82,7 +189,9 @@ def test_months_and_selection_limit_a_run(published: Settings):
         (("run", "--months", "2004-13"), "expected a month such as 2004-01"),
         (("run", "--months", "2004-03..2004-01"), "ends before it starts"),
         (("run", "--months", "2002-12..2003-01"), "expected months from 2003-01"),
-        (("run", "--months", "2050-01"), "to the current one"),
+        (("run", "--months", "2050-01"), "--months 2050-01: expected months from 2003-01 to 20"),
+        (("run", "--accept-shrink", "nonsense"), "--accept-shrink nonsense: no table of the order system; there are"),
+        (("run", "--accept-shrink", "orders", "--select", "offices"), "this run does not read source/orders"),
         (("run", "--select", "warehouse/nonsense"), "no table is called so"),
         (("query", ""), "found 0 SQL statements, expected one"),
         (("query", "SELECT 1; SELECT 2"), "found 2 SQL statements, expected one"),

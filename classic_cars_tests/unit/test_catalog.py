@@ -57,6 +57,61 @@ def test_a_name_means_the_nearest_table_at_or_below_the_own_layer():
     assert CATALOG.resolve(CATALOG["analytics/sales_by_month"], "fact_orders").address == "warehouse/fact_orders"
 
 
+def test_a_name_with_its_layer_means_the_one_of_that_layer():
+    answer = CATALOG["analytics/sales_by_month"]
+    assert CATALOG.resolve(answer, "source_orders").address == "source/orders"
+    assert CATALOG.resolve_contract(answer, "quarantine_orders").address == "quarantine/orders"
+    with pytest.raises(ContractError, match="no layer up to staging has one"):
+        CATALOG.resolve(CATALOG["staging/orders"], "warehouse_fact_orders")
+
+
+def disagreeing(function, address: str = "warehouse/fact_payments") -> str:
+    """What is wrong with a function in the place of a table's own."""
+    made = CATALOG[address]
+    with pytest.raises(ContractError) as error:
+        Catalog([Table(made.contract, function) if each is made else each for each in CATALOG]).origins(
+            Table(made.contract, function)
+        )
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            {"amount": lambda paid: ibis.literal(1).cast("decimal(10, 2)")},
+            "column amount is made of nothing (a constant)",
+        ),
+        ({"paymentDate": lambda paid: ibis.null("date")}, "column paymentDate is made of nothing (a constant)"),
+        (
+            {"checkNumber": lambda paid: paid.locationKey, "locationKey": lambda paid: paid.checkNumber},
+            "column checkNumber is made of staging/customers.city, staging/customers.country",
+        ),
+        (
+            {"customerNumber": lambda paid: paid.amount.cast("int32")},
+            "customerNumber is made of staging/payments.amount, the contract says of staging/payments.customerNumber",
+        ),
+    ],
+    ids=["a constant", "NULL", "a swapped pair", "another column"],
+)
+def test_a_column_made_of_something_else_is_found_at_load_time(values, said):
+    def wrong(payments: ibis.Table, customers: ibis.Table) -> ibis.Table:
+        paid = CATALOG["warehouse/fact_payments"].function(payments, customers)
+        return paid.mutate(**{name: value(paid) for name, value in values.items()})
+
+    found = disagreeing(wrong)
+    assert found.startswith("warehouse/fact_payments: its function and its contract disagree on where values come from")
+    assert said in found
+
+
+def test_a_place_without_its_state_is_found_at_load_time():
+    def wrong(customers: ibis.Table, orders: ibis.Table, payments: ibis.Table) -> ibis.Table:
+        stateless = customers.mutate(state=ibis.null("string"))
+        return CATALOG["warehouse/dim_customers"].function(stateless, orders, payments)
+
+    assert "column locationKey is made of" in disagreeing(wrong, "warehouse/dim_customers")
+
+
 def test_an_unknown_name_is_an_error_that_lists_the_tables():
     with pytest.raises(ContractError, match=r"warehouse/numbers: its function asks for table 'numbers'"):
         Catalog([doubled]).inputs(doubled)
@@ -130,6 +185,7 @@ def test_the_graph_is_the_one_that_was_meant():
         "staging/orders",
         "staging/products",
     ]
+    assert inputs["warehouse/dim_products"] == ["staging/orderdetails", "staging/productlines", "staging/products"]
     assert inputs["warehouse/dim_dates"] == ["staging/orders", "staging/payments"]
     assert inputs["analytics/sales_by_country"] == [
         "warehouse/dim_customers",

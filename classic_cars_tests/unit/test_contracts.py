@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import ibis
 import pandera.ibis as pa
 import pytest
 from pandera.errors import SchemaErrors
 
 from classic_cars.assets import ALL_TABLES
+from classic_cars.checks.base import Audit, measure
+from classic_cars.checks.rules import Keys
 from classic_cars.contracts import staging, warehouse
-from classic_cars.contracts.base import Contract, Int, Money, TableModel, Text, clean, facts, row_rule
-from classic_cars.tables import audit
+from classic_cars.contracts.base import (
+    Contract,
+    Int,
+    Money,
+    Reconciliation,
+    TableModel,
+    Text,
+    clean,
+    facts,
+    row_rule,
+)
+from classic_cars.contracts.origins import Origins, grain
+from classic_cars.contracts.versions import digest
+from classic_cars.stores.base import Staged
 
 CONTRACTS = [each.contract for each in ALL_TABLES]
 
@@ -69,7 +87,7 @@ def pandera_accepts(table: ibis.Table) -> bool:
 
 
 def broken_rules(table: ibis.Table) -> dict[str, int]:
-    return audit.measure(Contract.of(Lines), table, {}).broken_rules
+    return measure(Contract.of(Lines), table, {}).broken_rules
 
 
 def test_good_rows_break_nothing_for_the_audit_and_for_pandera():
@@ -86,11 +104,10 @@ def test_each_rule_fails_for_the_audit_as_for_pandera(rule):
 
 
 def test_a_repeated_key_fails_for_the_audit_as_for_pandera():
-    from classic_cars.stores.base import Staged
-
     contract = Contract.of(Lines)
     table = rows({}, {"number": 1}, {})
-    verdict = audit.key_verdict(contract, Staged(contract, None, table, None, ""))
+    staged = Staged(contract, None, table, None, "")
+    verdict = Keys().evaluate(Audit(contract, staged, {}, Origins(None), str, ibis.memtable))
     assert not verdict.passed
     assert verdict.facts["rows with a repeated key"] == 2
     assert verdict.facts["sample"] == [{"number": 1}]
@@ -141,6 +158,72 @@ def numbers_from(least: int, description: str) -> Contract:
 def test_the_version_follows_the_rules_and_not_the_wording():
     assert numbers_from(1, "a number").version == numbers_from(1, "another wording").version
     assert numbers_from(1, "a number").version != numbers_from(2, "a number").version
+
+
+def demanding(**metadata: object) -> str:
+    """The version of a contract with these facts."""
+    columns = {"number": pa.Column(Int()), "other": pa.Column(Int())}
+    schema = pa.DataFrameSchema(columns, name="staging/numbers", unique=["number"], metadata=facts(**metadata))
+    return Contract.of(schema).version
+
+
+def test_the_version_follows_what_a_hand_written_rule_does():
+    def ruled(least: int) -> str:
+        rule = pa.Check(lambda data: data.table[data.key] > least, name="positive")
+        return Contract.of(pa.DataFrameSchema({"number": pa.Column(Int(), checks=rule)}, name="staging/n")).version
+
+    assert ruled(0) == ruled(0)
+    assert ruled(0) != ruled(1_000_000)
+
+
+def test_the_version_follows_totals_reconciliations_origins_and_severities():
+    def reconciled(factor: int) -> str:
+        both = Reconciliation("by number", ("number",), lambda rows: rows, lambda numbers: numbers * factor)
+        return demanding(reconciliations=[both])
+
+    def totalled(name: str) -> str:
+        return demanding(totals={"sum": lambda rows: rows[name].sum()})
+
+    assert reconciled(1) == reconciled(1) != reconciled(2)
+    assert totalled("number") == totalled("number") != totalled("other")
+    assert demanding(grain=grain("source/a")) != demanding(grain=grain("source/b")) != demanding()
+    flagged, strict = (
+        Contract.of(
+            pa.DataFrameSchema({"n": pa.Column(Int(), checks=pa.Check.ge(1, raise_warning=each))}, name="staging/n")
+        )
+        for each in (True, False)
+    )
+    assert flagged.version != strict.version
+
+
+def helper() -> int:
+    return 1
+
+
+def test_the_digest_of_a_function_follows_what_it_calls_and_not_its_wording(monkeypatch: pytest.MonkeyPatch):
+    def one(rows):
+        """Some words."""
+        return rows + helper()
+
+    def other(rows):
+        """Other words."""
+        return rows + helper()
+
+    before = digest(one)
+    assert before == digest(other)
+    monkeypatch.setitem(globals(), "helper", lambda: 2)
+    assert digest(one) != before
+
+
+def test_versions_are_the_same_in_every_process():
+    script = "from classic_cars.assets import ALL_TABLES; print([each.contract.version for each in ALL_TABLES])"
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", script], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(seen) == 1
 
 
 def test_a_quarantine_table_takes_every_column_and_says_why():

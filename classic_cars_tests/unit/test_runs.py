@@ -1,14 +1,17 @@
-"""Which tables the patterns of ``run --select`` name."""
+"""Which tables the options of ``run`` name, and which months."""
 
 from __future__ import annotations
 
 import dagster as dg
 import pytest
 
+from classic_cars.automation.partitions import MONTHLY, month_of
+from classic_cars.automation.requests import ACCEPT_SHRINK, accepted_shrinks
 from classic_cars.definitions import build_defs
 from classic_cars.errors import SettingsError
-from classic_cars.runs import select_tables
+from classic_cars.runs import must_be_partitions, select_tables, shrinking_tables
 from classic_cars.settings import Settings
+from classic_cars.stores.base import Months, next_month
 
 PRODUCTS = {"source/products", "staging/products"}
 
@@ -50,3 +53,43 @@ def test_dagsters_own_syntax(defs: dg.Definitions) -> None:
 def test_a_pattern_that_names_nothing_is_refused(defs: dg.Definitions, pattern: str) -> None:
     with pytest.raises(SettingsError, match="--select"):
         select_tables(defs, [pattern])
+
+
+EVERY_SOURCE = [dg.AssetKey(["source", name]) for name in ("orders", "orderdetails", "payments")]
+
+
+def test_tables_that_may_shrink_are_named_by_address_or_name_each_once() -> None:
+    assert shrinking_tables((), EVERY_SOURCE) == []
+    named = ("orderdetails", "source/orders", "orders")
+    assert shrinking_tables(named, EVERY_SOURCE) == ["source/orderdetails", "source/orders"]
+
+
+@pytest.mark.parametrize("name", ["order", "staging/orders", "fact_orders", "orders,payments", ""])
+def test_a_table_that_the_order_system_does_not_have_cannot_shrink(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"--accept-shrink {name}: no table of .* source/customers, .*orders"):
+        shrinking_tables([name], EVERY_SOURCE)
+
+
+def test_a_table_that_the_run_does_not_read_cannot_shrink() -> None:
+    with pytest.raises(SettingsError, match="--accept-shrink products: this run does not read source/products"):
+        shrinking_tables(["products"], EVERY_SOURCE)
+
+
+def test_what_may_shrink_is_read_from_the_tag_of_a_run() -> None:
+    assert ACCEPT_SHRINK == "classic_cars/accept_shrink"
+    assert accepted_shrinks({ACCEPT_SHRINK: "source/orders, source/orderdetails,"}) == {
+        "source/orders",
+        "source/orderdetails",
+    }
+    assert accepted_shrinks({"another": "tag"}) == frozenset()
+
+
+def test_months_are_partitions_up_to_the_last_one() -> None:
+    key = MONTHLY.get_last_partition_key()
+    assert key is not None
+    last = month_of(key)
+    must_be_partitions(Months(last, last))
+    must_be_partitions(Months.parse(f"2003-01..{key}"))
+    for beyond in (Months(last, next_month(last)), Months.parse("2002-12..2003-01")):
+        with pytest.raises(SettingsError, match=f"--months {beyond}: expected months from 2003-01 to {key}"):
+            must_be_partitions(beyond)

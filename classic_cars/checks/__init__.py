@@ -1,0 +1,60 @@
+"""Every check that a table can have: one class per kind, one list, one loop.
+
+A kind goes into :data:`KINDS`, and every table that it applies to has it: in Dagster, in ``status``, in the audit.
+"""
+
+from __future__ import annotations
+
+from classic_cars.checks.base import Audit, Check, Verdict
+from classic_cars.checks.columns import Columns
+from classic_cars.checks.completeness import Completeness
+from classic_cars.checks.landed import Files, LedgerAgrees
+from classic_cars.checks.quarantine import Quarantine
+from classic_cars.checks.reconciliation import Conservation, Reconciliations
+from classic_cars.checks.rules import Keys, References, Schema, Values
+from classic_cars.checks.source import Moved, OrderSystemAgrees, Volume
+from classic_cars.contracts.base import Contract
+from classic_cars.contracts.origins import Origins
+
+#: In the order in which they are shown.
+KINDS: tuple[Check, ...] = (
+    Schema(),
+    Values(),
+    Keys(),
+    References(),
+    Columns(),
+    Quarantine(),
+    Volume(),
+    Moved(),
+    Files(),
+    Conservation(),
+    Reconciliations(),
+    OrderSystemAgrees(),
+    LedgerAgrees(),
+    Completeness(),
+)
+
+
+def checks_of(contract: Contract, origins: Origins) -> list[Check]:
+    """The checks that a table of this contract has."""
+    return [kind for kind in KINDS if kind.applies(contract, origins)]
+
+
+def descriptions(contract: Contract, origins: Origins) -> dict[str, str]:
+    """The same by name, with what each demands."""
+    return {each.name: each.describe(contract, origins) for each in checks_of(contract, origins)}
+
+
+def evaluated(audit: Audit) -> list[Verdict]:
+    """The verdicts of all checks on one staged version."""
+    return [each.evaluate(audit) for each in checks_of(audit.contract, audit.origins)]
+
+
+def not_examined(contract: Contract, origins: Origins, problems: list[str]) -> list[Verdict]:
+    """The verdicts on rows that could not be staged, because they do not have the contract's columns."""
+    return [
+        Verdict(each.name, False, "; ".join(problems), {"differences": problems})
+        if isinstance(each, Schema)
+        else Verdict(each.name, False, "not examined: the columns are not those of the contract")
+        for each in checks_of(contract, origins)
+    ]

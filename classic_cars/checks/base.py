@@ -1,0 +1,197 @@
+"""What a check is, and what it may look at: one :class:`Check` for each kind, one :class:`Audit` for each new version.
+
+A kind says to which contracts it applies, how it is described, and what its verdict is. Everything here is
+engine-independent and without Dagster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cached_property
+from typing import Any, Protocol
+
+import ibis
+import ibis.expr.types as ir
+
+from classic_cars.contracts.base import RESCUED, Contract, Reference, raw_kept
+from classic_cars.contracts.origins import Origins
+from classic_cars.stores.base import Months, Staged
+
+#: From the address of a table to its rows.
+Tables = Mapping[str, ibis.Table]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of one check. ``facts`` holds counts, totals and samples as plain values."""
+
+    check: str
+    passed: bool
+    summary: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    #: A warning is shown and does not block.
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Above these a check blocks. Shares are of 1."""
+
+    #: Of rows, and of money, that may be quarantined.
+    quarantine_rows: float = 0.01
+    quarantine_amount: float = 0.01
+    #: Of the rows of a table or month that may be gone since the version before, and how many always may.
+    shrink: float = 0.3
+    shrink_rows: int = 10
+
+
+@dataclass(frozen=True)
+class Before:
+    """The published version that is to be replaced: its rows by part (``YYYY-MM``, or ``""`` without months)."""
+
+    rows: Mapping[str, int]
+    #: By month, the months in which rows are now that this version had in it and the new one has not.
+    moved: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The result of the one aggregate query over the staged rows."""
+
+    rows: int
+    totals: dict[str, Any]
+    broken_rules: dict[str, int]
+    broken_references: dict[str, int]
+    repaired: dict[str, int]
+
+
+@dataclass
+class Audit:
+    """A staged version, and everything that its checks look at. What costs a query is asked once."""
+
+    contract: Contract
+    staged: Staged
+    #: Other tables by address, and the staged rows under the contract's own.
+    tables: Tables
+    origins: Origins
+    #: From a reconciliation's parameter to an address.
+    address_of: Callable[[str], str]
+    #: A table in memory as rows of the same engine.
+    receive: Callable[[Any], ibis.Table]
+    limits: Limits = field(default_factory=Limits)
+    #: References to tables that hold all their rows, whatever the months of this version.
+    whole_references: Sequence[Reference] = ()
+    #: Rejected rows, and rows that a later one supersedes.
+    rejected: ibis.Table | None = None
+    superseded: ibis.Table | None = None
+    before: Before | None = None
+    shrink_accepted: bool = False
+    #: What only rows from outside have: see ``checks.source`` and ``checks.landed``.
+    arrived: Any = None
+
+    @property
+    def rows(self) -> ibis.Table:
+        return self.staged.rows
+
+    @property
+    def months(self) -> Months | None:
+        return self.staged.months
+
+    @cached_property
+    def measured(self) -> Measured:
+        return measure(self.contract, self.rows, self.tables)
+
+    @cached_property
+    def repeated_keys(self) -> tuple[int, int]:
+        """Keys that occur twice, and rows that have one of them."""
+        repeated = duplicates(self.rows, self.contract)
+        (found,) = repeated.aggregate(keys=repeated.count(), rows=repeated.copies.sum()).to_pyarrow().to_pylist()
+        return found["keys"], int(found["rows"] or 0)
+
+
+class Check(Protocol):
+    """One kind of check. ``name`` is that of its Dagster check."""
+
+    name: str
+
+    def applies(self, contract: Contract, origins: Origins) -> bool:
+        """Whether the table of this contract, whose columns come from ``origins``, has the check."""
+        ...
+
+    def describe(self, contract: Contract, origins: Origins) -> str:
+        """What it demands of the table, for people."""
+        ...
+
+    def evaluate(self, audit: Audit) -> Verdict:
+        """The verdict on one staged version."""
+        ...
+
+
+def orphaned(rows: ibis.Table, reference: Reference, tables: Tables) -> ir.BooleanValue:
+    """Condition: the row's reference is set and does not exist. Never NULL."""
+    column = rows[reference.column]
+    known = tables[reference.to][reference.to_column]
+    return column.notnull() & ~column.isin(known).fill_null(False)
+
+
+def duplicates(rows: ibis.Table, contract: Contract) -> ibis.Table:
+    """The keys that occur more than once, with ``copies``: how often."""
+    counted = rows.group_by(list(contract.key)).aggregate(copies=rows.count())
+    return counted.filter(counted.copies > 1)
+
+
+def measure(contract: Contract, rows: ibis.Table, tables: Tables) -> Measured:
+    """Count rows, sum totals and count the rows that break each rule or reference, in one query."""
+    aggregates: dict[str, ir.Scalar] = {"rows": rows.count()}
+    aggregates |= {f"total {name}": total(rows) for name, total in contract.totals.items()}
+    aggregates |= {f"rule {rule.name}": (~rule.holds(rows)).sum() for rule in contract.rules}
+    aggregates |= {f"reference {each}": orphaned(rows, each, tables).sum() for each in contract.references}
+    if contract.quarantines:
+        aggregates["rescued"] = rows[RESCUED].count()
+    (found,) = rows.aggregate(**aggregates).to_pyarrow().to_pylist()
+
+    def counted(prefix: str) -> dict[str, int]:
+        named = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+        return {name: int(value) for name, value in named.items() if value}
+
+    totals = {name.removeprefix("total "): value for name, value in found.items() if name.startswith("total ")}
+    repaired = _repaired(contract, rows) if found.get("rescued") else {}
+    return Measured(found["rows"], totals, counted("rule "), counted("reference "), repaired)
+
+
+def _repaired(contract: Contract, rows: ibis.Table) -> dict[str, int]:
+    """By column, the rows that keep a raw value of it beside the row."""
+    kept = {name: raw_kept(rows, name).sum() for name in contract.types.names if name != RESCUED}
+    (found,) = rows.aggregate(**kept).to_pyarrow().to_pylist()
+    return {name: int(count) for name, count in found.items() if count}
+
+
+def sample(contract: Contract, rows: ibis.Table, at_most: int = 5) -> list[dict[str, Any]]:
+    """The keys of a few of the rows, as plain values; nothing personal."""
+    columns = [name for name in contract.sample_columns if name in rows.columns]
+    if not columns:
+        return []
+    found = rows.select(*columns).order_by(columns).limit(at_most).to_pyarrow().to_pylist()
+    return [plain_row(row) for row in found]
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it, exactly: decimals and dates become text."""
+    if isinstance(value, Decimal):
+        return str(value.quantize(Decimal("0.01"))) if value == round(value, 2) else str(value)
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(name): plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    return value
+
+
+def plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: plain(value) for name, value in row.items()}

@@ -1,0 +1,262 @@
+"""The proof of columns: every value of a table equals the one that its contract says it comes from.
+
+The expected rows are put together by the contract alone (grain, keys, origins, cleaning, repairs), whatever the
+asset's function did, and both sides are profiled in one query each: rows and a sum of hashes of (key, value) per
+column, by month where there are months. Which keys differ is asked only when something does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+
+from classic_cars.checks.base import Audit, Tables, Verdict, sample
+from classic_cars.checks.hashing import hashed
+from classic_cars.contracts.base import RESCUED, Contract
+from classic_cars.contracts.origins import INFERRED, REPAIR, Column, Grain, Origins
+
+#: By month (or ``None``), the number of rows and the sum of hashes of each column.
+Profile = dict[date | None, dict[str, int]]
+
+ROWS, KEY, MONTH = "rows", "_key", "_month"
+#: Columns, and keys of each, that a failed check names.
+NAMED = 5
+
+
+class Columns:
+    """Every copied column, and every derived one whose contract says how, is what its origin makes it."""
+
+    name = "columns"
+
+    def applies(self, contract: Contract, origins: Origins) -> bool:
+        return bool(contract.key) and (origins.grain is not None or contract.independent is not None)
+
+    def describe(self, contract: Contract, origins: Origins) -> str:
+        proven = proven_columns(contract, origins)
+        if contract.independent is not None:
+            return f"All {len(proven)} columns are what other means make them"
+        return f"{len(proven)} columns equal their origins, value by value: {', '.join(proven)}"
+
+    def evaluate(self, audit: Audit) -> Verdict:
+        contract, names = audit.contract, proven_columns(audit.contract, audit.origins)
+        expected = expected_rows(audit)
+        parts = [each for each in (audit.rows, audit.rejected, audit.superseded) if each is not None]
+        there = profile(contract, expected, names)
+        here = added([profile(contract, each, names) for each in parts])
+        facts: dict[str, Any] = {
+            "columns": len(names),
+            "rows": sum(each[ROWS] for each in here.values()),
+            "rows expected": sum(each[ROWS] for each in there.values()),
+        }
+        wrong = differing(here, there)
+        facts["columns that differ"] = len(wrong)
+        if not wrong:
+            origin = "other means" if audit.origins.grain is None else audit.origins.grain.table
+            summary = f"{len(names)} columns of {facts['rows']:,} rows equal those of {origin}"
+            return Verdict(self.name, True, summary, facts)
+        facts["months that differ"] = {name: months[:24] for name, months in wrong.items()}
+        facts |= _samples(audit, expected, parts, list(wrong)[:NAMED])
+        said = ", ".join(f"{name}{_in(months)}" for name, months in wrong.items())
+        summary = f"not what the contract says they come from: {said}"
+        if facts["rows"] != facts["rows expected"]:
+            summary += f"; {facts['rows']:,} rows, expected {facts['rows expected']:,}"
+        return Verdict(self.name, False, summary, facts)
+
+
+def _in(months: list[str]) -> str:
+    return f" ({len(months)} months)" if len(months) > 1 else f" ({months[0]})" if months and months[0] else ""
+
+
+def proven_columns(contract: Contract, origins: Origins) -> list[str]:
+    """Columns whose values are proven, the key's first."""
+    if contract.independent is not None:
+        return list(contract.types.names)
+    found = [
+        name for name in contract.types.names if name in origins.copied or contract.origin(name).formula is not None
+    ]
+    return sorted(found, key=lambda name: name not in contract.key)
+
+
+# Expected rows -------------------------------------------------------------------------------------------
+
+
+def expected_rows(audit: Audit) -> ibis.Table:
+    """The rows as the contract says they must be; one row for each that the table must have."""
+    contract = audit.contract
+    if contract.independent is not None:
+        return audit.receive(contract.independent(audit.rows))
+    if contract.quarantines:
+        return cleaned(contract, audit.tables[contract.quarantines])
+    return made(contract, audit.origins, audit.tables)
+
+
+def cleaned(contract: Contract, source: ibis.Table) -> ibis.Table:
+    """The source's rows after the contract's cleaning: trimmed texts, known spellings, repaired values."""
+    columns: dict[str, ir.Value] = {name: source[name] for name in contract.types.names if name != RESCUED}
+    for name, value in columns.items():
+        if isinstance(value, ir.StringValue):
+            columns[name] = _spelled(value.strip().nullif(""), contract.spellings(name))
+    rows = source.select(**columns)
+    broken: dict[str, list[ir.BooleanValue]] = {}
+    for rule in contract.rules:
+        if rule.severity == REPAIR and rule.column is not None:
+            broken.setdefault(rule.column, []).append(~rule.holds(rows))
+    return rows.mutate(**{name: ibis.ifelse(ibis.or_(*any_of), None, rows[name]) for name, any_of in broken.items()})
+
+
+def _spelled(value: ir.StringValue, spellings: Iterable[str]) -> ir.StringValue:
+    for each in spellings:
+        value = ibis.ifelse(value.lower() == each.lower(), each, value)
+    return value
+
+
+def made(contract: Contract, origins: Origins, tables: Tables) -> ibis.Table:
+    """The rows of a table that is made from others: its grain, and what is reached from there by keys."""
+    grain = origins.grain
+    if grain is None:
+        raise ValueError(f"{contract.address}: nothing to prove its columns by")
+    early = _of_one_lookup(contract, origins)
+    rows, place = _joined(contract, origins, grain, tables, early)
+    columns: dict[str, ir.Value] = {}
+    for name in proven_columns(contract, origins):
+        origin = contract.origin(name)
+        if name in early:
+            value = rows[_formula(name)]
+        elif origin.formula is not None:
+            value = origin.formula(rows)
+        else:
+            value = rows[place[origins.copied[name]]]
+        if origin.missing is not None:
+            value = value.fill_null(origin.missing)
+        kind = contract.types[name]
+        columns[name] = value if value.type().copy(nullable=True) == kind else value.cast(kind)
+    found = rows.select(**columns)
+    found = found.distinct() if grain.distinct else found
+    return found if grain.where is None else found.filter(grain.where(found))
+
+
+def _of_one_lookup(contract: Contract, origins: Origins) -> dict[str, str]:
+    """Derived columns all of whose parts are in one lookup: worked out there, once for each of its rows."""
+    lookups = {each.table for each in origins.lookups}
+    found = {}
+    for name in contract.types.names:
+        tables = {table for table, _ in origins.made_of.get(name, ())}
+        if contract.origin(name).formula is not None and len(tables) == 1 and tables <= lookups:
+            (found[name],) = tables
+    return found
+
+
+def _formula(name: str) -> str:
+    return f"_formula_{name}"
+
+
+def _joined(
+    contract: Contract, origins: Origins, grain: Grain, tables: Tables, early: Mapping[str, str]
+) -> tuple[ibis.Table, dict[Column, str]]:
+    """The grain's rows with the columns that are needed of each lookup, and under which name each column is."""
+    rows = _with_inferred(contract, grain, tables)
+    place: dict[Column, str] = {(grain.table, name): name for name in rows.columns}
+    needed = set(origins.copied.values())
+    needed |= {each for lookup in origins.lookups for each in lookup.columns}
+    for name, columns in origins.made_of.items():
+        if contract.origin(name).formula is not None and name not in early:
+            needed |= columns
+    for number, lookup in enumerate(origins.lookups):
+        other = tables[lookup.table]
+        wanted = sorted(column for table, column in needed if table == lookup.table)
+        formulas = {
+            _formula(name): formula(other)
+            for name in early
+            if early[name] == lookup.table and (formula := contract.origin(name).formula) is not None
+        }
+        if not formulas and not wanted:
+            continue
+        named = {column: column if column not in rows.columns else f"_{number}_{column}" for column in wanted}
+        keys = {f"_{number}_key_{column}": other[column] for column in lookup.key}
+        side = other.select(**keys, **{new: other[old] for old, new in named.items()}, **formulas)
+        on = [rows[place[column]] == side[key] for column, key in zip(lookup.columns, keys, strict=True)]
+        rows = rows.left_join(side, on).drop(*keys)
+        place |= {(lookup.table, old): new for old, new in named.items()}
+    return rows, place
+
+
+def _with_inferred(contract: Contract, grain: Grain, tables: Tables) -> ibis.Table:
+    """The rows of the grain, and a row with nothing but its key for each reference to none of them."""
+    rows = tables[grain.table].mutate(**{INFERRED: ibis.literal(False)})
+    if not grain.inferred:
+        return rows
+    (key,) = _keys_of(contract, grain, rows)
+    used = []
+    for each in grain.inferred:
+        value = tables[each.table][each.column]
+        value = value if grain.unknown is None else value.fill_null(grain.unknown)
+        used.append(value.name(key).as_table().distinct())
+    wanted = ibis.union(*used).distinct() if len(used) > 1 else used[0]
+    wanted = wanted.filter(wanted[key].notnull()).anti_join(rows, key)
+    empty = {name: ibis.null(kind) for name, kind in rows.schema().items() if name not in (key, INFERRED)}
+    return ibis.union(rows, wanted.mutate(**empty, **{INFERRED: ibis.literal(True)}).select(*rows.columns))
+
+
+def _keys_of(contract: Contract, grain: Grain, rows: ibis.Table) -> tuple[str, ...]:
+    """The grain's key that the references name: the contract's own, or that of the table it is distinct over."""
+    own = tuple(name for name in contract.key if name in rows.columns)
+    return own or (grain.inferred[0].column,)
+
+
+# Profiles ------------------------------------------------------------------------------------------------
+
+
+def profile(contract: Contract, rows: ibis.Table, names: list[str]) -> Profile:
+    """One aggregate query: rows, and per column the sum of the hashes of (key, value), by month if any."""
+    month = contract.partitioned_by
+    keyed = rows.mutate(**{KEY: hashed(*(rows[name] for name in contract.key))})
+    sums = {name: hashed(keyed[KEY], keyed[name]).sum() for name in names if name not in contract.key}
+    sums |= {", ".join(contract.key): keyed[KEY].sum()}
+    aggregates = {ROWS: keyed.count(), **sums}
+    grouped = keyed.group_by(keyed[month].truncate("M").name(MONTH)) if month else keyed
+    found = grouped.aggregate(**aggregates).to_pyarrow().to_pylist()
+    return {row.pop(MONTH, None): {name: int(value or 0) for name, value in row.items()} for row in found}
+
+
+def added(profiles: Iterable[Profile]) -> Profile:
+    """The profile of all rows of several tables."""
+    total: Profile = {}
+    for each in profiles:
+        for month, sums in each.items():
+            before = total.get(month, {})
+            total[month] = {name: before.get(name, 0) + value for name, value in sums.items()}
+    return total
+
+
+def differing(here: Profile, there: Profile) -> dict[str, list[str]]:
+    """By column, the months in which both sides differ (``""`` for no month); empty when they are equal."""
+    found: dict[str, list[str]] = {}
+    for month in sorted({*here, *there}, key=str):
+        one, other = here.get(month, {}), there.get(month, {})
+        for name in {**other, **one}:
+            if one.get(name, 0) != other.get(name, 0):
+                found.setdefault(name, []).append(f"{month:%Y-%m}" if month else "")
+    return found
+
+
+def _samples(audit: Audit, expected: ibis.Table, parts: list[ibis.Table], names: list[str]) -> dict[str, Any]:
+    """Keys at which columns differ, of rows that are missing, and of rows that should not be there."""
+    contract, key = audit.contract, list(audit.contract.key)
+    here = ibis.union(*[each.select(*expected.columns) for each in parts]) if len(parts) > 1 else parts[0]
+    found: dict[str, Any] = {}
+    for what, rows in (
+        ("sample of missing rows", expected.anti_join(here, key)),
+        ("sample of rows that should not be there", here.anti_join(expected, key)),
+    ):
+        if keys := sample(contract, rows):
+            found[what] = keys
+    there = expected.rename({f"_expected_{name}": name for name in expected.columns if name not in key})
+    both = here.inner_join(there, key)
+    for name in names:
+        if name in expected.columns and name not in key and contract.sample_columns:
+            found[f"sample {name}"] = sample(contract, both.filter(~both[name].identical_to(both[f"_expected_{name}"])))
+    return found

@@ -1,0 +1,93 @@
+"""Checks of rows that came in files: what became of the files, and that each has the rows that were counted in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from classic_cars.checks.base import Audit, Verdict
+from classic_cars.contracts.base import Contract
+from classic_cars.contracts.origins import Origins
+
+#: Files that a check names.
+NAMED = 20
+TAKEN, QUARANTINED = "taken", "quarantined"
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What is known of rows that came in files: ``found`` rows by content, the ledger's entries, and the listing."""
+
+    found: Mapping[str, int]
+    ledger: Sequence[Any]
+    new: Sequence[Any]
+    listing: Any
+    #: By file, the columns beside the known ones, in words.
+    extra: Mapping[str, str]
+
+
+class Files:
+    """What became of the new files. A warning: a file that cannot be loaded keeps no other one out."""
+
+    name = "files"
+
+    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+        return bool(contract.beside)
+
+    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+        return "Every file that landed could be taken in, and has no columns beside the known ones"
+
+    def evaluate(self, audit: Audit) -> Verdict:
+        landed: Landed = audit.arrived
+        new, listing = landed.new, landed.listing
+        states: dict[str, int] = {}
+        for each in new:
+            states[each.state] = states.get(each.state, 0) + 1
+        refused = {each.fileName: each.reason for each in new if each.state == QUARANTINED}
+        facts: dict[str, Any] = {
+            "files": len(listing.files),
+            "new files": len(new),
+            "new files by state": states,
+            "still being written": listing.unsettled,
+        }
+        problems = []
+        for kind, of in (("could not be taken in", refused), ("have columns that are ignored", landed.extra)):
+            if of:
+                facts[kind] = dict(list(of.items())[:NAMED])
+                name, what = next(iter(of.items()))
+                problems.append(f"{len(of):,} of {len(new):,} files {kind}, such as {name}: {what}")
+        if listing.unreadable:
+            facts["folders that cannot be read"] = list(listing.unreadable[:NAMED])
+            problems.append(f"folders that cannot be read: {', '.join(listing.unreadable[:NAMED])}")
+        summary = "; ".join(problems) or f"{len(new):,} new files among {len(listing.files):,}"
+        return Verdict(self.name, not problems, summary, facts, warning=bool(problems))
+
+
+class LedgerAgrees:
+    """Each content has the rows that were counted in its file, and the ledger knows of all of them."""
+
+    name = "reconciliation"
+
+    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+        return bool(contract.beside)
+
+    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+        return f"Every file has the rows that {contract.beside[0].address} says of it"
+
+    def evaluate(self, audit: Audit) -> Verdict:
+        landed: Landed = audit.arrived
+        found = landed.found
+        expected = {each.fileHash: each.rows for each in landed.ledger if each.state == TAKEN}
+        wrong = {str(each): (found.get(each or "", 0), expected.get(each, 0)) for each in {*found, *expected}}
+        wrong = {name: pair for name, pair in wrong.items() if pair[0] != pair[1]}
+        facts: dict[str, Any] = {
+            "contents": len(expected),
+            "rows": sum(found.values()),
+            "rows by the ledger": sum(expected.values()),
+        }
+        summary = f"{facts['rows']:,} rows of {len(expected):,} files, as counted in them"
+        if wrong:
+            facts["first differences"] = {name: list(pair) for name, pair in list(wrong.items())[:5]}
+            summary = f"{len(wrong):,} files do not have the rows in {audit.contract.address} that were counted in them"
+        return Verdict(self.name, not wrong, summary, facts)

@@ -1,0 +1,88 @@
+"""What is quarantined, in rows and in money: a warning from the first row on, and above its limits it blocks."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import ibis
+
+from classic_cars.checks.base import Audit, Verdict, sample
+from classic_cars.contracts.base import Contract
+from classic_cars.contracts.origins import Origins
+
+#: The total of a contract that is its money.
+AMOUNT = "amount"
+#: Reasons that a check shows.
+SHOWN = 20
+
+
+class Quarantine:
+    """Few enough rows, with little enough money, had to be quarantined."""
+
+    name = "quarantine"
+
+    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+        return bool(contract.quarantines)
+
+    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+        return f"No row of {contract.quarantines} had to be quarantined; some are a warning, too many block"
+
+    def evaluate(self, audit: Audit) -> Verdict:
+        contract, rejected = audit.contract, audit.rejected
+        if rejected is None:
+            raise ValueError(f"{contract.address}: staged without its quarantine")
+        rows, amount = _counted(contract, rejected)
+        kept = audit.measured.rows
+        own = contract.quarantine_max_share
+        allowed = audit.limits.quarantine_rows if own is None else own
+        facts: dict[str, Any] = {
+            "rows kept": kept,
+            "rows quarantined": rows,
+            "share quarantined": round(_share(rows, kept), 6),
+            "share allowed": allowed,
+        }
+        too_much = []
+        if _share(rows, kept) > allowed:
+            too_much.append(f"more than the allowed {allowed:.2%} of rows (CLASSIC_CARS_QUARANTINE_MAX_SHARE)")
+        if AMOUNT in contract.totals:
+            kept_amount = audit.measured.totals[AMOUNT] or Decimal(0)
+            share = _share(abs(amount), abs(kept_amount))
+            # Floats, beside the exact sums, because Dagster draws only numbers.
+            facts |= {
+                "amount kept": kept_amount,
+                "amount quarantined": amount,
+                "amount quarantined, plotted": float(amount),
+                "share of amount quarantined": round(share, 6),
+                "share of amount allowed": audit.limits.quarantine_amount,
+            }
+            if share > audit.limits.quarantine_amount:
+                limit = f"{audit.limits.quarantine_amount:.2%} of money (CLASSIC_CARS_QUARANTINE_MAX_AMOUNT_SHARE)"
+                too_much.append(f"more than the allowed {limit}")
+        if not rows:
+            return Verdict(self.name, True, "no row had to be quarantined", facts)
+        facts["reasons"] = _reasons(rejected)
+        facts["sample"] = sample(contract, rejected)
+        summary = f"{rows:,} of {kept + rows:,} rows quarantined in {contract.quarantine.address}"
+        summary += f" ({_share(rows, kept):.2%}{f'; {amount:,.2f}' if AMOUNT in contract.totals else ''})"
+        if too_much:
+            return Verdict(self.name, False, f"{summary}, {', '.join(too_much)}", facts)
+        return Verdict(self.name, False, summary, facts, warning=True)
+
+
+def _counted(contract: Contract, rejected: ibis.Table) -> tuple[int, Decimal]:
+    """Rows, and the money of those whose numbers could be read."""
+    money = contract.totals.get(AMOUNT)
+    measures = {"rows": rejected.count()} | ({AMOUNT: money(rejected)} if money else {})
+    (found,) = rejected.aggregate(**measures).to_pyarrow().to_pylist()
+    return found["rows"], Decimal(found.get(AMOUNT) or 0)
+
+
+def _reasons(rejected: ibis.Table) -> dict[str, int]:
+    by_reason = rejected.group_by("_reason").aggregate(rows=rejected.count())
+    found = by_reason.order_by(ibis.desc("rows"), "_reason").limit(SHOWN).to_pyarrow().to_pylist()
+    return {row["_reason"]: row["rows"] for row in found}
+
+
+def _share(part: Any, rest: Any) -> float:
+    return float(part / (part + rest)) if part + rest else 0.0

@@ -1,0 +1,177 @@
+"""Checks of a table by itself: its columns, the rules of its rows, its key, and what it refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import ibis
+
+from classic_cars.checks.base import Audit, Tables, Verdict, duplicates, orphaned, sample
+from classic_cars.contracts.base import Contract, Reference, Rule, differing_columns
+from classic_cars.contracts.origins import FLAG, Origins
+
+
+class Schema:
+    """Columns and types, of what was staged and of what arrived."""
+
+    name = "schema"
+
+    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+        return True
+
+    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+        return "Columns and types are those of the contract"
+
+    def evaluate(self, audit: Audit) -> Verdict:
+        found = audit.rows.schema()
+        problems = differing_columns(audit.contract, found)
+        facts: dict[str, Any] = {"columns": len(found)}
+        if problems:
+            return Verdict(self.name, False, "; ".join(problems), facts | {"differences": problems})
+        drift = getattr(audit.arrived, "drift", None)
+        if drift:
+            return _drifted(drift, facts)
+        return Verdict(self.name, True, f"all {len(found)} columns are as in the contract", facts)
+
+
+def _drifted(drift: Any, facts: dict[str, Any]) -> Verdict:
+    """New or retyped columns of the order system do no harm to the columns that are read: a warning."""
+    parts = [f"new columns that are not read: {', '.join(drift.added)}"] if drift.added else []
+    parts += [f"other types than declared: {', '.join(drift.retyped)}"] if drift.retyped else []
+    facts = facts | {"added": list(drift.added), "retyped": list(drift.retyped)}
+    return Verdict("schema", False, f"the order system's table changed: {'; '.join(parts)}", facts, warning=True)
+
+
+class Values:
+    """Every row-level rule. What is flagged or was repaired is a warning, with counts."""
+
+    name = "values"
+
+    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+        return bool(contract.rules)
+
+    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+        flagged = sum(rule.severity == FLAG for rule in contract.rules)
+        also = f"; {flagged} of them only warn" if flagged else ""
+        return f"Every row keeps the {len(contract.rules)} rules of the contract{also}"
+
+    def evaluate(self, audit: Audit) -> Verdict:
+        contract, measured = audit.contract, audit.measured
+        rules = {rule.name: rule for rule in contract.rules}
+        broken = {name: rows for name, rows in measured.broken_rules.items() if rules[name].severity != FLAG}
+        flagged = {name: rows for name, rows in measured.broken_rules.items() if rules[name].severity == FLAG}
+        facts: dict[str, Any] = {
+            "rows": measured.rows,
+            "rules": len(rules),
+            "rows that break a rule": broken,
+            "rows flagged": flagged,
+            "values repaired": measured.repaired,
+            "warnings": sum(flagged.values()) + sum(measured.repaired.values()),
+        }
+        facts |= {f"total {name}": value for name, value in measured.totals.items()}
+        for name in measured.broken_rules:
+            facts[f"sample {name}"] = sample(contract, audit.rows.filter(~rules[name].holds(audit.rows)))
+        if broken:
+            return Verdict(self.name, False, f"broken: {_listed(broken, rules)}", facts)
+        said = [f"flagged: {_listed(flagged, rules)}"] if flagged else []
+        if measured.repaired:
+            columns = ", ".join(f"{name} in {rows:,} rows" for name, rows in measured.repaired.items())
+            said.append(f"repaired, with the raw value kept in _rescued_data: {columns}")
+        if said:
+            return Verdict(self.name, False, "; ".join(said), facts, warning=True)
+        return Verdict(self.name, True, f"{measured.rows:,} rows keep all {len(rules)} rules", facts)
+
+
+def _listed(broken: Mapping[str, int], rules: Mapping[str, Rule]) -> str:
+    return ", ".join(f"{rules[name]}: {count:,} rows" for name, count in broken.items())
+
+
+class Keys:
+    """No key occurs twice among the new rows, nor both among them and the months that stay beside them."""
+
+    name = "keys"
+
+    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+        return bool(contract.key)
+
+    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+        return f"{', '.join(contract.key)}: no value occurs twice"
+
+    def evaluate(self, audit: Audit) -> Verdict:
+        contract, key = audit.contract, list(audit.contract.key)
+        repeated, rows = audit.repeated_keys
+        others, elsewhere = audit.staged.others, 0
+        if others is not None:
+            elsewhere = others.semi_join(audit.rows, key).count().to_pyarrow().as_py()
+        facts: dict[str, Any] = {
+            "key": ", ".join(key),
+            "repeated keys": repeated,
+            "rows with a repeated key": rows,
+            "keys that other months have too": elsewhere,
+        }
+        if repeated:
+            facts["sample"] = sample(contract, duplicates(audit.rows, contract))
+        if elsewhere:
+            facts["sample of other months"] = sample(contract, audit.rows.semi_join(others, key))
+        if repeated or elsewhere:
+            summary = f"{repeated:,} keys occur twice, {elsewhere:,} also in months outside {audit.months}"
+            return Verdict(self.name, False, summary, facts)
+        return Verdict(self.name, True, f"{', '.join(key)} is unique", facts)
+
+
+class References:
+    """Every reference exists. A warning for flagged ones, and for rows of other months whose member is gone since."""
+
+    name = "references"
+
+    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+        return bool(contract.references)
+
+    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+        return f"Every reference exists: {'; '.join(map(str, contract.references))}"
+
+    def evaluate(self, audit: Audit) -> Verdict:
+        contract, broken = audit.contract, audit.measured.broken_references
+        facts: dict[str, Any] = {"references": len(contract.references), "rows that refer to nothing": broken}
+        for each in contract.references:
+            if str(each) in broken:
+                facts[f"sample {each}"] = sample(contract, audit.rows.filter(orphaned(audit.rows, each, audit.tables)))
+        blocking = [str(each) for each in contract.references if str(each) in broken and each.otherwise != FLAG]
+        said = "; ".join(f"{count:,} rows without {name}" for name, count in broken.items())
+        if blocking:
+            return Verdict(self.name, False, said, facts)
+        lost = self._dangling(audit)
+        facts["other months with rows that refer to nothing"] = lost
+        if lost:
+            parts = "; ".join(f"{name}: {', '.join(months)}" for name, months in lost.items())
+            said += "; " if said else ""
+            said += f"rows of other months refer to what is gone since, materialize them again ({parts})"
+        elif said:
+            said += "; the rows stay, the warehouse infers the missing members"
+        if said:
+            return Verdict(self.name, False, said, facts, warning=True)
+        return Verdict(self.name, True, f"all {len(contract.references)} references exist", facts)
+
+    @staticmethod
+    def _dangling(audit: Audit) -> dict[str, list[str]]:
+        others = audit.staged.others
+        return {} if others is None else dangling(audit.contract, others, audit.whole_references, audit.tables)
+
+
+def dangling(
+    contract: Contract, others: ibis.Table, references: Iterable[Reference], tables: Tables
+) -> dict[str, list[str]]:
+    """By reference, the months whose published rows refer to nothing any more: a dimension was rebuilt since.
+
+    ``references``: those to tables that hold all their rows, whatever the month.
+    """
+    found: dict[str, list[str]] = {}
+    month = contract.partitioned_by or ""
+    for each in references:
+        used = others.select(each.column, month=others[month].truncate("M")).distinct()
+        lost = used.filter(orphaned(used, each, tables)).select("month").distinct().order_by("month")
+        months = lost.to_pyarrow().column("month").to_pylist()
+        if months:
+            found[str(each)] = [f"{each:%Y-%m}" for each in months]
+    return found

@@ -1,0 +1,154 @@
+"""Checks of what was read from the order system: it agrees with the order system, lost no month, and did not shrink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from classic_cars.checks.base import Audit, Before, Verdict
+from classic_cars.contracts.base import Contract
+from classic_cars.contracts.origins import Origins
+
+#: Months, and columns, that a failed check names.
+NAMED = 12
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """What is known of rows that were read from the order system.
+
+    ``found`` and ``expected``: control totals (rows, cents, digest) by month, of the staged rows and of the order
+    system itself; ``differing_columns``: asked only when they differ. ``drift``: of the table's columns.
+    """
+
+    found: Mapping[str, Any]
+    expected: Mapping[str, Any]
+    differing_columns: Callable[[], list[str]]
+    place: str
+    rescued: int = 0
+    drift: Any = None
+
+
+def is_read(contract: Contract) -> bool:
+    """Whether the table is one of the order system's."""
+    return contract.layer == "source" and not contract.beside and not contract.reconciliations
+
+
+class OrderSystemAgrees:
+    """Rows, cents and every value agree with what the order system itself says, month by month."""
+
+    name = "reconciliation"
+
+    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+        return is_read(contract)
+
+    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+        return (
+            "Rows, sums and a digest of all columns, as the order system itself computes them, agree; values that did "
+            "not fit their column count as what they were"
+        )
+
+    def evaluate(self, audit: Audit) -> Verdict:
+        arrived: Arrived = audit.arrived
+        found, expected = arrived.found, arrived.expected
+        wrong = [month for month in sorted({*found, *expected}) if found.get(month) != expected.get(month)]
+        facts: dict[str, Any] = {
+            "rows": _sum(found, "rows"),
+            "rows in the order system": _sum(expected, "rows"),
+            "rows with rescued values": arrived.rescued,
+            "months compared": len({*found, *expected}),
+            "months that differ": len(wrong),
+        }
+        if any(each.cents is not None for each in [*found.values(), *expected.values()]):
+            facts["amount"] = f"{_sum(found, 'cents') / 100:.2f}"
+            facts["amount in the order system"] = f"{_sum(expected, 'cents') / 100:.2f}"
+        if not wrong:
+            return Verdict(self.name, True, f"{facts['rows']:,} rows, value by value as in {arrived.place}", facts)
+        columns = arrived.differing_columns()
+        facts["first months that differ"] = wrong[:NAMED]
+        facts["columns that differ"] = columns[:NAMED]
+        where = f" in {', '.join(wrong[:NAMED])}" if any(wrong) else ""
+        numbers = ", ".join(f"{name}: {value}" for name, value in facts.items() if name.startswith(("rows", "amount")))
+        summary = (
+            f"differs from {arrived.place}{where}, columns {', '.join(columns[:NAMED]) or 'none alone'} ({numbers})"
+        )
+        return Verdict(self.name, False, summary, facts)
+
+
+def _sum(totals: Mapping[str, Any], name: str) -> int:
+    return sum(getattr(each, name) or 0 for each in totals.values())
+
+
+class Volume:
+    """No table and no month lost more rows than a shop loses: a truncated table is no truth about a shop."""
+
+    name = "volume"
+
+    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+        return contract.layer == "source"
+
+    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+        return "No month, or table without months, lost too many of the rows that its published version has"
+
+    def evaluate(self, audit: Audit) -> Verdict:
+        limits = audit.limits
+        before = audit.before or Before({})
+        now = _rows_by_part(audit)
+        shrunk = {
+            part: (rows, now.get(part, 0))
+            for part, rows in before.rows.items()
+            if rows - now.get(part, 0) > limits.shrink * rows and rows - now.get(part, 0) >= limits.shrink_rows
+        }
+        facts: dict[str, Any] = {"rows before": sum(before.rows.values()), "rows": sum(now.values())}
+        if not shrunk:
+            return Verdict(self.name, True, f"{facts['rows']:,} rows, {facts['rows before']:,} before", facts)
+        facts["shrunk"] = {part or "all rows": list(pair) for part, pair in list(shrunk.items())[:NAMED]}
+        named = ", ".join(
+            f"{part or 'the table'}: {old:,} rows before, {new:,} now"
+            for part, (old, new) in list(shrunk.items())[:NAMED]
+        )
+        summary = f"shrank by more than {limits.shrink:.0%} ({named})"
+        if audit.shrink_accepted:
+            return Verdict(self.name, False, f"{summary}; accepted for this run", facts, warning=True)
+        summary += f"; if that is right: classic-cars run --accept-shrink {audit.contract.address}"
+        return Verdict(self.name, False, summary, facts)
+
+
+def _rows_by_part(audit: Audit) -> dict[str, int]:
+    month = audit.contract.partitioned_by
+    if not month:
+        beside = audit.staged.others
+        more = 0 if beside is None else beside.count().to_pyarrow().as_py()
+        return {"": audit.rows.count().to_pyarrow().as_py() + more}
+    key = audit.rows[month].truncate("M").name("month")
+    counted = audit.rows.group_by(key).aggregate(rows=audit.rows.count()).to_pyarrow().to_pylist()
+    return {f"{each['month']:%Y-%m}": each["rows"] for each in counted}
+
+
+class Moved:
+    """No order left the months of this run for a month that is not read: it would be in none."""
+
+    name = "moved"
+
+    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+        return is_read(contract) and contract.partitioned_by is not None
+
+    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+        return "No order moved from a month that is read to one that is not"
+
+    def evaluate(self, audit: Audit) -> Verdict:
+        moved = (audit.before or Before({})).moved
+        orders = sum(count for homes in moved.values() for count in homes.values())
+        facts: dict[str, Any] = {"orders moved": orders}
+        if not orders:
+            return Verdict(self.name, True, "no order moved to a month that is not read", facts)
+        facts["moved"] = {month: dict(homes) for month, homes in moved.items()}
+        said = ", ".join(
+            f"{count:,} orders of {month} are now in {home}"
+            for month, homes in moved.items()
+            for home, count in homes.items()
+        )
+        months = sorted({*moved, *(home for homes in moved.values() for home in homes)})
+        summary = f"{said}; run both months: classic-cars run --months {months[0]}..{months[-1]}"
+        return Verdict(self.name, False, summary, facts)

@@ -1,0 +1,176 @@
+"""Consistency: tables of different runs must not give different answers to the same question.
+
+Each table is published by itself, so a run of some tables, or one that failed half-way, leaves old and new versions
+side by side. Every one of them is right by itself; their numbers tell that they do not belong together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from classic_cars.contracts.metrics import CANCELLED
+from classic_cars.stores.base import Store
+
+FACT = "warehouse/fact_orders"
+#: The additive measures, and how the fact says them: the definitions of contracts/metrics.py once more, in SQL.
+MEASURES = {
+    "units": "sum(quantityOrdered)",
+    "bookedAmount": "sum(orderAmount)",
+    "netSales": f"sum(orderAmount) FILTER (status <> '{CANCELLED}')",
+    "grossProfit": f"sum(orderAmount - quantityOrdered * buyPrice) FILTER (status <> '{CANCELLED}')",
+}
+MEND = "they are of different runs, or a run is under way; `classic-cars run` mends it"
+#: How many groups a message names.
+NAMED = 3
+
+#: SQL that reads a table of one of the layers compared here.
+_READS = re.compile(r"\b(analytics|warehouse)\"?\s*\.", re.IGNORECASE)
+
+#: The numbers of one table, or of one group of it, by measure.
+Numbers = Mapping[str, Decimal]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer table, one row per ``by``, and where the star schema has the same groups.
+
+    ``group``: SQL of the group, over the sums of the fact by its column ``key``, called ``l``, and ``joins``, which
+    read the tables ``dimensions``.
+    """
+
+    address: str
+    by: str
+    key: str
+    group: str
+    joins: str = ""
+    dimensions: tuple[str, ...] = ()
+
+    @property
+    def expected(self) -> str:
+        """One row per group, from the star schema. Summed by key first, so that millions of rows are not joined."""
+        sums = ", ".join(_number(f"sum(l.{name})", name) for name in MEASURES)
+        by_key = f"SELECT {self.key}, {_fact_terms()} FROM {_sql(FACT)} GROUP BY 1"
+        return f"SELECT ({self.group})::VARCHAR AS name, {sums} FROM ({by_key}) AS l {self.joins} GROUP BY 1"
+
+
+ANSWERS = (
+    Answer(
+        "analytics/sales_by_product_line",
+        by="productLine",
+        key="productCode",
+        group="p.productLine",
+        joins="LEFT JOIN warehouse.dim_products AS p ON p.productCode = l.productCode",
+        dimensions=("warehouse/dim_products",),
+    ),
+    Answer(
+        "analytics/sales_by_country",
+        by="country",
+        key="customerNumber",
+        group="p.country",
+        joins="LEFT JOIN warehouse.dim_customers AS c ON c.customerNumber = l.customerNumber "
+        "LEFT JOIN warehouse.dim_locations AS p ON p.locationKey = c.locationKey",
+        dimensions=("warehouse/dim_customers", "warehouse/dim_locations"),
+    ),
+    Answer(
+        "analytics/sales_by_month", by="orderMonth", key="orderDate", group="date_trunc('month', l.orderDate)::DATE"
+    ),
+)
+
+
+def contradictions(store: Store) -> list[str]:
+    """One message for each disagreement of published tables about units or amounts (USD, to the cent); none when
+    all agree.
+
+    Compared are the totals of the three answers and of the fact; when those agree, each answer with the star schema
+    group by group. Tables never published are left out. Raises ``StoreError`` when a table cannot be read.
+    """
+    there = store.row_counts()
+    compared = [address for address in (*(each.address for each in ANSWERS), FACT) if address in there]
+    if len(compared) < 2:
+        return []
+    found = _contradicting_totals(_numbers(store, map(_totals_of, compared)))
+    return found or [
+        message
+        for answer in ANSWERS
+        if {answer.address, FACT, *answer.dimensions} <= there.keys()
+        for message in _contradicting_groups(store, answer)
+    ]
+
+
+def reads_compared_tables(sql: str) -> bool:
+    """Whether a statement seems to read a table of the warehouse or an answer; at worst they are compared in vain."""
+    return _READS.search(sql) is not None
+
+
+def _contradicting_totals(totals: Mapping[str, Numbers]) -> list[str]:
+    """At most one message: tables that agree in everything are named together, with all that they say differently."""
+    sides: dict[tuple[Decimal, ...], list[str]] = {}
+    for address, numbers in totals.items():
+        sides.setdefault(tuple(numbers[name] for name in MEASURES), []).append(address)
+    if len(sides) < 2:
+        return []
+    differing = [name for name in MEASURES if len({numbers[name] for numbers in totals.values()}) > 1]
+    said = [f"{_said(totals[tables[0]], differing)} in {', '.join(tables)}" for tables in sides.values()]
+    return [f"{', but '.join(said)}; {MEND}"]
+
+
+def _contradicting_groups(store: Store, answer: Answer) -> list[str]:
+    """At most one message: the groups in which the answer differs from the star schema."""
+    published = _numbers(store, [f"SELECT {answer.by}::VARCHAR AS name, {_answer_terms()} FROM {_sql(answer.address)}"])
+    expected = _numbers(store, [answer.expected])
+    zero: Numbers = dict.fromkeys(MEASURES, Decimal(0))
+    names = sorted({*published, *expected}, key=str)
+    pairs = {name: (published.get(name, zero), expected.get(name, zero)) for name in names}
+    differing = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    if not differing:
+        return []
+    said = [f"{name}: {_both(*pair)}" for name, pair in list(differing.items())[:NAMED]]
+    more = [f"{len(differing) - NAMED} more"] if len(differing) > NAMED else []
+    against = ", ".join((FACT, *answer.dimensions))
+    return [f"{answer.address} differs from {against} by {answer.by} ({'; '.join([*said, *more])}); {MEND}"]
+
+
+def _numbers(store: Store, queries: Iterable[str]) -> dict[str, Numbers]:
+    """By name, the measures that these queries return."""
+    found: dict[str, Numbers] = {}
+    for batch in store.query(" UNION ALL ".join(queries)):
+        found |= {row.pop("name"): row for row in batch.to_pylist()}
+    return found
+
+
+def _totals_of(address: str) -> str:
+    terms = _fact_terms() if address == FACT else _answer_terms(total=True)
+    return f"SELECT '{address}' AS name, {terms} FROM {_sql(address)}"
+
+
+def _fact_terms() -> str:
+    return ", ".join(_number(term, name) for name, term in MEASURES.items())
+
+
+def _answer_terms(*, total: bool = False) -> str:
+    return ", ".join(_number(f"sum({name})" if total else name, name) for name in MEASURES)
+
+
+def _number(term: str, name: str) -> str:
+    return f"coalesce({term}, 0)::DECIMAL(38, 2) AS {name}"
+
+
+def _sql(address: str) -> str:
+    return address.replace("/", ".")
+
+
+def _said(numbers: Numbers, names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {_shown(numbers, name)}" for name in names)
+
+
+def _both(published: Numbers, expected: Numbers) -> str:
+    """The first measure that differs, as both sides have it."""
+    name = next(name for name in MEASURES if published[name] != expected[name])
+    return f"{name} {_shown(published, name)} and {_shown(expected, name)}"
+
+
+def _shown(numbers: Numbers, name: str) -> str:
+    return f"{numbers[name]:,.{0 if name == 'units' else 2}f}"

@@ -1,0 +1,67 @@
+"""The canonical text of what SQLite holds, worked out by DuckDB over the texts that SQLite itself makes of its values.
+
+SQLite has neither hashes nor regular expressions. Any column may hold anything there: text that is no UTF-8, numbers
+among texts. Written apart from ``conform``, which it proves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ibis
+import ibis.expr.datatypes as dt
+import ibis.expr.types as ir
+import sqlalchemy as sa
+
+from classic_cars.sources.conform import DOUBLE_DIGITS, printf
+from classic_cars.sources.control_totals import BIGGEST, DAY, MISSING, MONEY, NO_YEAR, RAW, SMALLEST, number_text
+from classic_cars.sources.scanner import decoded, hexadecimal
+
+#: A number as SQLite and DuckDB may write it, each in its own way.
+FLOATING = "^-?([0-9]+([.][0-9]*)?([eE][+-]?[0-9]+)?|[iI]nf)$"
+
+
+def canonical(raw: Any, kind: sa.types.TypeEngine) -> ir.StringValue:
+    """The canonical text of a column of texts; never NULL."""
+    if isinstance(kind, sa.Integer | sa.Numeric):
+        fitting = number(raw, kind).cast("string")
+    elif isinstance(kind, sa.Date):
+        is_day = raw.re_search(DAY) & (raw.left(4) != NO_YEAR)
+        fitting = ibis.ifelse(is_day, raw.left(10), ibis.null("string"))
+    else:
+        fitting = decoded(raw)
+    return ibis.coalesce(
+        fitting,
+        RAW + normal(decoded(raw), kind),
+        RAW + ibis.literal("x") + hexadecimal(raw),
+        ibis.literal(MISSING),
+    )
+
+
+def number(raw: Any, kind: sa.types.TypeEngine) -> ir.NumericValue:
+    """The exact number of the declared type, NULL where the text is none."""
+    whole = not isinstance(kind, sa.Numeric)
+    exact = dt.Decimal(18, 0) if whole else dt.Decimal(kind.precision, kind.scale)  # type: ignore[attr-defined]
+    fitting = ibis.ifelse(raw.re_search(number_text(kind)), raw.try_cast(exact), ibis.null(exact))
+    return ibis.ifelse(fitting.between(SMALLEST, BIGGEST), fitting, ibis.null(exact)) if whole else fitting
+
+
+def normal(text: Any, kind: sa.types.TypeEngine) -> ir.StringValue:
+    """The raw text of a value that does not fit; a number in the digits that a double holds."""
+    if not isinstance(kind, sa.Integer | sa.Numeric):
+        return text
+    written = printf(DOUBLE_DIGITS, text.try_cast("float64"))
+    return ibis.ifelse(text.re_search(FLOATING), ibis.coalesce(written, text), text)
+
+
+def money(rows: ibis.Table, table: sa.Table) -> ir.NumericValue | None:
+    """The money of a row, NULL where a value of it does not fit; None for tables without money."""
+    names = MONEY.get(table.name, ())
+    return product(*(number(rows[name], table.columns[name].type) for name in names)) if names else None
+
+
+def product(amount: Any, *factors: Any) -> Any:
+    """An exact product in the amount's unit, of any size."""
+    for factor in factors:
+        amount = amount * factor.cast(dt.Decimal(10, 0))
+    return amount

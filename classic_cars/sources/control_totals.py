@@ -1,0 +1,91 @@
+"""Control totals: what the order system says of a table, and what the platform says of its copy, to be compared.
+
+The digest is a sum over the rows of a hash of one text made of all proven columns in canonical form. A value that
+fits its declared type is the typed value's text; another is its raw text, with a mark before it; NULL is a mark.
+The order system's side is :mod:`classic_cars.sources.canonical` (servers) and
+:mod:`classic_cars.sources.canonical_sqlite`; the platform's is :mod:`classic_cars.sources.digests`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import sqlalchemy as sa
+
+from classic_cars.sources.home_months import home_of_text
+
+#: What stands between two columns, for NULL, and before the raw text of a value that does not fit: characters that
+#: no order system's text holds.
+BETWEEN, MISSING, RAW = "\x1f", "\x1e", "\x1d"
+
+#: Digits of MD5 that fit into a signed 64-bit number.
+MD5_DIGITS = 15
+
+#: The whole of a table that has no months.
+WHOLE = ""
+
+#: Whole numbers are held in 32 bits.
+SMALLEST, BIGGEST = -(2**31), 2**31 - 1
+
+#: The columns whose product is a row's money.
+MONEY = {"orderdetails": ("priceEach", "quantityOrdered"), "payments": ("amount",)}
+
+_THIRTY_ONE = "(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
+_THIRTY = "(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+_FEBRUARY = "02-(0[1-9]|1[0-9]|2[0-8])"
+_LEAP_YEAR = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
+#: A text that is a day of the calendar, at midnight if at any time; years begin with 0001.
+DAY = f"^([0-9]{{4}}-({_THIRTY_ONE}|{_THIRTY}|{_FEBRUARY})|{_LEAP_YEAR}-02-29)( 00:00:00([.](0|000|000000))?)?$"
+NO_YEAR = "0000"
+
+
+@dataclass(frozen=True)
+class ControlTotals:
+    """Of a table, or of one home month of it: its rows, the sum of its money, and the digest of all its values.
+
+    ``cents``: over the rows whose money fits its declared type exactly; None for tables without money.
+    """
+
+    rows: int
+    cents: int | None
+    digest: int
+
+    def __add__(self, other: ControlTotals) -> ControlTotals:
+        cents = None if self.cents is None else self.cents + (other.cents or 0)
+        return ControlTotals(self.rows + other.rows, cents, self.digest + other.digest)
+
+
+def proven(table: sa.Table) -> list[sa.Column]:
+    """The columns whose values are proven: all but pictures, which no sum needs."""
+    return [column for column in table.columns if not isinstance(column.type, sa.LargeBinary)]
+
+
+def number_text(kind: sa.types.TypeEngine) -> str:
+    """What a text looks like that is a number of this declared type, exactly; integers may still be too large."""
+    if isinstance(kind, sa.Numeric):
+        whole, scale = (kind.precision or 0) - (kind.scale or 0), kind.scale or 0
+        return f"^-?0*[0-9]{{1,{whole}}}([.][0-9]{{0,{scale}}}0*)?$"
+    return "^-?0*[0-9]{1,10}([.]0*)?$"
+
+
+def by_home(groups: Iterable[tuple[Any, Any, Any, Any]], money: bool, today: date) -> dict[str, ControlTotals]:
+    """Control totals by home month from (day as text, rows, sum of hashes, cents)."""
+    found: dict[str, ControlTotals] = {}
+    for day, rows, digest, cents in groups:
+        if not rows:
+            continue
+        text = day.decode("utf-8", "replace") if isinstance(day, bytes) else day
+        month = f"{home_of_text(text, today):%Y-%m}"
+        total = ControlTotals(int(rows), int(cents or 0) if money else None, int(digest or 0))
+        found[month] = found[month] + total if month in found else total
+    return dict(sorted(found.items()))
+
+
+def whole(groups: Iterable[tuple[Any, Any, Any]], money: bool) -> dict[str, ControlTotals]:
+    """Control totals of a table without months from one (rows, sum of hashes, cents)."""
+    ((rows, digest, cents),) = groups
+    total = ControlTotals(int(rows), int(cents or 0) if money else None, int(digest or 0))
+    return {WHOLE: total} if rows else {}

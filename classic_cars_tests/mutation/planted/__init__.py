@@ -1,0 +1,12 @@
+"""The planted bugs, by class."""
+
+from __future__ import annotations
+
+from classic_cars_tests.mutation.mutant import Mutant
+from classic_cars_tests.mutation.planted import answers, arrivals, dimensions, facts, metrics, staging, structure
+
+MUTANTS: tuple[Mutant, ...] = tuple(
+    mutant
+    for module in (arrivals, staging, facts, dimensions, metrics, answers, structure)
+    for mutant in module.MUTANTS
+)

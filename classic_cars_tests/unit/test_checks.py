@@ -1,0 +1,560 @@
+"""Every kind of check seen passing and failing, and what quarantine does, on tables small enough to check by eye."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import ibis
+import pandera.ibis as pa
+import pyarrow as pa_arrow
+import pytest
+
+from classic_cars.checks import KINDS, Audit, checks_of, columns, landed, not_examined
+from classic_cars.checks.base import Before, Limits, plain
+from classic_cars.checks.completeness import Completeness
+from classic_cars.checks.quarantine import Quarantine
+from classic_cars.checks.reconciliation import Conservation, Reconciliations, reconcile
+from classic_cars.checks.rules import Keys, References, Schema, Values
+from classic_cars.checks.source import Arrived, Moved, OrderSystemAgrees, Volume
+from classic_cars.contracts.base import (
+    RESCUED,
+    Complete,
+    Contract,
+    Date,
+    Int,
+    Money,
+    Reconciliation,
+    Reference,
+    TableModel,
+    Text,
+    facts,
+)
+from classic_cars.contracts.origins import EXPECTED, FLAG, REPAIRED, UNKNOWN, copied, derived, grain, spelled
+from classic_cars.stores.base import Staged
+from classic_cars.tables import origins, quarantine
+
+
+def sales(**amounts: str | None) -> ibis.Table:
+    return ibis.memtable(
+        pa_arrow.table(
+            {
+                "country": [None if name == "none" else name for name in amounts],
+                "rows": [1 for _ in amounts],
+                "amount": pa_arrow.array(
+                    [None if amount is None else Decimal(amount) for amount in amounts.values()],
+                    pa_arrow.decimal128(18, 2),
+                ),
+            }
+        )
+    )
+
+
+def reconciled(actual: ibis.Table, expected: ibis.Table) -> tuple[bool, dict]:
+    return reconcile(Reconciliation("by country", ("country",), lambda: actual, lambda: expected), actual, expected)
+
+
+def test_equal_sides_agree():
+    passed, found = reconciled(sales(USA="1.10", Spain="2.20"), sales(Spain="2.20", USA="1.10"))
+    assert passed
+    assert found["groups"] == 2
+    assert found["totals"]["actual amount"] == Decimal("3.30")
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected"),
+    [
+        (sales(USA="1.10"), sales(USA="1.11")),
+        (sales(USA="1.10"), sales(USA="1.10", Spain="0.00")),
+        (sales(USA="1.10", none="2"), sales(USA="1.10")),
+        (sales(USA="1.10", Norway="2"), sales(USA="2", Norway="1.10")),
+    ],
+    ids=["a cent", "a missing group", "a group without a name", "amounts swapped between groups"],
+)
+def test_any_difference_in_any_group_fails(actual, expected):
+    passed, found = reconciled(actual, expected)
+    assert not passed
+    assert found["groups that differ"] >= 1
+    assert found["first differences"]
+
+
+def test_a_sum_of_nothing_equals_zero():
+    passed, _ = reconciled(sales(USA=None), sales(USA="0.00"))
+    assert passed
+
+
+class Staff(TableModel):
+    """Employees, who report to each other."""
+
+    number: Int = pa.Field(ge=1, description="Number")
+    manager: Int = pa.Field(nullable=True, description="Manager")
+    office: Text = pa.Field(nullable=True, description="Office")
+    level: Int = pa.Field(ge=1, nullable=True, description="Level", metadata=REPAIRED)
+    role: Text = pa.Field(
+        isin=["Sales", "Boss"],
+        raise_warning=True,
+        nullable=True,
+        description="Role",
+        metadata=EXPECTED | spelled(["Sales", "Boss"]),
+    )
+
+    class Config:
+        name = "staging/staff"
+        unique = ["number"]
+        metadata = facts(
+            quarantines="source/staff",
+            references=[
+                Reference("manager", "staging/staff", "number"),
+                Reference("office", "staging/offices", "code"),
+            ],
+        )
+
+
+STAFF = Contract.of(Staff)
+OFFICES = {"staging/offices": ibis.memtable({"code": ["1", "2"]})}
+
+
+def staff(*rows: tuple[int | None, int | None, str | None], **more: Any) -> ibis.Table:
+    values = list(zip(*rows, strict=True))
+    given = {"level": 1, "role": "Sales", RESCUED: None} | more
+    return ibis.memtable(
+        {"number": values[0], "manager": values[1], "office": values[2]}
+        | {name: value if isinstance(value, list) else [value] * len(rows) for name, value in given.items()},
+        schema=dict(STAFF.types.items()),
+    )
+
+
+def numbers(table: ibis.Table) -> list:
+    return sorted(table.number.to_pyarrow().to_pylist(), key=str)
+
+
+def reasons(sieved: quarantine.Sieved) -> dict:
+    rows = sieved.aside.to_pyarrow().to_pylist()
+    return {row["number"]: row["_reason"] for row in rows}
+
+
+def test_rows_that_break_a_rule_are_rejected_with_every_reason():
+    sieved = quarantine.by_rules(STAFF, staff((1, None, "1"), (0, None, "1"), (None, None, "1")))
+    assert numbers(sieved.kept) == [1]
+    assert reasons(sieved) == {
+        0: "number: greater_than_or_equal_to(1)",
+        None: "number: not null (a value is present)",
+    }
+
+
+def test_a_value_that_did_not_fit_rejects_its_row_only_where_a_row_cannot_be_counted_without_it():
+    rows = staff((None, None, "1"), (2, None, "1"), **{RESCUED: ['{"number": "x"}', '{"manager": "y"}']})
+    sieved = quarantine.by_rules(STAFF, quarantine.repaired(STAFF, rows))
+    assert numbers(sieved.kept) == [2]
+    assert "number: the value does not fit its column, see _rescued_data" in reasons(sieved)[None]
+
+
+def test_a_value_that_is_repaired_is_kept_beside_its_row():
+    rows = staff((1, None, "1"), (2, None, "1"), (3, None, "1"), level=[1, -5, 0], role=["Sales", "BOSS", "Clerk"])
+    rows = rows.mutate(**{RESCUED: ibis.ifelse(rows.number == 3, '{"office": "a \\"b\\""}', None)})
+    mended = quarantine.repaired(STAFF, rows).order_by("number").to_pyarrow().to_pylist()
+    assert [row["level"] for row in mended] == [1, None, None]
+    assert [row["role"] for row in mended] == ["Sales", "Boss", "Clerk"]
+    assert [row[RESCUED] for row in mended] == [
+        None,
+        '{"level": "-5", "role": "BOSS"}',
+        '{"office": "a \\"b\\"", "level": "0"}',
+    ]
+
+
+def test_of_equal_rows_one_stays_and_of_different_rows_with_one_key_none():
+    rows = staff((1, None, "1"), (1, None, "1"), (2, None, "1"), (2, None, "2"), (3, None, "2"))
+    sieved = quarantine.by_key(STAFF, quarantine.by_rules(STAFF, rows))
+    assert numbers(sieved.kept) == [1, 3]
+    assert numbers(sieved.aside) == [1, 2, 2]
+
+
+def test_rows_that_refer_to_nothing_are_rejected_and_so_are_those_that_refer_to_them():
+    rows = staff((1, None, "1"), (2, 1, "9"), (3, 2, "1"), (4, 3, "1"))
+    sieved = quarantine.by_rules(STAFF, rows)
+    for _ in range(3):
+        sieved = quarantine.by_references(STAFF, sieved, OFFICES)
+    assert numbers(sieved.kept) == [1]
+    assert numbers(sieved.aside) == [2, 3, 4]
+
+
+def test_nothing_is_lost_whatever_the_sieves_do():
+    rows = staff((1, None, "1"), (1, None, "1"), (2, 7, "1"), (None, None, "1"), (5, 1, None), (5, 1, "2"))
+    sieved = quarantine.by_references(STAFF, quarantine.by_key(STAFF, quarantine.by_rules(STAFF, rows)), OFFICES)
+    assert len(numbers(sieved.kept)) + len(numbers(sieved.aside)) == 6
+
+
+def test_metadata_values_are_plain_and_exact():
+    assert plain(Decimal("9604190.6100")) == "9604190.61"
+    assert plain(date(2004, 1, 2)) == "2004-01-02"
+    assert plain({"a": [Decimal("0.125"), b"xy"]}) == {"a": ["0.125", "2 bytes"]}
+
+
+# Every kind of check, passing and failing ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Control totals, as the order system and the rows here have them."""
+
+    rows: int
+    cents: int | None = None
+    digest: int = 0
+
+
+class Lines(TableModel):
+    """Order lines; one row per number."""
+
+    number: Int = pa.Field(ge=1, description="Number")
+    day: Date = pa.Field(description="Day")
+    price: Money = pa.Field(ge=0, description="Price")
+    customer: Int = pa.Field(description="Customer")
+    name: Text = pa.Field(description="Name", metadata=copied("staging/customers.called", missing=UNKNOWN))
+    twice: Money = pa.Field(
+        description="Twice the price",
+        metadata=derived("staging/lines.price", by=lambda row: (row.price * 2).cast("decimal(10, 2)")),
+    )
+
+    class Config:
+        name = "warehouse/lines"
+        unique = ["number"]
+        metadata = facts(
+            totals={"amount": lambda lines: lines.price.sum()},
+            complete=Complete("lines", lambda rows: (rows.day, rows.price), lambda rows: (rows.day, rows.price)),
+            references=[Reference("customer", "warehouse/customers", "customer")],
+            reconciliations=[
+                Reconciliation(
+                    "in all",
+                    ("all",),
+                    lambda lines: lines.aggregate(amount=lines.price.sum()).mutate(all=ibis.literal("all")),
+                    lambda source_lines: source_lines.aggregate(amount=source_lines.price.sum()).mutate(
+                        all=ibis.literal("all")
+                    ),
+                )
+            ],
+        )
+
+
+class Customers(TableModel):
+    """Customers; one row per customer."""
+
+    customer: Int = pa.Field(description="Customer")
+    called: Text = pa.Field(description="Name")
+
+    class Config:
+        name = "staging/customers"
+        unique = ["customer"]
+        metadata = facts()
+
+
+LINES = Contract.of(Lines)
+RAW = Contract.of(
+    pa.DataFrameSchema(
+        {name: LINES.schema.columns[name] for name in ("number", "day", "price", "customer")},
+        name="staging/lines",
+        unique=["number"],
+    )
+)
+PLAN = origins.planned(LINES, [RAW, Contract.of(Customers)])
+GOOD = [
+    (1, date(2004, 1, 31), "1.50", 7, "Toys", "3.00"),
+    (2, date(2004, 2, 1), "2.50", 8, "Unknown", "5.00"),
+    (3, date(2004, 2, 2), "4.00", 7, "Toys", "8.00"),
+]
+
+
+def lines(*rows: tuple) -> ibis.Table:
+    return ibis.memtable(
+        [dict(zip(LINES.types.names, row, strict=True)) for row in rows] or {name: [] for name in LINES.types.names},
+        schema=ibis.schema({name: "string" if kind.is_decimal() else kind for name, kind in LINES.types.items()}),
+    ).cast(dict(LINES.types.items()))
+
+
+def audit(*rows: tuple, **more: Any) -> Audit:
+    """The audit of these rows, made from the good ones."""
+    raw = lines(*GOOD).select("number", "day", "price", "customer")
+    staged = more.pop("staged") if "staged" in more else lines(*rows)
+    tables: Mapping[str, ibis.Table] = {
+        "staging/lines": raw,
+        "source/lines": raw,
+        "quarantine/lines": raw.filter(ibis.literal(False)),
+        "staging/customers": ibis.memtable(
+            {"customer": [7], "called": ["Toys"]}, schema={"customer": "int32", "called": "string"}
+        ),
+        "warehouse/customers": ibis.memtable({"customer": [7, 8]}, schema={"customer": "int32"}),
+    } | more.pop("tables", {})
+    given = {
+        "contract": LINES,
+        "staged": Staged(LINES, None, staged, None, ""),
+        "tables": {**tables, more.get("contract", LINES).address: staged},
+        "origins": PLAN,
+        "address_of": lambda name: name.replace("_", "/", 1),
+        "receive": ibis.memtable,
+    }
+    return Audit(**(given | more))
+
+
+def changed(index: int, **values: Any) -> list[tuple]:
+    """The good rows, one of them changed."""
+    rows = [dict(zip(LINES.types.names, row, strict=True)) for row in GOOD]
+    rows[index] |= values
+    return [tuple(row.values()) for row in rows]
+
+
+@pytest.mark.parametrize("check", checks_of(LINES, PLAN), ids=lambda check: check.name)
+def test_good_rows_pass(check):
+    verdict = check.evaluate(audit(*GOOD))
+    assert verdict.passed, verdict.summary
+
+
+#: Planted in a row: the checks that must see it.
+PLANTED = {
+    "another price": (changed(0, price="1.51", twice="3.02"), {"columns", "reconciliation", "completeness"}),
+    "a derived value": (changed(0, twice="3.01"), {"columns"}),
+    "a name of another table": (changed(0, name="Toy"), {"columns"}),
+    "no stand-in for a missing name": (changed(1, name=""), {"columns"}),
+    "prices of two rows swapped": (
+        [*changed(0, price="4.00", twice="8.00")[:1], GOOD[1], *changed(2, price="1.50", twice="3.00")[2:]],
+        {"columns", "completeness"},
+    ),
+    "a day of another month": (changed(0, day=date(2004, 2, 1)), {"columns", "completeness"}),
+    "a lost row": (GOOD[:2], {"columns", "reconciliation", "completeness"}),
+    "a row twice": ([*GOOD, GOOD[0]], {"keys", "columns", "reconciliation", "completeness"}),
+    "a rule broken": (
+        changed(0, price="-1.50", twice="-3.00"),
+        {"values", "columns", "reconciliation", "completeness"},
+    ),
+    "a reference to nothing": (changed(0, customer=99), {"references", "columns"}),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_what_is_planted_is_seen_by_each_check_that_should_see_it(planted):
+    rows, expected = PLANTED[planted]
+    verdicts = [check.evaluate(audit(*rows)) for check in checks_of(LINES, PLAN)]
+    assert {each.check for each in verdicts if not each.passed} == expected
+    assert not any(each.warning for each in verdicts if not each.passed)
+
+
+def test_the_column_the_month_and_the_keys_that_differ_are_named():
+    partitioned = facts(partitioned_by="day")
+    contract = Contract.of(
+        pa.DataFrameSchema(LINES.schema.columns, name="warehouse/lines", unique=["number"], metadata=partitioned)
+    )
+    plan = origins.planned(contract, [RAW, Contract.of(Customers)])
+    verdict = columns.Columns().evaluate(audit(*changed(1, name="Toys"), contract=contract, origins=plan))
+    assert verdict.summary == "not what the contract says they come from: name (2004-02)"
+    assert verdict.facts["sample name"] == [{"number": 2}]
+
+
+def test_a_hash_tells_null_from_empty_and_swapped_from_not():
+    def profiled(*values: Any) -> columns.Profile:
+        rows = ibis.memtable(
+            {"customer": [1, 2], "called": list(values)}, schema={"customer": "int32", "called": "string"}
+        )
+        return columns.profile(Contract.of(Customers), rows, ["customer", "called"])
+
+    seen = [profiled(*each) for each in [("a", "b"), ("b", "a"), ("a", None), ("a", ""), (None, None), ("", "")]]
+    assert all(columns.differing(one, two) == {"called": [""]} for one in seen for two in seen if one is not two)
+
+
+def test_a_table_of_other_columns_fails_the_schema_whatever_staged_it():
+    wrong = lines(*GOOD).drop("name").mutate(price=ibis.literal(1))
+    verdict = Schema().evaluate(audit(staged=wrong))
+    assert verdict.facts["differences"] == ["column name is missing", "column price is int8, expected decimal(10, 2)"]
+    assert not verdict.passed
+    assert not any(each.passed for each in not_examined(LINES, PLAN, ["column name is missing"]))
+
+
+def test_flagged_and_repaired_values_are_warnings_with_counts():
+    rows = staff((1, None, "1"), (2, None, "1"), role=["Clerk", None], **{RESCUED: ['{"level": "-5"}', None]})
+    verdict = Values().evaluate(audit(contract=STAFF, staged=rows, tables=OFFICES))
+    assert (verdict.passed, verdict.warning) == (False, True)
+    assert verdict.facts["rows flagged"] == {"role: not null": 1, "role: isin(['Sales', 'Boss'])": 1}
+    assert verdict.facts["values repaired"] == {"level": 1}
+    assert verdict.facts["warnings"] == 3
+
+
+def test_a_flagged_reference_warns_and_another_one_blocks():
+    flagged = Contract.of(
+        pa.DataFrameSchema(
+            {"number": STAFF.schema.columns["number"], "office": STAFF.schema.columns["office"]},
+            name="staging/staff",
+            unique=["number"],
+            metadata=facts(
+                quarantines="source/staff", references=[Reference("office", "staging/offices", "code", FLAG)]
+            ),
+        )
+    )
+    rows = staff((1, None, "9")).select("number", "office", RESCUED)
+    verdict = References().evaluate(audit(contract=flagged, staged=rows, tables=OFFICES))
+    assert (verdict.passed, verdict.warning) == (False, True)
+    assert "1 rows without office in staging/offices" in verdict.summary
+    strict = References().evaluate(audit(contract=STAFF, staged=staff((1, None, "9")), tables=OFFICES))
+    assert (strict.passed, strict.warning) == (False, False)
+
+
+def rejected(*prices: str | None) -> ibis.Table:
+    """Rejected lines."""
+    rows = ibis.memtable(
+        {"number": list(range(len(prices))), "price": list(prices), "_reason": ["bad"] * len(prices)},
+        schema={"number": "int32", "price": "string", "_reason": "string"},
+    )
+    return rows.mutate(price=rows.price.cast("decimal(10, 2)"))
+
+
+CLEANED = Contract.of(
+    pa.DataFrameSchema(
+        {name: LINES.schema.columns[name] for name in ("number", "day", "price", "customer")},
+        name="staging/lines",
+        unique=["number"],
+        metadata=facts(quarantines="source/lines", totals={"amount": lambda rows: rows.price.sum()}),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("prices", "limits", "passed", "warning", "said"),
+    [
+        ([], Limits(), True, False, "no row had to be quarantined"),
+        (["0.50"], Limits(0.3, 0.1), False, True, "1 of 4 rows quarantined in quarantine/lines (25.00%; 0.50)"),
+        (["0.50"], Limits(0.2, 0.1), False, False, "CLASSIC_CARS_QUARANTINE_MAX_SHARE"),
+        (["9.00"], Limits(0.3, 0.1), False, False, "CLASSIC_CARS_QUARANTINE_MAX_AMOUNT_SHARE"),
+        ([None], Limits(0.3, 0.1), False, True, "(25.00%; 0.00)"),
+    ],
+    ids=["nothing", "little", "too many rows", "too much money", "a price that could not be read"],
+)
+def test_what_is_quarantined_warns_and_above_a_limit_blocks(prices, limits, passed, warning, said):
+    rows = lines(*GOOD).select("number", "day", "price", "customer").mutate(**{RESCUED: ibis.null("string")})
+    verdict = Quarantine().evaluate(audit(contract=CLEANED, staged=rows, rejected=rejected(*prices), limits=limits))
+    assert (verdict.passed, verdict.warning) == (passed, warning)
+    assert said in verdict.summary
+
+
+def test_a_row_that_is_in_neither_part_is_missed():
+    kept = lines(*GOOD[:2]).select("number", "day", "price", "customer").mutate(**{RESCUED: ibis.null("string")})
+    aside = kept.filter(ibis.literal(False)).mutate(_reason=ibis.literal(""))
+    verdict = Conservation().evaluate(audit(contract=CLEANED, staged=kept, rejected=aside))
+    assert not verdict.passed
+    assert verdict.facts["in all"]["totals"]["actual rows"] == 2
+
+
+def test_completeness_counts_what_is_quarantined_and_warns():
+    aside = lines(GOOD[2]).select("number", "day", "price", "customer")
+    verdict = Completeness().evaluate(audit(*GOOD[:2], tables={"quarantine/lines": aside}))
+    assert (verdict.passed, verdict.warning) == (False, True)
+    assert verdict.facts["amount quarantined"] == Decimal("4.00")
+    assert verdict.facts["rows in source"] == 3
+    assert verdict.summary == "published 2 rows, 4.00; quarantined 1 rows, 4.00 (of 2004-02)"
+
+
+def arrived(found: Mapping[str, Totals], expected: Mapping[str, Totals]) -> Arrived:
+    return Arrived(found, expected, lambda: ["price"], "sqlite:///shop.sqlite", rescued=1)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"2004-01": Totals(2, 100, 5)}, {"2004-01": Totals(1, 101, 5)}, {"2004-01": Totals(1, 100, 6)}, {}],
+    ids=["rows", "cents", "a value", "a month"],
+)
+def test_what_differs_from_the_order_system_blocks_whatever_was_rescued(other):
+    mine = {"2004-01": Totals(1, 100, 5)}
+    assert OrderSystemAgrees().evaluate(audit(*GOOD, arrived=arrived(mine, mine))).passed
+    verdict = OrderSystemAgrees().evaluate(audit(*GOOD, arrived=arrived(mine, other)))
+    assert not verdict.passed
+    assert not verdict.warning
+    assert "2004-01" in verdict.summary
+    assert verdict.facts["columns that differ"] == ["price"]
+
+
+@pytest.mark.parametrize(
+    ("before", "accepted", "passed", "warning"),
+    [(13, False, True, False), (4, False, True, False), (100, False, False, False), (100, True, False, True)],
+    ids=["ten rows fewer", "few rows", "nearly all", "accepted"],
+)
+def test_a_table_that_shrank_blocks_until_somebody_accepts_it(before, accepted, passed, warning):
+    source = Contract.of(pa.DataFrameSchema(RAW.schema.columns, name="source/lines"))
+    limits = Limits(shrink=0.3, shrink_rows=11)
+    verdict = Volume().evaluate(
+        audit(*GOOD, contract=source, before=Before({"": before}), shrink_accepted=accepted, limits=limits)
+    )
+    assert (verdict.passed, verdict.warning) == (passed, warning)
+    if not passed:
+        assert f"{before:,} rows before, 3 now" in verdict.summary
+
+
+def test_an_order_that_moved_to_a_month_that_is_not_read_blocks_and_names_both():
+    before = Before({}, {"2005-05": {"2005-04": 1}})
+    verdict = Moved().evaluate(audit(*GOOD, before=before))
+    assert not verdict.passed
+    assert "1 orders of 2005-05 are now in 2005-04" in verdict.summary
+    assert "--months 2005-04..2005-05" in verdict.summary
+    assert Moved().evaluate(audit(*GOOD, before=Before({}))).passed
+
+
+@dataclass(frozen=True)
+class Entry:
+    fileName: str
+    fileHash: str
+    rows: int
+    state: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    files: tuple = ()
+    unsettled: int = 0
+    unreadable: tuple = ()
+
+
+def test_a_file_whose_rows_are_not_those_of_the_ledger_blocks_and_a_refused_one_warns():
+    contract = Contract.of(pa.DataFrameSchema(RAW.schema.columns, name="source/ratings", metadata=facts(beside=[RAW])))
+    entry, bad = Entry("a.csv", "1f", 3, "taken"), Entry("b.csv", "2f", 0, "quarantined", "is not Parquet")
+
+    def verdicts(found: dict[str, int], *new: Entry) -> list:
+        known = landed.Landed(found, [entry], new, Listing(), {})
+        return [
+            each.evaluate(audit(contract=contract, arrived=known)) for each in (landed.Files(), landed.LedgerAgrees())
+        ]
+
+    assert [each.passed for each in verdicts({"1f": 3})] == [True, True]
+    assert [(each.passed, each.warning) for each in verdicts({"1f": 2}, bad)] == [(False, True), (False, False)]
+    assert not verdicts({"1f": 3, "3f": 1})[1].passed
+
+
+def test_every_kind_is_seen_failing_above():
+    seen = {Schema, Values, Keys, References, columns.Columns, Quarantine, Volume, Moved, landed.Files, Conservation}
+    seen |= {Reconciliations, OrderSystemAgrees, landed.LedgerAgrees, Completeness}
+    assert {type(each) for each in KINDS} == seen
+
+
+# Origins at load time -----------------------------------------------------------------------------------
+
+
+def test_a_column_that_nobody_knows_where_it_comes_from_is_named():
+    from classic_cars.errors import ContractError
+
+    with pytest.raises(ContractError, match=r"warehouse/lines: no input has a column customer; say in the contract"):
+        origins.planned(
+            LINES,
+            [
+                Contract.of(
+                    pa.DataFrameSchema(
+                        {n: RAW.schema.columns[n] for n in ("number", "day", "price")},
+                        name="staging/lines",
+                        unique=["number"],
+                    )
+                )
+            ],
+        )
+
+
+def test_the_convention_reaches_columns_through_keys():
+    assert PLAN.grain == grain("staging/lines")
+    assert [(each.table, each.key) for each in PLAN.lookups] == [("staging/customers", ("customer",))]
+    assert PLAN.copied["name"] == ("staging/customers", "called")
+    assert PLAN.made_of["twice"] == {("staging/lines", "price")}
