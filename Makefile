@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Nothing of ours is written outside the project.
 export CLASSIC_CARS_HOME ?= $(CURDIR)/var
 
-.PHONY: help setup demo demo-s3 dev test screenshots lint bench lock docs clean
+.PHONY: help setup demo demo-s3 dev test mutate screenshots lint bench lock docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ dev: setup ## Dagster's web page and daemon at http://127.0.0.1:3000
 
 test: setup ## All tests (real DuckDB, MariaDB and PostgreSQL; those whose program is missing skip and say so)
 	$(BIN)/python -m pytest -n 3 --dist worksteal --durations 25
+
+mutate: setup ## Plant hundreds of bugs one by one; the checks must stop each (minutes; ARGS=--help)
+	$(BIN)/python -m classic_cars_tests.mutation $(ARGS)
 
 screenshots: setup ## Take the pictures of the documents anew, from a platform that runs (needs Chromium)
 	@mkdir -p docs/screenshots

@@ -91,6 +91,8 @@ class Audit:
     shrink_accepted: bool = False
     #: What only rows from outside have: see ``checks.source`` and ``checks.landed``.
     arrived: Any = None
+    #: What checks that share a query keep for each other.
+    memo: dict[str, Any] = field(default_factory=dict)
 
     @property
     def rows(self) -> ibis.Table:
@@ -99,6 +101,17 @@ class Audit:
     @property
     def months(self) -> Months | None:
         return self.staged.months
+
+    @cached_property
+    def rejected_count(self) -> int:
+        """Rejected rows."""
+        return 0 if self.rejected is None else self.rejected.count().to_pyarrow().as_py()
+
+    @property
+    def parts(self) -> list[ibis.Table]:
+        """What became of the rows of source: staged, rejected and superseded ones, as far as there are any."""
+        rejected = self.rejected if self.rejected_count else None
+        return [each for each in (self.rows, rejected, self.superseded) if each is not None]
 
     @cached_property
     def measured(self) -> Measured:

@@ -19,10 +19,10 @@ from classic_cars.checks.hashing import hashed
 from classic_cars.contracts.base import RESCUED, Contract
 from classic_cars.contracts.origins import INFERRED, REPAIR, Column, Grain, Origins
 
-#: By month (or ``None``), the number of rows and the sum of hashes of each column.
-Profile = dict[date | None, dict[str, int]]
+#: By month (or ``None``): the number of rows, the sum of hashes of each column, and the contract's totals.
+Profile = dict[date | None, dict[str, Any]]
 
-ROWS, KEY, MONTH = "rows", "_key", "_month"
+ROWS, KEY, MONTH, TOTAL = "rows", "_key", "_month", "total "
 #: Columns, and keys of each, that a failed check names.
 NAMED = 5
 
@@ -42,11 +42,8 @@ class Columns:
         return f"{len(proven)} columns equal their origins, value by value: {', '.join(proven)}"
 
     def evaluate(self, audit: Audit) -> Verdict:
-        contract, names = audit.contract, proven_columns(audit.contract, audit.origins)
-        expected = expected_rows(audit)
-        parts = [each for each in (audit.rows, audit.rejected, audit.superseded) if each is not None]
-        there = profile(contract, expected, names)
-        here = added([profile(contract, each, names) for each in parts])
+        names = proven_columns(audit.contract, audit.origins)
+        here, there = profiles(audit)
         facts: dict[str, Any] = {
             "columns": len(names),
             "rows": sum(each[ROWS] for each in here.values()),
@@ -59,7 +56,7 @@ class Columns:
             summary = f"{len(names)} columns of {facts['rows']:,} rows equal those of {origin}"
             return Verdict(self.name, True, summary, facts)
         facts["months that differ"] = {name: months[:24] for name, months in wrong.items()}
-        facts |= _samples(audit, expected, parts, list(wrong)[:NAMED])
+        facts |= _samples(audit, list(wrong)[:NAMED])
         said = ", ".join(f"{name}{_in(months)}" for name, months in wrong.items())
         summary = f"not what the contract says they come from: {said}"
         if facts["rows"] != facts["rows expected"]:
@@ -210,16 +207,27 @@ def _keys_of(contract: Contract, grain: Grain, rows: ibis.Table) -> tuple[str, .
 # Profiles ------------------------------------------------------------------------------------------------
 
 
+def profiles(audit: Audit) -> tuple[Profile, Profile]:
+    """What is here (staged, rejected and superseded rows together), and what is expected; asked once."""
+    if "profiles" not in audit.memo:
+        contract, names = audit.contract, proven_columns(audit.contract, audit.origins)
+        here = added([profile(contract, each, names) for each in audit.parts])
+        audit.memo["profiles"] = here, profile(contract, expected_rows(audit), names)
+    return audit.memo["profiles"]
+
+
 def profile(contract: Contract, rows: ibis.Table, names: list[str]) -> Profile:
     """One aggregate query: rows, and per column the sum of the hashes of (key, value), by month if any."""
     month = contract.partitioned_by
     keyed = rows.mutate(**{KEY: hashed(*(rows[name] for name in contract.key))})
     sums = {name: hashed(keyed[KEY], keyed[name]).sum() for name in names if name not in contract.key}
     sums |= {", ".join(contract.key): keyed[KEY].sum()}
+    if contract.quarantines:
+        sums |= {f"{TOTAL}{name}": total(keyed) for name, total in contract.totals.items()}
     aggregates = {ROWS: keyed.count(), **sums}
     grouped = keyed.group_by(keyed[month].truncate("M").name(MONTH)) if month else keyed
     found = grouped.aggregate(**aggregates).to_pyarrow().to_pylist()
-    return {row.pop(MONTH, None): {name: int(value or 0) for name, value in row.items()} for row in found}
+    return {row.pop(MONTH, None): {name: value or 0 for name, value in row.items()} for row in found}
 
 
 def added(profiles: Iterable[Profile]) -> Profile:
@@ -238,14 +246,15 @@ def differing(here: Profile, there: Profile) -> dict[str, list[str]]:
     for month in sorted({*here, *there}, key=str):
         one, other = here.get(month, {}), there.get(month, {})
         for name in {**other, **one}:
-            if one.get(name, 0) != other.get(name, 0):
+            if not name.startswith(TOTAL) and one.get(name, 0) != other.get(name, 0):
                 found.setdefault(name, []).append(f"{month:%Y-%m}" if month else "")
     return found
 
 
-def _samples(audit: Audit, expected: ibis.Table, parts: list[ibis.Table], names: list[str]) -> dict[str, Any]:
+def _samples(audit: Audit, names: list[str]) -> dict[str, Any]:
     """Keys at which columns differ, of rows that are missing, and of rows that should not be there."""
     contract, key = audit.contract, list(audit.contract.key)
+    expected, parts = expected_rows(audit), audit.parts
     here = ibis.union(*[each.select(*expected.columns) for each in parts]) if len(parts) > 1 else parts[0]
     found: dict[str, Any] = {}
     for what, rows in (

@@ -32,7 +32,7 @@ class Quarantine:
         contract, rejected = audit.contract, audit.rejected
         if rejected is None:
             raise ValueError(f"{contract.address}: staged without its quarantine")
-        rows, amount = _counted(contract, rejected)
+        rows, amount = audit.rejected_count, _amount(contract, rejected) if audit.rejected_count else Decimal(0)
         kept = audit.measured.rows
         own = contract.quarantine_max_share
         allowed = audit.limits.quarantine_rows if own is None else own
@@ -70,12 +70,10 @@ class Quarantine:
         return Verdict(self.name, False, summary, facts, warning=True)
 
 
-def _counted(contract: Contract, rejected: ibis.Table) -> tuple[int, Decimal]:
-    """Rows, and the money of those whose numbers could be read."""
+def _amount(contract: Contract, rejected: ibis.Table) -> Decimal:
+    """The money of the rows whose numbers could be read."""
     money = contract.totals.get(AMOUNT)
-    measures = {"rows": rejected.count()} | ({AMOUNT: money(rejected)} if money else {})
-    (found,) = rejected.aggregate(**measures).to_pyarrow().to_pylist()
-    return found["rows"], Decimal(found.get(AMOUNT) or 0)
+    return Decimal(money(rejected).to_pyarrow().as_py() or 0) if money else Decimal(0)
 
 
 def _reasons(rejected: ibis.Table) -> dict[str, int]:

@@ -55,12 +55,13 @@ def shop(order_system_url: str) -> Shop:
 def value(column: sa.Column, row: int) -> Any:
     if column.name in WORDS:
         return WORDS[column.name][row]
+    number = 2 * len(column.name) + row  # another in each column of a type
     if isinstance(column.type, sa.Integer):
-        return 11 + row
+        return number
     if isinstance(column.type, sa.Numeric):
-        return Decimal("12.50") + row
+        return Decimal("12.50") + number
     if isinstance(column.type, sa.Date):
-        return date(2004, 2, 1 + row)
+        return date(2004, 2, number)
     if isinstance(column.type, sa.LargeBinary):
         return b"\x00\xff"
     return f"{column.name[:5]} é{row}"
@@ -101,8 +102,8 @@ def test_one_other_value_in_any_column_differs_and_its_column_is_named(shop: Sho
             other = _with(rows, column.name, changed)
             assert not shop.agrees(table, other), column.name
             named = shop.differing(table, other)
-            assert column.name in named
-            assert column.primary_key or named == [column.name]
+            # Without its key a row's other values are others, too.
+            assert named if column.primary_key else named == [column.name]
 
 
 @pytest.mark.parametrize("table", READ_ORDER, ids=lambda table: table.name)
@@ -134,7 +135,6 @@ def test_a_row_lost_or_doubled_differs(shop: Shop) -> None:
 def test_columns_that_changed_places_differ(shop: Shop) -> None:
     for table, one, other in ((products, "buyPrice", "MSRP"), (orders, "requiredDate", "shippedDate")):
         rows = shop.held[table.name]
-        rows = _with(rows, other, [rows[other][1].as_py(), rows[other][0].as_py()])  # or they are the same
         swapped = _with(_with(rows, one, rows[other].to_pylist()), other, rows[one].to_pylist())
         assert not shop.agrees(table, swapped)
         assert set(shop.differing(table, swapped)) == {one, other}
@@ -203,10 +203,10 @@ NUMBERS += ["2147483647", "2147483648", "-2147483648", "-2147483649", "1.0000000
 DAYS = ["2004-01-05", "2004-01-05 00:00:00", "2004-01-05 00:00:00.000", "2004-01-05 00:00:00.00", "0000-00-00"]
 DAYS += ["2004-02-29", "2003-02-29", "1900-02-29", "2000-02-29", "0004-02-29", "0000-02-29", "2004-04-31", "9999-12-31"]
 DAYS += ["10000-01-01", "2004-1-5", "2004-01-05 ", "2004-01-05\n", "2004-01-05 12:00:00", "0001-01-01", "", "infinity"]
-TEXTS = ["", " ", "a ", "A", "a", "é", "🚗", "\\", r"\x41", "'\"", "\t\n\r", "{}", "null", "0", "x" * 5000]
+TEXTS = ["", " ", "a ", "A", "a", "é", "🚗", "\\", r"\x41", "'\"", "\t\n\r", "{}", "null", "0", "x" * 400]
 
 
-@pytest.mark.parametrize("kind", ["VARCHAR(6000)", "TEXT"])
+@pytest.mark.parametrize("kind", ["VARCHAR(500)", "TEXT"])
 def test_any_texts_in_any_columns_are_equal(order_system_url: str, kind: str) -> None:
     make_tables(order_system_url)
     _as_texts(order_system_url, kind)
@@ -231,7 +231,7 @@ def test_any_texts_in_any_columns_are_equal(order_system_url: str, kind: str) ->
 
 def test_months_of_any_texts_are_equal_one_by_one(order_system_url: str) -> None:
     make_tables(order_system_url)
-    _as_texts(order_system_url, "VARCHAR(6000)")
+    _as_texts(order_system_url, "VARCHAR(500)")
     engine = OrderSystem(order_system_url)._engine.url
     _insert(
         engine,
@@ -258,7 +258,7 @@ def test_numbers_of_other_types_are_equal(request: pytest.FixtureRequest, databa
     fitting = ["0", "-0.5", "0.3", "12.5", "2147483647", "-7", "9999999"]
     wide = [] if kind in ("DECIMAL(10,2)", "DECIMAL(12,4)") else ["2147483648", "99999999999"]
     for index, text in enumerate([*fitting[:4], *fitting[5:], *wide]):
-        put(url, orderdetails, line(1, f"P{index}"))
+        put(url, orderdetails, line(1, f"P{index}", price="1"))
         changed = ", ".join(f'"{name}" = {text}' for name in names)
         change(url, f"UPDATE orderdetails SET {changed} WHERE \"productCode\" = 'P{index}'")
     rows = arrived(url, orderdetails)
@@ -303,18 +303,18 @@ def test_whatever_sqlite_holds_is_equal_however_it_is_read(tmp_path: Any, retype
 def test_bytes_and_padded_texts_are_equal(request: pytest.FixtureRequest, database: str) -> None:
     url = request.getfixturevalue(f"{database}_url")
     one_order(url)
+    everything = bytes(range(256)).hex()
+    values = [everything, b"letters".hex(), b"a\\b".hex(), b"'\"".hex(), "c3a9", ""]
+    for number in range(len(values)):
+        put(url, orders, order(10 + number, date(2004, 1, 5), status="On Hold"))
     if database == "mariadb":
-        change(
-            url,
-            'ALTER TABLE orders MODIFY comments BLOB, MODIFY status CHAR(20), MODIFY "customerNumber" INT(9) ZEROFILL',
-        )
-        texts = [f"x'{bytes(range(256)).hex()}'", "'letters'", "'a\\\\b'", "'\"'", "x'c3a9'", "''"]
+        change(url, "ALTER TABLE orders MODIFY comments BLOB, MODIFY status CHAR(20)")
+        change(url, 'ALTER TABLE orders MODIFY "customerNumber" INT(9) ZEROFILL')
     else:
         change(url, "ALTER TABLE orders ALTER comments TYPE bytea USING NULL, ALTER status TYPE CHAR(20)")
-        texts = [rf"'\x{bytes(range(256)).hex()}'", "'letters'", r"'\x615c62'", "'\"'", r"'\xc3a9'", "''"]
-    for index, text in enumerate(texts):
-        put(url, orders, order(10 + index, date(2004, 1, 5), status="On Hold"))
-        change(url, f'UPDATE orders SET comments = {text} WHERE "orderNumber" = {10 + index}')
+    for number, digits in enumerate(values):
+        written = f"x'{digits}'" if database == "mariadb" else rf"'\x{digits}'"
+        change(url, f'UPDATE orders SET comments = {written} WHERE "orderNumber" = {10 + number}')
     rows = arrived(url, orders)
     assert Shop(url, {}).differing(orders, rows) == []
     assert Shop(url, {}).agrees(orders, rows)
@@ -327,6 +327,7 @@ def _with(rows: pa.Table, name: str, values: list[Any]) -> pa.Table:
 
 def _as_texts(url: str, kind: str) -> None:
     """The tables without types, keys and rules, as a careless export leaves them."""
+    kind += " CHARACTER SET utf8mb4" if url.startswith("mariadb") else ""
     for table in (orders, orderdetails, payments):
         columns = ", ".join(f'"{column.name}" {kind}' for column in table.columns)
         change(url, f"DROP TABLE {table.name}", f"CREATE TABLE {table.name} ({columns})")

@@ -7,6 +7,7 @@ what is wrong can only be seen in the data.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,9 +58,12 @@ class Mutant:
 
 
 def _around(function: Callable[..., Any], plant: Plant) -> Callable[..., Any]:
+    signature = inspect.signature(function)
+
     @functools.wraps(function)  # parameters and their types are those of the original
-    def bugged(*given: ibis.Table, **inputs: ibis.Table) -> ibis.Table:
-        return plant(lambda **other: function(*given, **(inputs | other)), *given, **inputs)
+    def bugged(*given: ibis.Table, **named: ibis.Table) -> ibis.Table:
+        inputs = signature.bind(*given, **named).arguments
+        return plant(lambda **other: function(**(inputs | other)), **inputs)
 
     return bugged
 
@@ -67,7 +71,7 @@ def _around(function: Callable[..., Any], plant: Plant) -> Callable[..., Any]:
 def out(kind: str, address: str, name: str, change: Change) -> Mutant:
     """A bug in what the function returns; columns and types stay those of the original."""
 
-    def plant(original: Callable[..., ibis.Table], *_given: ibis.Table, **_inputs: ibis.Table) -> ibis.Table:
+    def plant(original: Callable[..., ibis.Table], **_inputs: ibis.Table) -> ibis.Table:
         rows = original()
         return fitted(change(rows), rows)
 
@@ -77,7 +81,7 @@ def out(kind: str, address: str, name: str, change: Change) -> Mutant:
 def into(kind: str, address: str, name: str, **changes: Change) -> Mutant:
     """A bug in what the function makes of its inputs."""
 
-    def plant(original: Callable[..., ibis.Table], *_given: ibis.Table, **inputs: ibis.Table) -> ibis.Table:
+    def plant(original: Callable[..., ibis.Table], **inputs: ibis.Table) -> ibis.Table:
         return original(**{each: fitted(change(inputs[each]), inputs[each]) for each, change in changes.items()})
 
     return Mutant(kind, name, address, plant)
@@ -85,7 +89,7 @@ def into(kind: str, address: str, name: str, **changes: Change) -> Mutant:
 
 def instead(kind: str, address: str, name: str, function: Callable[..., ibis.Table]) -> Mutant:
     """Another function in place of the original: it gets the original and its inputs."""
-    return Mutant(kind, name, address, lambda original, *_given, **inputs: fitted(function(**inputs), original()))
+    return Mutant(kind, name, address, lambda original, **inputs: fitted(function(**inputs), original()))
 
 
 def fitted(rows: ibis.Table, like: ibis.Table) -> ibis.Table:

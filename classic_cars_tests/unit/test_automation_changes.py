@@ -131,12 +131,57 @@ def test_what_failed_does_not_hold_up_what_changes_meanwhile() -> None:
     assert [part.changes for part in asked] == [{"orders": ["2004-02"]}]
 
 
-def test_a_part_that_succeeded_is_not_asked_for_again() -> None:
-    both = {"orders": {"2004-01": "x", "2004-02": "b", "2004-06": "n"}, "products": {"": "p"}}
-    watch, asked = looked_twice(quiet_watch(), both)
+BOTH = {"orders": {"2004-01": "x", "2004-02": "b", "2004-06": "n"}, "products": {"": "p"}}
+SPAN = [f"2004-0{month}" for month in range(1, 7)]
+
+
+@pytest.mark.parametrize("failed", [[0], [1], [0, 1]])
+def test_what_failed_of_several_runs_is_read_again_in_one_over_all_their_months(failed: list[int]) -> None:
+    # An order that moved from one of the months to the other can only be read with both.
+    watch, asked = looked_twice(quiet_watch(), BOTH)
     assert [part.first for part in asked] == ["2004-01", "2004-06"]
-    watch = changes.put_back(changes.settled(watch, [asked[0].run_key], NOW + 10), NOW + 99)
-    assert changes.differences(watch.known, both) == {"orders": ["2004-01"]}
+    watch = changes.settled(watch, [asked[index].run_key for index in failed], NOW + 10)
+    assert str(watch.failed[0]) == "orders 2004-01..2004-06"
+    _, asked = looked_twice(changes.put_back(watch, NOW + 99), BOTH, NOW + 99)
+    (part,) = asked
+    assert (part.first, part.last) == ("2004-01", "2004-06")
+    assert part.changes == {"orders": SPAN, "orderdetails": SPAN}
+
+
+def test_the_span_stays_one_run_though_other_tables_change_meanwhile() -> None:
+    watch, asked = looked_twice(quiet_watch(), BOTH)
+    watch = changes.settled(watch, [part.run_key for part in asked], NOW + 10)
+    later = {**BOTH, "orderdetails": {"2004-03": "new"}, "products": {"": "q"}}
+    _, asked = looked_twice(changes.put_back(watch, NOW + 99), later, NOW + 99)
+    assert [(part.first, part.last) for part in asked] == [("2004-01", "2004-06")]
+    assert asked[0].changes == {"orders": SPAN, "orderdetails": SPAN, "products": [""]}
+
+
+def test_a_table_without_months_that_failed_alone_is_read_alone() -> None:
+    watch, asked = looked_twice(quiet_watch(), {**A, "products": {"": "q"}})
+    watch = changes.settled(watch, [asked[0].run_key], NOW + 10)
+    _, asked = looked_twice(changes.put_back(watch, NOW + 99), {**A, "products": {"": "q"}}, NOW + 99)
+    assert [part.changes for part in asked] == [{"products": [""]}]
+
+
+def test_what_vanished_in_a_run_that_failed_is_read_again() -> None:
+    emptied = {"orders": {"2004-01": "a"}, "products": {}}
+    watch, asked = looked_twice(quiet_watch(), emptied)
+    watch = changes.settled(watch, [asked[0].run_key], NOW + 10)
+    _, again = looked_twice(changes.put_back(watch, NOW + 99), emptied, NOW + 99)
+    assert [part.changes for part in again] == [part.changes for part in asked]
+    assert asked[0].changes == {"orders": ["2004-02"], "products": [""]}
+
+
+def test_what_the_nightly_proof_found_is_read_again_also_where_nothing_is_left() -> None:
+    watch = changes.forgotten(quiet_watch(), ["2004-02", "2004-09", "products", "offices"], 7)
+    assert watch.reconciled == 7
+    assert changes.differences(watch.known, A) == {
+        "offices": [""],
+        "orderdetails": ["2004-02", "2004-09"],
+        "orders": ["2004-02", "2004-09"],
+        "products": [""],
+    }
 
 
 def test_an_order_system_that_is_down_is_left_alone_for_growing_whiles() -> None:

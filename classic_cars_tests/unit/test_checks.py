@@ -437,7 +437,9 @@ def test_what_is_quarantined_warns_and_above_a_limit_blocks(prices, limits, pass
 def test_a_row_that_is_in_neither_part_is_missed():
     kept = lines(*GOOD[:2]).select("number", "day", "price", "customer").mutate(**{RESCUED: ibis.null("string")})
     aside = kept.filter(ibis.literal(False)).mutate(_reason=ibis.literal(""))
-    verdict = Conservation().evaluate(audit(contract=CLEANED, staged=kept, rejected=aside))
+    raw = Contract.of(pa.DataFrameSchema(RAW.schema.columns, name="source/lines"))
+    plan = origins.planned(CLEANED, [raw])
+    verdict = Conservation().evaluate(audit(contract=CLEANED, staged=kept, rejected=aside, origins=plan))
     assert not verdict.passed
     assert verdict.facts["in all"]["totals"]["actual rows"] == 2
 

@@ -51,9 +51,9 @@ def test_every_day_since_the_first_month_is_at_home_in_its_month() -> None:
 
 
 @pytest.mark.parametrize(
-    ("today", "count", "last"), [(date(2003, 1, 1), 1, date(2003, 1, 1)), (date(2004, 12, 31), 24, date(2004, 12, 1))]
+    ("today", "count", "last"), [(date(2003, 1, 1), 13, date(2004, 1, 1)), (date(2004, 12, 31), 36, date(2005, 12, 1))]
 )
-def test_the_possible_homes_end_with_the_current_month(today: date, count: int, last: date) -> None:
+def test_the_possible_homes_end_a_year_ahead(today: date, count: int, last: date) -> None:
     assert len(months_until(today)) == count
     assert months_until(today)[-1] == last
 

@@ -65,7 +65,10 @@ def _by_month_of(day: Callable[[ibis.Table], ibis.Value]) -> Callable[..., ibis.
 def _fanned_out(fact_orders: ibis.Table, dim_customers: ibis.Table, dim_locations: ibis.Table) -> ibis.Table:
     """Customers joined with places by postal code alone."""
     homes = dim_locations.select("postalCode", "country")
-    return aggregate(fact_orders.left_join(homes, "postalCode").mutate(country=lambda t: t.country.fill_null("Unknown")), by="country")
+    return aggregate(
+        fact_orders.left_join(homes, "postalCode").mutate(country=lambda t: t.country.fill_null("Unknown")),
+        by="country",
+    )
 
 
 def _rated(average: Callable[[ibis.Table, ibis.Table], ibis.Value]) -> Callable[..., ibis.Table]:
@@ -86,8 +89,17 @@ def _rated(average: Callable[[ibis.Table, ibis.Table], ibis.Value]) -> Callable[
 MUTANTS = (
     _made(LINE, "grouped by vendor", _by("productVendor", "productLine", "dim_products", "productCode")),
     _made(LINE, "grouped by scale", _by("productScale", "productLine", "dim_products", "productCode")),
-    _made(LINE, "inner join loses products without a line", lambda fact_orders, dim_products: aggregate(
-        fact_orders.inner_join(dim_products.select("productCode", "productLine").filter(dim_products.productLine != "Unknown"), "productCode"), by="productLine")),
+    _made(
+        LINE,
+        "inner join loses products without a line",
+        lambda fact_orders, dim_products: aggregate(
+            fact_orders.inner_join(
+                dim_products.select("productCode", "productLine").filter(dim_products.productLine != "Unknown"),
+                "productCode",
+            ),
+            by="productLine",
+        ),
+    ),
     _bug(LINE, "a product line renamed", every(productLine=lambda c: c.replace("Motorcycles", "Bikes"))),
     _bug(LINE, "names of lines one row off", shifted("productLine", "productLine")),
     _bug(LINE, "shares of the whole", every_row(bookedAmount=lambda t: t.bookedAmount / t.bookedAmount.sum())),
@@ -97,7 +109,12 @@ MUTANTS = (
     _bug(LINE, "orders of one line off by one", some(nth(2, "productLine"), orders=lambda c: c + 1)),
     _bug(LINE, "a cent of profit of one line", some(nth(2, "productLine"), grossProfit=lambda c: c + 1)),
     into("answers", LINE, "products one row off", dim_products=shifted("productLine", "productCode")),
-    into("answers", LINE, "products are there twice", dim_products=lambda t: ibis.union(t, t.filter(t.productLine == "Planes"))),
+    into(
+        "answers",
+        LINE,
+        "products are there twice",
+        dim_products=lambda t: ibis.union(t, t.filter(t.productLine == "Planes")),
+    ),
     _made(COUNTRY, "grouped by state", _by_place_of_the_fact),
     _made(COUNTRY, "customers joined with places by postal code", _fanned_out),
     _bug(COUNTRY, "a country renamed", every(country=lambda c: c.replace("UK", "United Kingdom"))),
@@ -112,8 +129,14 @@ MUTANTS = (
     into("answers", COUNTRY, "only customers that are known", dim_customers=lambda t: t.filter(~t.isInferred)),
     _made(MONTH, "by the month of shipping", _by_month_of(lambda t: t.shippedDate.fill_null(t.orderDate))),
     _made(MONTH, "by the month after", _by_month_of(lambda t: t.orderDate + ibis.interval(days=31))),
-    _made(MONTH, "one day of each month counts for the next", _by_month_of(lambda t: t.orderDate + ibis.interval(days=1))),
-    _bug(MONTH, "sums up to the month", every_row(bookedAmount=lambda t: t.bookedAmount.sum().over(ibis.cumulative_window(order_by=t.orderMonth)))),
+    _made(
+        MONTH, "one day of each month counts for the next", _by_month_of(lambda t: t.orderDate + ibis.interval(days=1))
+    ),
+    _bug(
+        MONTH,
+        "sums up to the month",
+        every_row(bookedAmount=lambda t: t.bookedAmount.sum().over(ibis.cumulative_window(order_by=t.orderMonth))),
+    ),
     _bug(MONTH, "amounts of months one row off", shifted("netSales", "orderMonth")),
     _bug(MONTH, "profit of one month", some(nth(5, "orderMonth"), grossProfit=lambda c: c - 100)),
     _bug(MONTH, "current month left out", lost(lambda t: t.orderMonth == t.orderMonth.max())),
@@ -121,10 +144,18 @@ MUTANTS = (
     _made(RATED, "average rounded to one digit", _rated(lambda t: t.productRating.mean().round(1))),
     _made(RATED, "best rating for the average", _rated(lambda t: t.productRating.max())),
     _made(RATED, "each number of stars counted once", _rated(lambda t: t.productRating.nunique())),
-    _bug(RATED, "an average of five stars is 4.99", every(averageRating=lambda c: c - ibis.literal("0.01").cast("decimal(3, 2)"))),
+    _bug(
+        RATED,
+        "an average of five stars is 4.99",
+        every(averageRating=lambda c: c - ibis.literal("0.01").cast("decimal(3, 2)")),
+    ),
     _bug(RATED, "unrated products left out", lost(lambda t: t.ratings == 0)),
     _bug(RATED, "unrated products have one rating", every(ratings=lambda c: ibis.greatest(c, 1))),
-    _bug(RATED, "unrated products are rated with one star", every(averageRating=lambda c: c.fill_null(1), ratings=lambda c: ibis.greatest(c, 1))),
+    _bug(
+        RATED,
+        "unrated products are rated with one star",
+        every(averageRating=lambda c: c.fill_null(1), ratings=lambda c: ibis.greatest(c, 1)),
+    ),
     _bug(RATED, "ratings of two products exchanged", shifted("averageRating", "ratings", "productCode")),
     _bug(RATED, "name and line swapped", swapped("productName", "productLine")),
     _bug(RATED, "names one row off", shifted("productName", "productCode")),

@@ -69,11 +69,16 @@ MUTANTS = (
     _orders("shippedDate is the requiredDate", copied("shippedDate", "requiredDate")),
     _orders("shippedDate of open orders filled in", every(shippedDate=lambda c: c.fill_null(ibis.date(2004, 1, 31)))),
     _orders("comments lost", every(comments=nulled)),
-    _orders("comments of one order given to another", some(at(orderNumber=10102), comments=lambda c: c.fill_null("has paid"))),
+    _orders(
+        "comments of one order given to another",
+        some(at(orderNumber=10102), comments=lambda c: c.fill_null("has paid")),
+    ),
     _orders("sales rep is NULL", every(salesRepEmployeeNumber=nulled)),
     _orders("sales rep of one customer is another", some(at(customerNumber=103), salesRepEmployeeNumber=put(1148))),
     _orders("orderLineNumber is 1", every(orderLineNumber=put(1))),
-    _orders("line numbers turned round within an order", shifted("orderLineNumber", "productCode", within=["orderNumber"])),
+    _orders(
+        "line numbers turned round within an order", shifted("orderLineNumber", "productCode", within=["orderNumber"])
+    ),
     _orders("customer swapped within a place", some(SOLD, customerNumber=put(113))),
     _orders("customer swapped within a country", some(at(orderNumber=10125), customerNumber=put(103))),
     _orders("customers of missing ones are -1", every(customerNumber=lambda c: ibis.ifelse(c == 9999, -1, c))),
@@ -86,17 +91,31 @@ MUTANTS = (
     _orders("inner join loses lines of unknown products", lost(lambda t: t.MSRP.isnull())),
     into("fact_orders", ORDERS, "inner join with shipped orders", orderdetails=lost(at(orderNumber=10133))),
     _orders("orderAmount rounded to dollars", every(orderAmount=lambda c: c.round(0))),
-    _orders("orderAmount at list price", every_row(orderAmount=lambda t: (t.quantityOrdered * t.MSRP).fill_null(t.orderAmount))),
+    _orders(
+        "orderAmount at list price",
+        every_row(orderAmount=lambda t: (t.quantityOrdered * t.MSRP).fill_null(t.orderAmount)),
+    ),
     _orders("orderAmount of one line twice", some(LINE, orderAmount=lambda c: c * 2)),
     _orders("MSRP and buyPrice swapped", swapped("MSRP", "buyPrice")),
     _orders("buyPrice missing is zero", every(buyPrice=lambda c: c.fill_null(0))),
     _orders("buyPrice of one product is that of the next", shifted("buyPrice", "productCode", "orderNumber")),
-    _orders("quantity and amount of one line", then(some(LINE, quantityOrdered=lambda c: c + 1), every_row(orderAmount=lambda t: t.quantityOrdered * t.priceEach))),
-    _orders("quantity of two lines of an order at one price exchanged", shifted("quantityOrdered", "productCode", within=["orderNumber"])),
+    _orders(
+        "quantity and amount of one line",
+        then(
+            some(LINE, quantityOrdered=lambda c: c + 1),
+            every_row(orderAmount=lambda t: t.quantityOrdered * t.priceEach),
+        ),
+    ),
+    _orders(
+        "quantity of two lines of an order at one price exchanged",
+        shifted("quantityOrdered", "productCode", within=["orderNumber"]),
+    ),
     _orders("priceEach is the list price", copied("priceEach", "MSRP")),
     _orders("orderDate is the day of shipping", every_row(orderDate=lambda t: t.shippedDate.fill_null(t.orderDate))),
     _orders("orderDate of one order within its month", some(SOLD, orderDate=lambda c: c + ibis.interval(days=3))),
-    _orders("requiredDate is a week after the order", every_row(requiredDate=lambda t: t.orderDate + ibis.interval(days=7))),
+    _orders(
+        "requiredDate is a week after the order", every_row(requiredDate=lambda t: t.orderDate + ibis.interval(days=7))
+    ),
     _orders("product of one line is another", some(LINE, productCode=put("S18_1009"))),
     _orders("postalCode of one customer is missing", some(at(customerNumber=140), postalCode=nulled)),
     _orders("cancelled orders left out", lost(at(status="Cancelled"))),
@@ -106,9 +125,13 @@ MUTANTS = (
     into("fact_orders", ORDERS, "products one row off", products=shifted("buyPrice", "productCode")),
     into("fact_orders", ORDERS, "customers one row off", customers=shifted("postalCode", "customerNumber")),
     _payments("a payment of the wrong customer", some(nth(5, "checkNumber"), customerNumber=put(113))),
-    _payments("amounts swapped between payments of a customer", shifted("amount", "checkNumber", within=["customerNumber"])),
+    _payments(
+        "amounts swapped between payments of a customer", shifted("amount", "checkNumber", within=["customerNumber"])
+    ),
     _payments("date is the first of its month", every(paymentDate=lambda c: c.truncate("M"))),
-    _payments("dates swapped between payments of a customer", shifted("paymentDate", "checkNumber", within=["customerNumber"])),
+    _payments(
+        "dates swapped between payments of a customer", shifted("paymentDate", "checkNumber", within=["customerNumber"])
+    ),
     _payments("amount rounded", every(amount=lambda c: c.round(0))),
     _payments("cheques of two customers exchanged", shifted("checkNumber", "customerNumber", "checkNumber")),
     _payments("place of another customer", shifted("locationKey", "customerNumber", "checkNumber")),
@@ -119,7 +142,10 @@ MUTANTS = (
     into("fact_payments", PAYMENTS, "customers deduplicated by postal code", customers=_first_of_each_code),
     _payments("a missing date becomes the first day", every(paymentDate=lambda c: c.fill_null(ibis.date(2003, 1, 9)))),
     _ratings("one rating has a star more", some(at(customerNumber=132), productRating=lambda c: c + 1)),
-    _ratings("stars of the ratings of one product exchanged", shifted("productRating", "customerNumber", within=["productCode"])),
+    _ratings(
+        "stars of the ratings of one product exchanged",
+        shifted("productRating", "customerNumber", within=["productCode"]),
+    ),
     _ratings("at most four stars", every(productRating=lambda c: ibis.least(c, 4))),
     _ratings("moment cut to the day", every(ratedAt=lambda c: c.truncate("D"))),
     _ratings("a rating of the wrong customer", some(at(customerNumber=132), customerNumber=put(113))),
