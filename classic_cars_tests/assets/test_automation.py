@@ -297,11 +297,12 @@ TODAY = date(2004, 3, 10)
 @pytest.mark.parametrize(
     ("live", "held", "differs"),
     [
-        (ControlTotals(3, 500), Held(3, 0, 500), False),
-        (ControlTotals(3, 500), Held(3, 0, 499), True),
-        (ControlTotals(3, 500), Held(2, 0, 500), True),
-        (ControlTotals(3, 500), Held(2, 1, 400), False),
-        (ControlTotals(3, 500), Held(1, 1, 500), True),
+        (ControlTotals(3, 500, 0), Held(3, 0, 500), False),
+        (ControlTotals(3, 500, 0), Held(3, 0, 499), True),
+        (ControlTotals(3, 500, 0), Held(2, 0, 500), True),
+        (ControlTotals(3, 500, 0), Held(2, 1, 400), True),
+        (ControlTotals(3, 500, 0), Held(2, 1, 500), False),
+        (ControlTotals(3, 500, 0), Held(1, 1, 500), True),
     ],
 )
 def test_a_month_agrees_in_rows_and_cents(live: ControlTotals, held: Held, differs: bool) -> None:
@@ -309,7 +310,7 @@ def test_a_month_agrees_in_rows_and_cents(live: ControlTotals, held: Held, diffe
 
 
 def test_an_open_month_is_left_out_and_a_month_on_one_side_only_differs() -> None:
-    one, here = ControlTotals(1, 1), Held(1, 0, 1)
+    one, here = ControlTotals(1, 1, 0), Held(1, 0, 1)
     assert compare({"2004-03": one}, {}, TODAY) == {}
     assert list(compare({"2004-01": one}, {"2004-02": here}, TODAY)) == ["2004-01", "2004-02"]
 

@@ -55,8 +55,8 @@ def _until_one_fails(audit: Audit) -> list[Verdict]:
     return verdicts
 
 
-#: What makes hundreds of mutants a matter of minutes, and changes no verdict: no check after the one that blocks, and no
-#: samples of what differs.
+#: What makes hundreds of mutants a matter of minutes, and changes no verdict: no check after the one that blocks, and
+#: no samples of what differs.
 HASTE = {
     "classic_cars.tables.materialize.evaluated": _until_one_fails,
     "classic_cars.tables.landed.evaluated": _until_one_fails,
@@ -67,7 +67,7 @@ HASTE = {
 
 
 def _compiling_once(store: DuckDBStore) -> None:
-    """Checks ask the same questions of each mutant of a table: Ibis takes longer to write them down than DuckDB to answer."""
+    """Checks ask the same of each mutant of a table: Ibis writes it down once, which takes longer than the answer."""
     backend, known = store.backend, {}
     compiled = backend.compile
 

@@ -17,16 +17,17 @@ _mutants: Sequence[Mutant] = ()
 
 
 def results(mutants: Sequence[Mutant], home: Path, workers: int) -> Iterator[Result]:
-    """The result of each mutant, in their order. ``home``: an empty folder for everything that is written."""
+    """The result of each mutant, in their order. ``home``: a folder for all that is written; it may have a template."""
     global _mutants
     _mutants = mutants  # workers are forked, and find it there: mutants are functions, that no queue takes
     context = multiprocessing.get_context("fork")
     template = home / "template"
-    maker = context.Process(target=publish_template, args=(template,))
-    maker.start()
-    maker.join()
-    if maker.exitcode:
-        raise harness.Refused("the tiny shop could not be published, see above")
+    if not template.exists():
+        maker = context.Process(target=publish_template, args=(template,))
+        maker.start()
+        maker.join()
+        if maker.exitcode:
+            raise harness.Refused("the tiny shop could not be published, see above")
     with context.Pool(workers, _set_up, (home, template)) as pool:
         for number, plain in pool.imap(_judged, range(len(mutants)), chunksize=4):
             yield Result(mutants[number], *plain)

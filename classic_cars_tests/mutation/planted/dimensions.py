@@ -65,7 +65,7 @@ MUTANTS = (
     _bug(
         "dim_locations",
         "one place per postal code",
-        lambda t: t.filter((ibis.row_number().over(group_by=t.postalCode, order_by=t.locationKey) == 0)),
+        lambda t: t.filter(ibis.row_number().over(group_by=t.postalCode, order_by=t.locationKey) == 0),
     ),
     _bug("dim_locations", "keys of two places exchanged", shifted("locationKey", "city", "locationKey")),
     _bug("dim_locations", "leading zeros of postal codes lost", every(postalCode=lambda c: c.re_replace("^0+", ""))),
