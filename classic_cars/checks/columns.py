@@ -78,6 +78,11 @@ def proven_columns(contract: Contract, origins: Origins) -> list[str]:
     return sorted(found, key=lambda name: name not in contract.key)
 
 
+def _is_kept(contract: Contract, name: str) -> bool:
+    """Whether the column holds the raw values of a table with quarantine."""
+    return name == RESCUED and contract.quarantines is not None
+
+
 # Expected rows -------------------------------------------------------------------------------------------
 
 
@@ -92,17 +97,40 @@ def expected_rows(audit: Audit) -> ibis.Table:
 
 
 def cleaned(contract: Contract, source: ibis.Table) -> ibis.Table:
-    """The source's rows after the contract's cleaning: trimmed texts, known spellings, repaired values."""
-    columns: dict[str, ir.Value] = {name: source[name] for name in contract.types.names if name != RESCUED}
+    """The source's rows after the contract's cleaning: trimmed texts, known spellings, repaired values.
+
+    What a value was before it got its spelling or was repaired is added to ``_rescued_data``.
+    """
+    columns: dict[str, ir.Value] = {name: source[name] for name in contract.types.names}
     for name, value in columns.items():
-        if isinstance(value, ir.StringValue):
-            columns[name] = _spelled(value.strip().nullif(""), contract.spellings(name))
+        if isinstance(value, ir.StringValue) and name != RESCUED:
+            columns[name] = value.strip().nullif("")
     rows = source.select(**columns)
-    broken: dict[str, list[ir.BooleanValue]] = {}
+    instead: dict[str, ir.Value] = {}
     for rule in contract.rules:
         if rule.severity == REPAIR and rule.column is not None:
-            broken.setdefault(rule.column, []).append(~rule.holds(rows))
-    return rows.mutate(**{name: ibis.ifelse(ibis.or_(*any_of), None, rows[name]) for name, any_of in broken.items()})
+            before = instead.get(rule.column, rows[rule.column])
+            instead[rule.column] = ibis.ifelse(~rule.holds(rows), None, before)
+    for name in contract.types.names:
+        if contract.spellings(name):
+            instead[name] = _spelled(rows[name], contract.spellings(name))
+    if not instead:
+        return rows
+    changed = [
+        ibis.ifelse(rows[name].identical_to(value), None, _member(name, rows[name])) for name, value in instead.items()
+    ]
+    raw = ibis.literal(", ").join([rows[RESCUED].re_replace("^[{]|[}]$", ""), *changed])  # NULLs are left out
+    kept = ibis.ifelse(raw == "", None, "{" + raw + "}")
+    return rows.mutate(**instead, **{RESCUED: kept})
+
+
+def _member(name: str, value: ir.Value) -> ir.StringValue:
+    return ibis.literal(f'"{name}": ') + _to_json(value.cast("string"))
+
+
+@ibis.udf.scalar.builtin(name="to_json")
+def _to_json(text: str) -> str:  # type: ignore[empty-body]
+    """The text as a JSON string, quotes included."""
 
 
 def _spelled(value: ir.StringValue, spellings: Iterable[str]) -> ir.StringValue:

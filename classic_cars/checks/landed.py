@@ -25,6 +25,9 @@ class Landed:
     listing: Any
     #: By file, the columns beside the known ones, in words.
     extra: Mapping[str, str]
+    #: Of the new contents: digests of the rows here, and of the lines in the files.
+    values: Mapping[str, int]
+    values_expected: Mapping[str, int]
 
 
 class Files:
@@ -65,7 +68,7 @@ class Files:
 
 
 class LedgerAgrees:
-    """Each content has the rows that were counted in its file, and the ledger knows of all of them."""
+    """Each content has the rows and the values that stand in its file, and the ledger knows of all of them."""
 
     name = "reconciliation"
 
@@ -73,7 +76,7 @@ class LedgerAgrees:
         return bool(contract.beside)
 
     def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
-        return f"Every file has the rows that {contract.beside[0].address} says of it"
+        return f"Every file has the rows that {contract.beside[0].address} says of it, and every value of its lines"
 
     def evaluate(self, audit: Audit) -> Verdict:
         landed: Landed = audit.arrived
@@ -90,4 +93,12 @@ class LedgerAgrees:
         if wrong:
             facts["first differences"] = {name: list(pair) for name, pair in list(wrong.items())[:5]}
             summary = f"{len(wrong):,} files do not have the rows in {audit.contract.address} that were counted in them"
-        return Verdict(self.name, not wrong, summary, facts)
+        other = [
+            each
+            for each in {*landed.values, *landed.values_expected}
+            if landed.values.get(each) != landed.values_expected.get(each)
+        ]
+        facts["files with other values"] = len(other)
+        if other and not wrong:
+            summary = f"{len(other):,} files have other values in {audit.contract.address} than in their lines"
+        return Verdict(self.name, not wrong and not other, summary, facts)

@@ -32,11 +32,6 @@ MOMENT_TEXT = (
 #: A double holds fifteen digits; what differs beyond them is its way of saying the same number.
 DOUBLE_DIGITS = "%.15g"
 
-#: What JSON wants escaped in a string; the backslash first.
-ESCAPES = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"} | {
-    chr(code): f"\\u{code:04x}" for code in range(1, 32) if chr(code) not in "\n\r\t"
-}
-
 
 def conform(arriving: ibis.Table, table: sa.Table, today: date | None = None) -> ibis.Table:
     """The rows of one table of the order system in the columns and types of its ``source`` contract.
@@ -158,10 +153,7 @@ def _rescued(arriving: ibis.Table, misfits: dict[str, ir.BooleanValue]) -> ir.St
 
 def as_json(name: str, value: ir.Value) -> ir.StringValue:
     """``"name": "value"``, a member of a JSON object; NULL for NULL."""
-    raw = value.cast("string")
-    for character, escaped in ESCAPES.items():
-        raw = raw.replace(character, escaped)
-    return ibis.literal(f'"{name}": "') + raw.replace(_url_decode("%00"), "\\u0000") + '"'  # no literal can hold NUL
+    return ibis.literal(f'"{name}": ') + _to_json(value.cast("string"))
 
 
 # DuckDB's own functions, for the reading engine only.
@@ -170,6 +162,6 @@ def printf(how: str, number: float) -> str:  # type: ignore[empty-body]
     """The number written as C writes it."""
 
 
-@ibis.udf.scalar.builtin(name="url_decode")
-def _url_decode(text: str) -> str:  # type: ignore[empty-body]
-    ...
+@ibis.udf.scalar.builtin(name="to_json")
+def _to_json(text: str) -> str:  # type: ignore[empty-body]
+    """The text as a JSON string, quotes included."""

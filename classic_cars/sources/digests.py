@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 import ibis
+import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import sqlalchemy as sa
 
@@ -35,6 +36,7 @@ from classic_cars.sources.urls import SourceURL
 def held_totals(rows: ibis.Table, table: sa.Table, url: SourceURL) -> dict[str, ControlTotals]:
     """Control totals of typed rows of ``source/<table>``, by home month; ``url``: where they were read from."""
     texts = [canonical(rows, column, url) for column in proven(table)]
+    texts[0] = texts[0] + unknown(rows)
     names = MONEY.get(table.name, ())
     amount = canonical_sqlite.product(*(rows[name] for name in names)) if names else None
     return totals(rows, rows[MONTH] if table.name in PARTITIONED else None, texts, amount, url.is_sqlite)
@@ -66,6 +68,13 @@ def canonical(rows: ibis.Table, column: sa.Column, url: SourceURL) -> ir.StringV
     return ibis.coalesce(rows[column.name].cast("string"), kept, ibis.literal(MISSING))
 
 
+def unknown(rows: ibis.Table) -> ir.StringValue:
+    """A mark for ``_rescued_data`` that is no JSON object, and so holds the raw value of no column; mostly empty."""
+    rescued = rows[RESCUED]
+    is_object = _json_type(rescued.try_cast("json")) == "OBJECT"
+    return ibis.ifelse(rescued.notnull() & ~is_object.fill_null(False), RAW, "")
+
+
 # Of either side, once there are canonical texts in DuckDB ------------------------------------------------
 
 
@@ -76,7 +85,7 @@ def totals(
     # As texts: the sums are wider than any integer that Ibis knows.
     sums = {
         "rows": rows.count(),
-        "digest": _row_hash(ibis.literal(BETWEEN).join(texts), with_hash).sum().cast("string"),
+        "digest": row_hash(ibis.literal(BETWEEN).join(texts), with_hash).sum().cast("string"),
     }
     if amount is not None:
         sums["amount"] = amount.sum().cast("string")
@@ -98,7 +107,7 @@ def column_digests(
     """A digest of each column alone, bound to the row's key."""
     key = [texts[column.name] for column in table.primary_key]
     sums = {
-        name: _row_hash(ibis.literal(BETWEEN).join([*key, text]), with_hash).sum().cast("string")
+        name: row_hash(ibis.literal(BETWEEN).join([*key, text]), with_hash).sum().cast("string")
         for name, text in texts.items()
     }
     (found,) = rows.aggregate(**sums).to_pyarrow().to_pylist()
@@ -118,7 +127,7 @@ def _key(month: Any) -> str:
     return f"{month:%Y-%m}" if isinstance(month, date) else str(month)
 
 
-def _row_hash(text: ir.StringValue, with_hash: bool) -> ir.IntegerValue:
+def row_hash(text: ir.StringValue, with_hash: bool) -> ir.IntegerValue:
     """DuckDB's own hash where both sides have it, and otherwise what a server makes of MD5."""
     return _hash(text) if with_hash else (ibis.literal("0x") + _md5(text).left(MD5_DIGITS)).cast("int64")
 
@@ -136,4 +145,9 @@ def _md5(text: str) -> str:  # type: ignore[empty-body]
 
 @ibis.udf.scalar.builtin(name="hex")
 def _hex(raw: bytes) -> str:  # type: ignore[empty-body]
+    ...
+
+
+@ibis.udf.scalar.builtin(name="json_type", signature=((dt.json,), dt.string))
+def _json_type(value):  # type: ignore[no-untyped-def]
     ...

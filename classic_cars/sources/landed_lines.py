@@ -22,6 +22,7 @@ import pyarrow as pa
 from classic_cars.contracts.base import RESCUED
 from classic_cars.contracts.source import LINE_COLUMNS
 from classic_cars.errors import SourceError
+from classic_cars.sources import landed_digests
 from classic_cars.sources.landed_copy import LONGEST_LINE, Copier, Copy
 from classic_cars.sources.landing import LandedFile, Landing
 from classic_cars.sources.scanner import MEMORY, literal
@@ -85,12 +86,20 @@ class Intake:
 
     def read(self, copies: Sequence[Copy], shape: Shape) -> pa.RecordBatchReader:
         """The rows of the copies, in the columns that ``shape`` makes of them."""
+        backend = ibis.duckdb.from_connection(self._connection)
+        return self._connection.execute(backend.compile(shape(self._arriving(copies)))).to_arrow_reader(BATCH_ROWS)
+
+    def digests(self, copies: Sequence[Copy], types: ibis.Schema) -> landed_digests.Digests:
+        """By content, the digest of the lines as they stand in the files; ``types``: what their values should be."""
+        return landed_digests.expected(self._arriving(copies), self._columns, types) if copies else {}
+
+    def _arriving(self, copies: Sequence[Copy]) -> ibis.Table:
+        """One row for each line, its values as texts."""
         files = pa.table({name: pa.array(values) for name, values in self._placed(copies).items()}) if copies else None
         if files is not None:
             self._connection.register("files", files)
         backend = ibis.duckdb.from_connection(self._connection)
-        arriving = backend.sql(_rows(copies, self._columns) if copies else _nothing(self._columns))
-        return self._connection.execute(backend.compile(shape(arriving))).to_arrow_reader(BATCH_ROWS)
+        return backend.sql(_rows(copies, self._columns) if copies else _nothing(self._columns))
 
     def _placed(self, copies: Sequence[Copy]) -> dict[str, list[Any]]:
         """What is known of each copy, as columns: where its lines begin in the stream, and where its values stand."""

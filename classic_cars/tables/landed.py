@@ -21,6 +21,7 @@ from classic_cars.checks.landed import Landed
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.source import LandedLines
 from classic_cars.sources.landed_copy import Copy
+from classic_cars.sources.landed_digests import held
 from classic_cars.sources.landed_lines import intake
 from classic_cars.sources.landing import Landing, Listing
 from classic_cars.stores.base import Staged
@@ -49,7 +50,8 @@ def from_landing(step: Step, landing: Landing) -> Outcome:
         step.store.stage(ledger, step.store.receive(_as_table(ledger, [*known, *entries])))
         rows = step.store.receive(opened.read(to_take, step.table.function))
         staged = step.store.stage(step.contract, rows, append=True)
-    return _audited(step, staged, [*known, *entries], entries, listing, copies)
+        digests = opened.digests(to_take, step.contract.types)
+    return _audited(step, staged, [*known, *entries], entries, listing, copies, digests)
 
 
 def _origin(step: Step) -> LandedLines:
@@ -91,13 +93,21 @@ def _rows(count: Any, copies: Sequence[Copy]) -> list[int]:
 
 
 def _audited(
-    step: Step, staged: Staged, ledger: Sequence[Entry], new: Sequence[Entry], listing: Listing, copies: Sequence[Copy]
+    step: Step,
+    staged: Staged,
+    ledger: Sequence[Entry],
+    new: Sequence[Entry],
+    listing: Listing,
+    copies: Sequence[Copy],
+    digests: Mapping[str, int],
 ) -> Outcome:
     found = _counted(staged.rows)
     if staged.others is not None:
         for content, rows in _counted(staged.others).items():
             found[content] = found.get(content, 0) + rows
-    audit = step.audit(staged, {}, arrived=Landed(found, ledger, new, listing, _extra_columns(step, copies)))
+    values = held(staged.rows, _origin(step).columns)
+    arrived = Landed(found, ledger, new, listing, _extra_columns(step, copies), values, digests)
+    audit = step.audit(staged, {}, arrived=arrived)
     facts = {"new rows": audit.measured.rows, UNREAD: sum(each.fileHash is None for each in new)}
     return Outcome(evaluated(audit), staged, sum(found.values()), facts)
 

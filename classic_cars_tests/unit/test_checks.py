@@ -517,8 +517,8 @@ def test_a_file_whose_rows_are_not_those_of_the_ledger_blocks_and_a_refused_one_
     contract = Contract.of(pa.DataFrameSchema(RAW.schema.columns, name="source/ratings", metadata=facts(beside=[RAW])))
     entry, bad = Entry("a.csv", "1f", 3, "taken"), Entry("b.csv", "2f", 0, "quarantined", "is not Parquet")
 
-    def verdicts(found: dict[str, int], *new: Entry) -> list:
-        known = landed.Landed(found, [entry], new, Listing(), {})
+    def verdicts(found: dict[str, int], *new: Entry, values: int = 5) -> list:
+        known = landed.Landed(found, [entry], new, Listing(), {}, {"1f": values}, {"1f": 5})
         return [
             each.evaluate(audit(contract=contract, arrived=known)) for each in (landed.Files(), landed.LedgerAgrees())
         ]
@@ -526,6 +526,7 @@ def test_a_file_whose_rows_are_not_those_of_the_ledger_blocks_and_a_refused_one_
     assert [each.passed for each in verdicts({"1f": 3})] == [True, True]
     assert [(each.passed, each.warning) for each in verdicts({"1f": 2}, bad)] == [(False, True), (False, False)]
     assert not verdicts({"1f": 3, "3f": 1})[1].passed
+    assert "1 files have other values" in verdicts({"1f": 3}, values=6)[1].summary
 
 
 def test_every_kind_is_seen_failing_above():
