@@ -1,8 +1,8 @@
 """The proof of columns: every value of a table equals the one that its contract says it comes from.
 
 The expected rows are put together by the contract alone (grain, keys, origins, cleaning, repairs), whatever the
-asset's function did, and both sides are profiled in one query each: rows and a sum of hashes of (key, value) per
-column, by month where there are months. Which keys differ is asked only when something does.
+asset's function did, and both sides are profiled in one query each: rows and the sum of a hash of each row, by month
+where there are months. Which columns and keys differ is asked only when something does.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from classic_cars.checks.hashing import hashed
 from classic_cars.contracts.base import RESCUED, Contract
 from classic_cars.contracts.origins import INFERRED, REPAIR, Column, Grain, Origins
 
-#: By month (or ``None``): the number of rows, the sum of hashes of each column, and the contract's totals.
+#: By month (or ``None``): the number of rows, sums of hashes, and the contract's totals.
 Profile = dict[date | None, dict[str, Any]]
 
-ROWS, KEY, MONTH, TOTAL = "rows", "_key", "_month", "total "
+ROWS, KEY, MONTH, TOTAL, ALL = "rows", "_key", "_month", "total ", "all columns"
 #: Columns, and keys of each, that a failed check names.
 NAMED = 5
 
@@ -49,7 +49,7 @@ class Columns:
             "rows": sum(each[ROWS] for each in here.values()),
             "rows expected": sum(each[ROWS] for each in there.values()),
         }
-        wrong = differing(here, there)
+        wrong = differing(*profiles(audit, each=True)) if differing(here, there) else {}
         facts["columns that differ"] = len(wrong)
         if not wrong:
             origin = "other means" if audit.origins.grain is None else audit.origins.grain.table
@@ -235,25 +235,33 @@ def _keys_of(contract: Contract, grain: Grain, rows: ibis.Table) -> tuple[str, .
 # Profiles ------------------------------------------------------------------------------------------------
 
 
-def profiles(audit: Audit) -> tuple[Profile, Profile]:
-    """What is here (staged, rejected and superseded rows together), and what is expected; asked once."""
-    if "profiles" not in audit.memo:
+def profiles(audit: Audit, *, each: bool = False) -> tuple[Profile, Profile]:
+    """What is here (staged, rejected and superseded rows together), and what is expected; asked once.
+
+    ``each``: with a sum for each column, instead of one for all of them.
+    """
+    memo = f"profiles {each}"
+    if memo not in audit.memo:
         contract, names = audit.contract, proven_columns(audit.contract, audit.origins)
-        here = added([profile(contract, each, names) for each in audit.parts])
-        audit.memo["profiles"] = here, profile(contract, expected_rows(audit), names)
-    return audit.memo["profiles"]
+        here = added([profile(contract, part, names, each=each) for part in audit.parts])
+        audit.memo[memo] = here, profile(contract, expected_rows(audit), names, each=each)
+    return audit.memo[memo]
 
 
-def profile(contract: Contract, rows: ibis.Table, names: list[str]) -> Profile:
-    """One aggregate query: rows, and per column the sum of the hashes of (key, value), by month if any."""
+def profile(contract: Contract, rows: ibis.Table, names: list[str], *, each: bool = False) -> Profile:
+    """One aggregate query: rows and the sum of the rows' hashes, or of (key, value) of each column, by month if any."""
     month = contract.partitioned_by
-    keyed = rows.mutate(**{KEY: hashed(*(rows[name] for name in contract.key))})
-    sums = {name: hashed(keyed[KEY], keyed[name]).sum() for name in names if name not in contract.key}
-    sums |= {", ".join(contract.key): keyed[KEY].sum()}
+    sums: dict[str, ir.Value] = {}
+    if each:
+        rows = rows.mutate(**{KEY: hashed(*(rows[name] for name in contract.key))})
+        sums = {name: hashed(rows[KEY], rows[name]).sum() for name in names if name not in contract.key}
+        sums |= {", ".join(contract.key): rows[KEY].sum()}
+    else:
+        sums[ALL] = hashed(*(rows[name] for name in names)).sum()
     if contract.quarantines:
-        sums |= {f"{TOTAL}{name}": total(keyed) for name, total in contract.totals.items()}
-    aggregates = {ROWS: keyed.count(), **sums}
-    grouped = keyed.group_by(keyed[month].truncate("M").name(MONTH)) if month else keyed
+        sums |= {f"{TOTAL}{name}": total(rows) for name, total in contract.totals.items()}
+    aggregates = {ROWS: rows.count(), **sums}
+    grouped = rows.group_by(rows[month].truncate("M").name(MONTH)) if month else rows
     found = grouped.aggregate(**aggregates).to_pyarrow().to_pylist()
     return {row.pop(MONTH, None): {name: value or 0 for name, value in row.items()} for row in found}
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import duckdb
 import ibis
-import ibis.expr.datatypes as dt
 import pyarrow as pa
 import sqlalchemy as sa
 
@@ -40,9 +39,6 @@ KEYS = 500
 
 #: What a scanner raises; a text of its may not even be UTF-8.
 STREAM_ERRORS = (duckdb.Error, pa.ArrowException, OSError, UnicodeError)
-
-#: What DuckDB's SQLite scanner reads as it is, or refuses: everything else it bends.
-FAITHFUL_SCANS = ("int64", "string")
 
 
 class OrderSystem(Totalling):
@@ -164,29 +160,3 @@ class OrderSystem(Totalling):
             return column
         as_is = is_native(column.type, actual) and not self.must_read_as_text(column.table)
         return column if as_is else as_text(column)
-
-    def _scans_faithfully(self, backend: Any, table: sa.Table) -> bool:
-        """True when SQLite's scanner, which reads several pages at a time, has no type here that it bends."""
-        schema = backend.table(table.name, database=(scanner.ATTACHED, "main")).schema()
-        return all(_is_faithful(schema[column.name].copy(nullable=True), column.type) for column in table.columns)
-
-    def _scan(self, table: sa.Table) -> str:
-        """DuckDB's own query over SQLite's pages; dates of orders come as text, one per order number."""
-        columns = ", ".join(f'lines."{column.name}"' for column in table.columns)
-        if table is not LINES:
-            return f'SELECT {columns} FROM "{table.name}" AS lines'
-        key, day = ORDERS.c.orderNumber, ORDERS.c.orderDate
-        dates = scanner.passed_through(self.url, self._sql(sa.select(key, as_text(day).label(day.name))))
-        return (
-            f'SELECT {columns}, dates."{day.name}" FROM "{table.name}" AS lines LEFT JOIN ('
-            f'SELECT TRY_CAST("{key.name}" AS BIGINT) AS number, min("{day.name}") AS "{day.name}" FROM ({dates}) '
-            f'GROUP BY 1) AS dates ON dates.number = lines."{LINES.c.orderNumber.name}"'
-        )
-
-
-def _is_faithful(scanned: dt.DataType, declared: sa.types.TypeEngine) -> bool:
-    if scanned.is_binary():
-        return isinstance(declared, sa.LargeBinary)
-    if scanned.is_float64():
-        return isinstance(declared, sa.Integer | sa.Numeric)  # DuckDB writes it otherwise than SQLite
-    return str(scanned) in FAITHFUL_SCANS

@@ -23,7 +23,8 @@ from classic_cars.sources.control_totals import MONEY, ControlTotals, by_home, p
 from classic_cars.sources.errors import said_by_scanner
 from classic_cars.sources.home_months import as_text
 from classic_cars.sources.retries import ended_after
-from classic_cars.sources.selecting import ORDERS, Selecting
+from classic_cars.sources.scanning import Scanning
+from classic_cars.sources.selecting import LINES, ORDERS
 
 #: From grouping columns, a row's text and where rows come from to (groups, rows, sum of hashes).
 Hashed = Callable[[list[sa.Label], sa.ColumnElement[str], Any], list[tuple]]
@@ -32,7 +33,7 @@ Result = TypeVar("Result")
 DAY = "_day"
 
 
-class Totalling(Selecting):
+class Totalling(Scanning):
     """The order system's own account of its rows."""
 
     def __init__(self, url: str, connect_timeout: float = 4.0, query_seconds: float = QUERY_SECONDS) -> None:
@@ -102,6 +103,10 @@ class Totalling(Selecting):
     # Of SQLite's rows, in this process --------------------------------------------------------------
 
     def _totals_here(self, table: sa.Table, months: Sequence[date] | None, today: date) -> dict[str, ControlTotals]:
+        if table is LINES and self._needed(table, months, today) is None:
+            found = self._scanned_totals(table, today)
+            if found is not None:
+                return found
         with self._texts(table, months, today) as rows:
             texts = [canonical_sqlite.canonical(rows[column.name], column.type) for column in proven(table)]
             day = scanner.decoded(rows[DAY]) if table.name in PARTITIONED else None
@@ -110,6 +115,29 @@ class Totalling(Selecting):
             return found
         groups = ((day, each.rows, each.digest, each.cents) for day, each in found.items())
         return by_home(groups, table.name in MONEY, today)
+
+    def _scanned_totals(self, table: sa.Table, today: date) -> dict[str, ControlTotals] | None:
+        """The same of a whole table with months, by the scanner: a fifth of the work; None where it bends values.
+
+        SQLite itself counts the rows: those that the scanner missed are there without a month.
+        """
+        with self._here() as connection:
+            backend = ibis.duckdb.from_connection(connection)
+            if not self._scans_faithfully(backend, table):
+                return None
+            try:
+                rows = backend.sql(self._scan(table))
+                texts = [canonical_sqlite.scanned(rows[column.name], column.type) for column in proven(table)]
+                day = scanner.decoded(rows[ORDERS.c.orderDate.name])
+                money = canonical_sqlite.money(rows, table)
+                found = digests.totals(rows, day, texts, money, with_hash=True)
+            except duckdb.Error:
+                return None  # a value that is not of its column's type
+        groups = ((day, each.rows, each.digest, each.cents) for day, each in found.items())
+        by_month = by_home(groups, table.name in MONEY, today)
+        (((counted,),),) = self._ask(sa.select(sa.func.count()).select_from(table))
+        missed = counted - sum(each.rows for each in by_month.values())
+        return by_month | ({"": ControlTotals(missed, 0, 0)} if missed else {})
 
     def _column_digests_here(self, table: sa.Table, months: Sequence[date] | None, today: date) -> dict[str, int]:
         with self._texts(table, months, today) as rows:

@@ -328,7 +328,7 @@ def test_a_line_without_a_place_is_caught(rated: Settings):
         rows = source.ratings.function(line)
         return rows.mutate(lineNumber=rows.lineNumber - rows.lineNumber)
 
-    assert failed(rated, SOURCE, nowhere) == {"values"}
+    assert failed(rated, SOURCE, nowhere) == {"values", "reconciliation"}
 
 
 def test_a_rating_that_is_lost_before_the_latest_is_chosen_is_caught(rated: Settings):

@@ -350,15 +350,16 @@ def test_the_column_the_month_and_the_keys_that_differ_are_named():
     assert verdict.facts["sample name"] == [{"number": 2}]
 
 
-def test_a_hash_tells_null_from_empty_and_swapped_from_not():
+@pytest.mark.parametrize(("each", "said"), [(True, "called"), (False, "all columns")])
+def test_a_hash_tells_null_from_empty_and_swapped_from_not(each, said):
     def profiled(*values: Any) -> columns.Profile:
         rows = ibis.memtable(
             {"customer": [1, 2], "called": list(values)}, schema={"customer": "int32", "called": "string"}
         )
-        return columns.profile(Contract.of(Customers), rows, ["customer", "called"])
+        return columns.profile(Contract.of(Customers), rows, ["customer", "called"], each=each)
 
-    seen = [profiled(*each) for each in [("a", "b"), ("b", "a"), ("a", None), ("a", ""), (None, None), ("", "")]]
-    assert all(columns.differing(one, two) == {"called": [""]} for one in seen for two in seen if one is not two)
+    seen = [profiled(*values) for values in [("a", "b"), ("b", "a"), ("a", None), ("a", ""), (None, None), ("", "")]]
+    assert all(columns.differing(one, two) == {said: [""]} for one in seen for two in seen if one is not two)
 
 
 def test_a_table_of_other_columns_fails_the_schema_whatever_staged_it():
@@ -437,9 +438,14 @@ def test_what_is_quarantined_warns_and_above_a_limit_blocks(prices, limits, pass
 def test_a_row_that_is_in_neither_part_is_missed():
     kept = lines(*GOOD[:2]).select("number", "day", "price", "customer").mutate(**{RESCUED: ibis.null("string")})
     aside = kept.filter(ibis.literal(False)).mutate(_reason=ibis.literal(""))
-    raw = Contract.of(pa.DataFrameSchema(RAW.schema.columns, name="source/lines"))
+    raw = Contract.of(pa.DataFrameSchema(CLEANED.schema.columns, name="source/lines"))
     plan = origins.planned(CLEANED, [raw])
-    verdict = Conservation().evaluate(audit(contract=CLEANED, staged=kept, rejected=aside, origins=plan))
+    source = {
+        "source/lines": lines(*GOOD)
+        .select("number", "day", "price", "customer")
+        .mutate(**{RESCUED: ibis.null("string")})
+    }
+    verdict = Conservation().evaluate(audit(contract=CLEANED, staged=kept, rejected=aside, origins=plan, tables=source))
     assert not verdict.passed
     assert verdict.facts["in all"]["totals"]["actual rows"] == 2
 
@@ -449,7 +455,7 @@ def test_completeness_counts_what_is_quarantined_and_warns():
     verdict = Completeness().evaluate(audit(*GOOD[:2], tables={"quarantine/lines": aside}))
     assert (verdict.passed, verdict.warning) == (False, True)
     assert verdict.facts["amount quarantined"] == Decimal("4.00")
-    assert verdict.facts["rows in source"] == 3
+    assert verdict.facts["rows source"] == 3
     assert verdict.summary == "published 2 rows, 4.00; quarantined 1 rows, 4.00 (of 2004-02)"
 
 
