@@ -116,14 +116,10 @@ class Volume:
 
 
 def _rows_by_part(audit: Audit) -> dict[str, int]:
-    month = audit.contract.partitioned_by
-    if not month:
-        beside = audit.staged.others
-        more = 0 if beside is None else beside.count().to_pyarrow().as_py()
-        return {"": audit.rows.count().to_pyarrow().as_py() + more}
-    key = audit.rows[month].truncate("M").name("month")
-    counted = audit.rows.group_by(key).aggregate(rows=audit.rows.count()).to_pyarrow().to_pylist()
-    return {f"{each['month']:%Y-%m}": each["rows"] for each in counted}
+    if isinstance(audit.arrived, Arrived):
+        return {month: each.rows for month, each in audit.arrived.found.items()}
+    beside = audit.staged.others  # rows are added to a table that keeps what it has
+    return {"": audit.measured.rows + (0 if beside is None else beside.count().to_pyarrow().as_py())}
 
 
 class Moved:

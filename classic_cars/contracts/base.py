@@ -275,7 +275,7 @@ class Contract:
         """Columns whose values together occur once in the table; empty if it has no key."""
         return tuple(self.schema.unique or ())
 
-    @property
+    @cached_property
     def quarantine(self) -> Contract:
         """The contract of the table in which rows that this one rejects are kept."""
         columns = {

@@ -82,6 +82,7 @@ class Catalog:
             self._tables[each.address] = each
         self._expressions: dict[str, ibis.Table | None] = {}
         self._origins: dict[str, Origins] = {}
+        self._audited: dict[str, dict[str, Contract]] = {}
 
     def __iter__(self) -> Iterator[Table]:
         return iter(self._tables.values())
@@ -130,6 +131,11 @@ class Catalog:
 
     def audited_against(self, reader: Table) -> dict[str, Contract]:
         """Other tables that the proof of ``reader`` reads, by address: quarantines among them."""
+        if reader.address not in self._audited:
+            self._audited[reader.address] = self._audited_against(reader)
+        return self._audited[reader.address]
+
+    def _audited_against(self, reader: Table) -> dict[str, Contract]:
         contract = reader.contract
         addresses = {reference.to for reference in contract.references}
         if contract.quarantines:

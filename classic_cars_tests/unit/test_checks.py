@@ -487,7 +487,14 @@ def test_a_table_that_shrank_blocks_until_somebody_accepts_it(before, accepted, 
     source = Contract.of(pa.DataFrameSchema(RAW.schema.columns, name="source/lines"))
     limits = Limits(shrink=0.3, shrink_rows=11)
     verdict = Volume().evaluate(
-        audit(*GOOD, contract=source, before=Before({"": before}), shrink_accepted=accepted, limits=limits)
+        audit(
+            *GOOD,
+            contract=source,
+            before=Before({"": before}),
+            shrink_accepted=accepted,
+            limits=limits,
+            arrived=arrived({"": Totals(3)}, {}),
+        )
     )
     assert (verdict.passed, verdict.warning) == (passed, warning)
     if not passed:
