@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from classic_cars.assets import ALL_TABLES
+from classic_cars.checks import descriptions
 from classic_cars.contracts.base import LAYERS, Contract
 from classic_cars.contracts.metrics import METRICS
-from classic_cars.tables.audit import concerns
 from classic_cars.tables.table import Catalog
 
 NOTE = "<!-- Written by `classic-cars docs` from the contracts; change those instead. -->"
@@ -34,7 +34,8 @@ def data_dictionary() -> str:
     for layer in LAYERS:
         parts.append(f"## {layer}")
         for each in (each for each in catalog if each.contract.layer == layer):
-            parts.append(_table_section(each.contract, catalog.lineage(each), concerns(each.contract)))
+            checks = descriptions(each.contract, catalog.origins(each))
+            parts.append(_table_section(each.contract, catalog.lineage(each), checks))
             parts += [_table_section(beside, {}, {}) for beside in each.contract.beside]
     parts += ["## quarantine", _quarantine_section()]
     return "\n\n".join(parts) + "\n"
