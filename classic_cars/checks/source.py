@@ -86,7 +86,7 @@ class Volume:
     name = "volume"
 
     def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
-        return contract.layer == "source"
+        return is_read(contract)
 
     def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
         return "No month, or table without months, lost too many of the rows that its published version has"
@@ -94,7 +94,7 @@ class Volume:
     def evaluate(self, audit: Audit) -> Verdict:
         limits = audit.limits
         before = audit.before or Before({})
-        now = _rows_by_part(audit)
+        now = {part: each.rows for part, each in audit.arrived.found.items()}
         shrunk = {
             part: (rows, now.get(part, 0))
             for part, rows in before.rows.items()
@@ -113,13 +113,6 @@ class Volume:
             return Verdict(self.name, False, f"{summary}; accepted for this run", facts, warning=True)
         summary += f"; if that is right: classic-cars run --accept-shrink {audit.contract.address}"
         return Verdict(self.name, False, summary, facts)
-
-
-def _rows_by_part(audit: Audit) -> dict[str, int]:
-    if isinstance(audit.arrived, Arrived):
-        return {month: each.rows for month, each in audit.arrived.found.items()}
-    beside = audit.staged.others  # rows are added to a table that keeps what it has
-    return {"": audit.measured.rows + (0 if beside is None else beside.count().to_pyarrow().as_py())}
 
 
 class Moved:
