@@ -137,7 +137,7 @@ def dim_employees(employees: ibis.Table, offices: ibis.Table, customers: ibis.Ta
 @table(warehouse.DimDates)
 def dim_dates(orders: ibis.Table, payments: ibis.Table) -> ibis.Table:
     ordered = orders.aggregate(
-        first=orders.orderDate.min(),
+        first=ibis.least(orders.orderDate.min(), orders.requiredDate.min(), orders.shippedDate.min()),
         last=ibis.greatest(orders.requiredDate.max(), orders.orderDate.max(), orders.shippedDate.max()),
     )
     paid = payments.aggregate(first=payments.paymentDate.min(), last=payments.paymentDate.max())

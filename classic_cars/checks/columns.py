@@ -49,7 +49,9 @@ class Columns:
             "rows": sum(each[ROWS] for each in here.values()),
             "rows expected": sum(each[ROWS] for each in there.values()),
         }
-        wrong = differing(*profiles(audit, each=True)) if differing(here, there) else {}
+        wrong = differing(here, there)
+        if wrong:  # which columns; rows that exchange values under one key differ as a whole only
+            wrong = differing(*profiles(audit, each=True)) or wrong
         facts["columns that differ"] = len(wrong)
         if not wrong:
             origin = "other means" if audit.origins.grain is None else audit.origins.grain.table
@@ -73,7 +75,9 @@ def proven_columns(contract: Contract, origins: Origins) -> list[str]:
     if contract.independent is not None:
         return list(contract.types.names)
     found = [
-        name for name in contract.types.names if name in origins.copied or contract.origin(name).formula is not None
+        name
+        for name in contract.types.names
+        if name in origins.copied or contract.origin(name).formula is not None or _is_kept(contract, name)
     ]
     return sorted(found, key=lambda name: name not in contract.key)
 

@@ -56,7 +56,10 @@ class Completeness:
             "months with quarantined rows": aside[:NAMED],
         }
         (kept, kept_amount), (rows, amount) = total["published"], total["quarantined"]
+        unknown = _unknown(rejected, complete.raw) if rows else 0
+        facts["rows of unknown amount"] = unknown
         said = f"published {kept:,} rows, {kept_amount:,.2f}; quarantined {rows:,} rows, {amount:,.2f}"
+        said += f", and {unknown:,} of unknown amount" if unknown else ""
         if wrong:
             summary = f"rows or money are in neither, or in both ({', '.join(wrong[:NAMED])}): {said}"
             return Verdict(self.name, False, summary, facts)
@@ -81,6 +84,12 @@ def _by_month(**sides: ibis.Table) -> dict[str, dict[str, Sums]]:
         sums = found.setdefault(month, dict.fromkeys(SIDES, (0, Decimal(0))))
         sums[each["side"]] = each["rows"], each["amount"]
     return found
+
+
+def _unknown(rows: ibis.Table, measures: Any) -> int:
+    """Rows whose money could not be read."""
+    _, amount = measures(rows)
+    return int(rows.aggregate(unknown=amount.isnull().sum()).to_pyarrow().to_pylist()[0]["unknown"] or 0)
 
 
 def _balanced(sums: dict[str, Sums]) -> bool:

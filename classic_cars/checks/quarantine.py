@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -32,8 +34,7 @@ class Quarantine:
         contract, rejected = audit.contract, audit.rejected
         if rejected is None:
             raise ValueError(f"{contract.address}: staged without its quarantine")
-        rows, amount = audit.rejected_count, _amount(contract, rejected) if audit.rejected_count else Decimal(0)
-        kept = audit.measured.rows
+        rows, kept = audit.rejected_count, audit.measured.rows
         own = contract.quarantine_max_share
         allowed = audit.limits.quarantine_rows if own is None else own
         facts: dict[str, Any] = {
@@ -45,17 +46,24 @@ class Quarantine:
         too_much = []
         if _share(rows, kept) > allowed:
             too_much.append(f"more than the allowed {allowed:.2%} of rows (CLASSIC_CARS_QUARANTINE_MAX_SHARE)")
-        if AMOUNT in contract.totals:
-            kept_amount = audit.measured.totals[AMOUNT] or Decimal(0)
-            share = _share(abs(amount), abs(kept_amount))
+        amounts = ""
+        if contract.money is not None:
+            money = _money(contract.money, rejected, rows)
+            kept_amount = Decimal(audit.measured.totals.get(AMOUNT) or 0)
+            # A row whose amount could not be read counts like an average one.
+            gross = money.gross + money.unknown * (abs(kept_amount) / kept if kept else Decimal(0))
+            share = _share(gross, abs(kept_amount))
             # Floats, beside the exact sums, because Dagster draws only numbers.
             facts |= {
                 "amount kept": kept_amount,
-                "amount quarantined": amount,
-                "amount quarantined, plotted": float(amount),
+                "amount quarantined": money.net,
+                "amount quarantined, plotted": float(money.net),
+                "amount quarantined, without signs": money.gross,
+                "rows of unknown amount": money.unknown,
                 "share of amount quarantined": round(share, 6),
                 "share of amount allowed": audit.limits.quarantine_amount,
             }
+            amounts = f"; {money.net:,.2f}" + (f", and {money.unknown:,} of unknown amount" if money.unknown else "")
             if share > audit.limits.quarantine_amount:
                 limit = f"{audit.limits.quarantine_amount:.2%} of money (CLASSIC_CARS_QUARANTINE_MAX_AMOUNT_SHARE)"
                 too_much.append(f"more than the allowed {limit}")
@@ -64,16 +72,28 @@ class Quarantine:
         facts["reasons"] = _reasons(rejected)
         facts["sample"] = sample(contract, rejected)
         summary = f"{rows:,} of {kept + rows:,} rows quarantined in {contract.quarantine.address}"
-        summary += f" ({_share(rows, kept):.2%}{f'; {amount:,.2f}' if AMOUNT in contract.totals else ''})"
+        summary += f" ({_share(rows, kept):.2%}{amounts})"
         if too_much:
             return Verdict(self.name, False, f"{summary}, {', '.join(too_much)}", facts)
         return Verdict(self.name, False, summary, facts, warning=True)
 
 
-def _amount(contract: Contract, rejected: ibis.Table) -> Decimal:
-    """The money of the rows whose numbers could be read."""
-    money = contract.totals.get(AMOUNT)
-    return Decimal(money(rejected).to_pyarrow().as_py() or 0) if money else Decimal(0)
+@dataclass(frozen=True)
+class Money:
+    """The money of rejected rows: in all, without signs, and the rows whose amount could not be read."""
+
+    net: Decimal = Decimal(0)
+    gross: Decimal = Decimal(0)
+    unknown: int = 0
+
+
+def _money(of: Callable[[ibis.Table], Any], rejected: ibis.Table, rows: int) -> Money:
+    if not rows:
+        return Money()
+    amount = of(rejected)
+    sums = rejected.aggregate(net=amount.sum(), gross=amount.abs().sum(), unknown=amount.isnull().sum())
+    (found,) = sums.to_pyarrow().to_pylist()
+    return Money(Decimal(found["net"] or 0), Decimal(found["gross"] or 0), int(found["unknown"] or 0))
 
 
 def _reasons(rejected: ibis.Table) -> dict[str, int]:

@@ -19,7 +19,7 @@ CONTROL_TOTAL = "decimal(38, 4)"
 #: Groups that a failed check shows.
 SHOWN = 5
 #: What may be the reason, when nothing is wrong with the function.
-OLDER = "if source tables were read since the facts were made, run all tables for all months: classic-cars run"
+OLDER = "if prices or source tables changed since the facts were made, run all months: classic-cars run"
 
 
 class Reconciliations:

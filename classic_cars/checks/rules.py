@@ -116,8 +116,17 @@ class Keys:
             facts["sample of other months"] = sample(contract, audit.rows.semi_join(others, key))
         if repeated or elsewhere:
             summary = f"{repeated:,} keys occur twice, {elsewhere:,} also in months outside {audit.months}"
+            if elsewhere and others is not None:
+                summary += f" ({_months(contract, others.semi_join(audit.rows, key))}): run those months too"
             return Verdict(self.name, False, summary, facts)
         return Verdict(self.name, True, f"{', '.join(key)} is unique", facts)
+
+
+def _months(contract: Contract, rows: ibis.Table) -> str:
+    """The first months that rows are in."""
+    month = rows[contract.partitioned_by or ""].truncate("M").name("month")
+    found = rows.select(month).distinct().order_by("month").limit(6).to_pyarrow().column("month").to_pylist()
+    return ", ".join(f"{each:%Y-%m}" for each in found)
 
 
 class References:

@@ -98,7 +98,9 @@ class Volume:
         shrunk = {
             part: (rows, now.get(part, 0))
             for part, rows in before.rows.items()
-            if rows - now.get(part, 0) > limits.shrink * rows and rows - now.get(part, 0) >= limits.shrink_rows
+            if rows - now.get(part, 0) > limits.shrink * rows
+            # A whole table that is empty now is never the shop's everyday.
+            and (rows - now.get(part, 0) >= limits.shrink_rows or not now)
         }
         facts: dict[str, Any] = {"rows before": sum(before.rows.values()), "rows": sum(now.values())}
         if not shrunk:

@@ -140,6 +140,7 @@ def facts(
     grain: Grain | None = None,
     independent: Callable[[ibis.Table], Any] | None = None,
     complete: Complete | None = None,
+    money: Callable[[ibis.Table], Any] | None = None,
 ) -> dict[str, Any]:
     """The facts of a table that pandera has no word for, as ``Config.metadata`` of its model.
 
@@ -150,7 +151,8 @@ def facts(
     key, the latest stays. ``beside``: tables that are staged and published in the same step as this one.
     ``grain``: what the table has a row for; by default each row of the input that has the same key. ``independent``:
     from the table's rows to what they must be, in every column, worked out by other means. ``complete``: of what the
-    table, with what is quarantined, must hold every row and cent.
+    table, with what is quarantined, must hold every row and cent. ``money``: of a row, in USD; how much of it may be
+    quarantined has a limit.
     """
     return {
         "partitioned_by": partitioned_by,
@@ -164,6 +166,7 @@ def facts(
         "grain": grain,
         "independent": independent,
         "complete": complete,
+        "money": money,
     }
 
 
@@ -240,6 +243,7 @@ class Contract:
     grain: Grain | None = None
     independent: Callable[[ibis.Table], Any] | None = None
     complete: Complete | None = None
+    money: Callable[[ibis.Table], Any] | None = None
     extra: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -369,7 +373,7 @@ class Contract:
             (self.key, self.partitioned_by, self.quarantines, self.quarantine_max_share, self.repaired),
             self.references,
             [(each.name, each.by, each.actual, each.expected) for each in self.reconciliations],
-            (self.latest, self.grain, self.independent, self.complete),
+            (self.latest, self.grain, self.independent, self.complete, self.money),
         ]
         return digest(*demands)
 

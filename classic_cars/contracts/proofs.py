@@ -36,6 +36,7 @@ def by_customer_and_status(
     source_orderdetails: ibis.Table,
     quarantine_orderdetails: ibis.Table,
     source_orders: ibis.Table,
+    quarantine_orders: ibis.Table,
     source_products: ibis.Table,
     quarantine_products: ibis.Table,
 ) -> ibis.Table:
@@ -43,7 +44,7 @@ def by_customer_and_status(
         _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products),
         ["orderNumber"],
     )
-    orders = _one_per_order(source_orders)
+    orders = _one_per_order(source_orders, quarantine_orders)
     named = per_order.left_join(orders, per_order.orderNumber == orders.number)
     return _summed(
         named.mutate(customerNumber=named.customer, status=named.said.fill_null(NO_NAME).lower()),
@@ -55,6 +56,7 @@ def by_country(
     source_orderdetails: ibis.Table,
     quarantine_orderdetails: ibis.Table,
     source_orders: ibis.Table,
+    quarantine_orders: ibis.Table,
     source_products: ibis.Table,
     quarantine_products: ibis.Table,
     source_customers: ibis.Table,
@@ -64,7 +66,7 @@ def by_country(
         _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products),
         ["orderNumber"],
     )
-    orders = _one_per_order(source_orders)
+    orders = _one_per_order(source_orders, quarantine_orders)
     homes = _one_per_key(source_customers, quarantine_customers, "customerNumber", "country")
     named = per_order.left_join(orders, per_order.orderNumber == orders.number)
     named = named.left_join(homes, named.customer == homes.member)
@@ -75,6 +77,7 @@ def by_month(
     source_orderdetails: ibis.Table,
     quarantine_orderdetails: ibis.Table,
     source_orders: ibis.Table,
+    quarantine_orders: ibis.Table,
     source_products: ibis.Table,
     quarantine_products: ibis.Table,
 ) -> ibis.Table:
@@ -82,7 +85,7 @@ def by_month(
         _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products),
         ["orderNumber"],
     )
-    orders = _one_per_order(source_orders)
+    orders = _one_per_order(source_orders, quarantine_orders)
     named = per_order.left_join(orders, per_order.orderNumber == orders.number)
     return _summed(named.mutate(orderMonth=ibis.date(named.day.year(), named.day.month(), 1)), ["orderMonth"])
 
@@ -91,12 +94,13 @@ def by_product_line(
     source_orderdetails: ibis.Table,
     quarantine_orderdetails: ibis.Table,
     source_orders: ibis.Table,
+    quarantine_orders: ibis.Table,
     source_products: ibis.Table,
     quarantine_products: ibis.Table,
 ) -> ibis.Table:
     lines = _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products)
     per_order = _per_order(lines, ["orderNumber", "productLine"])
-    orders = _one_per_order(source_orders)
+    orders = _one_per_order(source_orders, quarantine_orders)
     named = per_order.left_join(orders, per_order.orderNumber == orders.number)
     return _summed(named, ["productLine"])
 
@@ -162,12 +166,14 @@ def _per_order(lines: ibis.Table, by: list[str]) -> ibis.Table:
     )
 
 
-def _one_per_order(orders: ibis.Table) -> ibis.Table:
-    """Customer, status and day of each order; orders that are there twice and differ have no lines that count."""
-    return orders.group_by(number=orders.orderNumber).aggregate(
-        customer=orders.customerNumber.min().fill_null(NO_NUMBER),
-        said=_text(orders.status).min(),
-        day=orders.orderDate.min(),
+def _one_per_order(source: ibis.Table, quarantined: ibis.Table) -> ibis.Table:
+    """Customer, status and day of each order that is not quarantined, one row per order."""
+    found = _one_per_key(source, quarantined, "orderNumber", "customerNumber", "status", "orderDate")
+    return found.select(
+        number=found.member,
+        customer=found.customerNumber.fill_null(NO_NUMBER),
+        said=_text(found.status),
+        day=found.orderDate,
     )
 
 
@@ -177,13 +183,14 @@ def _one_per_key(source: ibis.Table, quarantined: ibis.Table, key: str, *columns
     def keyed(rows: ibis.Table, sign: int) -> ibis.Table:
         value = rows[key]
         value = _text(value) if value.type().is_string() else value
-        return rows.select(*columns, member=value, sign=ibis.literal(sign, "int64"))
+        texts = {name: _text(rows[name]) if rows[name].type().is_string() else rows[name] for name in columns}
+        return rows.select(**texts, member=value, sign=ibis.literal(sign, "int64"))
 
     both = ibis.union(keyed(source, 1), keyed(quarantined, -1))
-    found = both.group_by("member").aggregate(
-        rows=both.sign.sum(), **{name: both[name].min(where=both.sign > 0) for name in columns}
-    )
-    return found.filter(found.rows > 0).drop("rows")
+    # A row and its quarantined copy cancel out: what is left are the values of rows that count.
+    left = both.group_by(["member", *columns]).aggregate(rows=both.sign.sum())
+    left = left.filter(left.rows > 0)
+    return left.group_by("member").aggregate(**{name: left[name].min() for name in columns})
 
 
 def _summed(per_order: ibis.Table, by: list[str]) -> ibis.Table:

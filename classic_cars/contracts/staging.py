@@ -193,6 +193,7 @@ class Payments(TableModel):
         metadata = facts(
             quarantines="source/payments",
             totals={"amount": lambda payments: payments.amount.sum()},
+            money=lambda payments: payments.amount,
             references=[Reference("customerNumber", "staging/customers", "customerNumber", FLAG)],
         )
 
@@ -261,6 +262,7 @@ class Orderdetails(TableModel):
                 "units": lambda lines: lines.quantityOrdered.sum(),
                 "amount": lambda lines: (lines.quantityOrdered * lines.priceEach).sum(),
             },
+            money=lambda lines: lines.quantityOrdered * lines.priceEach,
             references=[
                 Reference("orderNumber", "staging/orders", "orderNumber"),
                 Reference("productCode", "staging/products", "productCode", FLAG),

@@ -46,11 +46,16 @@ def described(value: Any, seen: set[int]) -> Any:
 def _function(function: types.FunctionType, seen: set[int]) -> Any:
     if any(part in function.__code__.co_filename for part in INSTALLED):
         return f"{function.__module__}.{function.__qualname__}"
-    if id(function.__code__) in seen:
-        return function.__qualname__
-    seen.add(id(function.__code__))
     cells = [_cell(each) for each in function.__closure__ or ()]
-    named = {name: function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__}
+    known = hash((id(function.__code__), *map(id, cells)))
+    if known in seen:
+        return function.__qualname__
+    seen.add(known)
+    names = _names(function.__code__)
+    named = {name: function.__globals__[name] for name in names if name in function.__globals__}
+    for module in [each for each in named.values() if isinstance(each, types.ModuleType)]:
+        if not any(part in str(getattr(module, "__file__", INSTALLED[0])) for part in INSTALLED):
+            named |= {f"{module.__name__}.{name}": vars(module)[name] for name in names if name in vars(module)}
     return [
         _code(function.__code__, seen, function.__doc__),
         described(function.__defaults__, seen),

@@ -19,7 +19,7 @@ from dagster import AssetExecutionContext
 from classic_cars import checks
 from classic_cars.automation.follow import follow_inputs
 from classic_cars.automation.partitions import MONTHLY, months_of, partition_key
-from classic_cars.automation.requests import ACCEPT_SHRINK
+from classic_cars.automation.requests import accepted_shrinks
 from classic_cars.checks.base import Limits, Verdict, plain
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ClassicCarsError
@@ -106,7 +106,7 @@ def build_asset(
             run_id=context.run.run_id,
             months=months_of(context.partition_key_range) if contract.partitioned_by else None,
             limits=limits,
-            shrink_accepted=table.address in context.run.tags.get(ACCEPT_SHRINK, "").split(","),
+            shrink_accepted=table.address in accepted_shrinks(context.run.tags),
             scratch=scratch,
         )
         started = time.perf_counter()

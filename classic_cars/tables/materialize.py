@@ -43,7 +43,7 @@ READ_ATTEMPTS = 3
 #: Times rows that refer to rejected rows are themselves rejected (a line of an order of a customer).
 REFERENCE_PASSES = 10
 #: Orders that left a month, that are looked for elsewhere.
-LOOKED_FOR = 1_000
+LOOKED_FOR = 10_000
 
 
 @dataclass(frozen=True)
@@ -189,12 +189,29 @@ def _published_before(step: Step) -> _Published:
     if not step.store.exists(contract):
         return _Published()
     rows = step.store.read(contract, step.months)
+    counted = _by_month(contract, rows)
+    for month, quarantined in _quarantined(step).items():
+        counted[month] = counted.get(month, 0) - quarantined  # that they are gone is good news
     if not contract.partitioned_by:
-        return _Published({"": rows.count().to_pyarrow().as_py()})
+        return _Published(counted)
+    month = rows[contract.partitioned_by].truncate("M").name("month")
+    return _Published(counted, rows.select("orderNumber", month).distinct().to_pyarrow())
+
+
+def _by_month(contract: Contract, rows: ibis.Table) -> dict[str, int]:
+    if not contract.partitioned_by:
+        return {"": rows.count().to_pyarrow().as_py()}
     month = rows[contract.partitioned_by].truncate("M").name("month")
     counted = rows.group_by(month).aggregate(rows=rows.count()).to_pyarrow().to_pylist()
-    orders = rows.select("orderNumber", month).distinct().to_pyarrow()
-    return _Published({f"{each['month']:%Y-%m}": each["rows"] for each in counted}, orders)
+    return {f"{each['month']:%Y-%m}": each["rows"] for each in counted}
+
+
+def _quarantined(step: Step) -> dict[str, int]:
+    """Rows of the published version that staging rejected, by month."""
+    rejected = step.catalog.rejected_from(step.table)
+    if rejected is None or not step.store.exists(rejected):
+        return {}
+    return _by_month(rejected, step.store.read(rejected, step.months))
 
 
 def _with_moved(step: Step, before: _Published, staged: Staged, order_system: OrderSystem) -> Before:

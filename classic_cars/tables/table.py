@@ -123,6 +123,11 @@ class Catalog:
             return self[f"staging/{name}"].contract.quarantine
         return self[address].contract
 
+    def rejected_from(self, read: Table) -> Contract | None:
+        """The quarantine of the staging table that cleans ``read``."""
+        found = (each.contract for each in self if each.contract.quarantines == read.address)
+        return next((each.quarantine for each in found), None)
+
     def inputs(self, reader: Table) -> dict[str, Table]:
         """The table behind each parameter of the function."""
         if reader.arrives_from is not None:

@@ -412,7 +412,11 @@ CLEANED = Contract.of(
         {name: LINES.schema.columns[name] for name in ("number", "day", "price", "customer")},
         name="staging/lines",
         unique=["number"],
-        metadata=facts(quarantines="source/lines", totals={"amount": lambda rows: rows.price.sum()}),
+        metadata=facts(
+            quarantines="source/lines",
+            totals={"amount": lambda rows: rows.price.sum()},
+            money=lambda rows: rows.price,
+        ),
     )
 )
 
@@ -424,9 +428,19 @@ CLEANED = Contract.of(
         (["0.50"], Limits(0.3, 0.1), False, True, "1 of 4 rows quarantined in quarantine/lines (25.00%; 0.50)"),
         (["0.50"], Limits(0.2, 0.1), False, False, "CLASSIC_CARS_QUARANTINE_MAX_SHARE"),
         (["9.00"], Limits(0.3, 0.1), False, False, "CLASSIC_CARS_QUARANTINE_MAX_AMOUNT_SHARE"),
-        ([None], Limits(0.3, 0.1), False, True, "(25.00%; 0.00)"),
+        ([None], Limits(0.3, 0.3), False, True, "(25.00%; 0.00, and 1 of unknown amount)"),
+        ([None], Limits(0.3, 0.2), False, False, "CLASSIC_CARS_QUARANTINE_MAX_AMOUNT_SHARE"),
+        (["9.00", "-9.00"], Limits(0.5, 0.1), False, False, "CLASSIC_CARS_QUARANTINE_MAX_AMOUNT_SHARE"),
     ],
-    ids=["nothing", "little", "too many rows", "too much money", "a price that could not be read"],
+    ids=[
+        "nothing",
+        "little",
+        "too many rows",
+        "too much money",
+        "a price that could not be read",
+        "too many of them",
+        "amounts that cancel out",
+    ],
 )
 def test_what_is_quarantined_warns_and_above_a_limit_blocks(prices, limits, passed, warning, said):
     rows = lines(*GOOD).select("number", "day", "price", "customer").mutate(**{RESCUED: ibis.null("string")})
