@@ -45,8 +45,8 @@ class OrderSystemAgrees:
 
     def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
         return (
-            "Rows, sums and a digest of all columns but pictures, as the order system itself computes them, agree; values that did "
-            "not fit their column count as what they were"
+            "Rows, sums and a digest of all columns but pictures, as the order system itself computes them, agree; "
+            "values that did not fit their column count as what they were"
         )
 
     def evaluate(self, audit: Audit) -> Verdict:

@@ -28,7 +28,7 @@ def test_the_history_of_a_team_is_in_postgresql(
     assert report.succeeded, report
     with sa.create_engine(SourceURL.parse(postgresql_url).for_sqlalchemy()).connect() as connection:
         assert connection.scalar(sa.text("SELECT run_id FROM runs")) == report.run_id
-        assert connection.scalar(sa.text("SELECT count(*) FROM asset_check_executions")) == 7
+        assert connection.scalar(sa.text("SELECT count(*) FROM asset_check_executions")) == 9
     with open_instance(settings) as instance:
         assert type(instance.run_storage).__name__ == "PostgresRunStorage"
         assert instance.get_run_by_id(report.run_id) is not None
