@@ -189,9 +189,10 @@ def _published_before(step: Step) -> _Published:
     if not step.store.exists(contract):
         return _Published()
     rows = step.store.read(contract, step.months)
-    counted = _by_month(contract, rows)
-    for month, quarantined in _quarantined(step).items():
-        counted[month] = counted.get(month, 0) - quarantined  # that they are gone is good news
+    counted, accepted = _by_month(contract, rows), _accepted(step)
+    if accepted is not None:
+        # Rows that staging never accepted are not missed.
+        counted = {month: min(rows, accepted.get(month, 0)) for month, rows in counted.items()}
     if not contract.partitioned_by:
         return _Published(counted)
     month = rows[contract.partitioned_by].truncate("M").name("month")
@@ -206,12 +207,12 @@ def _by_month(contract: Contract, rows: ibis.Table) -> dict[str, int]:
     return {f"{each['month']:%Y-%m}": each["rows"] for each in counted}
 
 
-def _quarantined(step: Step) -> dict[str, int]:
-    """Rows of the published version that staging rejected, by month."""
-    rejected = step.catalog.rejected_from(step.table)
-    if rejected is None or not step.store.exists(rejected):
-        return {}
-    return _by_month(rejected, step.store.read(rejected, step.months))
+def _accepted(step: Step) -> dict[str, int] | None:
+    """Rows of the published version of the staging table that cleans this one, by month; None without one."""
+    cleaned = step.catalog.cleaned_by(step.table)
+    if cleaned is None or not step.store.exists(cleaned):
+        return None
+    return _by_month(cleaned, step.store.read(cleaned, step.months))
 
 
 def _with_moved(step: Step, before: _Published, staged: Staged, order_system: OrderSystem) -> Before:

@@ -123,10 +123,9 @@ class Catalog:
             return self[f"staging/{name}"].contract.quarantine
         return self[address].contract
 
-    def rejected_from(self, read: Table) -> Contract | None:
-        """The quarantine of the staging table that cleans ``read``."""
-        found = (each.contract for each in self if each.contract.quarantines == read.address)
-        return next((each.quarantine for each in found), None)
+    def cleaned_by(self, read: Table) -> Contract | None:
+        """The contract of the staging table that cleans ``read``."""
+        return next((each.contract for each in self if each.contract.quarantines == read.address), None)
 
     def inputs(self, reader: Table) -> dict[str, Table]:
         """The table behind each parameter of the function."""
