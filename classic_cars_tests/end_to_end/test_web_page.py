@@ -150,7 +150,7 @@ def test_a_day_in_front_of_the_web_page(browser: Any, tmp_path: Path) -> None:
 
         # A fault is planted: seen, told, and not published.
         assert classic_cars(home, "shop", "break", "negatives").returncode == 0
-        text = eyes.open("/assets/staging/orderdetails?view=checks&checkDetail=quarantine", "Failed", "rows set aside")
+        text = eyes.open("/assets/staging/orderdetails?view=checks&checkDetail=quarantine", "Failed", "rows quarantined")
         assert "more than the allowed 1.00%" in text
         eyes.picture("failed-check")
         assert ask(settings, lines) == [(now,)]
@@ -158,7 +158,7 @@ def test_a_day_in_front_of_the_web_page(browser: Any, tmp_path: Path) -> None:
 
         # Mended, it is over, and told to be over.
         assert classic_cars(home, "shop", "mend").returncode == 0
-        eyes.open("/assets/staging/orderdetails?view=checks&checkDetail=quarantine", "no row had to be set aside")
+        eyes.open("/assets/staging/orderdetails?view=checks&checkDetail=quarantine", "no row had to be quarantined")
         wait_for("the recovery", lambda: [title for title in hook.titles if "recovered" in title])
         assert len([title for title in hook.titles if "quarantine" in title]) == 2
 
