@@ -101,12 +101,13 @@ class Checkout:
             [sys.executable, "-c", TYPIST, json.dumps(commands)],
             cwd=self.folder,
             env=clean,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,  # where errors are said
             text=True,
             timeout=180,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == 0, done.stdout
         return done.stdout.split("\x1e")[1:]
 
     def sales_by_vendor(self) -> list[tuple]:
