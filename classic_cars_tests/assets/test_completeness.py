@@ -99,7 +99,7 @@ def test_quarantined_lines_are_counted_with_their_amounts_and_months(published: 
 
 
 def test_payments_without_a_date_are_a_month_of_their_own(published: Settings) -> None:
-    published = published.model_copy(update={"quarantine_max_share": 0.5})
+    published = published.model_copy(update={"quarantine_max_share": 0.5, "quarantine_max_amount_share": 0.5})
     payments = order_system_frames(published.order_system_url)["payments"]
     undated, distant, nobodys, illegible = (payments.iloc[index] for index in (2, 5, 8, 11))
     where = "WHERE checkNumber = '{0.checkNumber}' AND customerNumber = {0.customerNumber}"

@@ -150,7 +150,9 @@ def test_a_day_in_front_of_the_web_page(browser: Any, tmp_path: Path) -> None:
 
         # A fault is planted: seen, told, and not published.
         assert classic_cars(home, "shop", "break", "negatives").returncode == 0
-        text = eyes.open("/assets/staging/orderdetails?view=checks&checkDetail=quarantine", "Failed", "rows quarantined")
+        text = eyes.open(
+            "/assets/staging/orderdetails?view=checks&checkDetail=quarantine", "Failed", "rows quarantined"
+        )
         assert "more than the allowed 1.00%" in text
         eyes.picture("failed-check")
         assert ask(settings, lines) == [(now,)]
