@@ -16,8 +16,9 @@ from typing import Any, Protocol
 import ibis
 import ibis.expr.types as ir
 
-from classic_cars.contracts.base import RESCUED, Contract, Reference, raw_kept
+from classic_cars.contracts.base import Contract, Reference
 from classic_cars.contracts.origins import Origins
+from classic_cars.contracts.rescued import RESCUED, raw_kept
 from classic_cars.stores.base import Months, Staged
 
 #: From the address of a table to its rows.

@@ -16,8 +16,9 @@ import ibis.expr.types as ir
 
 from classic_cars.checks.base import Audit, Tables, Verdict, sample
 from classic_cars.checks.hashing import hashed
-from classic_cars.contracts.base import RESCUED, Contract
+from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import INFERRED, REPAIR, Column, Grain, Origins
+from classic_cars.contracts.rescued import RESCUED, as_json
 
 #: By month (or ``None``): the number of rows, sums of hashes, and the contract's totals.
 Profile = dict[date | None, dict[str, Any]]
@@ -121,20 +122,11 @@ def cleaned(contract: Contract, source: ibis.Table) -> ibis.Table:
     if not instead:
         return rows
     changed = [
-        ibis.ifelse(rows[name].identical_to(value), None, _member(name, rows[name])) for name, value in instead.items()
+        ibis.ifelse(rows[name].identical_to(value), None, as_json(name, rows[name])) for name, value in instead.items()
     ]
     raw = ibis.literal(", ").join([rows[RESCUED].re_replace("^[{]|[}]$", ""), *changed])  # NULLs are left out
     kept = ibis.ifelse(raw == "", None, "{" + raw + "}")
     return rows.mutate(**instead, **{RESCUED: kept})
-
-
-def _member(name: str, value: ir.Value) -> ir.StringValue:
-    return ibis.literal(f'"{name}": ') + _to_json(value.cast("string"))
-
-
-@ibis.udf.scalar.builtin(name="to_json")
-def _to_json(text: str) -> str:  # type: ignore[empty-body]
-    """The text as a JSON string, quotes included."""
 
 
 def _spelled(value: ir.StringValue, spellings: Iterable[str]) -> ir.StringValue:

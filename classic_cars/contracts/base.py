@@ -29,6 +29,7 @@ from classic_cars.contracts.origins import (
     ColumnOrigin,
     Grain,
 )
+from classic_cars.contracts.rescued import RESCUED
 from classic_cars.contracts.versions import digest
 
 # Column types. DECIMAL from end to end: money is never a float.
@@ -42,9 +43,6 @@ Binary = dt.Binary
 Moment = Annotated[dt.Timestamp, None, 6, True]
 Money = Annotated[dt.Decimal, 10, 2, True]
 Amount = Annotated[dt.Decimal, 18, 2, True]
-
-#: Column in which the source layer keeps values that did not fit their type, as JSON; NULL for nearly all rows.
-RESCUED = "_rescued_data"
 
 PERSONAL = {"sensitivity": "personal"}
 
@@ -196,14 +194,6 @@ def row_rule(description: str, *, severity: str = REJECT) -> Callable[[Callable[
         return pa.dataframe_check(name=rule.__name__, description=description, raise_warning=severity == FLAG)(check)
 
     return decorate
-
-
-def raw_kept(rows: ibis.Table, column: str) -> ibis.expr.types.BooleanValue:
-    """Condition: ``_rescued_data`` keeps a raw value of this column. Never NULL.
-
-    Quotes inside of values are escaped there, so that this text can only be the beginning of a value.
-    """
-    return rows[RESCUED].contains(f'"{column}": "').fill_null(False)
 
 
 @dataclass(frozen=True)

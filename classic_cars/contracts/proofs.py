@@ -40,12 +40,8 @@ def by_customer_and_status(
     source_products: ibis.Table,
     quarantine_products: ibis.Table,
 ) -> ibis.Table:
-    per_order = _per_order(
-        _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products),
-        ["orderNumber"],
-    )
-    orders = _one_per_order(source_orders, quarantine_orders)
-    named = per_order.left_join(orders, per_order.orderNumber == orders.number)
+    lines = _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products)
+    named = _per_order(lines, source_orders, quarantine_orders)
     return _summed(
         named.mutate(customerNumber=named.customer, status=named.said.fill_null(NO_NAME).lower()),
         ["customerNumber", "status"],
@@ -62,15 +58,11 @@ def by_country(
     source_customers: ibis.Table,
     quarantine_customers: ibis.Table,
 ) -> ibis.Table:
-    per_order = _per_order(
-        _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products),
-        ["orderNumber"],
-    )
-    orders = _one_per_order(source_orders, quarantine_orders)
+    lines = _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products)
     homes = _one_per_key(source_customers, quarantine_customers, "customerNumber", "country")
-    named = per_order.left_join(orders, per_order.orderNumber == orders.number)
+    named = _per_order(lines, source_orders, quarantine_orders)
     named = named.left_join(homes, named.customer == homes.member)
-    return _summed(named.mutate(country=_text(named.country).fill_null(NO_NAME)), ["country"])
+    return _summed(named.mutate(country=named.country.fill_null(NO_NAME)), ["country"])
 
 
 def by_month(
@@ -81,12 +73,8 @@ def by_month(
     source_products: ibis.Table,
     quarantine_products: ibis.Table,
 ) -> ibis.Table:
-    per_order = _per_order(
-        _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products),
-        ["orderNumber"],
-    )
-    orders = _one_per_order(source_orders, quarantine_orders)
-    named = per_order.left_join(orders, per_order.orderNumber == orders.number)
+    lines = _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products)
+    named = _per_order(lines, source_orders, quarantine_orders)
     return _summed(named.mutate(orderMonth=ibis.date(named.day.year(), named.day.month(), 1)), ["orderMonth"])
 
 
@@ -99,10 +87,7 @@ def by_product_line(
     quarantine_products: ibis.Table,
 ) -> ibis.Table:
     lines = _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products)
-    per_order = _per_order(lines, ["orderNumber", "productLine"])
-    orders = _one_per_order(source_orders, quarantine_orders)
-    named = per_order.left_join(orders, per_order.orderNumber == orders.number)
-    return _summed(named, ["productLine"])
+    return _summed(_per_order(lines, source_orders, quarantine_orders, "productLine"), ["productLine"])
 
 
 def payments_of(payments: ibis.Table) -> ibis.Table:
@@ -160,21 +145,19 @@ def _counted_lines(
     )
 
 
-def _per_order(lines: ibis.Table, by: list[str]) -> ibis.Table:
-    return lines.group_by(by).aggregate(
+def _per_order(lines: ibis.Table, source_orders: ibis.Table, quarantine_orders: ibis.Table, *by: str) -> ibis.Table:
+    """The lines summed up per order (and ``by``), with the order's customer, status and day."""
+    summed = lines.group_by(["orderNumber", *by]).aggregate(
         lines=lines.sign.sum(), units=lines.units.sum(), booked=lines.booked.sum(), profit=lines.profit.sum()
     )
-
-
-def _one_per_order(source: ibis.Table, quarantined: ibis.Table) -> ibis.Table:
-    """Customer, status and day of each order that is not quarantined, one row per order."""
-    found = _one_per_key(source, quarantined, "orderNumber", "customerNumber", "status", "orderDate")
-    return found.select(
-        number=found.member,
-        customer=found.customerNumber.fill_null(NO_NUMBER),
-        said=_text(found.status),
-        day=found.orderDate,
+    orders = _one_per_key(source_orders, quarantine_orders, "orderNumber", "customerNumber", "status", "orderDate")
+    orders = orders.select(
+        number="member",
+        customer=orders.customerNumber.fill_null(NO_NUMBER),
+        said="status",
+        day="orderDate",
     )
+    return summed.left_join(orders, summed.orderNumber == orders.number)
 
 
 def _one_per_key(source: ibis.Table, quarantined: ibis.Table, key: str, *columns: str) -> ibis.Table:
@@ -194,7 +177,7 @@ def _one_per_key(source: ibis.Table, quarantined: ibis.Table, key: str, *columns
 
 
 def _summed(per_order: ibis.Table, by: list[str]) -> ibis.Table:
-    sold = (_text(per_order.said).lower() != NOT_SOLD).fill_null(True)
+    sold = (per_order.said.lower() != NOT_SOLD).fill_null(True)
     found = per_order.group_by(by).aggregate(
         orders=(per_order.lines > 0).sum(),
         units=per_order.units.sum(),

@@ -15,8 +15,8 @@ import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import sqlalchemy as sa
 
-from classic_cars.contracts.base import RESCUED
 from classic_cars.contracts.order_system import FIRST_MONTH, PARTITIONED, last_month
+from classic_cars.contracts.rescued import RESCUED, as_json
 from classic_cars.contracts.source import MONTH, ibis_type
 
 ORDER_DATE = "orderDate"
@@ -151,17 +151,7 @@ def _rescued(arriving: ibis.Table, misfits: dict[str, ir.BooleanValue]) -> ir.St
     return ibis.ifelse(broken, "{" + ibis.literal(", ").join(pairs) + "}", None)
 
 
-def as_json(name: str, value: ir.Value) -> ir.StringValue:
-    """``"name": "value"``, a member of a JSON object; NULL for NULL."""
-    return ibis.literal(f'"{name}": ') + _to_json(value.cast("string"))
-
-
-# DuckDB's own functions, for the reading engine only.
+# DuckDB's own function, for the reading engine only.
 @ibis.udf.scalar.builtin(name="printf")
 def printf(how: str, number: float) -> str:  # type: ignore[empty-body]
     """The number written as C writes it."""
-
-
-@ibis.udf.scalar.builtin(name="to_json")
-def _to_json(text: str) -> str:  # type: ignore[empty-body]
-    """The text as a JSON string, quotes included."""

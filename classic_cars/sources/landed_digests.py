@@ -13,8 +13,8 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
-from classic_cars.contracts.base import RESCUED
-from classic_cars.sources.conform import MOMENT_TEXT, WHOLE_NUMBER_TEXT, as_json
+from classic_cars.contracts.rescued import RESCUED, as_json
+from classic_cars.sources.conform import MOMENT_TEXT, WHOLE_NUMBER_TEXT
 from classic_cars.sources.control_totals import BETWEEN, BIGGEST, MISSING, RAW, SMALLEST
 from classic_cars.sources.digests import row_hash, unknown
 

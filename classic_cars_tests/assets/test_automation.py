@@ -333,7 +333,12 @@ def test_a_change_that_nobody_noticed_is_found_at_night_and_healed(filled: Platf
     first = "SELECT strftime(orderDate, '%Y-%m'), count(*) FROM warehouse.fact_orders GROUP BY 1 ORDER BY 1 LIMIT 1"
     ((month, lines),) = ask(settings, first)
     of_month = f"(SELECT orderNumber FROM orders WHERE strftime('%Y-%m', orderDate) = '{month}')"
-    change(url, f"UPDATE orderdetails SET priceEach = priceEach + 0.01 WHERE orderNumber IN {of_month}")
+    change(
+        url,
+        f"UPDATE orderdetails SET priceEach = priceEach + 0.01 WHERE orderNumber IN {of_month}",
+        # In no fact and no answer, and in a table without months.
+        "UPDATE customers SET phone = phone || '0' WHERE customerNumber = (SELECT min(customerNumber) FROM customers)",
+    )
     # As if the sensor had seen this already.
     cursor = json.loads(str(filled.cursors[order_system_sensor.SENSOR]))
     filled.cursors[order_system_sensor.SENSOR] = json.dumps({**cursor, "known": OrderSystem(url).fingerprints()})
@@ -344,9 +349,11 @@ def test_a_change_that_nobody_noticed_is_found_at_night_and_healed(filled: Platf
     numbers: Any = found.metadata[DIFFERENCES].value
     assert list(numbers) == [month]
     assert numbers[month]["rows in fact_orders"] == lines
-    assert disagreement(filled.instance)[1] == [month]
+    assert "source/customers differs" in str(found.description)
+    assert disagreement(filled.instance)[1] == [month, "customers"]
     source, *_ = filled.round()
-    assert (tables(source), months_of(source)) == ({"source/orders", "source/orderdetails"}, (month, month))
+    read = {"source/orders", "source/orderdetails", "source/customers"}
+    assert (tables(source), months_of(source)) == (read, (month, month))
     assert reconcile(filled).passed
     assert filled.round() == []
     assert published_sales(settings, "sales_by_country", "country") == expected_sales(

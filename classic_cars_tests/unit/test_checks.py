@@ -33,7 +33,9 @@ from classic_cars.contracts.base import (
     Text,
     facts,
 )
+from classic_cars.contracts.order_system import READ_ORDER
 from classic_cars.contracts.origins import EXPECTED, FLAG, REPAIRED, UNKNOWN, copied, derived, grain, spelled
+from classic_cars.sources.control_totals import proven
 from classic_cars.stores.base import Staged
 from classic_cars.tables import origins, quarantine
 
@@ -560,6 +562,19 @@ def test_every_kind_is_seen_failing_above():
     seen = {Schema, Values, Keys, References, columns.Columns, Quarantine, Volume, Moved, landed.Files, Conservation}
     seen |= {Reconciliations, OrderSystemAgrees, landed.LedgerAgrees, Completeness}
     assert {type(each) for each in KINDS} == seen
+
+
+def test_the_limits_are_those_of_the_settings():
+    from classic_cars.definitions import _limits
+    from classic_cars.settings import Settings
+
+    chosen = Settings(quarantine_max_share=0.2, quarantine_max_amount_share=0.3, max_shrink=0.4)
+    assert _limits(chosen) == Limits(quarantine_rows=0.2, quarantine_amount=0.3, shrink=0.4, shrink_rows=10)
+
+
+@pytest.mark.parametrize("table", READ_ORDER, ids=lambda table: table.name)
+def test_the_digest_has_every_column_but_pictures(table):
+    assert {column.name for column in proven(table)} == set(table.columns.keys()) - {"image"}
 
 
 # Origins at load time -----------------------------------------------------------------------------------
