@@ -34,11 +34,11 @@ from dagster._core.execution.backfill import BulkActionStatus
 
 from benchmarks.__main__ import best, required, say, table
 from benchmarks.measure import ROOT, run
-from classic_cars import simulator
 from classic_cars.automation.landing_sensor import SENSOR as LANDED
 from classic_cars.automation.order_system_sensor import SENSOR as CHANGES
 from classic_cars.instance import open_instance
 from classic_cars.settings import Settings
+from classic_cars_shop import api as simulator
 from classic_cars_tests import servers
 
 PROGRAM = Path(sys.executable).with_name("classic-cars")

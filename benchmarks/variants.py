@@ -20,12 +20,12 @@ MEMORY = "700MB"
 def platform(shop: str, home: str, months: str = "", tables: str = "*", *, ephemeral: bool = True) -> dict[str, Any]:
     """The whole platform, with all checks; ``months`` such as 2004-03 and ``tables`` run only those."""
     os.environ |= {"CLASSIC_CARS_HOME": home, "CLASSIC_CARS_SOURCE_URL": f"sqlite:///{shop}"}
-    from classic_cars.startup import quick_imports
+    from classic_cars.cli.startup import quick_imports
 
     with quick_imports():
+        from classic_cars.months import Months
         from classic_cars.runs import execute
         from classic_cars.settings import load_settings
-        from classic_cars.stores.base import Months
 
     started = time.perf_counter()
     report = execute(load_settings(), [tables], Months.parse(months) if months else None, ephemeral=ephemeral)
@@ -78,7 +78,7 @@ def equal(store: str, other: str, exact: str) -> dict[str, Any]:
 
 def shop(path: str, lines: str) -> dict[str, Any]:
     """Make a shop with about so many order lines."""
-    from classic_cars import simulator
+    from classic_cars_shop import api as simulator
 
     started = time.perf_counter()
     unfinished = Path(path + ".part")

@@ -16,24 +16,25 @@ import dagster as dg
 from classic_cars.assets import ALL_TABLES
 from classic_cars.automation import maintenance, report
 from classic_cars.automation.alerts import alerts_sensor, sender
-from classic_cars.automation.follow import follow_sensor
+from classic_cars.automation.follow import follow_inputs, follow_sensor
 from classic_cars.automation.landing_sensor import landing_sensor
 from classic_cars.automation.maintenance import maintenance_job
 from classic_cars.automation.order_system_sensor import order_system_sensor
-from classic_cars.automation.reconciliation import CHECK, Reader, reconciliation_check
 from classic_cars.automation.report import report_job
 from classic_cars.automation.schedules import reconciliation_job, schedules
 from classic_cars.checks.base import Limits
 from classic_cars.contracts.base import LAYERS, Contract
 from classic_cars.contracts.warehouse import FactOrders
 from classic_cars.instance.home import STORE_POOL
+from classic_cars.months import Months
 from classic_cars.settings import Settings, load_settings
 from classic_cars.sources.landing import Landing
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import open_store
-from classic_cars.stores.base import Months, Store
-from classic_cars.stores.io_manager import store_io_manager
+from classic_cars.stores.base import Store
 from classic_cars.tables.asset import build_asset
+from classic_cars.tables.io_manager import store_io_manager
+from classic_cars.tables.live_agreement import CHECK, Reader, reconciliation_check
 from classic_cars.tables.table import Catalog, Table
 
 #: The job that makes every table; also what ``classic-cars run`` executes.
@@ -68,6 +69,7 @@ def build_defs(
                 pool=STORE_POOL if settings.store == "duckdb" else None,
                 kind=settings.store,
                 scratch=settings.home / "store",
+                condition=follow_inputs(each, catalog),
             )
             for each in catalog
         ]

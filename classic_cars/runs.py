@@ -12,18 +12,19 @@ from typing import Any
 
 import dagster as dg
 
-from classic_cars.automation.partitions import MONTHLY, month_of, range_tags, span
-from classic_cars.automation.reconciliation import CHECK
-from classic_cars.automation.requests import ACCEPT_SHRINK
 from classic_cars.contracts.order_system import FIRST_MONTH, PARTITIONED
 from classic_cars.contracts.source import CONTRACTS
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.errors import SettingsError
 from classic_cars.instance import open_instance
+from classic_cars.months import Months, month_of, span
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import open_store
-from classic_cars.stores.base import Months, Store
+from classic_cars.stores.base import Store
+from classic_cars.tables.live_agreement import CHECK
+from classic_cars.tables.partitions import MONTHLY
+from classic_cars.tables.run_tags import ACCEPT_SHRINK, range_tags
 
 #: What Dagster raises in a step when its process is told to end.
 INTERRUPTIONS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")

@@ -15,13 +15,13 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from classic_cars.assets import ALL_TABLES
-from classic_cars.automation.partitions import RANGE_END, RANGE_START
 from classic_cars.contracts.order_system import metadata
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.settings import Settings
 from classic_cars.sources.urls import SourceURL
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
+from classic_cars.tables.run_tags import RANGE_END, RANGE_START
 from classic_cars.tables.table import Table
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -199,6 +199,6 @@ def published_sales(settings: Settings, table: str, by: str) -> dict[str, dict[s
 
 def write_real_shop(url: str, folder: Path) -> None:
     """The real data set, in any database."""
-    from classic_cars import simulator
+    from classic_cars_shop import api as simulator
 
     simulator.load(url, folder)

@@ -13,10 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from classic_cars.automation.partitions import contiguous, month_of
 from classic_cars.automation.watching import RETRY_SECONDS, Watching, answered
 from classic_cars.contracts.order_system import PARTITIONED
-from classic_cars.stores.base import Months
+from classic_cars.months import Months, contiguous, month_of
 
 #: Table to home month (``YYYY-MM``, or ``""`` for a table without months) to fingerprint.
 Fingerprints = Mapping[str, Mapping[str, str]]

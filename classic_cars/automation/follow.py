@@ -14,9 +14,11 @@ from dagster import AutomationCondition as When
 from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
-from classic_cars.automation.partitions import month_of, range_tags
-from classic_cars.automation.reconciliation import CHECK
 from classic_cars.automation.requests import FOLLOWS, READS, under_way
+from classic_cars.months import month_of
+from classic_cars.tables.live_agreement import CHECK
+from classic_cars.tables.run_tags import range_tags
+from classic_cars.tables.table import Catalog, Table
 
 SENSOR = "tables_follow_their_inputs"
 #: The one part of a table without months.
@@ -118,12 +120,18 @@ def _is_refusal(record: Any) -> bool:
     return not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR and bool(evaluation.blocking)
 
 
-def follow_inputs(*, partitioned: bool, unread: Sequence[dg.AssetKey] = ()) -> dg.AutomationCondition:
+def follow_inputs(table: Table, catalog: Catalog) -> dg.AutomationCondition | None:
     """When a table is made again: an input changed, nothing that it needs is missing, refused or under way.
 
     A table with months is made for those that its inputs have, each when that month changed, or a whole table did.
-    ``unread`` tables are needed for the audit, but no row depends on them: they cause nothing.
+    None for tables that arrive from outside: sensors ask for them.
     """
+    if table.arrives_from is not None:
+        return None
+    partitioned = table.contract.partitioned_by is not None
+    # Which rows staging sets aside depends on the tables that they refer to; other audits change no row.
+    audited = [] if table.contract.quarantines else catalog.needed_for_audit(table)
+    unread = [dg.AssetKey(address.split("/")) for address in audited]
     read = dg.AssetSelection.all() - dg.AssetSelection.assets(*unread)
     inputs_requested: Any = When.any_deps_match(RequestedNow()).allow(read)
     changed = When.newly_missing() | When.any_deps_updated().allow(read) | inputs_requested | BehindAtFirst()

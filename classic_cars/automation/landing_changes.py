@@ -14,9 +14,6 @@ from dataclasses import dataclass, replace
 from classic_cars.automation.watching import RETRY_SECONDS, VERSION, Watching, answered
 from classic_cars.sources.landing import LandedFile
 
-#: Total of a run that took files in: new files that could not be read at all, and may be some other time.
-UNREAD = "unread files"
-
 
 @dataclass(frozen=True)
 class Watch(Watching):

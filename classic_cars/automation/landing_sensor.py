@@ -11,11 +11,12 @@ import time
 import dagster as dg
 
 from classic_cars.automation import landing_changes
-from classic_cars.automation.landing_changes import UNREAD, Watch
+from classic_cars.automation.landing_changes import Watch
 from classic_cars.automation.requests import FOLLOWS, READS, UNFINISHED, outcomes, under_way
 from classic_cars.automation.watching import clock, look_failed
 from classic_cars.errors import SourceError
 from classic_cars.sources.landing import Landing
+from classic_cars.tables.landed import UNREAD
 
 SENSOR = "landed_files"
 TICK_SECONDS = 9

@@ -11,13 +11,15 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from classic_cars.automation import changes, reconciliation
+from classic_cars.automation import changes
 from classic_cars.automation.changes import Part, Watch
-from classic_cars.automation.partitions import month_of, range_tags
 from classic_cars.automation.requests import FOLLOWS, READS, UNFINISHED, outcomes, under_way
 from classic_cars.automation.watching import clock, look_failed
 from classic_cars.errors import SourceError
+from classic_cars.tables.live_agreement import disagreement
+from classic_cars.months import month_of
 from classic_cars.sources.order_system import OrderSystem
+from classic_cars.tables.run_tags import range_tags
 
 SENSOR = "order_system_changes"
 #: Less than the five seconds of Dagster's own round, so that every round counts.
@@ -58,7 +60,7 @@ def tick(watch: Watch, order_system: OrderSystem, instance: dg.DagsterInstance) 
         failed = [key for key, status in found.items() if status != dg.DagsterRunStatus.SUCCESS]
         watch = changes.settled(watch, failed, time.time())
     watch = changes.put_back(watch, time.time())
-    reconciled, again = reconciliation.disagreement(instance)
+    reconciled, again = disagreement(instance)
     if reconciled > watch.reconciled:
         watch = changes.forgotten(watch, again, reconciled)
     if waiting := under_way(instance, FOLLOWS):

@@ -1,19 +1,14 @@
-"""What a run is asked for, in its tags; and runs that a sensor asked for, found again in Dagster's history: which
-are under way, what became of them."""
+"""Runs that a sensor asked for, found again in Dagster's history: which are under way, what became of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import dagster as dg
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RUN_KEY_TAG, WILL_RETRY_TAG
 
 #: Tags of runs that read from outside, and of those that make what follows; the value is the sensor's name.
 READS, FOLLOWS = "classic_cars/reads", "classic_cars/follows"
-
-#: Tag of a run that may publish tables with far fewer rows than before; the value is their addresses, such as
-#: ``source/orders,source/orderdetails``.
-ACCEPT_SHRINK = "classic_cars/accept_shrink"
 
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
@@ -22,12 +17,6 @@ UNFINISHED = (
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
-
-
-def accepted_shrinks(tags: Mapping[str, str]) -> frozenset[str]:
-    """The addresses of the tables that a run with these tags may publish however few rows they have."""
-    listed = tags.get(ACCEPT_SHRINK, "").split(",")
-    return frozenset(address.strip() for address in listed if address.strip())
 
 
 def under_way(instance: dg.DagsterInstance, tag: str) -> str:

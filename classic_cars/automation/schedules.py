@@ -9,9 +9,9 @@ from typing import Any
 import dagster as dg
 
 from classic_cars.automation import maintenance, report
-from classic_cars.automation.partitions import range_tags
-from classic_cars.automation.reconciliation import CHECK
-from classic_cars.stores.base import Months
+from classic_cars.months import Months
+from classic_cars.tables.live_agreement import CHECK
+from classic_cars.tables.run_tags import range_tags
 
 RECONCILIATION = "nightly_reconciliation"
 #: The nightly run also makes the answers anew: what analysts read in the morning is never older than the night.

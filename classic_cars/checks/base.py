@@ -19,7 +19,8 @@ import ibis.expr.types as ir
 from classic_cars.contracts.base import Contract, Reference
 from classic_cars.contracts.origins import Origins
 from classic_cars.contracts.rescued import RESCUED, raw_kept
-from classic_cars.stores.base import Months, Staged
+from classic_cars.months import Months
+from classic_cars.stores.base import Staged
 
 #: From the address of a table to its rows.
 Tables = Mapping[str, ibis.Table]

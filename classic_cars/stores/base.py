@@ -12,56 +12,10 @@ from datetime import date, datetime, timedelta
 from typing import Any, Protocol
 
 import ibis
-import ibis.expr.types as ir
 import pyarrow as pa
 
 from classic_cars.contracts.base import Contract
-
-
-def first_of_month(day: date) -> date:
-    return day.replace(day=1)
-
-
-def next_month(month: date) -> date:
-    return date(month.year + month.month // 12, month.month % 12 + 1, 1)
-
-
-@dataclass(frozen=True)
-class Months:
-    """The months from ``first`` to ``last``, both included and both given by their first day."""
-
-    first: date
-    last: date
-
-    @classmethod
-    def parse(cls, text: str) -> Months:
-        """``2004-01`` or ``2004-01..2004-03``. Raises ``ValueError`` that says what was expected."""
-        start, _, end = text.partition("..")
-        try:
-            months = cls(date.fromisoformat(f"{start.strip()}-01"), date.fromisoformat(f"{(end or start).strip()}-01"))
-        except ValueError:
-            raise ValueError(f"found {text!r}, expected a month such as 2004-01 or a range 2004-01..2004-03") from None
-        if months.first > months.last:
-            raise ValueError(f"found {text!r}: the range ends before it starts")
-        return months
-
-    def __str__(self) -> str:
-        return f"{self.first:%Y-%m}" if self.first == self.last else f"{self.first:%Y-%m}..{self.last:%Y-%m}"
-
-    def __iter__(self) -> Iterator[date]:
-        month = self.first
-        while month <= self.last:
-            yield month
-            month = next_month(month)
-
-    @property
-    def end(self) -> date:
-        """The first day after the last month."""
-        return next_month(self.last)
-
-    def hold(self, day: ir.DateValue) -> ir.BooleanValue:
-        """Condition: ``day`` lies in one of these months."""
-        return (day >= ibis.date(self.first)) & (day < ibis.date(self.end))
+from classic_cars.months import Months
 
 
 @dataclass(frozen=True)

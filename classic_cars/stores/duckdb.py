@@ -25,7 +25,8 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreBusy, StoreError, StoreUnavailable, TableMissing
-from classic_cars.stores.base import AsOf, Difference, Months, Provenance, Staged, TableVersion, first_of_month
+from classic_cars.months import Months, first_of_month
+from classic_cars.stores.base import AsOf, Difference, Provenance, Staged, TableVersion
 from classic_cars.stores.sql import (
     duckdb_type,
     first_line,

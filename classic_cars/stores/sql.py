@@ -8,7 +8,7 @@ from ibis.backends.sql.datatypes import DuckDBType
 
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ContractError
-from classic_cars.stores.base import Months
+from classic_cars.months import Months
 
 
 def same_columns(contract: Contract, rows: ibis.Table) -> None:

@@ -17,15 +17,15 @@ import pyarrow as pa
 from dagster import AssetExecutionContext
 
 from classic_cars import checks
-from classic_cars.automation.follow import follow_inputs
-from classic_cars.automation.partitions import MONTHLY, months_of, partition_key
-from classic_cars.automation.requests import accepted_shrinks
 from classic_cars.checks.base import Limits, Verdict, plain
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ClassicCarsError
+from classic_cars.months import partition_key
 from classic_cars.sources.errors import without_values
 from classic_cars.tables.materialize import Outcome, Step, from_tables
 from classic_cars.tables.outside import from_outside
+from classic_cars.tables.partitions import MONTHLY, months_of
+from classic_cars.tables.run_tags import accepted_shrinks
 from classic_cars.tables.table import Catalog, Table
 
 progress = logging.getLogger("classic_cars.progress")
@@ -51,11 +51,18 @@ def asset_key(address: str) -> dg.AssetKey:
 
 
 def build_asset(
-    table: Table, catalog: Catalog, *, limits: Limits, pool: str | None, kind: str, scratch: Path
+    table: Table,
+    catalog: Catalog,
+    *,
+    limits: Limits,
+    pool: str | None,
+    kind: str,
+    scratch: Path,
+    condition: dg.AutomationCondition | None = None,
 ) -> dg.AssetsDefinition:
     """The Dagster asset of one table. ``pool`` limits the runs at work at once; ``kind`` of store, for people.
 
-    ``scratch``: folder for what is needed while a step works.
+    ``scratch``: folder for what is needed while a step works. ``condition``: when the table is made by itself.
     """
     contract = table.contract
     inputs = catalog.inputs(table)
@@ -84,15 +91,7 @@ def build_asset(
         partitions_def=MONTHLY if contract.partitioned_by else None,
         backfill_policy=dg.BackfillPolicy.single_run() if contract.partitioned_by else None,
         required_resource_keys={"io_manager", *([table.arrives_from.system] if table.arrives_from else [])},
-        automation_condition=(
-            follow_inputs(
-                partitioned=contract.partitioned_by is not None,
-                # Which rows are set aside depends on the tables that they refer to; other audits change no row.
-                unread=[] if contract.quarantines else needed,
-            )
-            if table.arrives_from is None
-            else None
-        ),
+        automation_condition=condition,
         pool=pool,
         op_tags={"dagster/priority": str(table.arrives_from.priority if table.arrives_from else 0)},
         output_required=False,

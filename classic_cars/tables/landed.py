@@ -15,7 +15,6 @@ from typing import Any
 import ibis
 import pyarrow as pa
 
-from classic_cars.automation.landing_changes import UNREAD
 from classic_cars.checks import evaluated
 from classic_cars.checks.landed import Landed
 from classic_cars.contracts.base import Contract
@@ -30,6 +29,9 @@ from classic_cars.tables.materialize import Outcome, Step
 
 #: Unknown columns of a file that a check names, and what looks like one.
 NAMED_COLUMNS, NAME = 5, re.compile("[A-Za-z_][A-Za-z0-9_.-]{0,39}")
+
+#: Total of a run that took files in: new files that could not be read at all, and may be some other time.
+UNREAD = "unread files"
 
 
 def from_landing(step: Step, landing: Landing) -> Outcome:

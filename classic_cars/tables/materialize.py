@@ -28,11 +28,12 @@ from classic_cars.contracts.base import RESCUED, Contract, differing_columns
 from classic_cars.contracts.origins import FLAG, REJECT, REPAIR
 from classic_cars.contracts.source import OrderSystemTable
 from classic_cars.errors import SourceError, SourceMoved
+from classic_cars.months import Months
 from classic_cars.sources.digests import differing_columns as columns_that_differ
 from classic_cars.sources.digests import held_totals
 from classic_cars.sources.errors import without_values
 from classic_cars.sources.order_system import OrderSystem
-from classic_cars.stores.base import Months, Staged, Store
+from classic_cars.stores.base import Staged, Store
 from classic_cars.tables import quarantine
 from classic_cars.tables.table import Catalog, Table
 

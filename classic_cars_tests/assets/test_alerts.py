@@ -35,16 +35,16 @@ from classic_cars.automation.alerts.deliver import GIVE_UP_SECONDS, Letter, addr
 from classic_cars.automation.alerts.incidents import Incident, Links, Message, Observation, news
 from classic_cars.automation.alerts.observe import observe
 from classic_cars.automation.alerts.sensor import Desk, sender, tick
-from classic_cars.automation.reconciliation import CHECK
 from classic_cars.automation.report import Report, gathered
-from classic_cars.completeness import Balance, MonthBalance, Tally
 from classic_cars.definitions import build_defs
 from classic_cars.errors import SettingsError
-from classic_cars.incident import story
 from classic_cars.instance import open_instance
+from classic_cars.serving.completeness import Balance, MonthBalance, Tally
+from classic_cars.serving.incident import story
+from classic_cars.serving.status import Outcome, TableStatus
 from classic_cars.settings import Settings
-from classic_cars.status import Outcome, TableStatus
 from classic_cars.stores import open_store
+from classic_cars.tables.live_agreement import CHECK
 from classic_cars_tests.platform import change, order_system_frames, run
 from classic_cars_tests.receivers import Webhook, mail_server, webhook
 

@@ -13,12 +13,12 @@ import dagster as dg
 import pytest
 
 from classic_cars.automation import follow, landing_sensor, order_system_sensor, schedules
-from classic_cars.automation.reconciliation import CHECK, DIFFERENCES, Held, compare, disagreement
 from classic_cars.automation.requests import FOLLOWS
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.runs import job_of
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import ControlTotals, OrderSystem
+from classic_cars.tables.live_agreement import CHECK, DIFFERENCES, Held, compare, disagreement
 from classic_cars_tests.platform import QUIET, ask, change, expected_sales, order_system_frames, published_sales
 
 

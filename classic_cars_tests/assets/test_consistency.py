@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from classic_cars.consistency import contradictions, reads_compared_tables
 from classic_cars.runs import execute
+from classic_cars.serving.consistency import contradictions, reads_compared_tables
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars_tests.platform import change, expected_sales, order_system_frames, run

@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from classic_cars.automation.requests import ACCEPT_SHRINK
 from classic_cars.contracts.order_system import metadata
 from classic_cars.settings import Settings
+from classic_cars.tables.run_tags import ACCEPT_SHRINK
 from classic_cars_tests.platform import ask, change, fingerprint, run, swapped
 
 LINES = "staging/orderdetails"

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from classic_cars.automation.requests import ACCEPT_SHRINK
 from classic_cars.instance import open_instance
 from classic_cars.settings import Settings
+from classic_cars.tables.run_tags import ACCEPT_SHRINK
 from classic_cars_tests.platform import ask, change, order_system_frames
 
 PROGRAM = Path(sys.executable).parent / "classic-cars"

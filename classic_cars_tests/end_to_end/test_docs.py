@@ -19,7 +19,7 @@ import pytest
 from pydantic import SecretStr
 
 from classic_cars.cli import main
-from classic_cars.dictionary import documents
+from classic_cars.serving.dictionary import documents
 from classic_cars.settings import Settings
 from classic_cars_tests.platform import ask
 

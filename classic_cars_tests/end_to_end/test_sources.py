@@ -12,7 +12,6 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from classic_cars import simulator
 from classic_cars.contracts.order_system import (
     PARTITIONED,
     READ_ORDER,
@@ -29,6 +28,7 @@ from classic_cars.sources import scanner
 from classic_cars.sources.control_totals import MONEY
 from classic_cars.sources.digests import held_totals
 from classic_cars.sources.order_system import OrderSystem
+from classic_cars_shop import api as simulator
 from classic_cars_tests import order_systems
 from classic_cars_tests.order_systems import (
     TODAY,

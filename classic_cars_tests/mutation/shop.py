@@ -14,8 +14,8 @@ import time
 from datetime import date
 from pathlib import Path
 
-from classic_cars import simulator
-from classic_cars.stores.base import Months
+from classic_cars.months import Months
+from classic_cars_shop import api as simulator
 
 UNTIL = date(2004, 1, 20)
 MONTHS = Months(date(2003, 1, 1), date(2004, 1, 1))

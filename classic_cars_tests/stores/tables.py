@@ -11,7 +11,8 @@ import pandera.ibis as pa
 import pyarrow
 
 from classic_cars.contracts.base import Binary, Bool, Contract, Date, Int, Long, Text, facts
-from classic_cars.stores.base import Months, Provenance, Store
+from classic_cars.months import Months
+from classic_cars.stores.base import Provenance, Store
 
 JANUARY, FEBRUARY, MARCH = (Months.parse(f"2004-0{month}") for month in (1, 2, 3))
 FIRST_QUARTER = Months.parse("2004-01..2004-03")

@@ -8,12 +8,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from classic_cars import simulator
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.errors import SettingsError
 from classic_cars.instance import open_instance
 from classic_cars.settings import Settings, load_settings
 from classic_cars.stores import open_store
+from classic_cars_shop import api as simulator
 
 CHOSEN = ["source/offices", "staging/offices"]
 

@@ -22,9 +22,10 @@ from pyiceberg.table import Table
 
 from classic_cars.contracts.base import Contract, Int, Long, Text
 from classic_cars.errors import ContractError, StoreConflict, StoreError
+from classic_cars.months import Months
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
-from classic_cars.stores.base import Months, Store
+from classic_cars.stores.base import Store
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
     BY_TEST,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from classic_cars import simulator
 from classic_cars.errors import SourceAccessDenied, SourceMissing, SourceUnreachable, StoreConflict
 from classic_cars.settings import Settings
 from classic_cars.sources.landing import Landing
 from classic_cars.stores.base import Store
+from classic_cars_shop import api as simulator
 from classic_cars_tests.landed import jsonl, ledger, rating
 from classic_cars_tests.object_store import ObjectStore
 from classic_cars_tests.platform import ask, run

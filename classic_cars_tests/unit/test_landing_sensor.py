@@ -16,6 +16,7 @@ from classic_cars.automation.watching import DOWN_SECONDS, RETRY_SECONDS, SHARE,
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.settings import Settings
 from classic_cars.sources.landing import LandedFile, Landing
+from classic_cars.tables.landed import UNREAD
 from classic_cars_tests.landed import drop
 
 NEW = Watch(began=1000.0)
@@ -156,9 +157,7 @@ def test_files_that_were_not_taken_in_are_asked_for_again(
     with dg.instance_for_test() as instance:
         watch, key, _ = tick(Watch(0.0), landing, instance)
         instance.add_run(dg.DagsterRun(job_name="x", status=status, tags={"dagster/run_key": str(key)}))
-        instance.report_runless_asset_event(
-            dg.AssetMaterialization(RATINGS, metadata={f"total {landing_changes.UNREAD}": unread})
-        )
+        instance.report_runless_asset_event(dg.AssetMaterialization(RATINGS, metadata={f"total {UNREAD}": unread}))
         watch, _, reason = tick(watch, landing, instance)
         assert ("could not read a file; looks again at" in reason) is again
         _, key, _ = tick(replace(watch, not_before=0.0), landing, instance)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from classic_cars.automation.partitions import MONTHLY, month_of
-from classic_cars.automation.requests import ACCEPT_SHRINK, accepted_shrinks
 from classic_cars.definitions import build_defs
 from classic_cars.errors import SettingsError
+from classic_cars.months import Months, month_of, next_month
 from classic_cars.runs import must_be_partitions, select_tables, shrinking_tables
 from classic_cars.settings import Settings
-from classic_cars.stores.base import Months, next_month
+from classic_cars.tables.partitions import MONTHLY
+from classic_cars.tables.run_tags import ACCEPT_SHRINK, accepted_shrinks
 
 PRODUCTS = {"source/products", "staging/products"}
 

@@ -30,7 +30,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreConflict, StoreError
-from classic_cars.stores.base import Months, Provenance
+from classic_cars.months import Months
+from classic_cars.stores.base import Provenance
 from classic_cars.stores.iceberg.lake import Lake
 from classic_cars.stores.iceberg.schema import COMMENT, evolve, iceberg_schema, partition_spec
 

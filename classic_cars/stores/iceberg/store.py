@@ -27,7 +27,8 @@ from pyiceberg.table.snapshots import Snapshot
 
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ContractError, StoreError, TableMissing
-from classic_cars.stores.base import AsOf, Difference, Months, Provenance, Staged, TableVersion
+from classic_cars.months import Months
+from classic_cars.stores.base import AsOf, Difference, Provenance, Staged, TableVersion
 from classic_cars.stores.iceberg import commit, files, history, maintenance
 from classic_cars.stores.iceberg.aws import S3, S3Access
 from classic_cars.stores.iceberg.engine import Engine

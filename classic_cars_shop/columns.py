@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
-from classic_cars.simulator.randomness import Ints
+from classic_cars_shop.randomness import Ints
 
 EPOCH = date(1970, 1, 1).toordinal()
 

@@ -13,13 +13,13 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from classic_cars.startup import quick_imports
-from classic_cars.terminal import Commands, err, out, progress, published
+from classic_cars.cli.startup import quick_imports
+from classic_cars.cli.terminal import Commands, err, out, progress, published
 
 if TYPE_CHECKING:
     from classic_cars.contracts.base import Contract
     from classic_cars.stores.base import Store
-    from classic_cars.transfer import Moved
+    from classic_cars.stores.transfer import Moved
 
 
 @click.group(cls=Commands)
@@ -115,7 +115,7 @@ def exporting(folder: Path) -> None:
 
     With `import` this moves a warehouse between the two stores: export from one, set CLASSIC_CARS_STORE, import.
     """
-    from classic_cars.transfer import export_tables
+    from classic_cars.stores.transfer import export_tables
 
     with published() as store, progress("exporting"):
         count = _shown(export_tables(store, _contracts(), folder))
@@ -126,7 +126,7 @@ def exporting(folder: Path) -> None:
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def importing(folder: Path) -> None:
     """Publish every table of an export in the store, checked row for row; replaces what is there."""
-    from classic_cars.transfer import import_tables
+    from classic_cars.stores.transfer import import_tables
 
     with _writing() as store, progress("importing"):
         count = _shown(import_tables(store, _contracts(), folder))
@@ -158,7 +158,7 @@ def _writing() -> Iterator[Store]:
 def _contracts() -> list[Contract]:
     with quick_imports():
         from classic_cars.assets import ALL_TABLES
-        from classic_cars.transfer import with_company
+        from classic_cars.stores.transfer import with_company
 
     return with_company(each.contract for each in ALL_TABLES)
 

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 
 from classic_cars.contracts import order_system as shop
 from classic_cars.errors import ShopRefused, SourceMissing
-from classic_cars.simulator import database
-from classic_cars.simulator.ownership import TABLES, Mark, look, owned, planted
+from classic_cars.months import next_month
 from classic_cars.sources.urls import SourceURL
-from classic_cars.stores.base import next_month
+from classic_cars_shop import database
+from classic_cars_shop.ownership import TABLES, Mark, look, owned, planted
 
 #: Numbers of planted orders and lines are so much higher than those they were copied from.
 LATE_FROM, ORPHANS_FROM = 2_000_000, 4_000_000

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from classic_cars.contracts import order_system as shop
-from classic_cars.simulator.randomness import stream
+from classic_cars_shop.randomness import stream
 
 #: A product is rated so many days after its order was shipped.
 RATED_AFTER = (3, 12)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from classic_cars.simulator.randomness import Ints, mixed, weighted
+from classic_cars_shop.randomness import Ints, mixed, weighted
 
 #: How often a product that is in the order already is drawn again by popularity.
 PATIENCE = 40

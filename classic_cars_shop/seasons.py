@@ -9,8 +9,8 @@ from datetime import date
 
 import numpy as np
 
-from classic_cars.simulator.columns import EPOCH
-from classic_cars.simulator.randomness import Ints
+from classic_cars_shop.columns import EPOCH
+from classic_cars_shop.randomness import Ints
 
 #: Months of history that a new shop has.
 MONTHS = 29

@@ -18,19 +18,19 @@ import sqlalchemy as sa
 
 from classic_cars.contracts import order_system as shop
 from classic_cars.errors import SourceMissing
-from classic_cars.simulator import bulk, catalogue, database, lifecycle
-from classic_cars.simulator.columns import batch, day_number, day_of, days
-from classic_cars.simulator.faults import refuse_during_outage, refuse_while_drifted
-from classic_cars.simulator.generate import DECK
-from classic_cars.simulator.ownership import Mark, look, move_mark, owned
-from classic_cars.simulator.people import customer_row
-from classic_cars.simulator.plan import LAST_DAY_OF_ALL, ShopInputError
-from classic_cars.simulator.randomness import Ints, mixed, stream
-from classic_cars.simulator.ratings import Drop, todays_drop
-from classic_cars.simulator.seasons import day_weights
-from classic_cars.simulator.shop import Progress, silent
 from classic_cars.sources.landing import Landing
 from classic_cars.sources.urls import SourceURL
+from classic_cars_shop import bulk, catalogue, database, lifecycle
+from classic_cars_shop.columns import batch, day_number, day_of, days
+from classic_cars_shop.faults import refuse_during_outage, refuse_while_drifted
+from classic_cars_shop.generate import DECK
+from classic_cars_shop.ownership import Mark, look, move_mark, owned
+from classic_cars_shop.people import customer_row
+from classic_cars_shop.plan import LAST_DAY_OF_ALL, ShopInputError
+from classic_cars_shop.randomness import Ints, mixed, stream
+from classic_cars_shop.ratings import Drop, todays_drop
+from classic_cars_shop.seasons import day_weights
+from classic_cars_shop.shop import Progress, silent
 
 LONGEST = 3_660
 

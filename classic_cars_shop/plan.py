@@ -14,9 +14,9 @@ import numpy as np
 
 from classic_cars.contracts.order_system import FIRST_MONTH
 from classic_cars.errors import ClassicCarsError
-from classic_cars.simulator.columns import day_number
-from classic_cars.simulator.randomness import Ints, stream
-from classic_cars.simulator.seasons import MONTHS, growing_weights, month_index, month_start
+from classic_cars_shop.columns import day_number
+from classic_cars_shop.randomness import Ints, stream
+from classic_cars_shop.seasons import MONTHS, growing_weights, month_index, month_start
 
 #: Rows of a shop of scale 1, as many as the real shop had.
 CUSTOMERS, PRODUCTS, ORDERS, REPRESENTATIVES = 122, 110, 326, 17

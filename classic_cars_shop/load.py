@@ -25,9 +25,9 @@ import sqlalchemy as sa
 
 from classic_cars.contracts import order_system
 from classic_cars.contracts.order_system import FIRST_MONTH
-from classic_cars.simulator.columns import arrow_schema, arrow_type
-from classic_cars.simulator.ownership import TABLES
-from classic_cars.simulator.plan import ShopInputError
+from classic_cars_shop.columns import arrow_schema, arrow_type
+from classic_cars_shop.ownership import TABLES
+from classic_cars_shop.plan import ShopInputError
 
 BLOCK = 4 << 20
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from classic_cars.simulator import database
-from classic_cars.simulator.bulk import Written
-from classic_cars.simulator.generate import NewShop
-from classic_cars.simulator.load import ShopFiles
-from classic_cars.simulator.ownership import Mark, look, row_counts
-from classic_cars.simulator.plan import ShopPlan
-from classic_cars.simulator.write import write_shop
 from classic_cars.sources.urls import SourceURL
+from classic_cars_shop import database
+from classic_cars_shop.bulk import Written
+from classic_cars_shop.generate import NewShop
+from classic_cars_shop.load import ShopFiles
+from classic_cars_shop.ownership import Mark, look, row_counts
+from classic_cars_shop.plan import ShopPlan
+from classic_cars_shop.write import write_shop
 
 #: Told what is being done, and how many rows are done of how many (estimated).
 Progress = Callable[[str, int, int], None]

@@ -15,9 +15,10 @@ import sqlalchemy as sa
 
 from classic_cars.contracts import order_system
 from classic_cars.errors import ShopRefused, SourceMissing
-from classic_cars.simulator import bulk, database
-from classic_cars.simulator.faults import refuse_during_outage
-from classic_cars.simulator.ownership import (
+from classic_cars.sources.urls import SourceURL
+from classic_cars_shop import bulk, database
+from classic_cars_shop.faults import refuse_during_outage
+from classic_cars_shop.ownership import (
     TABLES,
     Mark,
     Present,
@@ -27,7 +28,6 @@ from classic_cars.simulator.ownership import (
     refuse_to_overwrite,
     write_mark,
 )
-from classic_cars.sources.urls import SourceURL
 
 NEW, OLD = "classic_cars_shop_new_", "classic_cars_shop_old_"
 

@@ -9,10 +9,10 @@ from enum import StrEnum
 
 import dagster as dg
 
-from classic_cars.automation.reconciliation import CHECK
 from classic_cars.checks import KINDS
 from classic_cars.contracts.base import Contract
 from classic_cars.stores.base import Store
+from classic_cars.tables.live_agreement import CHECK
 
 #: Checks that are evaluated on a schedule of their own, beside those that a table's contract has.
 SCHEDULED = (CHECK,)

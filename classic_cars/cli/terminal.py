@@ -12,11 +12,11 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from classic_cars.cli.startup import quick_imports
 from classic_cars.errors import ClassicCarsError
-from classic_cars.startup import quick_imports
 
 if TYPE_CHECKING:
-    from classic_cars.completeness import Balance
+    from classic_cars.serving.completeness import Balance
     from classic_cars.stores.base import Store
 
 #: Where output is piped there is no screen to fit: wide enough for every table.

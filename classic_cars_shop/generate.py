@@ -16,12 +16,12 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from classic_cars.contracts import order_system as shop
-from classic_cars.simulator import catalogue as words
-from classic_cars.simulator import lifecycle
-from classic_cars.simulator.columns import batch, day_number, days
-from classic_cars.simulator.people import Person, customer_row, email
-from classic_cars.simulator.plan import PRODUCTS, ShopPlan
-from classic_cars.simulator.randomness import Ints, shuffled_decks, stream
+from classic_cars_shop import catalogue as words
+from classic_cars_shop import lifecycle
+from classic_cars_shop.columns import batch, day_number, days
+from classic_cars_shop.people import Person, customer_row, email
+from classic_cars_shop.plan import PRODUCTS, ShopPlan
+from classic_cars_shop.randomness import Ints, shuffled_decks, stream
 
 #: Orders that are made at a time: some 150,000 lines.
 ORDERS_AT_A_TIME = 16_384

@@ -6,10 +6,10 @@ delete. All take the URL of any database that the platform reads, and touch no t
 unless told to replace it.
 """
 
-from classic_cars.simulator.advance import AdvanceSummary, advance
-from classic_cars.simulator.faults import KINDS, break_shop, mend_shop
-from classic_cars.simulator.plan import ShopInputError
-from classic_cars.simulator.shop import ShopSummary, create, load, plan_replace
+from classic_cars_shop.advance import AdvanceSummary, advance
+from classic_cars_shop.faults import KINDS, break_shop, mend_shop
+from classic_cars_shop.plan import ShopInputError
+from classic_cars_shop.shop import ShopSummary, create, load, plan_replace
 
 __all__ = [
     "KINDS",

@@ -16,10 +16,10 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 
-from classic_cars.automation.partitions import months_of
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.stores.base import Provenance, Staged, Store
+from classic_cars.tables.partitions import months_of
 
 
 class StoreIOManager(dg.IOManager):

@@ -15,7 +15,7 @@ import pymysql
 import sqlalchemy as sa
 
 from classic_cars.errors import SourceError
-from classic_cars.simulator.columns import cents
+from classic_cars_shop.columns import cents
 
 #: Told the table and how many rows have been written since it was told last.
 Written = Callable[[str, int], None]

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import Any, NamedTuple
 
-from classic_cars.simulator import catalogue as words
+from classic_cars_shop import catalogue as words
 
 #: Of 122 customers: contacts whose given name was typed with a space behind it, and second address lines.
 SPACE_AFTER_NAME, SECOND_LINE = range(44), range(30, 52)
