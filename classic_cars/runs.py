@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from classic_cars.contracts.order_system import FIRST_MONTH, PARTITIONED
+from classic_cars.contracts.order_system import PARTITIONED, UNDATED
 from classic_cars.contracts.source import CONTRACTS
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.errors import SettingsError
@@ -86,7 +86,7 @@ def months_to_run(order_system: OrderSystem, store: Store) -> Months:
     """From the first to the last month that the order system has rows in, or the store still has."""
     kept = [month for name in PARTITIONED for month in store.months(CONTRACTS[name])]
     found = span([*order_system.months(), *kept])
-    return found or Months(FIRST_MONTH, FIRST_MONTH)
+    return found or Months(UNDATED, UNDATED)
 
 
 def execute(
@@ -158,9 +158,9 @@ def shrinking_tables(names: Sequence[str], keys: Sequence[dg.AssetKey]) -> list[
 def must_be_partitions(months: Months) -> None:
     """Raises ``SettingsError`` when there is a month among these that is no partition."""
     newest = MONTHLY.get_last_partition_key()
-    last = month_of(newest) if newest else FIRST_MONTH
-    if months.first < FIRST_MONTH or months.last > last:
-        raise SettingsError(f"--months {months}: expected months from {FIRST_MONTH:%Y-%m} to {last:%Y-%m}")
+    last = month_of(newest) if newest else UNDATED
+    if months.first < UNDATED or months.last > last:
+        raise SettingsError(f"--months {months}: expected months from {UNDATED:%Y-%m} to {last:%Y-%m}")
 
 
 @contextmanager

@@ -24,7 +24,6 @@ import pyarrow.csv
 import sqlalchemy as sa
 
 from classic_cars.contracts import order_system
-from classic_cars.contracts.order_system import FIRST_MONTH
 from classic_cars_shop.columns import arrow_schema, arrow_type
 from classic_cars_shop.ownership import TABLES
 from classic_cars_shop.plan import ShopInputError
@@ -42,7 +41,7 @@ class ShopFiles:
 
     directory: Path
     #: Day of the last order read so far.
-    last_order: date = FIRST_MONTH
+    last_order: date = date.min
     #: Values of the columns that other tables refer to, of the files read so far.
     _referred: dict[str, pa.Array] = field(default_factory=dict)
 

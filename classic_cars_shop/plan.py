@@ -12,7 +12,6 @@ from math import isfinite, isqrt
 
 import numpy as np
 
-from classic_cars.contracts.order_system import FIRST_MONTH
 from classic_cars.errors import ClassicCarsError
 from classic_cars_shop.columns import day_number
 from classic_cars_shop.randomness import Ints, stream
@@ -32,6 +31,9 @@ LAST_DAY = date(2005, 5, 31)
 
 #: No shop lives longer: later days are not meant by anybody.
 LAST_DAY_OF_ALL = date(2099, 12, 31)
+
+#: No shop begins before this month.
+FIRST_MONTH = date(2003, 1, 1)
 
 
 class ShopInputError(ClassicCarsError):

@@ -16,9 +16,9 @@ from classic_cars.automation.changes import Part, Watch
 from classic_cars.automation.requests import FOLLOWS, READS, UNFINISHED, outcomes, under_way
 from classic_cars.automation.watching import clock, look_failed
 from classic_cars.errors import SourceError
-from classic_cars.tables.live_agreement import disagreement
 from classic_cars.months import month_of
 from classic_cars.sources.order_system import OrderSystem
+from classic_cars.tables.live_agreement import disagreement
 from classic_cars.tables.run_tags import range_tags
 
 SENSOR = "order_system_changes"

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import mysql
 #: Orders and order lines are partitioned by the month of ``orderDate``, from this month on. Rows without a
 #: usable month (no order, no date, a date before this month or too far ahead) live in it too, so that each row
 #: of the order system has exactly one home.
-FIRST_MONTH = date(2003, 1, 1)
+UNDATED = date(2003, 1, 1)
 
 #: Orders may be dated ahead: so many months after the current one are homes too.
 MONTHS_AHEAD = 12

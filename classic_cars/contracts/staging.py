@@ -33,13 +33,13 @@ from classic_cars.contracts.base import (
     row_rule,
 )
 from classic_cars.contracts.countries import COUNTRIES
-from classic_cars.contracts.order_system import FIRST_MONTH
+from classic_cars.contracts.order_system import UNDATED
 from classic_cars.contracts.origins import EXPECTED, FLAG, REPAIRED, spelled
 
 STATUSES = ["Shipped", "Resolved", "Cancelled", "On Hold", "Disputed", "In Process"]
 
 #: Days that can be meant: outside of them a date is a typing error or a placeholder such as 9999-12-31.
-FIRST_DAY, LAST_DAY = FIRST_MONTH, date(2099, 12, 31)
+FIRST_DAY, LAST_DAY = UNDATED, date(2099, 12, 31)
 
 BIGGEST_QUANTITY = 100_000
 

@@ -15,7 +15,7 @@ import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import sqlalchemy as sa
 
-from classic_cars.contracts.order_system import FIRST_MONTH, PARTITIONED, last_month
+from classic_cars.contracts.order_system import PARTITIONED, UNDATED, last_month
 from classic_cars.contracts.rescued import RESCUED, as_json
 from classic_cars.contracts.source import MONTH, ibis_type
 
@@ -67,9 +67,9 @@ def home_month(day: ir.DateValue, today: date | None = None) -> ir.DateValue:
     """The month in which a row with this order date is kept; every row has exactly one."""
     last = last_month(today or date.today())
     end = date(last.year + last.month // 12, last.month % 12 + 1, 1)
-    usable = (day >= ibis.date(FIRST_MONTH)) & (day < ibis.date(end))
+    usable = (day >= ibis.date(UNDATED)) & (day < ibis.date(end))
     # not truncate(): DuckDB's makes a timestamp of a date
-    return ibis.ifelse(usable.fill_null(False), ibis.date(day.year(), day.month(), 1), ibis.date(FIRST_MONTH))
+    return ibis.ifelse(usable.fill_null(False), ibis.date(day.year(), day.month(), 1), ibis.date(UNDATED))
 
 
 def faithful(value: ir.Value, kind: dt.DataType) -> tuple[ir.Value, ir.BooleanValue | None]:

@@ -1,7 +1,7 @@
 """Home months in the order system's own SQL: the twin of :func:`classic_cars.sources.conform.home_month`.
 
-A row belongs to the month of ``orderDate`` if that is a readable date from ``FIRST_MONTH`` to ``last_month(today)``,
-and to ``FIRST_MONTH`` otherwise. The date is compared as text, digit by digit: the only way that means the same in
+A row belongs to the month of ``orderDate`` if that is a readable date from ``UNDATED`` to ``last_month(today)``,
+and to ``UNDATED`` otherwise. The date is compared as text, digit by digit: the only way that means the same in
 every database, whatever a column without a real date type holds.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from classic_cars.contracts.order_system import FIRST_MONTH, last_month
+from classic_cars.contracts.order_system import UNDATED, last_month
 
 #: What may follow the day: no time, or midnight.
 MIDNIGHTS = ("", " 00:00:00", " 00:00:00.0", " 00:00:00.000", " 00:00:00.000000")
@@ -28,15 +28,15 @@ def as_text(column: Any) -> sa.ColumnElement[str]:
 def months_until(today: date) -> list[date]:
     """Every month that can be a home."""
     last = last_month(today)
-    count = (last.year - FIRST_MONTH.year) * 12 + last.month - FIRST_MONTH.month + 1
-    return [date(FIRST_MONTH.year + index // 12, index % 12 + 1, 1) for index in range(count)]
+    count = (last.year - UNDATED.year) * 12 + last.month - UNDATED.month + 1
+    return [date(UNDATED.year + index // 12, index % 12 + 1, 1) for index in range(count)]
 
 
 def at_home(order_date: Any, months: Collection[date], today: date) -> sa.ColumnElement[bool]:
     """Condition: a row with this order date has its home in one of ``months``."""
     wanted = {month.replace(day=1) for month in months}
     possible = months_until(today)
-    if FIRST_MONTH not in wanted:
+    if UNDATED not in wanted:
         return dated_in(order_date, [month for month in possible if month in wanted])
     elsewhere = dated_in(order_date, [month for month in possible if month not in wanted])
     return sa.not_(sa.func.coalesce(elsewhere, sa.false()))
@@ -67,14 +67,14 @@ def dated_in(order_date: Any, months: Collection[date]) -> sa.ColumnElement[bool
 def home_of(order_date: Any, today: date) -> sa.ColumnElement[str]:
     """The home month as ``YYYY-MM``."""
     dated = dated_in(order_date, months_until(today))
-    return sa.case((dated, sa.func.substr(as_text(order_date), 1, 7)), else_=f"{FIRST_MONTH:%Y-%m}")
+    return sa.case((dated, sa.func.substr(as_text(order_date), 1, 7)), else_=f"{UNDATED:%Y-%m}")
 
 
 def home_of_text(order_date: str | None, today: date) -> date:
     """The same for one date as its database shows it, in Python."""
     day, rest = (order_date or "")[:10], (order_date or "")[10:]
     try:
-        month = date.fromisoformat(day).replace(day=1) if rest in MIDNIGHTS and len(day) == 10 else FIRST_MONTH
+        month = date.fromisoformat(day).replace(day=1) if rest in MIDNIGHTS and len(day) == 10 else UNDATED
     except ValueError:
-        return FIRST_MONTH
-    return month if FIRST_MONTH <= month <= last_month(today) else FIRST_MONTH
+        return UNDATED
+    return month if UNDATED <= month <= last_month(today) else UNDATED

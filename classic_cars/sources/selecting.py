@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from classic_cars.contracts.order_system import FIRST_MONTH, PARTITIONED, metadata
+from classic_cars.contracts.order_system import PARTITIONED, UNDATED, metadata
 from classic_cars.sources.asking import Asking
 from classic_cars.sources.home_months import as_text, at_home, home_of, months_until
 
@@ -25,8 +25,8 @@ class Selecting(Asking):
         home = home_of(ORDERS.c.orderDate, today or date.today())
         (found,) = self._ask(sa.select(home).distinct())
         months = {date.fromisoformat(f"{row[0]}-01") for row in found}
-        if FIRST_MONTH not in months and self._has_orphans():
-            months.add(FIRST_MONTH)
+        if UNDATED not in months and self._has_orphans():
+            months.add(UNDATED)
         return sorted(months)
 
     def _has_orphans(self) -> bool:
@@ -85,7 +85,7 @@ class Selecting(Asking):
         those = orders.alias("orders_at_home")
         at_homes = sa.select(those.c.orderNumber).where(at_home(those.c.orderDate, months, today))
         queries = [joined.where(number.in_(at_homes))]
-        if FIRST_MONTH in months:
+        if UNDATED in months:
             queries.append(joined.where(orders.c.orderNumber.is_(None)))
         return queries
 
@@ -94,7 +94,7 @@ class Selecting(Asking):
         if months is None or table.name not in PARTITIONED:
             return None
         months = sorted({month.replace(day=1) for month in months})
-        if FIRST_MONTH not in months:
+        if UNDATED not in months:
             return months
         others = [month for month in months_until(today or date.today()) if month not in months]
         outside = sa.select(sa.literal(1)).select_from(ORDERS)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dagster import MonthlyPartitionsDefinition, PartitionKeyRange
 
-from classic_cars.contracts.order_system import FIRST_MONTH, MONTHS_AHEAD
+from classic_cars.contracts.order_system import MONTHS_AHEAD, UNDATED
 from classic_cars.months import KEY, Months
 
 #: The current month is a partition before it is over, and so are the months that orders may be dated ahead.
-MONTHLY = MonthlyPartitionsDefinition(start_date=FIRST_MONTH.strftime(KEY), fmt=KEY, end_offset=1 + MONTHS_AHEAD)
+MONTHLY = MonthlyPartitionsDefinition(start_date=UNDATED.strftime(KEY), fmt=KEY, end_offset=1 + MONTHS_AHEAD)
 
 
 def months_of(keys: PartitionKeyRange) -> Months:
