@@ -26,7 +26,7 @@ import sqlalchemy as sa
 from classic_cars.contracts import order_system
 from classic_cars_shop.columns import arrow_schema, arrow_type
 from classic_cars_shop.ownership import TABLES
-from classic_cars_shop.plan import ShopInputError
+from classic_cars_shop.plan import FIRST_MONTH, ShopInputError
 
 BLOCK = 4 << 20
 
@@ -41,7 +41,7 @@ class ShopFiles:
 
     directory: Path
     #: Day of the last order read so far.
-    last_order: date = date.min
+    last_order: date = FIRST_MONTH
     #: Values of the columns that other tables refer to, of the files read so far.
     _referred: dict[str, pa.Array] = field(default_factory=dict)
 
