@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from classic_cars import interrupts
 from classic_cars.contracts.order_system import PARTITIONED, UNDATED
 from classic_cars.contracts.source import CONTRACTS
 from classic_cars.definitions import EVERYTHING, build_defs
@@ -52,6 +53,7 @@ class RunReport:
     failed_checks: list[FailedCheck] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
     events: int = 0
+    interrupted: bool = False
 
 
 def select_tables(defs: dg.Definitions, patterns: Sequence[str]) -> list[dg.AssetKey]:
@@ -118,7 +120,7 @@ def execute(
         tags |= range_tags(months.first, months.last)
     else:
         months = None
-    with open_instance(settings, ephemeral=ephemeral) as instance:
+    with interrupts.listening(), open_instance(settings, ephemeral=ephemeral) as instance:
         result = job_of(defs, keys).execute_in_process(
             instance=instance,
             tags=tags,
@@ -207,6 +209,7 @@ def _report(result: dg.ExecuteInProcessResult, keys: Sequence[dg.AssetKey], mont
         failed_checks=failed_checks,
         errors=errors,
         events=len(result.all_events),
+        interrupted=interrupts.requested(),
     )
 
 

@@ -14,6 +14,7 @@ from classic_cars.cli.operations import dev, docs, doctor, incident, status
 from classic_cars.cli.questions import answers, query
 from classic_cars.cli.startup import quick_imports
 from classic_cars.cli.terminal import Commands, err, out, progress, published, show_balance, show_contradictions
+from classic_cars.interrupts import EXIT_CODE
 
 if TYPE_CHECKING:
     from classic_cars.runs import FailedCheck, RunReport
@@ -72,6 +73,8 @@ def run(patterns: tuple[str, ...], months: str | None, shrinking: tuple[str, ...
             raise click.BadParameter(str(error), param_hint="--months") from None
         report = execute(load_settings(), patterns, chosen, ephemeral=in_memory, accept_shrink=shrinking)
     _show_report(report)
+    if report.interrupted:
+        sys.exit(EXIT_CODE)
     _show_completeness()
     if not report.succeeded:
         sys.exit(1)

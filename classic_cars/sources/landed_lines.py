@@ -22,6 +22,7 @@ import pyarrow as pa
 from classic_cars.contracts.base import RESCUED
 from classic_cars.contracts.source import LINE_COLUMNS
 from classic_cars.errors import SourceError
+from classic_cars.interrupts import interruptible
 from classic_cars.sources import landed_digests
 from classic_cars.sources.landed_copy import LONGEST_LINE, Copier, Copy
 from classic_cars.sources.landing import LandedFile, Landing
@@ -47,14 +48,16 @@ class Intake:
     def __init__(self, landing: Landing, folder: Path, columns: Sequence[str]) -> None:
         self._columns = tuple(columns)
         self._folder = folder
-        self._connection = duckdb.connect(
-            config={
-                "memory_limit": MEMORY,
-                "temp_directory": str(folder / "spill"),
-                # The number of a line is its place in the stream.
-                "preserve_insertion_order": True,
-                "autoinstall_known_extensions": False,
-            }
+        self._connection = interruptible(
+            duckdb.connect(
+                config={
+                    "memory_limit": MEMORY,
+                    "temp_directory": str(folder / "spill"),
+                    # The number of a line is its place in the stream.
+                    "preserve_insertion_order": True,
+                    "autoinstall_known_extensions": False,
+                }
+            )
         )
         self._connection.execute("SET TimeZone = 'UTC'")  # of moments without a zone
         self._copier = Copier(landing, folder, columns, self._connection)

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from classic_cars.contracts.base import RESCUED
 from classic_cars.errors import SourceError
+from classic_cars.interrupts import interruptible
 from classic_cars.sources.urls import SourceURL
 
 NAMES = {"sqlite": "sqlite", "mysql": "mysql", "mariadb": "mysql", "postgresql": "postgres"}
@@ -31,8 +32,10 @@ SETTINGS = {
 def attached(url: SourceURL, timeout: float) -> duckdb.DuckDBPyConnection:
     """A private database with the order system attached read-only as the current one; raises ``duckdb.Error``."""
     name = NAMES[url.scheme]
-    connection = duckdb.connect(
-        config={"memory_limit": MEMORY, "preserve_insertion_order": False, "autoinstall_known_extensions": False}
+    connection = interruptible(
+        duckdb.connect(
+            config={"memory_limit": MEMORY, "preserve_insertion_order": False, "autoinstall_known_extensions": False}
+        )
     )
     try:
         connection.execute(f"LOAD {literal(str(extension(name)))}")

@@ -25,6 +25,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreBusy, StoreError, StoreUnavailable, TableMissing
+from classic_cars.interrupts import interruptible
 from classic_cars.months import Months, first_of_month
 from classic_cars.stores.base import AsOf, Difference, Provenance, Staged, TableVersion
 from classic_cars.stores.sql import (
@@ -144,7 +145,7 @@ class DuckDBStore:
 
     def _connect_once(self) -> duckdb.DuckDBPyConnection:
         try:
-            connection = duckdb.connect(str(self.path), read_only=self.read_only, config=self._config)
+            connection = interruptible(duckdb.connect(str(self.path), read_only=self.read_only, config=self._config))
         except duckdb.IOException as error:
             if "lock" in str(error).lower():
                 raise _Locked(_holder_in(str(error))) from None

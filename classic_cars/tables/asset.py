@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 from dagster import AssetExecutionContext
 
-from classic_cars import checks
+from classic_cars import checks, interrupts
 from classic_cars.checks.base import Limits, Verdict, plain
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ClassicCarsError
@@ -97,6 +97,7 @@ def build_asset(
         output_required=False,
     )
     def materialize(context: AssetExecutionContext, **rows: Any) -> Iterator[Any]:
+        must_go_on()
         store = context.resources.io_manager.store
         step = Step(
             catalog=catalog,
@@ -118,6 +119,7 @@ def build_asset(
             _per_month_metadata(context, step, outcome)
         except Exception as error:
             store.release()
+            must_go_on()
             raise _reported(table, error) from (error if isinstance(error, ClassicCarsError) else None)
         if not outcome.publishable:
             store.release()
@@ -129,6 +131,15 @@ def build_asset(
             _say_what_failed(table, outcome)
 
     return materialize
+
+
+def must_go_on() -> None:
+    """Raises ``KeyboardInterrupt``, which ends the run, when the process was told to stop.
+
+    Dagster raises it by itself, except in the middle of a query: there the query's error hides the signal.
+    """
+    if interrupts.requested():
+        raise KeyboardInterrupt
 
 
 def _is_personal(contract: Contract) -> bool:

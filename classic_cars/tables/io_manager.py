@@ -16,6 +16,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 
+from classic_cars import interrupts
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.stores.base import Provenance, Staged, Store
@@ -81,12 +82,13 @@ def store_io_manager(store: Store, contracts: Mapping[str, Contract]) -> dg.IOMa
     """The IO manager as a Dagster resource; the store knows of the run from its first to its last step."""
 
     def run_with_store(context: dg.InitResourceContext) -> Any:
-        if context.run is not None:
-            store.begin_run(f"run {context.run.run_id}")
-        try:
-            yield StoreIOManager(store, contracts)
-        finally:
-            store.end_run()
+        with interrupts.listening():
+            if context.run is not None:
+                store.begin_run(f"run {context.run.run_id}")
+            try:
+                yield StoreIOManager(store, contracts)
+            finally:
+                store.end_run()
 
     return dg.IOManagerDefinition(
         resource_fn=run_with_store, description=f"Tables in {store.place}: write, audit, publish"

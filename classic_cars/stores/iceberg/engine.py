@@ -19,6 +19,7 @@ from pyiceberg.schema import Schema
 
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
+from classic_cars.interrupts import interruptible
 from classic_cars.stores.iceberg.aws import S3Access
 from classic_cars.stores.iceberg.failures import clear_errors
 from classic_cars.stores.iceberg.lake import Lake
@@ -69,7 +70,7 @@ class Engine:
         }
         if self._threads:
             config["threads"] = self._threads
-        connection = duckdb.connect(config=config)
+        connection = interruptible(duckdb.connect(config=config))
         if self.lake.bucket:
             _load_httpfs(connection)
             connection.execute(f"SET s3_uploader_max_filesize = '{LARGEST_UPLOAD}'")
