@@ -36,7 +36,7 @@ demo: setup ## Make a shop, read it, check it, show the analysts' answers
 	@echo "  README.md, docs/"
 
 demo-s3: setup ## The same with the tables on a real S3 server, started on this machine for the demo
-	$(BIN)/python -m classic_cars_tests.demo_s3
+	$(BIN)/python -m classic_cars_shop.demo_s3
 
 dev: setup ## Dagster's web page and daemon at http://127.0.0.1:3000
 	@exec $(BIN)/classic-cars dev

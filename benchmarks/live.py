@@ -28,7 +28,6 @@ from typing import Any
 
 import duckdb
 import psutil
-import pytest
 import sqlalchemy as sa
 from dagster._core.execution.backfill import BulkActionStatus
 
@@ -39,7 +38,7 @@ from classic_cars.automation.order_system_sensor import SENSOR as CHANGES
 from classic_cars.instance import open_instance
 from classic_cars.settings import Settings
 from classic_cars_shop import api as simulator
-from classic_cars_tests import servers
+from classic_cars_shop import servers
 
 PROGRAM = Path(sys.executable).with_name("classic-cars")
 FILES, RATINGS_EACH = 1_000, 20
@@ -310,7 +309,7 @@ def order_systems(stack: ExitStack) -> Iterator[tuple[str, str]]:
     for name, server in (("MariaDB", servers.mariadb), ("PostgreSQL", servers.postgresql)):
         try:
             yield name, stack.enter_context(stack.enter_context(server()).database())
-        except pytest.skip.Exception as reason:
+        except servers.ProgramMissing as reason:
             say(f"looks: no {name}: {reason}")
 
 

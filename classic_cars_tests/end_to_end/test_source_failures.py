@@ -21,8 +21,8 @@ from classic_cars.errors import (
     SourceUnreachable,
 )
 from classic_cars.sources.order_system import OrderSystem
+from classic_cars_shop.servers import PASSWORD, Server, free_port, silent_port
 from classic_cars_tests.order_systems import TODAY, change, make_tables, one_order
-from classic_cars_tests.servers import PASSWORD, Server, free_port, silent_port
 
 #: What a person at the terminal waits at most.
 PATIENCE = 5.0

@@ -15,7 +15,7 @@ from classic_cars.errors import StoreError
 from classic_cars.settings import Settings
 from classic_cars.stores.base import Store
 from classic_cars.stores.iceberg.lake import Lake
-from classic_cars_tests.object_store import ObjectStore
+from classic_cars_shop.object_store import ObjectStore
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
     BY_TEST,

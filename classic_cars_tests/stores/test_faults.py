@@ -15,10 +15,11 @@ from classic_cars.errors import ClassicCarsError, StoreAccessDenied, StoreUnreac
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
+from classic_cars_shop.object_store import ObjectStore, SeaweedFS, killable_seaweedfs
 from classic_cars_tests.end_to_end.test_cli import PROGRAM, classic_cars
 from classic_cars_tests.faulty_proxy import WRITES, Faults, faulty_proxy
-from classic_cars_tests.object_store import ObjectStore, SeaweedFS, killable_seaweedfs
 from classic_cars_tests.platform import fingerprint
+from classic_cars_tests.programs import or_skip
 from classic_cars_tests.shops import shop_file
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
@@ -154,7 +155,7 @@ READ = ("--select", "source/*", "--select", "staging/*")
 
 def test_a_server_that_dies_during_a_run(shop_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run ends in success or in a clear error, tables are whole, and the next run needs no repair."""
-    with killable_seaweedfs() as server:
+    with or_skip(killable_seaweedfs()) as server:
         for name, value in server.store.environment.items():
             monkeypatch.setenv(name, value)
         home = tmp_path / "home"

@@ -12,8 +12,8 @@ from classic_cars.settings import Settings
 from classic_cars.sources.landing import Landing
 from classic_cars.stores.base import Store
 from classic_cars_shop import api as simulator
+from classic_cars_shop.object_store import ObjectStore
 from classic_cars_tests.landed import jsonl, ledger, rating
-from classic_cars_tests.object_store import ObjectStore
 from classic_cars_tests.platform import ask, run
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import BY_TEST, PLACES, arrow, held, publish

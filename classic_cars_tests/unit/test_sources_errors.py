@@ -20,7 +20,7 @@ from classic_cars.errors import (
 from classic_cars.sources import retries
 from classic_cars.sources.errors import lost_connection, said_by_scanner, translated
 from classic_cars.sources.urls import SourceURL
-from classic_cars_tests.servers import PASSWORD
+from classic_cars_shop.servers import PASSWORD
 
 URL = SourceURL.parse(f"postgresql://reader:{quote(PASSWORD, safe='')}@db.example:5433/classicmodels")
 LITE = SourceURL.parse("sqlite:////data/shop.sqlite")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from classic_cars_tests.object_store import seaweedfs
+from classic_cars_shop.object_store import seaweedfs
 
 PROGRAM = Path(sys.executable).parent / "classic-cars"
 OTHER_ENGINE = """

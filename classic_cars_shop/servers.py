@@ -1,4 +1,4 @@
-"""Private MariaDB and PostgreSQL servers for tests: started on loopback in a temporary folder, ended by their own id.
+"""Private MariaDB and PostgreSQL servers for demos, benchmarks and tests, on loopback in a temporary folder.
 
 Debian's ``mariadb-server`` and ``postgresql`` are enough; nothing that is installed or running is touched.
 Here live the servers only; the fixtures that hand out databases are in ``conftest.py``.
@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-import pytest
 import sqlalchemy as sa
 
 #: Every character that a URL, a connection string or SQL treats specially.
@@ -29,6 +28,10 @@ PASSWORD = "p@ss:w/o#r%d 'x\\y\"?&="
 OWNER = "owner"
 START_SECONDS = 30
 START_ATTEMPTS = 3
+
+
+class ProgramMissing(RuntimeError):
+    """A program that this machine may lack; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +130,7 @@ def _program(product: str, name: str, folders: Sequence[Path]) -> str:
     found = shutil.which(name, path=path)
     if found is not None:
         return found
-    reason = f"{product} is not installed: no program {name}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    raise ProgramMissing(f"{product} is not installed: no program {name}")
 
 
 def _unprivileged(service: str) -> str:
@@ -180,7 +180,7 @@ def _serving(
                     return
             finally:
                 _end(process, stop)
-    pytest.fail(f"{command[0]} did not start: {log.read_text(errors='replace')[-2000:]}")
+    raise RuntimeError(f"{command[0]} did not start: {log.read_text(errors='replace')[-2000:]}")
 
 
 def _answers(server: Server, process: subprocess.Popen) -> bool:

