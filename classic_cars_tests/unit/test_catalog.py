@@ -50,7 +50,7 @@ def test_every_function_compiles_for(each, engine):
     assert "SELECT" in ibis.to_sql(CATALOG.expression(each), dialect=engine)
 
 
-def test_a_name_means_the_nearest_table_at_or_below_the_own_layer():
+def test_a_name_means_the_table_at_or_below_the_own_layer():
     assert CATALOG.resolve(CATALOG["staging/orders"], "orders").address == "source/orders"
     assert CATALOG.resolve(CATALOG["staging/orderdetails"], "orders").address == "staging/orders"
     assert CATALOG.resolve(CATALOG["warehouse/fact_orders"], "orders").address == "staging/orders"
@@ -63,6 +63,27 @@ def test_a_name_with_its_layer_means_the_one_of_that_layer():
     assert CATALOG.resolve_contract(answer, "quarantine_orders").address == "quarantine/orders"
     with pytest.raises(ContractError, match="no layer up to staging has one"):
         CATALOG.resolve(CATALOG["staging/orders"], "warehouse_fact_orders")
+
+
+class WarehouseCustomers(TableModel):
+    """A later table whose name staging has as well."""
+
+    customerNumber: Int = pa.Field(description="Customer's number")
+
+    class Config:
+        name = "warehouse/customers"
+        metadata = facts()
+
+
+def test_a_name_that_two_layers_have_is_an_error_and_never_another_table_than_before():
+    """The proof of the answers reads ``customers``: a new table of that name must not silently take their place."""
+    added = table(WarehouseCustomers)(lambda staging_customers: staging_customers.select("customerNumber"))
+    catalog = Catalog([*ALL_TABLES, added])
+    answer = catalog["analytics/sales_by_country"]
+    with pytest.raises(ContractError, match="staging/customers or warehouse/customers; name the parameter staging_cu"):
+        catalog.resolve(answer, "customers")
+    assert catalog.resolve(answer, "staging_customers").address == "staging/customers"
+    assert catalog.audited_against(answer) == CATALOG.audited_against(CATALOG["analytics/sales_by_country"])
 
 
 def disagreeing(function, address: str = "warehouse/fact_payments") -> str:
