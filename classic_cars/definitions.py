@@ -24,6 +24,7 @@ from classic_cars.automation.report import report_job
 from classic_cars.automation.schedules import reconciliation_job, schedules
 from classic_cars.checks.base import Limits
 from classic_cars.contracts.base import LAYERS, Contract
+from classic_cars.contracts.landed import LandedTable
 from classic_cars.contracts.warehouse import FactOrders
 from classic_cars.instance.home import STORE_POOL
 from classic_cars.months import Months
@@ -32,7 +33,7 @@ from classic_cars.sources.landing import Landing
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
-from classic_cars.tables.asset import build_asset
+from classic_cars.tables.asset import asset_key, build_asset
 from classic_cars.tables.io_manager import store_io_manager
 from classic_cars.tables.live_agreement import CHECK, Reader, reconciliation_check
 from classic_cars.tables.table import Catalog, Table
@@ -57,6 +58,7 @@ def build_defs(
     reader = partial(_reading, settings)
     order_system = order_system or OrderSystem(settings.order_system_url, settings.connect_timeout)
     landing = landing or Landing(settings.landing_location)
+    landed = [asset_key(each.address) for each in catalog if isinstance(each.arrives_from, LandedTable)]
     with warnings.catch_warnings():
         # Single-run backfills and conditions of our own are beta; the pinned version of Dagster is tested with them.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -75,7 +77,7 @@ def build_defs(
         ]
         sensors = [
             order_system_sensor(order_system, EVERYTHING),
-            *([landing_sensor(landing, EVERYTHING)] if "source/ratings" in catalog else []),
+            *([landing_sensor(landing, EVERYTHING, landed)] if landed else []),
             follow_sensor(LAYERS[1:]),
             alerts_sensor(settings, [maintenance.JOB, report.JOB]),
         ]
@@ -89,7 +91,7 @@ def build_defs(
             ),
             "landing": dg.ResourceDefinition.hardcoded_resource(
                 landing,
-                description="Where partners drop files of ratings, read-only",
+                description="Where partners drop files, read-only",
             ),
         },
         asset_checks=[reconciliation_check(order_system, reader)] if "warehouse/fact_orders" in catalog else [],

@@ -99,6 +99,8 @@ class Outcome:
     staged: Staged | None = None
     rows: int = 0
     totals: dict[str, Any] = field(default_factory=dict)
+    #: Rows of the tables that are published in the same step, by address.
+    company: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def publishable(self) -> bool:
