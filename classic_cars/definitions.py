@@ -34,6 +34,7 @@ from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
 from classic_cars.tables.asset import asset_key, build_asset
+from classic_cars.tables.company import company_specs
 from classic_cars.tables.io_manager import store_io_manager
 from classic_cars.tables.live_agreement import CHECK, Reader, reconciliation_check
 from classic_cars.tables.table import Catalog, Table
@@ -75,6 +76,7 @@ def build_defs(
             )
             for each in catalog
         ]
+        company = company_specs(catalog, settings.store)
         sensors = [
             order_system_sensor(order_system, EVERYTHING),
             *([landing_sensor(landing, EVERYTHING, landed)] if landed else []),
@@ -82,7 +84,7 @@ def build_defs(
             alerts_sensor(settings, [maintenance.JOB, report.JOB]),
         ]
     return dg.Definitions(
-        assets=assets,
+        assets=[*assets, *company],
         resources={
             "io_manager": store_io_manager(store, {each.address: each.contract for each in catalog}),
             "order_system": dg.ResourceDefinition.hardcoded_resource(
