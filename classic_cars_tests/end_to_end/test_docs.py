@@ -18,7 +18,7 @@ import click
 import pytest
 from pydantic import SecretStr
 
-from classic_cars.cli import main
+from classic_cars.cli.main import main
 from classic_cars.serving.dictionary import documents
 from classic_cars.settings import Settings
 from classic_cars_tests.platform import ask
