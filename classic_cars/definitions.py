@@ -24,6 +24,7 @@ from classic_cars.automation.report import report_job
 from classic_cars.automation.schedules import reconciliation_job, schedules
 from classic_cars.checks.base import Limits
 from classic_cars.contracts.base import LAYERS, Contract
+from classic_cars.contracts.landed import LandedTable
 from classic_cars.contracts.warehouse import FactOrders
 from classic_cars.instance.home import STORE_POOL
 from classic_cars.months import Months
@@ -32,7 +33,8 @@ from classic_cars.sources.landing import Landing
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
-from classic_cars.tables.asset import build_asset
+from classic_cars.tables.asset import asset_key, build_asset
+from classic_cars.tables.company import company_specs
 from classic_cars.tables.io_manager import store_io_manager
 from classic_cars.tables.live_agreement import CHECK, Reader, reconciliation_check
 from classic_cars.tables.table import Catalog, Table
@@ -57,6 +59,7 @@ def build_defs(
     reader = partial(_reading, settings)
     order_system = order_system or OrderSystem(settings.order_system_url, settings.connect_timeout)
     landing = landing or Landing(settings.landing_location)
+    landed = [asset_key(each.address) for each in catalog if isinstance(each.arrives_from, LandedTable)]
     with warnings.catch_warnings():
         # Single-run backfills and conditions of our own are beta; the pinned version of Dagster is tested with them.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -73,14 +76,15 @@ def build_defs(
             )
             for each in catalog
         ]
+        company = company_specs(catalog, settings.store)
         sensors = [
             order_system_sensor(order_system, EVERYTHING),
-            *([landing_sensor(landing, EVERYTHING)] if "source/ratings" in catalog else []),
+            *([landing_sensor(landing, EVERYTHING, landed)] if landed else []),
             follow_sensor(LAYERS[1:]),
             alerts_sensor(settings, [maintenance.JOB, report.JOB]),
         ]
     return dg.Definitions(
-        assets=assets,
+        assets=[*assets, *company],
         resources={
             "io_manager": store_io_manager(store, {each.address: each.contract for each in catalog}),
             "order_system": dg.ResourceDefinition.hardcoded_resource(
@@ -89,7 +93,7 @@ def build_defs(
             ),
             "landing": dg.ResourceDefinition.hardcoded_resource(
                 landing,
-                description="Where partners drop files of ratings, read-only",
+                description="Where partners drop files, read-only",
             ),
         },
         asset_checks=[reconciliation_check(order_system, reader)] if "warehouse/fact_orders" in catalog else [],

@@ -72,16 +72,25 @@ def select_tables(defs: dg.Definitions, patterns: Sequence[str]) -> list[dg.Asse
             before, after = pattern[: pattern.index(name)], pattern[pattern.index(name) + len(name) :]
             query = f'{before}key:"{name if "/" in name or name == "*" else "*/" + name}"{after}'
         try:
-            found = dg.AssetSelection.from_string(query).resolve(graph)
+            named = dg.AssetSelection.from_string(query).resolve(graph)
         except Exception as error:
             raise SettingsError(f"--select {pattern}: cannot be read ({str(error).splitlines()[0]})") from None
+        # Others, such as quarantines, are published with the table that they belong to.
+        found = set(named) & graph.materializable_asset_keys
         if not found:
             raise SettingsError(
-                f"--select {pattern}: no table is called so; there are "
-                + ", ".join(sorted(key.to_user_string() for key in graph.get_all_asset_keys()))
+                f"--select {pattern}: {_nothing_to_make(named, graph)}; there are "
+                + ", ".join(sorted(key.to_user_string() for key in graph.materializable_asset_keys))
             )
-        chosen |= set(found)
+        chosen |= found
     return sorted(chosen)
+
+
+def _nothing_to_make(named: Iterable[dg.AssetKey], graph: Any) -> str:
+    if not named:
+        return "no table is called so"
+    owners = {parent.to_user_string() for key in named for parent in graph.get(key).parent_keys}
+    return f"is made with {', '.join(sorted(owners)) or 'nothing here'}"
 
 
 def months_to_run(order_system: OrderSystem, store: Store) -> Months:

@@ -38,9 +38,7 @@ class Settings(BaseSettings):
     duckdb_threads: int = Field(0, ge=0, description="Threads DuckDB may use; 0: one per core")
     store_wait: float = Field(900.0, ge=0, description="Seconds a run waits for another run to finish")
     query_wait: float = Field(30.0, ge=0, description="Seconds a reader waits for a writing step to finish")
-    landing: str = Field(
-        "", description="Folder or s3://bucket/prefix where partners drop files of ratings; default: in the home"
-    )
+    landing: str = Field("", description="Folder or s3://bucket/prefix where partners drop files; default: in the home")
     quarantine_max_share: float = Field(
         0.01, ge=0, le=1, description="Share of a table's rows that may be quarantined before its check blocks"
     )

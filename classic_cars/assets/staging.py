@@ -63,3 +63,8 @@ def orderdetails(orderdetails: ibis.Table) -> ibis.Table:
 @table(staging.Ratings)
 def ratings(ratings: ibis.Table) -> ibis.Table:
     return trimmed(ratings)
+
+
+@table(staging.StockCounts)
+def stock_counts(stock_counts: ibis.Table) -> ibis.Table:
+    return trimmed(stock_counts)

@@ -1,12 +1,13 @@
 """The sensor that notices files at the landing place and asks for a run that takes them in.
 
-It looks, decides (:mod:`classic_cars.automation.landing_changes`) and asks for ``source/ratings`` only. What is made
-from it follows by itself.
+It looks, decides (:mod:`classic_cars.automation.landing_changes`) and asks for the landed tables only. What is made
+from them follows by itself.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import dagster as dg
 
@@ -20,11 +21,10 @@ from classic_cars.tables.landed import UNREAD
 
 SENSOR = "landed_files"
 TICK_SECONDS = 9
-RATINGS = dg.AssetKey(["source", "ratings"])
 
 
-def landing_sensor(landing: Landing, job_name: str) -> dg.SensorDefinition:
-    """Asks for runs of ``job_name`` for ``source/ratings`` when complete files lie there that did not before."""
+def landing_sensor(landing: Landing, job_name: str, tables: Sequence[dg.AssetKey]) -> dg.SensorDefinition:
+    """Asks for runs of ``job_name`` for ``tables`` when complete files lie there that did not before."""
 
     @dg.sensor(
         name=SENSOR,
@@ -34,8 +34,8 @@ def landing_sensor(landing: Landing, job_name: str) -> dg.SensorDefinition:
         description="Lists the landing place and has new files taken in; those still being written are left alone.",
     )
     def landed_files(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        watch, key, reason = tick(Watch.load(context.cursor, time.time()), landing, context.instance)
-        requests = [dg.RunRequest(run_key=key, asset_selection=[RATINGS], tags={READS: SENSOR})] if key else []
+        watch, key, reason = tick(Watch.load(context.cursor, time.time()), landing, context.instance, tables)
+        requests = [dg.RunRequest(run_key=key, asset_selection=list(tables), tags={READS: SENSOR})] if key else []
         return dg.SensorResult(
             run_requests=requests, skip_reason=None if key else dg.SkipReason(reason), cursor=watch.dump()
         )
@@ -43,13 +43,15 @@ def landing_sensor(landing: Landing, job_name: str) -> dg.SensorDefinition:
     return landed_files
 
 
-def tick(watch: Watch, landing: Landing, instance: dg.DagsterInstance) -> tuple[Watch, str | None, str]:
+def tick(
+    watch: Watch, landing: Landing, instance: dg.DagsterInstance, tables: Sequence[dg.AssetKey]
+) -> tuple[Watch, str | None, str]:
     """One tick: the new watch, the key of the run to ask for, and in words why there is none."""
     if watch.asked:
         status = outcomes(instance, [watch.asked]).get(watch.asked)
         if status in UNFINISHED:
             return watch, None, "waits for the run that it asked for"
-        again = status != dg.DagsterRunStatus.SUCCESS or unread_files(instance) > 0
+        again = status != dg.DagsterRunStatus.SUCCESS or any(unread_files(instance, each) for each in tables)
         watch = landing_changes.ended(watch, time.time(), again=again)
     if waiting := under_way(instance, FOLLOWS):
         return watch, None, f"waits for run {waiting}, which makes what follows"
@@ -75,9 +77,9 @@ def _trouble(watch: Watch) -> str:
     return ""
 
 
-def unread_files(instance: dg.DagsterInstance) -> int:
-    """New files that the last run which took files in could not read."""
-    event = instance.get_latest_materialization_event(RATINGS)
+def unread_files(instance: dg.DagsterInstance, table: dg.AssetKey) -> int:
+    """New files of the table that the last run which ingested files could not read."""
+    event = instance.get_latest_materialization_event(table)
     made = event.asset_materialization if event else None
     found = made.metadata.get(f"total {UNREAD}") if made else None
     return int(str(found.value)) if found is not None else 0

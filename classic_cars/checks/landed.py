@@ -39,7 +39,7 @@ class Files:
         return bool(contract.beside)
 
     def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
-        return "Every file that landed could be taken in, and has no columns beside the known ones"
+        return "Every file that landed could be ingested, and has no columns beside the known ones"
 
     def evaluate(self, audit: Audit) -> Verdict:
         landed: Landed = audit.arrived
@@ -55,7 +55,7 @@ class Files:
             "still being written": listing.unsettled,
         }
         problems = []
-        for kind, of in (("could not be taken in", refused), ("have columns that are ignored", landed.extra)):
+        for kind, of in (("could not be ingested", refused), ("have columns that are ignored", landed.extra)):
             if of:
                 facts[kind] = dict(list(of.items())[:NAMED])
                 name, what = next(iter(of.items()))

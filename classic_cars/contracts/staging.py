@@ -22,7 +22,6 @@ from classic_cars.contracts.base import (
     Date,
     Int,
     Latest,
-    Long,
     Moment,
     Money,
     Reference,
@@ -33,6 +32,7 @@ from classic_cars.contracts.base import (
     row_rule,
 )
 from classic_cars.contracts.countries import COUNTRIES
+from classic_cars.contracts.landed import FileRow
 from classic_cars.contracts.order_system import UNDATED
 from classic_cars.contracts.origins import EXPECTED, FLAG, REPAIRED, spelled
 
@@ -42,6 +42,10 @@ STATUSES = ["Shipped", "Resolved", "Cancelled", "On Hold", "Disputed", "In Proce
 FIRST_DAY, LAST_DAY = UNDATED, date(2099, 12, 31)
 
 BIGGEST_QUANTITY = 100_000
+BIGGEST_STOCK = 10_000_000
+
+#: Partners send what they like; when nearly all of it is bad, something is wrong with the reading.
+LANDED_MAX_SHARE = 0.95
 
 
 def _day(description: str, metadata: dict[str, Any] | None = None) -> Any:
@@ -275,7 +279,7 @@ def _moment(description: str) -> Any:
     return pa.Field(in_range={"min_value": first, "max_value": last}, description=description)
 
 
-class Ratings(TableModel):
+class Ratings(FileRow):
     """Ratings of products by customers, cleaned; one row per customer and product: the latest.
 
     Earlier ratings of the same product by the same customer are superseded: they stay in source/ratings.
@@ -286,13 +290,6 @@ class Ratings(TableModel):
     productRating: Int = pa.Field(in_range={"min_value": 1, "max_value": 5}, description="Stars: 1 to 5")
     ratedAt: Moment = _moment("When the customer gave the rating, in UTC")
     ingestedAt: Moment = _moment("When the partner received it, in UTC")
-    fileHash: Text = pa.Field(description="SHA-256 of the content of the file that the row stood in")
-    fileName: Text = pa.Field(description="Name under which that content landed first")
-    lineNumber: Long = pa.Field(
-        ge=1,
-        description="Line of the file, a CSV record of several lines counting as one, or row of a Parquet file; from 1",
-    )
-    landedAt: Moment = pa.Field(description="When the file was last changed, in UTC")
 
     texts = clean("productCode")
 
@@ -306,8 +303,7 @@ class Ratings(TableModel):
         unique = ["customerNumber", "productCode"]
         metadata = facts(
             quarantines="source/ratings",
-            # Partners send what they like; when nearly all of it is bad, something is wrong with the reading.
-            quarantine_max_share=0.95,
+            quarantine_max_share=LANDED_MAX_SHARE,
             latest=Latest(by=("ratedAt", "ingestedAt", "landedAt"), row=("fileHash", "lineNumber")),
             totals={"stars": lambda ratings: ratings.productRating.sum()},
             references=[
@@ -317,4 +313,48 @@ class Ratings(TableModel):
         )
 
 
-CONTRACTS = (Productlines, Products, Offices, Employees, Customers, Payments, Orders, Orderdetails, Ratings)
+class StockCounts(FileRow):
+    """Stock that partners counted, cleaned; one row per product, warehouse and count date: the latest count.
+
+    Earlier counts of the same day are superseded by a recount: they stay in source/stock_counts.
+    """
+
+    countDate: Date = _day("Day whose stock was counted")
+    warehouseCode: Text = pa.Field(description="Partner's warehouse")
+    productCode: Text = pa.Field(description="Product that was counted")
+    quantityCounted: Int = pa.Field(
+        in_range={"min_value": 0, "max_value": BIGGEST_STOCK}, description="Units on the shelf"
+    )
+    countedAt: Moment = _moment("When they were counted, in UTC; a recount is later")
+
+    texts = clean("warehouseCode", "productCode")
+
+    @row_rule("countedAt is not before countDate")
+    def counted_on_the_day(cls, counts: ibis.Table) -> ibis.expr.types.BooleanValue:
+        # The day begins half a day before UTC's in the east.
+        return counts.countedAt >= counts.countDate.cast("timestamp") - ibis.interval(hours=14)
+
+    class Config:
+        name = "staging/stock_counts"
+        unique = ["productCode", "warehouseCode", "countDate"]
+        metadata = facts(
+            quarantines="source/stock_counts",
+            quarantine_max_share=LANDED_MAX_SHARE,
+            latest=Latest(by=("countedAt", "landedAt"), row=("fileHash", "lineNumber")),
+            totals={"units": lambda counts: counts.quantityCounted.sum()},
+            references=[Reference("productCode", "staging/products", "productCode")],
+        )
+
+
+CONTRACTS = (
+    Productlines,
+    Products,
+    Offices,
+    Employees,
+    Customers,
+    Payments,
+    Orders,
+    Orderdetails,
+    Ratings,
+    StockCounts,
+)

@@ -127,6 +127,8 @@ def build_asset(
         if outcome.publishable:
             progress.info("%s: %s rows in %.1f s", table.address, f"{outcome.rows:,}", time.perf_counter() - started)
             yield dg.Output(outcome.staged, metadata=metadata)
+            # Here Dagster's IO manager has published.
+            yield from _company(outcome)
         else:
             _say_what_failed(table, outcome)
 
@@ -223,6 +225,12 @@ def _per_month_metadata(context: dg.AssetExecutionContext, step: Step, outcome: 
         context.add_asset_metadata(
             {"dagster/partition_row_count": counts.get(key, 0)}, asset_key=context.asset_key, partition_key=key
         )
+
+
+def _company(outcome: Outcome) -> Iterator[dg.AssetMaterialization]:
+    """That the tables which were published with this one are materialized too, see ``tables/company.py``."""
+    for address, rows in outcome.company.items():
+        yield dg.AssetMaterialization(asset_key(address), metadata={"dagster/row_count": rows})
 
 
 def _check_result(verdict: Verdict) -> dg.AssetCheckResult:

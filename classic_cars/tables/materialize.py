@@ -99,6 +99,8 @@ class Outcome:
     staged: Staged | None = None
     rows: int = 0
     totals: dict[str, Any] = field(default_factory=dict)
+    #: Rows of the tables that are published in the same step, by address.
+    company: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def publishable(self) -> bool:
@@ -121,8 +123,8 @@ def from_tables(step: Step, inputs: Mapping[str, Any]) -> Outcome:
     return _outcome(step.audit(staged, step.others()))
 
 
-def _outcome(audit: Audit) -> Outcome:
-    return Outcome(evaluated(audit), audit.staged, audit.measured.rows, audit.measured.totals)
+def _outcome(audit: Audit, company: Mapping[str, int] | None = None) -> Outcome:
+    return Outcome(evaluated(audit), audit.staged, audit.measured.rows, audit.measured.totals, company or {})
 
 
 def _refused(step: Step, problems: list[str]) -> Outcome:
@@ -286,7 +288,11 @@ def _with_quarantine(step: Step, candidates: ibis.Table) -> Outcome:
     audit.rejected = aside.rows
     if contract.latest is not None:
         audit.superseded = quarantine.superseded(contract, contract.latest, candidates, audit.rows, aside.rows)
-    return _outcome(audit)
+    return _outcome(audit, {contract.quarantine.address: audit.rejected_count + _rows(aside.others)})
+
+
+def _rows(table: ibis.Table | None) -> int:
+    return 0 if table is None else int(table.count().to_pyarrow().as_py())
 
 
 def _has_misspelled(contract: Contract, rows: ibis.Table) -> bool:

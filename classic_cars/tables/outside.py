@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from classic_cars.contracts.source import LandedLines, OrderSystemTable
+from classic_cars.contracts.landed import LandedTable
+from classic_cars.contracts.source import OrderSystemTable
 from classic_cars.tables.landed import from_landing
 from classic_cars.tables.materialize import Outcome, Step, from_order_system
 
@@ -14,7 +15,7 @@ def from_outside(step: Step, system: Any) -> Outcome:
     match step.table.arrives_from:
         case OrderSystemTable():
             return from_order_system(step, system)
-        case LandedLines():
+        case LandedTable():
             return from_landing(step, system)
         case origin:
             raise TypeError(f"{step.contract.address}: nobody reads from {origin}; add it to {__name__}")

@@ -149,7 +149,7 @@ def test_bad_files_are_written_down_with_their_reason_and_keep_nobody_out(publis
     assert stars(published) == {(customer, product): 5}
     assert ran.warned == {(SOURCE, "files")}
     facts = ran.checks[SOURCE, "files"].metadata
-    assert set(facts["could not be taken in"].data) == {"1.csv", "2.jsonl", "3.csv.gz", "4.csv", "5.jsonl"}
+    assert set(facts["could not be ingested"].data) == {"1.csv", "2.jsonl", "3.csv.gz", "4.csv", "5.jsonl"}
     assert facts["have columns that are ignored"].data == {"7.jsonl": "3 columns, such as shop"}
     assert facts["still being written"].value == 1
 
@@ -174,7 +174,7 @@ def test_each_content_is_taken_in_once_however_often_it_comes(published: Setting
     taken_in(published)
     assert stars(published) == {(customer, product): 4, (customer, other): 1}
     assert balance(published) == (3, 2, 0)
-    assert one(published, "SELECT count(*) FROM source.landed_files WHERE fileName = 'a.jsonl'") == 2
+    assert one(published, "SELECT count(*) FROM source.ratings_files WHERE fileName = 'a.jsonl'") == 2
 
 
 def test_files_that_share_a_moment_are_all_taken_in(published: Settings, codes):
@@ -230,7 +230,7 @@ def test_rows_whose_entry_was_lost_are_not_taken_in_twice(published: Settings, c
     drop(published, "a.jsonl", jsonl(rating(customer, product)))
     taken_in(published)
     with duckdb.connect(str(published.store_path)) as connection:
-        connection.execute("DELETE FROM source.landed_files")
+        connection.execute("DELETE FROM source.ratings_files")
     taken_in(published)
     assert balance(published) == (1, 1, 0)
     assert ledger(published) == {"a.jsonl": ["taken", 1, None]}
@@ -262,7 +262,7 @@ def test_a_run_that_dies_between_rows_and_ledger_is_put_right_by_the_next(
     committing = commit.commit
 
     def dying(catalog, version, *args):
-        if version.contract.name == "landed_files":
+        if version.contract.name == "ratings_files":
             raise KeyboardInterrupt
         return committing(catalog, version, *args)
 
@@ -280,7 +280,7 @@ def test_a_run_that_dies_between_rows_and_ledger_is_put_right_by_the_next(
     drop(settings, "c.jsonl", jsonl(rating(104)))
     ran = run(settings, select=[SOURCE])
     assert ran.success, ran.errors
-    assert ask(settings, "SELECT fileName, state, rows FROM source.landed_files ORDER BY ALL") == expected
+    assert ask(settings, "SELECT fileName, state, rows FROM source.ratings_files ORDER BY ALL") == expected
     assert one(settings, "SELECT count(*) FROM source.ratings") == sum(rows for *_, rows in expected)
     assert run(settings, select=[SOURCE]).success
 

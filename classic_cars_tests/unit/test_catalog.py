@@ -214,12 +214,13 @@ def test_the_graph_is_the_one_that_was_meant():
         "warehouse/fact_orders",
     ]
     assert inputs["staging/ratings"] == ["source/ratings"]
+    assert inputs["staging/stock_counts"] == ["source/stock_counts"]
     assert inputs["warehouse/fact_ratings"] == ["staging/customers", "staging/ratings"]
     assert inputs["analytics/product_ratings"] == ["warehouse/dim_products", "warehouse/fact_ratings"]
     layers = [each.contract.layer for each in CATALOG]
     assert {layer: layers.count(layer) for layer in layers} == {
-        "source": 9,
-        "staging": 9,
+        "source": 10,
+        "staging": 10,
         "warehouse": 8,
         "analytics": 4,
     }

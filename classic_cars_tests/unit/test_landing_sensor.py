@@ -11,7 +11,7 @@ import pytest
 
 from classic_cars.automation import landing_changes
 from classic_cars.automation.landing_changes import Watch, digest
-from classic_cars.automation.landing_sensor import RATINGS, landing_sensor, tick
+from classic_cars.automation.landing_sensor import landing_sensor, tick
 from classic_cars.automation.watching import DOWN_SECONDS, RETRY_SECONDS, SHARE, look_failed
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.settings import Settings
@@ -19,6 +19,7 @@ from classic_cars.sources.landing import LandedFile, Landing
 from classic_cars.tables.landed import UNREAD
 from classic_cars_tests.landed import drop
 
+RATINGS = dg.AssetKey(["source", "ratings"])
 NEW = Watch(began=1000.0)
 
 
@@ -104,7 +105,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def evaluated(settings: Settings, instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorResult:
     context = dg.build_sensor_context(instance, cursor=cursor)
-    result = landing_sensor(Landing(settings.landing_location), EVERYTHING)(context)
+    result = landing_sensor(Landing(settings.landing_location), EVERYTHING, [RATINGS])(context)
     assert isinstance(result, dg.SensorResult)
     return result
 
@@ -130,14 +131,14 @@ def test_a_failed_run_is_asked_for_again_after_a_while(settings: Settings):
     drop(settings, "a.jsonl", "{}")
     landing = Landing(settings.landing_location)
     with dg.instance_for_test() as instance:
-        watch, key, _ = tick(Watch(0.0), landing, instance)
+        watch, key, _ = tick(Watch(0.0), landing, instance, [RATINGS])
         instance.add_run(
             dg.DagsterRun(job_name="x", status=dg.DagsterRunStatus.FAILURE, tags={"dagster/run_key": str(key)})
         )
-        watch, none, reason = tick(watch, landing, instance)
+        watch, none, reason = tick(watch, landing, instance, [RATINGS])
         assert none is None
         assert reason.startswith("1 runs in a row failed, or could not read a file; looks again at")
-        _, again, _ = tick(replace(watch, not_before=0.0), landing, instance)
+        _, again, _ = tick(replace(watch, not_before=0.0), landing, instance, [RATINGS])
         assert again not in (None, key)
 
 
@@ -155,12 +156,12 @@ def test_files_that_were_not_taken_in_are_asked_for_again(
     drop(settings, "a.jsonl", "{}")
     landing = Landing(settings.landing_location)
     with dg.instance_for_test() as instance:
-        watch, key, _ = tick(Watch(0.0), landing, instance)
+        watch, key, _ = tick(Watch(0.0), landing, instance, [RATINGS])
         instance.add_run(dg.DagsterRun(job_name="x", status=status, tags={"dagster/run_key": str(key)}))
         instance.report_runless_asset_event(dg.AssetMaterialization(RATINGS, metadata={f"total {UNREAD}": unread}))
-        watch, _, reason = tick(watch, landing, instance)
+        watch, _, reason = tick(watch, landing, instance, [RATINGS])
         assert ("could not read a file; looks again at" in reason) is again
-        _, key, _ = tick(replace(watch, not_before=0.0), landing, instance)
+        _, key, _ = tick(replace(watch, not_before=0.0), landing, instance, [RATINGS])
         assert (key is not None) is again
 
 

@@ -20,12 +20,14 @@ import ibis
 import pyarrow as pa
 
 from classic_cars.contracts.base import RESCUED
-from classic_cars.contracts.source import LINE_COLUMNS
+from classic_cars.contracts.landed import LINE_COLUMNS
 from classic_cars.errors import SourceError
 from classic_cars.interrupts import interruptible
-from classic_cars.sources import landed_digests
-from classic_cars.sources.landed_copy import LONGEST_LINE, Copier, Copy
-from classic_cars.sources.landing import LandedFile, Landing
+from classic_cars.sources.landing import digests
+from classic_cars.sources.landing.copies import Copier, Copy
+from classic_cars.sources.landing.listing import LandedFile
+from classic_cars.sources.landing.place import Landing
+from classic_cars.sources.landing.text import LONGEST_LINE
 from classic_cars.sources.scanner import MEMORY, literal
 
 BATCH_ROWS = 122_880
@@ -92,9 +94,9 @@ class Intake:
         backend = ibis.duckdb.from_connection(self._connection)
         return self._connection.execute(backend.compile(shape(self._arriving(copies)))).to_arrow_reader(BATCH_ROWS)
 
-    def digests(self, copies: Sequence[Copy], types: ibis.Schema) -> landed_digests.Digests:
+    def digests(self, copies: Sequence[Copy], types: ibis.Schema) -> digests.Digests:
         """By content, the digest of the lines as they stand in the files; ``types``: what their values should be."""
-        return landed_digests.expected(self._arriving(copies), self._columns, types) if copies else {}
+        return digests.expected(self._arriving(copies), self._columns, types) if copies else {}
 
     def _arriving(self, copies: Sequence[Copy]) -> ibis.Table:
         """One row for each line, its values as texts."""

@@ -1,7 +1,7 @@
 """Digests of landed rows: that every value of a file is in the table, or kept as it was written.
 
 One side is worked out from the lines as they stand in the files, the other from the typed rows. What is shared with
-``conform``, which this proves, is only the definition of a well-written number and moment.
+``conform``, which this proves, is only the definition of a well-written number, day and moment.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
 from classic_cars.contracts.rescued import RESCUED, as_json
-from classic_cars.sources.conform import MOMENT_TEXT, WHOLE_NUMBER_TEXT
-from classic_cars.sources.control_totals import BETWEEN, BIGGEST, MISSING, RAW, SMALLEST
+from classic_cars.sources.conform import DATE_TEXT, MOMENT_TEXT, WHOLE_NUMBER_TEXT
+from classic_cars.sources.control_totals import BETWEEN, MISSING, RAW
 from classic_cars.sources.digests import row_hash, unknown
 
 #: By hash of a file's content: the sum of the hashes of its rows.
@@ -45,13 +45,25 @@ def _coalesced(fitting: ir.StringValue, raw: ir.StringValue) -> ir.StringValue:
 
 def _fitting(raw: Any, kind: dt.DataType) -> ir.StringValue:
     """The text of the value that a well-written text means; NULL for another one."""
-    if kind.is_integer():
-        number = ibis.ifelse(raw.re_search(WHOLE_NUMBER_TEXT), raw.try_cast(dt.Decimal(18, 0)), None)
-        return ibis.ifelse(number.between(SMALLEST, BIGGEST), number.cast("string"), None)
-    if kind.is_timestamp():
-        moment = ibis.ifelse(raw.re_search(MOMENT_TEXT), raw.try_cast(dt.Timestamp(timezone="UTC", scale=6)), None)
-        return _text(moment.cast(dt.Timestamp(scale=6)))
+    match kind:
+        case dt.Integer():
+            most = 2 ** (8 * kind.nbytes - 1)
+            number = _where(WHOLE_NUMBER_TEXT, raw, dt.Decimal(18 if kind.nbytes < 8 else 38, 0))
+            return ibis.ifelse(number.between(-most, most - 1), number.cast("string"), None)
+        case dt.Decimal():
+            return _where(rf"^-?[0-9]+(\.[0-9]{{0,{kind.scale}}}0*)?$", raw, kind).cast("string")
+        case dt.Date():
+            day = _where(DATE_TEXT, raw, kind)
+            return ibis.ifelse(day >= ibis.date(1, 1, 1), day.cast("string"), None)
+        case dt.Timestamp():
+            moment = _where(MOMENT_TEXT, raw, dt.Timestamp(timezone="UTC", scale=6))
+            return _text(moment.cast(dt.Timestamp(scale=6)))
     return raw
+
+
+def _where(pattern: str, raw: Any, kind: dt.DataType) -> Any:
+    """The text as this type, where it is written like this."""
+    return ibis.ifelse(raw.re_search(pattern), raw.try_cast(kind), None)
 
 
 def _text(value: Any) -> ir.StringValue:
