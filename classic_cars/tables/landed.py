@@ -49,9 +49,9 @@ def from_landing(step: Step, landing: Landing) -> Outcome:
         entries, to_take = judged(copies, _rows(opened.rows, copies), known, taken)
         known += rebuilt([*known, *entries], contents)
         # Staged first, published last: see above.
-        step.store.stage(ledger, step.store.receive(_as_table(ledger, [*known, *entries])))
-        rows = step.store.receive(opened.read(to_take, step.table.function))
-        staged = step.store.stage(step.contract, rows, append=True)
+        step.tx.stage(ledger, step.tx.receive(_as_table(ledger, [*known, *entries])))
+        rows = step.tx.receive(opened.read(to_take, step.table.function))
+        staged = step.tx.stage(step.contract, rows, append=True)
         digests = opened.digests(to_take, step.contract.types)
     return _audited(step, staged, [*known, *entries], entries, listing, copies, digests)
 
@@ -64,9 +64,9 @@ def _origin(step: Step) -> LandedLines:
 
 def _contents(step: Step) -> list[dict[str, Any]]:
     """The contents whose rows are published: their hash, the name and time of the file, and how many rows."""
-    if not step.store.exists(step.contract):
+    if not step.tx.exists(step.contract):
         return []
-    rows = step.store.read(step.contract)
+    rows = step.tx.read(step.contract)
     files = rows.group_by("fileHash").aggregate(
         fileName=rows.fileName.min(), landedAt=rows.landedAt.min(), rows=rows.count()
     )
@@ -79,9 +79,9 @@ def _counted(rows: ibis.Table) -> dict[str, int]:
 
 
 def _entries(step: Step, ledger: Contract) -> list[Entry]:
-    if not step.store.exists(ledger):
+    if not step.tx.exists(ledger):
         return []
-    return [Entry(**row) for row in step.store.read(ledger).to_pyarrow().to_pylist()]
+    return [Entry(**row) for row in step.tx.read(ledger).to_pyarrow().to_pylist()]
 
 
 def _as_table(ledger: Contract, entries: Sequence[Entry]) -> pa.Table:
