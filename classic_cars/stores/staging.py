@@ -36,9 +36,8 @@ class StagedTables:
         before, appended = self._staged[contract.address]
         if append or appended or before.months != months:
             raise StoreError(
-                f"{contract.address}: was staged in this transaction already, "
-                f"{'as an addition' if appended else f'for {before.months or "all months"}'}; publish it, or discard it, "
-                f"before {'adding rows' if append else f'staging {months or "all months"}'}"
+                f"{contract.address}: found {_named(before.months, appended)} staged in this transaction already, "
+                f"expected to stage {_named(months, append)}; publish or discard it first"
             )
 
     def must_hold(self, staged: Staged) -> None:
@@ -49,3 +48,7 @@ class StagedTables:
                 f"{staged.contract.address}: this staged version is not its transaction's any more: it was "
                 f"{'staged anew' if found else 'published or discarded'}; publish what was staged last"
             )
+
+
+def _named(months: Months | None, append: bool) -> str:
+    return "an addition" if append else f"{months or 'all rows'}"

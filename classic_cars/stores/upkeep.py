@@ -13,7 +13,7 @@ from classic_cars.stores.duckdb import DuckDBStore
 def maintained(
     store: Store, contracts: Iterable[Contract], *, keep: timedelta, orphan_age: timedelta, dry_run: bool
 ) -> Iterator[str]:
-    """Do, or only say, what there is to do; one line for each thing. A store without versions has a checkpoint to write.
+    """Do, or only say, what there is to do; one line for each thing. Without versions, that is to write a checkpoint.
 
     ``keep`` and ``orphan_age`` as ``Versions.maintain`` has them.
     """

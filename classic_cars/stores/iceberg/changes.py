@@ -102,11 +102,11 @@ def must_be_clear(table: Table, address: str, mine: Change, base: int | None) ->
         for theirs in since(table, base):
             if in_the_way(mine, theirs):
                 raise StoreConflict(
-                    f"{address}: found another writer's {theirs}, published since the version that this {mine} was made "
-                    "from; nothing was published: run again, from what is published now"
+                    f"{address}: found another writer's {theirs}, published since the version that this {mine} was "
+                    "made from; nothing was published: run again, from what is published now"
                 )
     except LookupError:
         raise StoreConflict(
-            f"{address}: the version that this {mine} was made from is no longer among the current one's: the table was "
-            "rolled back, or old versions were forgotten meanwhile; nothing was published: run again"
+            f"{address}: the version that this {mine} was made from is no longer among the current one's: the table "
+            "was rolled back, or old versions were forgotten meanwhile; nothing was published: run again"
         ) from None

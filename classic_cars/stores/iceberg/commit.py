@@ -144,7 +144,7 @@ def _removed(table: Table, version: Version) -> list[DataFile]:
 
 
 def _once(table: Table) -> Table:
-    """The same, without PyIceberg's own attempts: it plans them by other rules, under which additions never conflict."""
+    """The same, without PyIceberg's own attempts: by its rules additions never conflict."""
     properties = {**table.metadata.properties, TableProperties.COMMIT_NUM_RETRIES: "0"}
     metadata = table.metadata.model_copy(update={"properties": properties})
     return Table(table.name(), metadata, table.metadata_location, table.io, table.catalog, table.config)

@@ -1,4 +1,4 @@
-"""The published tables as one reader sees them: each as it was when it was first asked for, however often it is read."""
+"""The published tables as one reader sees them: each as it was when first asked for, however often it is read."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ Nothing is committed here except that a new table is created, empty and without 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
@@ -126,10 +126,10 @@ def evolved(table: Table, contract: Contract, kind: Kind, months: Months | None)
     return Table(table.name(), transaction.table_metadata, table.metadata_location, table.io, table.catalog)
 
 
-def staying(table: Table, contract: Contract, kind: Kind, months: Months | None) -> Callable[[], Iterable[DataFile]]:
+def staying(table: Table, contract: Contract, kind: Kind, months: Months | None) -> Callable[[], Sequence[DataFile]]:
     """The files whose rows a change of that kind leaves."""
 
-    def found() -> Iterable[DataFile]:
+    def found() -> Sequence[DataFile]:
         if kind != Kind.REPLACE:
             return files_of(table, contract)
         if months is None:

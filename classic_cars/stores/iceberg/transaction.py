@@ -110,9 +110,7 @@ class IcebergTransaction:
         if table is None:
             table = tables.load_or_create(store.catalog, store.lake, contract)
             if table.current_snapshot() is not None:
-                raise StoreConflict(
-                    f"{contract.address}: another writer made it since it was first looked for; run again"
-                )
+                raise StoreConflict(f"{contract.address}: another writer made it since it was looked for; run again")
             self._published.see(contract, table)
         future = tables.evolved(table, contract, kind, months)
         query = store.engine.backend.compile(rows.select(*contract.types.names))
