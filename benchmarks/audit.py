@@ -67,7 +67,7 @@ def compare(rounds: int = 3) -> dict[str, Any]:
     store = open_store(load_settings(), read_only=True)
 
     def audit(table: Table) -> Audit:
-        step = Step(catalog, table, store, run_id="benchmark")
+        step = Step(catalog, table, store, run_id="benchmark")  # what is published reads as in a transaction
         staged = Staged(table.contract, None, rows=store.read(table.contract), others=None, sql="")
         found = step.audit(staged, step.others())
         if table.contract.quarantines:

@@ -66,7 +66,7 @@ def test_what_a_transaction_staged_is_not_read_as_published(store: Store):
     publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
     with store.begin(BY_TEST) as tx:
         new = staged(tx, SALES, [sale(9, "2004-02-29")], FEBRUARY)
-        with pytest.raises(StoreError, match="warehouse/sales: was staged in this transaction.*read the staged"):
+        with pytest.raises(StoreError, match=r"warehouse/sales: was staged in this transaction.*read the staged"):
             tx.read(SALES)
         assert held(tx, PLACES) == [{"place": "Oslo", "visitors": 1}]
         assert new.rows.sale.to_pyarrow().to_pylist() == [9]
@@ -85,9 +85,9 @@ def test_discarding_brings_the_published_rows_back(store: Store):
 
 def test_a_transaction_that_ends_in_an_error_leaves_what_was(store: Store):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
-    with pytest.raises(ZeroDivisionError), store.begin(BY_TEST) as tx:
+    with pytest.raises(ContractError), store.begin(BY_TEST) as tx:  # noqa: PT012  (leaving the `with` is the point)
         staged(tx, SALES, [], FIRST_QUARTER)
-        raise ZeroDivisionError
+        tx.stage(PLACES, tx.receive(arrow(SALES, QUARTER)))
     assert held(store, SALES) == QUARTER
 
 
@@ -226,10 +226,11 @@ def test_rows_of_another_shape_are_refused(store: Store, bend):
 
 def test_a_value_that_overflows_its_type_changes_nothing(store: Store):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
-    with pytest.raises(Exception, match=r"(?i)cast|range|decimal"), store.begin(BY_TEST) as tx:
+    with store.begin(BY_TEST) as tx:
         rows = tx.receive(arrow(SALES, QUARTER))
         huge = (rows.amount.cast("decimal(38, 2)") * ibis.literal(10**9)).cast("decimal(10, 2)")
-        tx.stage(SALES, rows.mutate(amount=huge), FIRST_QUARTER)
+        with pytest.raises(Exception, match=r"(?i)cast|range|decimal"):
+            tx.stage(SALES, rows.mutate(amount=huge), FIRST_QUARTER)
     assert held(store, SALES) == QUARTER
 
 

@@ -96,8 +96,8 @@ def _of_storage(lake: Lake, error: Exception) -> StoreError:
     if is_damaged(error):
         return StoreDamaged(
             f"{lake.warehouse}: found a file that is damaged ({text}), expected one that the lake wrote; restore it "
-            "from a backup or an earlier version (`classic-cars lake history`, `lake rollback`), or run all months of its "
-            "table again"
+            "from a backup or an earlier version (`classic-cars lake history`, `lake rollback`), or run all months of "
+            "its table again"
         )
     return refusal(lake, text)
 
