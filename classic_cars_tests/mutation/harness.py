@@ -172,7 +172,7 @@ class Bench:
                 store.release()
 
     def transaction(self, store: DuckDBStore) -> Unpublished:
-        """The one transaction in which all tables of a store are made; begun by no `with`, so that the file stays open."""
+        """The one in which all tables of a store are made; in no `with`, so that the file stays open."""
         return self._transactions.setdefault(store.path, Unpublished(store))
 
     def judge(self, mutant: Mutant) -> Result:

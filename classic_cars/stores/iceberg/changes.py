@@ -99,7 +99,7 @@ def since(table: Table, base: int | None) -> Iterator[Change]:
 def must_be_clear(table: Table, address: str, mine: Change, base: int | None) -> None:
     """Raises ``StoreConflict`` when somebody published in the way of ``mine`` since its base."""
     try:
-        for theirs in since(table, base):
+        for theirs in list(since(table, base)):
             if in_the_way(mine, theirs):
                 raise StoreConflict(
                     f"{address}: found another writer's {theirs}, published since the version that this {mine} was "
