@@ -13,6 +13,7 @@ _PLACES = re.compile(r""""[^"]*"|'[^']*'|\w+://\S+|(?<![\w<])(?:[A-Za-z]:)?[/\\]
 _FULL = re.compile(
     r"(?i)no space left|disk(?: is)? full|ENOSPC|failed to offload|max_temp_directory_size|quota exceeded"
 )
+_LOCKED = re.compile(r"(?i)\b(?:set|conflicting) lock\b")
 _NO_DATABASE = re.compile(
     r"(?i)not a valid duckdb database file|computed checksum .* does not match|corrupt|serialization error|"
     r"failed to deserialize|unsupported storage version|could not read enough bytes|magic bytes"
@@ -34,3 +35,8 @@ def is_full(error: BaseException) -> bool:
 def is_damaged(error: BaseException) -> bool:
     """Whether the engine found something else than the file that it wrote."""
     return _NO_DATABASE.search(without_places(str(error))) is not None
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether another process has the file open; a checksum that is wrong "in block 3" is no lock."""
+    return _LOCKED.search(without_places(str(error))) is not None

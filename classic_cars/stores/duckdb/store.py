@@ -25,6 +25,7 @@ from classic_cars.stores.base import Provenance
 from classic_cars.stores.duckdb.failures import clear_errors
 from classic_cars.stores.duckdb.lock import RunLock
 from classic_cars.stores.duckdb.transaction import DuckDBTransaction
+from classic_cars.stores.failures import is_locked
 from classic_cars.stores.sql import quoted
 
 progress = logging.getLogger("classic_cars.progress")
@@ -131,7 +132,7 @@ class DuckDBStore:
         try:
             connection = duckdb.connect(str(self.path), read_only=self.read_only, config=self._config)
         except duckdb.IOException as error:
-            if "lock" in str(error).lower():
+            if is_locked(error):
                 raise _Locked(_holder_in(str(error))) from None
             raise
         if self.read_only:

@@ -64,14 +64,20 @@ def clear_errors(lake: Lake) -> Iterator[None]:
     """Turn storage errors of every library into ours."""
     try:
         yield
-    except duckdb.OutOfMemoryException as error:
-        raise StoreUnavailable(
-            f"{lake.warehouse}: not enough memory; raise CLASSIC_CARS_DUCKDB_MEMORY. {UNCHANGED} "
-            f"({first_line(str(error))})"
-        ) from None
     except (ClientError, BotoCoreError) as error:
         raise refusal(lake, _code(error)) from None
-    except (duckdb.HTTPException, duckdb.IOException, duckdb.FatalException, OSError) as error:
+    except (
+        duckdb.HTTPException,
+        duckdb.IOException,
+        duckdb.OutOfMemoryException,
+        duckdb.FatalException,
+        OSError,
+    ) as error:
+        raise _of_storage(lake, error) from None
+    except duckdb.InvalidInputException as error:
+        # DuckDB's word for a Parquet file that is none, and for much else that is no failure of storage.
+        if not is_damaged(error):
+            raise
         raise _of_storage(lake, error) from None
     except (SQLAlchemyError, RESTError, RequestException) as error:
         raise StoreUnreachable(
@@ -92,6 +98,10 @@ def _of_storage(lake: Lake, error: Exception) -> StoreError:
     if is_full(error):
         return StoreUnavailable(
             f"{lake.warehouse}: the disk is full; free some space and run again. {UNCHANGED} ({text})"
+        )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return StoreUnavailable(
+            f"{lake.warehouse}: not enough memory; raise CLASSIC_CARS_DUCKDB_MEMORY. {UNCHANGED} ({text})"
         )
     if is_damaged(error):
         return StoreDamaged(
