@@ -74,6 +74,8 @@ def in_the_way(mine: Change, theirs: Change) -> bool:
         return False
     if mine.kind == theirs.kind == Kind.APPEND:
         return True
+    if frozenset() in (mine.months, theirs.months):
+        return False  # nothing was added
     return mine.months is None or theirs.months is None or not mine.months.isdisjoint(theirs.months)
 
 
