@@ -60,7 +60,7 @@ def compare(rounds: int = 3) -> dict[str, Any]:
     from classic_cars.settings import load_settings
     from classic_cars.stores import open_store
     from classic_cars.stores.base import Staged
-    from classic_cars.tables.materialize import Step
+    from classic_cars.tables.step import Step
     from classic_cars.tables.table import Catalog, Table
 
     catalog = Catalog(ALL_TABLES)

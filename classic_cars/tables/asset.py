@@ -22,10 +22,11 @@ from classic_cars.errors import ClassicCarsError
 from classic_cars.months import partition_key
 from classic_cars.stores.base import Provenance
 from classic_cars.tables.failures import reported
-from classic_cars.tables.materialize import Outcome, Step, from_tables
+from classic_cars.tables.materialize import from_tables
 from classic_cars.tables.outside import from_outside
 from classic_cars.tables.partitions import MONTHLY, months_of
 from classic_cars.tables.run_tags import accepted_shrinks
+from classic_cars.tables.step import Outcome, Step
 from classic_cars.tables.table import Catalog, Table
 
 progress = logging.getLogger("classic_cars.progress")

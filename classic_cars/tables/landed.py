@@ -25,7 +25,7 @@ from classic_cars.sources.landed_lines import intake
 from classic_cars.sources.landing import Landing, Listing
 from classic_cars.stores.base import Staged
 from classic_cars.tables.ledger import Entry, judged, rebuilt, still_true
-from classic_cars.tables.materialize import Outcome, Step
+from classic_cars.tables.step import Outcome, Step
 
 #: Unknown columns of a file that a check names, and what looks like one.
 NAMED_COLUMNS, NAME = 5, re.compile("[A-Za-z_][A-Za-z0-9_.-]{0,39}")

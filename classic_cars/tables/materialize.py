@@ -8,33 +8,30 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import ibis
 import pyarrow as pa
 import sqlalchemy as sa
 
-from classic_cars.checks import Audit, Verdict, evaluated, not_examined
-from classic_cars.checks.base import Before, Limits
+from classic_cars.checks import Audit, evaluated, not_examined
+from classic_cars.checks.base import Before
 from classic_cars.checks.source import Arrived
 from classic_cars.contracts.base import RESCUED, Contract, differing_columns
 from classic_cars.contracts.origins import FLAG, REJECT, REPAIR
 from classic_cars.contracts.source import OrderSystemTable
 from classic_cars.errors import SourceError, SourceMoved
-from classic_cars.months import Months
 from classic_cars.sources.digests import differing_columns as columns_that_differ
 from classic_cars.sources.digests import held_totals
 from classic_cars.sources.errors import without_values
 from classic_cars.sources.order_system import OrderSystem
-from classic_cars.stores.base import Staged, Transaction
+from classic_cars.stores.base import Staged
 from classic_cars.tables import quarantine
-from classic_cars.tables.kinds import as_expression, as_kind
-from classic_cars.tables.table import Catalog, Table
+from classic_cars.tables.kinds import as_expression
+from classic_cars.tables.step import Outcome, Step
 
 progress = logging.getLogger("classic_cars.progress")
 
@@ -44,72 +41,6 @@ READ_ATTEMPTS = 3
 REFERENCE_PASSES = 10
 #: Orders that left a month, that are looked for elsewhere.
 LOOKED_FOR = 10_000
-
-
-@dataclass(frozen=True)
-class Step:
-    """Everything that making one version of one table needs."""
-
-    catalog: Catalog
-    table: Table
-    tx: Transaction
-    run_id: str
-    months: Months | None = None
-    limits: Limits = field(default_factory=Limits)
-    shrink_accepted: bool = False
-    #: A folder for what is needed while the step works; the system's own when None.
-    scratch: Path | None = None
-
-    @property
-    def contract(self) -> Contract:
-        return self.table.contract
-
-    def read(self, contract: Contract) -> ibis.Table:
-        """Another table's published rows; of this step's months when both are partitioned."""
-        months = self.months if contract.partitioned_by and self.contract.partitioned_by else None
-        return self.tx.read(contract, months)
-
-    def inputs(self) -> dict[str, Any]:
-        """The tables that this one is made from, by the names and of the kinds that its function asks for."""
-        kinds = self.table.inputs
-        return {
-            name: as_kind(self.read(each.contract), kinds[name])
-            for name, each in self.catalog.inputs(self.table).items()
-        }
-
-    def others(self) -> dict[str, ibis.Table]:
-        """The tables that the proof of this one reads."""
-        return {address: self.read(each) for address, each in self.catalog.audited_against(self.table).items()}
-
-    def audit(self, staged: Staged, tables: Mapping[str, ibis.Table], **more: Any) -> Audit:
-        """What the checks look at, of one staged version."""
-        references = self.contract.references
-        return Audit(
-            contract=self.contract,
-            staged=staged,
-            tables={**tables, self.contract.address: staged.rows},
-            origins=self.catalog.origins(self.table),
-            address_of=lambda name: self.catalog.resolve_contract(self.table, name).address,
-            receive=self.tx.receive,
-            limits=self.limits,
-            whole_references=[each for each in references if not self.catalog[each.to].contract.partitioned_by],
-            shrink_accepted=self.shrink_accepted,
-            **more,
-        )
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A staged version and its verdicts; ``staged`` is None when nothing could be written."""
-
-    verdicts: list[Verdict]
-    staged: Staged | None = None
-    rows: int = 0
-    totals: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def publishable(self) -> bool:
-        return self.staged is not None and all(each.passed or each.warning for each in self.verdicts)
 
 
 def from_tables(step: Step) -> Outcome:

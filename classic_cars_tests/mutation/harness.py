@@ -30,8 +30,9 @@ from classic_cars.sources.landing import Landing
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores.duckdb import DuckDBStore
 from classic_cars.stores.duckdb.transaction import DuckDBTransaction
-from classic_cars.tables.materialize import Outcome, Step, from_tables
+from classic_cars.tables.materialize import from_tables
 from classic_cars.tables.outside import from_outside
+from classic_cars.tables.step import Outcome, Step
 from classic_cars.tables.table import Catalog, Table
 from classic_cars_tests.mutation import shop
 from classic_cars_tests.mutation.mutant import Mutant
