@@ -89,7 +89,7 @@ def test_rows_are_not_added_beside_others_that_were_not_seen(store: Store, open_
     mine = stage(store, PLACES, [{"place": "Rome", "visitors": 2}], append=True)
     other = open_another()
     publish(other, PLACES, [{"place": "Rome", "visitors": 2}], append=True)
-    with pytest.raises(StoreConflict, match="another writer added rows meanwhile"):
+    with pytest.raises(StoreConflict, match="found another writer's append"):
         mine.publish()
     store.release()
     assert [row["place"] for row in held(store, PLACES)] == ["Oslo", "Rome"]
