@@ -68,6 +68,10 @@ class StoreUnavailable(StoreError):
     """The store's disk is full, read-only, or its file is not readable."""
 
 
+class StoreDamaged(StoreError):
+    """The store's file is not what the store wrote: it has to be restored, or made anew."""
+
+
 class StoreAccessDenied(StoreError):
     """The store's server refused the credentials, or they lack a permission, or the bucket is not there."""
 
@@ -79,7 +83,7 @@ class StoreUnreachable(StoreError):
 
 
 class StoreConflict(StoreError):
-    """Other writers published the same table again and again, so that ours never got its turn."""
+    """Another writer published in the way of ours: it was made from a version that is not the current one."""
 
     retryable = True
 

@@ -10,6 +10,7 @@ from classic_cars.errors import StoreError
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
+from classic_cars.stores.upkeep import maintained
 
 JOB = "maintenance"
 #: Runs deleted at a time.
@@ -78,7 +79,7 @@ def maintenance_job(settings: Settings, contracts: Sequence[Contract]) -> dg.Job
         store.begin_run(f"run {context.run_id}")
         try:
             keep = timedelta(days=settings.keep_days)
-            done = list(store.maintain(contracts, keep=keep, orphan_age=ORPHAN_AGE, dry_run=False))
+            done = list(maintained(store, contracts, keep=keep, orphan_age=ORPHAN_AGE, dry_run=False))
         except StoreError as error:
             raise dg.Failure(str(error)) from None
         finally:

@@ -34,12 +34,14 @@ def lake() -> None:
 @click.argument("table")
 def history(table: str) -> None:
     """The versions of TABLE, newest first, and the runs that made them."""
+    from classic_cars.stores.base import versions_of
+
     contract = _contract(table)
     with published() as store:
         grid = Grid(box=SIMPLE_HEAD)
         for name in ("version", "published", "rows", "rows written", "run", "contract", "code"):
             grid.add_column(name, justify="right" if name.startswith("rows") else "left", no_wrap=True)
-        for each in store.history(contract):
+        for each in versions_of(store).history(contract):
             grid.add_row(
                 f"{each.number}{' *' if each.current else ''}",
                 f"{each.published:%Y-%m-%d %H:%M:%S} UTC",
@@ -56,9 +58,11 @@ def history(table: str) -> None:
 @click.argument("new", type=int)
 def diff(table: str, old: int, new: int) -> None:
     """Rows of TABLE added, removed and changed, by key, from version OLD to version NEW."""
+    from classic_cars.stores.base import versions_of
+
     contract = _contract(table)
     with published() as store, progress(f"comparing versions of {contract.address}"):
-        found = store.difference(contract, old, new)
+        found = versions_of(store).difference(contract, old, new)
     for kind, count in (("added", found.added), ("removed", found.removed), ("changed", found.changed)):
         samples = "; ".join(
             ", ".join(f"{name} {value}" for name, value in each.items()) for each in found.samples.get(kind, [])
@@ -75,9 +79,11 @@ def rollback(table: str, version: int) -> None:
     No version is lost: roll back to a later one the same way. Tables made from this one stay as they are;
     `classic-cars run` makes all of them anew.
     """
+    from classic_cars.stores.base import versions_of
+
     contract = _contract(table)
     with _writing() as store:
-        store.roll_back(contract, version)
+        versions_of(store).roll_back(contract, version)
     out.print(f"{contract.address}: readers see version {version} again")
 
 
@@ -92,9 +98,12 @@ def rollback(table: str, version: int) -> None:
 )
 def maintain(apply_: bool, keep_days: int, orphan_hours: int) -> None:
     """Forget old versions, put small files together, remove files that nothing refers to."""
+    from classic_cars.stores.upkeep import maintained
+
     lines = 0
     with _writing() as store, progress("maintaining"):
-        for line in store.maintain(
+        for line in maintained(
+            store,
             _contracts(),
             keep=timedelta(days=keep_days),
             orphan_age=timedelta(hours=orphan_hours),

@@ -86,9 +86,10 @@ def query(sql: str, kind: str, as_of: str | None) -> None:
     so on stderr and the exit code is 1.
     """
     from classic_cars.serving.consistency import contradictions, reads_compared_tables
+    from classic_cars.stores.base import versions_of
 
     with published() as store:
-        reader = store.query(sql, None if as_of is None else _moment(as_of))
+        reader = store.query(sql) if as_of is None else versions_of(store).query_as_of(sql, _moment(as_of))
         if kind == "csv":
             _write_csv(reader)
         elif kind == "json":

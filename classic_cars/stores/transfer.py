@@ -97,18 +97,14 @@ def import_tables(store: Store, contracts: Iterable[Contract], folder: Path) -> 
 def _imported(store: Store, contract: Contract, path: Path, rows: int) -> Moved:
     if not path.is_file():
         raise StoreError(f"{path}: is missing; the export was changed since")
-    arriving = store.receive(ds.dataset(path))
-    staged = store.stage(contract, arriving)
-    try:
+    with store.begin(Provenance("import", contract.address)) as tx:
+        arriving = tx.receive(ds.dataset(path))
+        staged = tx.stage(contract, arriving)
         found = staged.rows.count().to_pyarrow().as_py()
         if found != rows:
             raise StoreError(f"{contract.address}: found {found:,} rows in {path}, expected {rows:,}")
         _must_be_equal(contract, staged.rows, arriving)
-    except BaseException:
-        store.discard()
-        raise
-    store.publish(Provenance("import", contract.address))
-    store.release()
+        staged.publish()
     return Moved(contract.address, rows)
 
 

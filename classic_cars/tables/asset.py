@@ -1,7 +1,8 @@
 """How a table becomes a Dagster asset: key, deps, partitions, column schema, lineage, checks, retries, metadata.
 
-Written once for all tables. The compute function stages and audits; it yields the check results first and
-the output last, and only when every blocking check passed, so that Dagster's IO manager publishes nothing bad.
+Written once for all tables. The compute function stages and audits in a transaction; it yields the check results
+first and the output last, and only when every blocking check passed, so that Dagster's IO manager publishes nothing
+bad. It waits inside the transaction while the IO manager publishes, and leaves it afterwards.
 """
 
 import logging
@@ -12,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import duckdb
-import pyarrow as pa
 from dagster import AssetExecutionContext
 
 from classic_cars import checks, interrupts
@@ -21,18 +20,16 @@ from classic_cars.checks.base import Limits, Verdict, plain
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ClassicCarsError
 from classic_cars.months import partition_key
-from classic_cars.sources.errors import without_values
-from classic_cars.tables.materialize import Outcome, Step, from_tables
+from classic_cars.stores.base import Provenance
+from classic_cars.tables.failures import reported
+from classic_cars.tables.materialize import from_tables
 from classic_cars.tables.outside import from_outside
 from classic_cars.tables.partitions import MONTHLY, months_of
 from classic_cars.tables.run_tags import accepted_shrinks
+from classic_cars.tables.step import Outcome, Step
 from classic_cars.tables.table import Catalog, Table
 
 progress = logging.getLogger("classic_cars.progress")
-
-#: A step whose failure may pass by itself is tried again so often, after so many seconds.
-RETRIES, RETRY_SECONDS = 3, 2
-
 
 #: Who is told when a table of the layer needs somebody.
 OWNERS = {
@@ -65,17 +62,13 @@ def build_asset(
     ``scratch``: folder for what is needed while a step works. ``condition``: when the table is made by itself.
     """
     contract = table.contract
-    inputs = catalog.inputs(table)
-    needed = [asset_key(address) for address in catalog.needed_for_audit(table)]
-    origins = catalog.origins(table)
+    inputs = [each.address for each in catalog.inputs(table).values()]
+    needed = dict.fromkeys([*inputs, *catalog.needed_for_audit(table)])
+    origins, code_version = catalog.origins(table), catalog.code_version(table)
 
     @dg.asset(
         key=asset_key(table.address),
-        ins={
-            name: dg.AssetIn(key=asset_key(each.address), dagster_type=table.inputs[name])
-            for name, each in inputs.items()
-        },
-        deps=needed,
+        deps=[asset_key(address) for address in needed],
         description=_description(contract),
         group_name=contract.layer,
         kinds={kind, "pandera"} | ({"ibis"} if table.is_lazy else {"python"}),
@@ -83,7 +76,7 @@ def build_asset(
         freshness_policy=FRESH if contract.layer == READ_BY_ANALYSTS else None,
         tags={"layer": contract.layer, **({"personal_data": ""} if _is_personal(contract) else {})},
         metadata={"dagster/column_schema": column_schema(contract), "contract version": contract.version},
-        code_version=catalog.code_version(table),
+        code_version=code_version,
         check_specs=[
             dg.AssetCheckSpec(name, asset=asset_key(table.address), description=text, blocking=True)
             for name, text in checks.descriptions(contract, origins).items()
@@ -96,41 +89,39 @@ def build_asset(
         op_tags={"dagster/priority": str(table.arrives_from.priority if table.arrives_from else 0)},
         output_required=False,
     )
-    def materialize(context: AssetExecutionContext, **rows: Any) -> Iterator[Any]:
+    def materialize(context: AssetExecutionContext) -> Iterator[Any]:
         must_go_on()
         store = context.resources.io_manager.store
-        step = Step(
-            catalog=catalog,
-            table=table,
-            store=store,
-            run_id=context.run.run_id,
-            months=months_of(context.partition_key_range) if contract.partitioned_by else None,
-            limits=limits,
-            shrink_accepted=table.address in accepted_shrinks(context.run.tags),
-            scratch=scratch,
-        )
         started = time.perf_counter()
-        try:
-            if table.arrives_from is not None:
-                outcome = from_outside(step, getattr(context.resources, table.arrives_from.system))
-            else:
-                outcome = from_tables(step, rows)
-            metadata = _metadata(step, outcome, started)
-            _per_month_metadata(context, step, outcome)
-        except Exception as error:
-            store.release()
-            must_go_on()
-            raise _reported(table, error) from (error if isinstance(error, ClassicCarsError) else None)
-        if not outcome.publishable:
-            store.release()
+        with store.begin(Provenance(context.run.run_id, table.address, code_version)) as tx:
+            step = Step(
+                catalog=catalog,
+                table=table,
+                tx=tx,
+                run_id=context.run.run_id,
+                months=months_of(context.partition_key_range) if contract.partitioned_by else None,
+                limits=limits,
+                shrink_accepted=table.address in accepted_shrinks(context.run.tags),
+                scratch=scratch,
+            )
+            try:
+                outcome = _made(step, context)
+                metadata = _metadata(step, outcome, started)
+                _per_month_metadata(context, step, outcome)
+            except Exception as error:
+                must_go_on()
+                raise reported(table.address, error) from (error if isinstance(error, ClassicCarsError) else None)
+            if outcome.publishable:
+                yield from (_check_result(each) for each in outcome.verdicts)
+                seconds = time.perf_counter() - started
+                progress.info("%s: %s rows in %.1f s", table.address, f"{outcome.rows:,}", seconds)
+                yield dg.Output(outcome.staged, metadata=metadata)
+                # Here Dagster's IO manager has published.
+                yield from _company(outcome)
+                return
+        # Discarded before anybody is told.
         yield from (_check_result(each) for each in outcome.verdicts)
-        if outcome.publishable:
-            progress.info("%s: %s rows in %.1f s", table.address, f"{outcome.rows:,}", time.perf_counter() - started)
-            yield dg.Output(outcome.staged, metadata=metadata)
-            # Here Dagster's IO manager has published.
-            yield from _company(outcome)
-        else:
-            _say_what_failed(table, outcome)
+        _say_what_failed(table, outcome)
 
     return materialize
 
@@ -142,6 +133,14 @@ def must_go_on() -> None:
     """
     if interrupts.requested():
         raise KeyboardInterrupt
+
+
+def _made(step: Step, context: AssetExecutionContext) -> Outcome:
+    """The new version, staged and audited."""
+    origin = step.table.arrives_from
+    if origin is None:
+        return from_tables(step)
+    return from_outside(step, getattr(context.resources, origin.system))
 
 
 def _is_personal(contract: Contract) -> bool:
@@ -252,17 +251,3 @@ def _say_what_failed(table: Table, outcome: Outcome) -> None:
     for each in outcome.verdicts:
         if not each.passed and not each.warning:
             progress.error("%s: check %s failed: %s", table.address, each.check, each.summary)
-
-
-def _reported(table: Table, error: Exception) -> Exception:
-    """The error as Dagster should see it: clear, retried only when that can help, without anyone's data."""
-    if isinstance(error, duckdb.HTTPException) or (isinstance(error, ClassicCarsError) and error.retryable):
-        return dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_SECONDS)
-    if isinstance(error, ClassicCarsError):
-        return dg.Failure(description=str(error), allow_retries=False)
-    if isinstance(error, duckdb.Error | pa.ArrowException):
-        text = str(error).strip()
-        if isinstance(error, duckdb.DataError | pa.ArrowException):
-            text = without_values(text.splitlines()[0])
-        return dg.Failure(description=f"{table.address}: {type(error).__name__}: {text}", allow_retries=False)
-    return error

@@ -1,7 +1,8 @@
-"""The Dagster IO manager: a thin adapter over a store. Loading is reading, handling an output is publishing.
+"""The Dagster IO manager: a thin adapter over a store. Handling an output is publishing, loading is reading.
 
-What is handed over is a version that was staged and audited before (:class:`~classic_cars.stores.base.Staged`);
-this is the moment at which readers see it. Inputs come as the kind of table that their annotation asks for.
+What is handed over is a version that was staged and audited before (:class:`~classic_cars.stores.base.Staged`); this
+is the moment at which readers see it. The platform's own tables read their inputs in the transaction of their step;
+whoever else loads a table, such as an asset of another project, gets the kind of table that its annotation asks for.
 """
 
 from __future__ import annotations
@@ -11,15 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-import ibis
-import pandas as pd
-import polars as pl
-import pyarrow as pa
 
 from classic_cars import interrupts
 from classic_cars.contracts.base import Contract
-from classic_cars.errors import StoreError
-from classic_cars.stores.base import Provenance, Staged, Store
+from classic_cars.errors import ClassicCarsError, StoreError
+from classic_cars.stores.base import Staged, Store
+from classic_cars.tables.failures import reported
+from classic_cars.tables.kinds import as_kind
 from classic_cars.tables.partitions import months_of
 
 
@@ -45,13 +44,15 @@ class StoreIOManager(dg.IOManager):
                 "decorator classic_cars.tables.table.table"
             )
         started = time.perf_counter()
-        self.store.publish(Provenance(context.run_id, contract.address, context.asset_spec.code_version or ""))
+        try:
+            obj.publish()
+        except Exception as error:
+            raise reported(contract.address, error) from (error if isinstance(error, ClassicCarsError) else None)
         size = self.store.size(contract)
         metadata: dict[str, Any] = {"publish seconds": round(time.perf_counter() - started, 3)}
         if size is not None:
             metadata["bytes"] = size
         context.add_output_metadata(metadata)
-        self.store.release()
 
     def _contract(self, key: dg.AssetKey) -> Contract:
         address = "/".join(key.path)
@@ -63,19 +64,6 @@ class StoreIOManager(dg.IOManager):
 def _is_partitioned(context: dg.InputContext) -> bool:
     """True when the reading asset is partitioned too, and so reads only its own months."""
     return context.step_context.has_asset_partitions_for_output("result")
-
-
-def as_kind(table: ibis.Table, kind: Any) -> Any:
-    """``table`` as an ``ibis``, ``pandas``, ``polars`` or ``pyarrow`` table, as the annotation ``kind`` asks."""
-    if kind is pd.DataFrame:
-        return table.to_pandas()
-    if kind is pl.DataFrame:
-        return table.to_polars()
-    if kind is pl.LazyFrame:
-        return table.to_polars().lazy()
-    if kind is pa.Table:
-        return table.to_pyarrow()
-    return table
 
 
 def store_io_manager(store: Store, contracts: Mapping[str, Contract]) -> dg.IOManagerDefinition:

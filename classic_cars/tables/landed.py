@@ -29,7 +29,7 @@ from classic_cars.sources.landing.digests import held
 from classic_cars.sources.landing.lines import intake
 from classic_cars.stores.base import Staged
 from classic_cars.tables.ledger import Entry, judged, latest, rebuilt, still_true, unseen
-from classic_cars.tables.materialize import Outcome, Step
+from classic_cars.tables.step import Outcome, Step
 
 #: Unknown columns of a file that a check names, and what looks like one.
 NAMED_COLUMNS, NAME = 5, re.compile("[A-Za-z_][A-Za-z0-9_.-]{0,39}")
@@ -52,8 +52,8 @@ def from_landing(step: Step, landing: Landing) -> Outcome:
         entries_of_before = rebuilt([*known, *entries], contents, now)
         # Staged first, published last: see above.
         logged = _logged(step, origin.ledger, [*entries_of_before, *entries])
-        rows = step.store.receive(opened.read(to_take, step.table.function))
-        staged = step.store.stage(step.contract, rows, append=True)
+        rows = step.tx.receive(opened.read(to_take, step.table.function))
+        staged = step.tx.stage(step.contract, rows, append=True)
         digests = opened.digests(to_take, step.contract.types)
     ledger = [*known, *entries_of_before, *entries]
     found = _Found(ledger, entries, listing, _extra_columns(step, copies), digests)
@@ -72,9 +72,9 @@ def _landed_tables(step: Step) -> list[LandedTable]:
 
 def _contents(step: Step) -> list[dict[str, Any]]:
     """The contents whose rows are published: their hash, the name and time of the file, and how many rows."""
-    if not step.store.exists(step.contract):
+    if not step.tx.exists(step.contract):
         return []
-    rows = step.store.read(step.contract)
+    rows = step.tx.read(step.contract)
     files = rows.group_by("fileHash").aggregate(
         fileName=rows.fileName.min(), landedAt=rows.landedAt.min(), rows=rows.count()
     )
@@ -87,17 +87,17 @@ def _counted(rows: ibis.Table) -> dict[str, int]:
 
 
 def _entries(step: Step, ledger: Contract) -> list[Entry]:
-    if not step.store.exists(ledger):
+    if not step.tx.exists(ledger):
         return []
-    return [Entry(**row) for row in step.store.read(ledger).to_pyarrow().to_pylist()]
+    return [Entry(**row) for row in step.tx.read(ledger).to_pyarrow().to_pylist()]
 
 
 def _logged(step: Step, ledger: Contract, entries: Sequence[Entry]) -> int:
     """Stage the entries beside those that are there; how many there are then."""
-    there = step.store.read(ledger).count().to_pyarrow().as_py() if step.store.exists(ledger) else None
+    there = step.tx.read(ledger).count().to_pyarrow().as_py() if step.tx.exists(ledger) else None
     if entries or there is None:
         added = pa.Table.from_pylist([each.row() for each in entries], schema=ledger.types.to_pyarrow())
-        step.store.stage(ledger, step.store.receive(added), append=True)
+        step.tx.stage(ledger, step.tx.receive(added), append=True)
     return (there or 0) + len(entries)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from classic_cars.contracts.landed import LandedTable
 from classic_cars.contracts.source import OrderSystemTable
 from classic_cars.tables.landed import from_landing
-from classic_cars.tables.materialize import Outcome, Step, from_order_system
+from classic_cars.tables.materialize import from_order_system
+from classic_cars.tables.step import Outcome, Step
 
 
 def from_outside(step: Step, system: Any) -> Outcome:

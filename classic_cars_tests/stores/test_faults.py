@@ -109,10 +109,10 @@ def test_a_refusal_in_the_middle_is_said_soon(lake: Store, faults: Faults, open_
 
 
 def test_faults_while_publishing_leave_the_old_version_and_files_that_upkeep_finds(lake: Store, faults: Faults):
-    stage(lake, SALES, NEW, FEBRUARY)
+    new = stage(lake, SALES, NEW, FEBRUARY)
     faults.set("AccessDenied", methods=WRITES)
     with pytest.raises(ClassicCarsError):
-        lake.publish()
+        new.publish()
     lake.release()  # its files cannot be removed now
     faults.set("")
     assert held(lake, SALES) == QUARTER

@@ -16,7 +16,7 @@ from classic_cars_shop.object_store import ObjectStore
 from classic_cars_tests.landed import jsonl, ledger, rating
 from classic_cars_tests.platform import ask, run
 from classic_cars_tests.stores.conftest import Open
-from classic_cars_tests.stores.tables import BY_TEST, PLACES, arrow, held, publish
+from classic_cars_tests.stores.tables import PLACES, held, publish, stage
 
 SOURCE = "source/ratings"
 
@@ -86,11 +86,10 @@ def test_what_is_wrong_with_a_bucket_is_said(bucket: str, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("settings", ["folder", "s3"], indirect=True)
 def test_rows_are_not_added_beside_others_that_were_not_seen(store: Store, open_another: Open):
     publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
-    store.stage(PLACES, store.receive(arrow(PLACES, [{"place": "Rome", "visitors": 2}])), append=True)
+    mine = stage(store, PLACES, [{"place": "Rome", "visitors": 2}], append=True)
     other = open_another()
-    other.stage(PLACES, other.receive(arrow(PLACES, [{"place": "Rome", "visitors": 2}])), append=True)
-    other.publish(BY_TEST)
-    with pytest.raises(StoreConflict, match="another writer added rows meanwhile"):
-        store.publish(BY_TEST)
+    publish(other, PLACES, [{"place": "Rome", "visitors": 2}], append=True)
+    with pytest.raises(StoreConflict, match="found another writer's append"):
+        mine.publish()
     store.release()
     assert [row["place"] for row in held(store, PLACES)] == ["Oslo", "Rome"]
