@@ -25,7 +25,7 @@ from classic_cars.contracts.base import Contract
 from classic_cars.errors import ClassicCarsError, ContractError
 from classic_cars.settings import Settings
 from classic_cars.sources.landing import Landing
-from classic_cars.sources.order_system import OrderSystem
+from classic_cars.sources.order_system import open_order_system
 from classic_cars.stores.duckdb import DuckDBStore
 from classic_cars.tables.materialize import Outcome, Step, from_tables
 from classic_cars.tables.outside import from_outside
@@ -139,7 +139,7 @@ class Bench:
         settings = Settings(home=home)
         self.store = DuckDBStore(settings.store_path, threads=1)
         self.systems: dict[str, Any] = {
-            "order_system": OrderSystem(settings.order_system_url),
+            "order_system": open_order_system(settings.order_system_url),
             "landing": Landing(settings.landing_location),
         }
         self.catalog = Catalog(ALL_TABLES)
