@@ -59,7 +59,11 @@ def number(column: sa.Column, actual: Type, dialect: str) -> sa.ColumnElement:
         fitting: Any = sa.cast(column, exact) if getattr(actual, "zerofill", False) else column
         if isinstance(column.type, sa.Numeric):
             # NaN, which only PostgreSQL has, is the one that is no number.
-            found = sa.case((column != sa.cast("NaN", sa.Numeric), column)) if dialect == "postgresql" else fitting
+            found = (
+                sa.case((column != sa.cast(sa.literal("NaN", sa.Text()), sa.Numeric), column))
+                if dialect == "postgresql"
+                else fitting
+            )
             return sa.cast(found, exact)
     else:
         text = shown(column, actual)

@@ -62,8 +62,8 @@ def _by_pattern(element: is_day, compiler: Any, **options: Any) -> str:
 def _by_calendar(element: is_day, compiler: Any, **options: Any) -> str:
     (text,) = element.clauses
     day = sa.func.substr(text, 1, 10)
-    # date() gives the first of March for the 30th of February.
+    # With a number of days to add, date() gives the first of March for the 30th of February.
     midnight = sa.func.substr(text, 11).in_(MIDNIGHTS)
     return compiler.process(
-        sa.and_(sa.func.date(day) == day, sa.func.substr(text, 1, 4) != NO_YEAR, midnight), **options
+        sa.and_(sa.func.date(day, "+0 days") == day, sa.func.substr(text, 1, 4) != NO_YEAR, midnight), **options
     )

@@ -21,7 +21,7 @@ from classic_cars.errors import (
     SourceUnreachable,
 )
 from classic_cars.sources.order_system import open_order_system
-from classic_cars_tests.order_systems import arrived, change, make_tables, one_order, said_now
+from classic_cars_tests.order_systems import TODAY, arrived, change, make_tables, one_order, said_now
 from classic_cars_tests.servers import PASSWORD, Server, free_port, silent_port
 
 #: What a person at the terminal waits at most.
@@ -99,6 +99,23 @@ def test_a_missing_permission_is_named(server: Server, shop: str) -> None:
             open_order_system(url).probe()
     finally:
         drop_reader(server, shop)
+
+
+def test_views_without_the_permission_to_show_them_are_named(mariadb_server: Server) -> None:
+    with mariadb_server.database() as url:
+        one_order(url)
+        change(url, *(f"RENAME TABLE {each} TO {each}_base" for each in ALL))
+        change(url, *(f"CREATE VIEW {each} AS SELECT * FROM {each}_base" for each in ALL))
+        reader = reader_of(mariadb_server, url, *ALL)
+        database, name = url.rpartition("/")[2], f"{READER}_{url.rpartition('/')[2]}"
+        try:
+            for look in (lambda: open_order_system(reader).months(TODAY), lambda: arrived(reader, orders)):
+                with said_soon(SourceAccessDenied, "are views", "GRANT SHOW VIEW"):
+                    look()
+            change(url, *(f"GRANT SHOW VIEW ON {database}.{each} TO {name}@'127.0.0.1'" for each in ALL))
+            assert arrived(reader, orderdetails).num_rows == 1
+        finally:
+            drop_reader(mariadb_server, url)
 
 
 @pytest.mark.parametrize(

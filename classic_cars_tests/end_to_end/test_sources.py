@@ -1,6 +1,7 @@
 """The reader on real databases: everything arrives, exactly, from SQLite, MariaDB and PostgreSQL alike."""
 
 import json
+import sqlite3
 from contextlib import closing
 from datetime import date
 from decimal import Decimal
@@ -174,15 +175,15 @@ def test_children_are_read_before_their_parents() -> None:
 # Strays ------------------------------------------------------------------------------------------------
 
 
-def test_strays_live_in_the_first_month_and_are_counted_there(order_system_url: str) -> None:
+def test_rows_without_a_usable_date_live_in_a_month_of_their_own_and_are_counted_there(order_system_url: str) -> None:
     make_tables(order_system_url)
     change(order_system_url, *_nullable_date(order_system_url))
-    days = {1: date(2004, 1, 5), 2: date(2002, 12, 31), 3: date(2006, 6, 1), 4: date(9999, 12, 31), 5: None}
+    days = {1: date(2004, 1, 5), 2: date(1900, 1, 31), 3: date(2006, 6, 1), 4: date(9999, 12, 31), 5: None}
     put(order_system_url, orders, *(order(number, day) for number, day in days.items()))
     put(order_system_url, orderdetails, *(line(number) for number in [*days, 99]))
     order_system = open_order_system(order_system_url)
-    assert order_system.months(TODAY) == [JANUARY, date(2004, 1, 1)]
-    for months in ([JANUARY], [JANUARY, date(2003, 2, 1)]):
+    assert order_system.months(TODAY) == [UNDATED, date(2004, 1, 1)]
+    for months in ([UNDATED], [UNDATED, date(2003, 2, 1)]):
         assert {row["orderNumber"] for row in arrived_rows(order_system_url, orders, months)} == {2, 3, 4, 5}
         assert {row["orderNumber"] for row in arrived_rows(order_system_url, orderdetails, months)} == {2, 3, 4, 5, 99}
         assert counted(order_system_url, orderdetails, months) == (5, 5 * 375)
@@ -190,7 +191,7 @@ def test_strays_live_in_the_first_month_and_are_counted_there(order_system_url: 
     assert {row["orderNumber"] for row in arrived_rows(order_system_url, orderdetails, [date(2004, 1, 1)])} == {1}
     assert arrived_rows(order_system_url, orderdetails, [date(2006, 6, 1)]) == []
     homes = {row["orderNumber"]: row["orderMonth"] for row in arrived_rows(order_system_url, orderdetails)}
-    assert homes == {1: date(2004, 1, 1)} | dict.fromkeys((2, 3, 4, 5, 99), JANUARY)
+    assert homes == {1: date(2004, 1, 1)} | dict.fromkeys((2, 3, 4, 5, 99), UNDATED)
 
 
 def test_orders_of_the_next_twelve_months_have_homes_of_their_own(order_system_url: str) -> None:
@@ -198,7 +199,7 @@ def test_orders_of_the_next_twelve_months_have_homes_of_their_own(order_system_u
     days = {1: date(2005, 5, 31), 2: date(2005, 6, 1), 3: date(2006, 5, 31), 4: date(2006, 6, 1)}
     put(order_system_url, orders, *(order(number, day) for number, day in days.items()))
     put(order_system_url, orderdetails, *(line(number) for number in days))
-    homes = {1: date(2005, 5, 1), 2: date(2005, 6, 1), 3: date(2006, 5, 1), 4: JANUARY}
+    homes = {1: date(2005, 5, 1), 2: date(2005, 6, 1), 3: date(2006, 5, 1), 4: UNDATED}
     for table in (orders, orderdetails):
         assert {row["orderNumber"]: row["orderMonth"] for row in arrived_rows(order_system_url, table)} == homes
         for number, month in homes.items():
@@ -209,6 +210,20 @@ def test_orders_of_the_next_twelve_months_have_homes_of_their_own(order_system_u
     assert list(order_system.fingerprints([orders], TODAY)["orders"]) == sorted(
         f"{each:%Y-%m}" for each in homes.values()
     )
+
+
+@pytest.mark.parametrize("first", [date(1999, 3, 5), date(2002, 12, 31), date(1900, 2, 1), date(1996, 2, 29)])
+def test_a_shop_begins_in_the_month_of_its_first_order(order_system_url: str, first: date) -> None:
+    make_tables(order_system_url)
+    put(order_system_url, orders, order(1, first), order(2, date(2004, 1, 5)))
+    put(order_system_url, orderdetails, line(1), line(2))
+    home = first.replace(day=1)
+    assert open_order_system(order_system_url).months(TODAY) == [home, date(2004, 1, 1)]
+    for table in (orders, orderdetails):
+        found = {row["orderNumber"]: row["orderMonth"] for row in arrived_rows(order_system_url, table)}
+        assert found == {1: home, 2: date(2004, 1, 1)}
+        assert [row["orderNumber"] for row in arrived_rows(order_system_url, table, [home])] == [1]
+        assert arrived_rows(order_system_url, table, [UNDATED]) == []
 
 
 def _nullable_date(url: str) -> list[str]:
@@ -225,11 +240,11 @@ _ORDERS_WITHOUT_RULES = (
 )
 
 
-def test_orphans_alone_make_the_first_month(order_system_url: str) -> None:
+def test_orphans_alone_make_the_month_of_undated_rows(order_system_url: str) -> None:
     one_order(order_system_url)
     assert open_order_system(order_system_url).months(TODAY) == [date(2004, 1, 1)]
     put(order_system_url, orderdetails, line(99))
-    assert open_order_system(order_system_url).months(TODAY) == [JANUARY, date(2004, 1, 1)]
+    assert open_order_system(order_system_url).months(TODAY) == [UNDATED, date(2004, 1, 1)]
 
 
 def test_an_order_number_that_occurs_twice_does_not_multiply_its_lines(order_system_url: str) -> None:
@@ -415,6 +430,26 @@ def test_postgresql_keeps_whatever_its_columns_hold(
     assert surprised(postgresql_url, orders, column) == (expected, kept)
 
 
+@pytest.mark.parametrize("table", READ_ORDER, ids=lambda table: table.name)
+def test_a_bad_value_in_the_first_row_of_sqlite_stops_nothing(tmp_path: Path, table: sa.Table) -> None:
+    url = f"sqlite:///{tmp_path / 'shop.sqlite'}"
+    make_tables(url)
+    names = list(table.columns.keys())
+    for number, bad in enumerate(("not a date", b"\xff", 12.5, "", "2004-01-05 12:00:00")):
+        with sqlite3.connect(tmp_path / "shop.sqlite") as connection:
+            # An INTEGER PRIMARY KEY, the one column of SQLite that heeds its type, stays a number.
+            row = [
+                number if column.primary_key and isinstance(column.type, sa.Integer) else bad
+                for column in table.columns
+            ]
+            connection.execute(f"DELETE FROM {table.name}")
+            connection.execute(f"INSERT INTO {table.name} VALUES ({', '.join('?' * len(names))})", row)
+        order_system = open_order_system(url)
+        order_system.probe()
+        assert arrived(url, table).num_rows == 1
+        assert order_system.months(TODAY) == ([UNDATED] if table.name in PARTITIONED else [])
+
+
 MONEY_SURPRISES = [
     ("DECIMAL(20,4)", "1.2500", Decimal("1.25"), None, 375),
     ("DECIMAL(20,4)", "1.2345", None, "1.2345", 0),
@@ -443,6 +478,28 @@ def test_money_of_another_type_arrives_exactly_or_is_kept(
     assert surprised(url, orderdetails, "priceEach") == (expected, kept)
     assert counted(url, orderdetails) == (1, cents)
     assert bool(open_order_system(url).drift(orderdetails)) is (kind != "DECIMAL(10,2)")
+
+
+def test_postgresqls_money_arrives_to_the_cent(postgresql_url: str) -> None:
+    one_order(postgresql_url)
+    put(postgresql_url, orderdetails, line(1, "S18_1749", 2, price="-0.10"))
+    put(postgresql_url, payments, {**PAYMENT, "amount": "1234567.89"})
+    change(
+        postgresql_url,
+        'ALTER TABLE orderdetails ALTER "priceEach" TYPE money',
+        "ALTER TABLE payments ALTER amount TYPE money",
+    )
+    open_order_system(postgresql_url).probe()
+    prices = {row["productCode"]: row["priceEach"] for row in arrived_rows(postgresql_url, orderdetails)}
+    assert prices == {"S10_1678": Decimal("1.25"), "S18_1749": Decimal("-0.10")}
+    assert counted(postgresql_url, orderdetails) == (2, 375 - 20)
+    assert arrived_rows(postgresql_url, payments)[0]["amount"] == Decimal("1234567.89")
+    assert counted(postgresql_url, payments) == (1, 123456789)
+    (drift,) = open_order_system(postgresql_url).drift(payments).retyped
+    assert drift == "amount is MONEY, was NUMERIC(10, 2)"
+
+
+PAYMENT = {"customerNumber": 7, "checkNumber": "A1", "paymentDate": date(2004, 1, 5), "amount": "1.00"}
 
 
 def test_postgresqls_not_a_number_is_no_price_of_zero(postgresql_url: str) -> None:
