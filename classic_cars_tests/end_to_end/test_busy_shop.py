@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import select
 import sqlite3
-import threading
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,37 +49,38 @@ def shop_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @contextmanager
-def selling(url: str) -> Iterator[Callable[[], int]]:
-    """Commits orders with their lines, and changes of old prices, all the while; how many, and that none failed."""
-    engine = sa.create_engine(SourceURL.parse(url).for_sqlalchemy())
-    done, committed, failed = threading.Event(), [0], []
+def selling(url: str, folder: Path) -> Iterator[Callable[[], int]]:
+    """A shop that sells all the while, in a process of its own: locks of one process do not stop itself.
 
-    def sell() -> None:
-        with engine.connect() as connection:
-            while not done.is_set():
-                number = FIRST_NEW + committed[0]
-                started = time.monotonic()
-                try:
-                    connection.execute(orders.insert(), order(number, date(2004, 3, 5)))
-                    connection.execute(orderdetails.insert(), line(number))
-                    old = orderdetails.c.orderNumber == committed[0] % ORDERS_BEFORE
-                    connection.execute(orderdetails.update().where(old).values(priceEach="2.25"))
-                    connection.commit()
-                except sa.exc.DBAPIError as error:
-                    failed.append(error)
-                    return
-                committed[0] += 1
-                done.wait(max(0.0, 1 / COMMITS_A_SECOND - (time.monotonic() - started)))
-
-    seller = threading.Thread(target=sell)
-    seller.start()
+    Yields how often it has committed so far.
+    """
+    done = folder / "commits"
+    done.touch()
+    shop = subprocess.Popen([sys.executable, "-m", __name__, url, str(done)], stdin=subprocess.PIPE)
     try:
-        yield lambda: committed[0]
+        while done.stat().st_size < 5 and shop.poll() is None:
+            time.sleep(0.01)
+        yield lambda: done.stat().st_size
     finally:
-        done.set()
-        seller.join()
-        engine.dispose()
-    assert not failed, failed
+        shop.communicate()
+    assert shop.returncode == 0
+
+
+def sell(url: str, done: Path) -> None:
+    """Commit orders with their lines, and changes of old prices, until standard input ends."""
+    engine = sa.create_engine(SourceURL.parse(url).for_sqlalchemy())
+    with engine.connect() as connection, done.open("ab", buffering=0) as said:
+        for number in itertools.count():
+            started = time.monotonic()
+            connection.execute(orders.insert(), order(FIRST_NEW + number, date(2004, 3, 5)))
+            connection.execute(orderdetails.insert(), line(FIRST_NEW + number))
+            old = orderdetails.c.orderNumber == number % ORDERS_BEFORE
+            connection.execute(orderdetails.update().where(old).values(priceEach="2.25"))
+            connection.commit()
+            said.write(b".")
+            wait = max(0.0, 1 / COMMITS_A_SECOND - (time.monotonic() - started))
+            if select.select([sys.stdin], [], [], wait)[0]:
+                return
 
 
 def compared(
@@ -92,11 +96,11 @@ def open_url(snapshot: Any) -> str:
 
 
 @pytest.mark.parametrize("months", [None, [date(2004, 3, 1)]], ids=["whole", "month"])
-def test_a_busy_shop_is_read_and_its_totals_agree_exactly(shop_url: str, months: list[date] | None) -> None:
+def test_a_busy_shop_is_read_and_its_totals_agree_exactly(
+    shop_url: str, months: list[date] | None, tmp_path: Path
+) -> None:
     order_system = open_order_system(shop_url)
-    with selling(shop_url) as committed:
-        while committed() < 5:
-            time.sleep(0.01)
+    with selling(shop_url, tmp_path) as committed:
         before, started = committed(), time.monotonic()
         for _ in range(READS):
             with order_system.snapshot() as snapshot:
@@ -109,13 +113,17 @@ def test_a_busy_shop_is_read_and_its_totals_agree_exactly(shop_url: str, months:
     assert sold > 0
 
 
-def test_all_tables_of_a_run_are_of_one_moment_where_the_shop_is_not_hindered(shop_url: str) -> None:
+def test_all_tables_of_a_run_are_of_one_moment_where_the_shop_is_not_hindered(shop_url: str, tmp_path: Path) -> None:
     if shop_url.startswith("mariadb"):
         pytest.skip("each statement there is a snapshot of its own")
-    with selling(shop_url), open_order_system(shop_url).in_one_snapshot() as order_system:
+    with selling(shop_url, tmp_path), open_order_system(shop_url).in_one_snapshot() as order_system:
         numbers = []
         for table in (orderdetails, orders):
             with order_system.snapshot() as snapshot:
                 numbers.append(set(compared(snapshot, table, None)[2]["orderNumber"].to_pylist()))
             time.sleep(0.3)
     assert numbers[0] == numbers[1]
+
+
+if __name__ == "__main__":
+    sell(sys.argv[1], Path(sys.argv[2]))

@@ -4,6 +4,9 @@ Two ways to one snapshot. Some rows, or small tables: one transaction over the f
 sends texts. All order lines, which are many: a copy of the file, made by SQLite in one go, that is then scanned several
 pages at a time, where the scanner bends no value; a transaction of minutes would keep a shop from committing that has
 no write-ahead log, and scans of the file itself are not of one moment. Whatever is read after it comes from the copy.
+
+Python and DuckDB bring a SQLite each, and a file's locks are the process's: when one closes the file, the other's are
+gone. So whatever Python's is to be asked, it is asked before a transaction of DuckDB's begins.
 """
 
 from __future__ import annotations
@@ -21,28 +24,22 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 import duckdb
-import ibis
-import ibis.expr.datatypes as dt
 import pyarrow as pa
 import sqlalchemy as sa
 
 from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
 from classic_cars.errors import SourceAccessDenied, SourceError, SourceMissing, SourceUnreachable
 from classic_cars.sources import canonical_sqlite, digests, fingerprints, scanner
-from classic_cars.sources.control_totals import MONEY, ControlTotals, by_home, proven
+from classic_cars.sources.control_totals import ControlTotals, proven
 from classic_cars.sources.errors import lost_connection, said_by_scanner
 from classic_cars.sources.home_months import OrderDate
 from classic_cars.sources.order_system.account import only
 from classic_cars.sources.order_system.database import Database, read_only
-from classic_cars.sources.order_system.selecting import LINES, ORDERS, Selection, together
+from classic_cars.sources.order_system.selecting import LINES, Selection, together
+from classic_cars.sources.order_system.sqlite_rows import DAY, SCANNER, account_and_rows, texts_of
 from classic_cars.sources.order_system.streams import STREAM_ERRORS, Shape, guarded, opened, shaped, unreadable
 from classic_cars.sources.retries import ended_after, patiently
-from classic_cars.sources.texts import as_text
 
-SCANNER = "sqlite"
-DAY = "_day"
-#: What DuckDB's SQLite scanner reads as it is, or refuses: everything else it bends.
-FAITHFUL_SCANS = ("int64", "string")
 #: A copy is made only where it leaves at least as much room as it takes.
 ROOM = 2
 
@@ -80,8 +77,10 @@ class SQLite(Database):
         self, table: sa.Table, months: Sequence[date] | None = None, today: date | None = None
     ) -> dict[str, int]:
         def look() -> dict[str, int]:
+            self.drift(table)  # SQLite takes the name of a missing column for a text
+            selection = self.selection(table, months, today)
             with self.begun() as connection:
-                rows = texts_of(self, connection, self.selection(table, months, today))
+                rows = texts_of(self, connection, selection)
                 texts = {c.name: canonical_sqlite.canonical(rows[c.name], c.type) for c in proven(table)}
                 return digests.column_digests(rows, table, texts, with_hash=True)
 
@@ -91,6 +90,8 @@ class SQLite(Database):
         self, tables: Sequence[sa.Table] = READ_ORDER, today: date | None = None
     ) -> dict[str, dict[str, str]]:
         def look() -> dict[str, dict[str, str]]:
+            for table in tables:
+                self.watched(table)
             with self.begun() as connection:
                 return {table.name: self._fingerprints(connection, table, today or date.today()) for table in tables}
 
@@ -114,6 +115,7 @@ class SQLite(Database):
     @contextmanager
     def begun(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A transaction over the file for questions of this process, interrupted when they take too long."""
+        _ = self.orders  # asked by Python's SQLite, before
         with closing(self.attached()) as connection:
             try:
                 with ended_after(self.query_seconds, connection.interrupt):
@@ -148,7 +150,7 @@ class _Snapshot:
             connection = database.attached()
             try:
                 connection.execute("BEGIN TRANSACTION")
-                said, rows = _account_and_rows(database, connection, selection)
+                said, rows = account_and_rows(database, connection, selection, database is self._copy)
                 self._said[_question(table, months)] = only(said, months)
                 return guarded(
                     opened(connection, shaped(rows, shape, months)), table, self._database.url, connection.close
@@ -171,9 +173,9 @@ class _Snapshot:
 
         def look() -> dict[str, ControlTotals]:
             database = self._read_from(table, months, today or date.today())
+            selection = database.selection(table, months, today)
             with database.begun() as connection:
-                selection = database.selection(table, months, today)
-                return only(_account_and_rows(database, connection, selection)[0], months)
+                return only(account_and_rows(database, connection, selection, database is self._copy)[0], months)
 
         self._database.drift(table)
         return self._database.patiently(look)
@@ -209,110 +211,6 @@ class _Copy(SQLite):
     @property
     def path(self) -> Path:
         return self._path
-
-
-# What is read, and said of it ----------------------------------------------------------------------------
-
-
-def _account_and_rows(
-    database: SQLite, connection: duckdb.DuckDBPyConnection, selection: Selection
-) -> tuple[dict[str, ControlTotals], ibis.Table]:
-    """What is said of the rows, and the rows themselves, scanned where that bends none."""
-    table = selection.table
-    if table is LINES and selection.months is None and isinstance(database, _Copy):
-        said = _scanned_totals(database, connection, selection)
-        if said is not None:
-            return said, scanner.validated(_backend(connection).sql(_scan(database)), table)
-    return _totals(database, connection, selection), _sent(database, connection, selection)
-
-
-def _sent(database: SQLite, connection: duckdb.DuckDBPyConnection, selection: Selection) -> ibis.Table:
-    """The declared columns as SQLite's engine sends them: all as texts."""
-    table = selection.table
-
-    def columns(day: OrderDate) -> list[Any]:
-        return [*table.columns, *([day.text.label(ORDERS.c.orderDate.name)] if table is LINES else [])]
-
-    query = database.sql(together(selection.queries(columns)))
-    return scanner.validated(_backend(connection).sql(scanner.passed_through(SCANNER, query)), table)
-
-
-def _totals(database: SQLite, connection: duckdb.DuckDBPyConnection, selection: Selection) -> dict[str, ControlTotals]:
-    table = selection.table
-    rows = texts_of(database, connection, selection)
-    texts = [canonical_sqlite.canonical(rows[column.name], column.type) for column in proven(table)]
-    day = scanner.decoded(rows[DAY]) if table.name in PARTITIONED else None
-    found = digests.totals(rows, day, texts, canonical_sqlite.money(rows, table), with_hash=True)
-    return _by_month(found, table, selection.today) if table.name in PARTITIONED else found
-
-
-def texts_of(database: SQLite, connection: duckdb.DuckDBPyConnection, selection: Selection) -> ibis.Table:
-    """The proven columns as SQLite writes them, and the date that decides the row's home."""
-    table = selection.table
-    database.drift(table)  # SQLite takes the name of a missing column for a text
-
-    def columns(day: OrderDate) -> list[Any]:
-        texts = [as_text(column).label(column.name) for column in proven(table)]
-        return [*texts, *([day.text.label(DAY)] if table.name in PARTITIONED else [])]
-
-    query = database.sql(together(selection.queries(columns)))
-    return _backend(connection).sql(scanner.passed_through(SCANNER, query))
-
-
-def _scanned_totals(
-    database: SQLite, connection: duckdb.DuckDBPyConnection, selection: Selection
-) -> dict[str, ControlTotals] | None:
-    """The same by the scanner: a fifth of the work; None where it bends or refuses a value.
-
-    SQLite itself counts the rows: those that the scanner missed are there without a month.
-    """
-    table, backend = selection.table, _backend(connection)
-    schema = backend.table(table.name, database=(scanner.ATTACHED, "main")).schema()
-    if not all(_is_faithful(schema[column.name].copy(nullable=True), column.type) for column in table.columns):
-        return None
-    try:
-        rows = backend.sql(_scan(database))
-        texts = [canonical_sqlite.scanned(rows[column.name], column.type) for column in proven(table)]
-        day = scanner.decoded(rows[ORDERS.c.orderDate.name])
-        found = digests.totals(rows, day, texts, canonical_sqlite.money(rows, table), with_hash=True)
-    except duckdb.Error:
-        # A value that is not of its column's type; a transaction that failed takes no more questions.
-        connection.execute("ROLLBACK")
-        connection.execute("BEGIN TRANSACTION")
-        return None
-    by_month = _by_month(found, table, selection.today)
-    (((counted,),),) = database.ask(sa.select(sa.func.count()).select_from(table))
-    missed = counted - sum(each.rows for each in by_month.values())
-    return by_month | ({"": ControlTotals(missed, 0, 0)} if missed else {})
-
-
-def _by_month(found: dict[str, ControlTotals], table: sa.Table, today: date) -> dict[str, ControlTotals]:
-    groups = ((day, each.rows, each.digest, each.cents) for day, each in found.items())
-    return by_home(groups, table.name in MONEY, today)
-
-
-def _scan(database: SQLite) -> str:
-    """DuckDB's own query over SQLite's pages of order lines; dates of orders come as text, one per order number."""
-    columns = ", ".join(f'lines."{column.name}"' for column in LINES.columns)
-    key, day = ORDERS.c.orderNumber, ORDERS.c.orderDate
-    dates = scanner.passed_through(SCANNER, database.sql(sa.select(key, as_text(day).label(day.name))))
-    return (
-        f'SELECT {columns}, dates."{day.name}" FROM "{LINES.name}" AS lines LEFT JOIN ('
-        f'SELECT TRY_CAST("{key.name}" AS BIGINT) AS number, min("{day.name}") AS "{day.name}" FROM ({dates}) '
-        f'GROUP BY 1) AS dates ON dates.number = lines."{LINES.c.orderNumber.name}"'
-    )
-
-
-def _is_faithful(scanned: dt.DataType, declared: sa.types.TypeEngine) -> bool:
-    if scanned.is_binary():
-        return isinstance(declared, sa.LargeBinary)
-    if scanned.is_float64():
-        return isinstance(declared, sa.Integer | sa.Numeric)  # DuckDB writes it otherwise than SQLite
-    return str(scanned) in FAITHFUL_SCANS
-
-
-def _backend(connection: duckdb.DuckDBPyConnection) -> Any:
-    return ibis.duckdb.from_connection(connection)
 
 
 def _question(table: sa.Table, months: Sequence[date] | None) -> Any:
