@@ -1,7 +1,7 @@
 """SQLite: a file that this process reads itself; its engine says nothing of hashes, so DuckDB works them out.
 
-Two ways to one snapshot. Some rows, or small tables: one transaction over the file itself, in which SQLite's engine
-sends texts. All order lines, which are many: a copy of the file, made by SQLite in one go, that is then scanned several
+Two ways to one snapshot. Some rows, or small tables, of a file with a write-ahead log: one transaction over the file
+itself, in which SQLite's engine sends texts. All order lines, which are many, or a file without such a log: a copy of the file, made by SQLite in one go, that is then scanned several
 pages at a time, where the scanner bends no value; a transaction of minutes would keep a shop from committing that has
 no write-ahead log, and scans of the file itself are not of one moment. Whatever is read after it comes from the copy.
 
@@ -181,10 +181,18 @@ class _Snapshot:
         return self._database.patiently(look)
 
     def _read_from(self, table: sa.Table, months: Sequence[date] | None, today: date) -> SQLite:
-        """The copy, once all order lines were asked for; the file itself before, or where there is no room."""
-        if self._copy is None and table is LINES and self._database.selection(table, months, today).months is None:
+        """The copy, once there is reason for one; the file itself before, or where there is no room."""
+        if self._copy is None and (not self._writes_ahead or self._all_lines(table, months, today)):
             self._copy = self._database.patiently(lambda: copied(self._database, self._folder))
         return self._copy or self._database
+
+    @cached_property
+    def _writes_ahead(self) -> bool:
+        """Whether the shop can commit while it is read; otherwise whoever is slower waits, or is refused."""
+        return self._database.ask(sa.text("PRAGMA journal_mode"))[0][0][0] == "wal"  # type: ignore[arg-type]
+
+    def _all_lines(self, table: sa.Table, months: Sequence[date] | None, today: date) -> bool:
+        return table is LINES and self._database.selection(table, months, today).months is None
 
 
 def copied(database: SQLite, folder: Path) -> SQLite | None:
