@@ -1,9 +1,10 @@
 """SQLite: a file that this process reads itself; its engine says nothing of hashes, so DuckDB works them out.
 
 Two ways to one snapshot. Some rows, or small tables, of a file with a write-ahead log: one transaction over the file
-itself, in which SQLite's engine sends texts. All order lines, which are many, or a file without such a log: a copy of the file, made by SQLite in one go, that is then scanned several
-pages at a time, where the scanner bends no value; a transaction of minutes would keep a shop from committing that has
-no write-ahead log, and scans of the file itself are not of one moment. Whatever is read after it comes from the copy.
+itself, in which SQLite's engine sends texts. All order lines, which are many, or a file without such a log: a copy of
+the file, made by SQLite in one go. Its order lines are scanned several pages at a time, where the scanner bends no
+value. A long transaction would keep a shop that has no write-ahead log from committing, and scans of the file itself
+are not of one moment. Whatever is read after it comes from the copy.
 
 Python and DuckDB bring a SQLite each, and a file's locks are the process's: when one closes the file, the other's are
 gone. So whatever Python's is to be asked, it is asked before a transaction of DuckDB's begins.
