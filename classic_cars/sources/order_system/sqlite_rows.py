@@ -86,7 +86,7 @@ def _scanned_totals(
         texts = [canonical_sqlite.scanned(rows[column.name], column.type) for column in proven(table)]
         day = scanner.decoded(rows[ORDERS.c.orderDate.name])
         found = digests.totals(rows, day, texts, canonical_sqlite.money(rows, table), with_hash=True)
-    except duckdb.Error:
+    except (duckdb.Error, UnicodeError):  # whose message quotes bytes that are no text
         # A value that is not of its column's type; a transaction that failed takes no more questions.
         connection.execute("ROLLBACK")
         connection.execute("BEGIN TRANSACTION")
