@@ -93,9 +93,9 @@ def look(url: str) -> dict[str, Any]:
 
     The peak is this process's own: the measuring process, which has more libraries, is not in it.
     """
-    from classic_cars.sources.order_system import OrderSystem
+    from classic_cars.sources.order_system import open_order_system
 
-    system = OrderSystem(url, 4.0)
+    system = open_order_system(url)
     before = system.fingerprints()
     started = time.perf_counter()
     if system.fingerprints() != before:

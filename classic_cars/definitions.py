@@ -30,7 +30,7 @@ from classic_cars.instance.home import STORE_POOL
 from classic_cars.months import Months
 from classic_cars.settings import Settings, load_settings
 from classic_cars.sources.landing import Landing
-from classic_cars.sources.order_system import OrderSystem
+from classic_cars.sources.order_system import OrderSystem, open_order_system
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
 from classic_cars.tables.asset import asset_key, build_asset
@@ -57,7 +57,7 @@ def build_defs(
     contracts = [each.contract for each in catalog]
     store = store or open_store(settings)
     reader = partial(_reading, settings)
-    order_system = order_system or OrderSystem(settings.order_system_url, settings.connect_timeout)
+    order_system = order_system or open_order_system(settings.order_system_url, settings.connect_timeout)
     landing = landing or Landing(settings.landing_location)
     landed = [asset_key(each.address) for each in catalog if isinstance(each.arrives_from, LandedTable)]
     with warnings.catch_warnings():
@@ -87,9 +87,9 @@ def build_defs(
         assets=[*assets, *company],
         resources={
             "io_manager": store_io_manager(store, {each.address: each.contract for each in catalog}),
-            "order_system": dg.ResourceDefinition.hardcoded_resource(
-                order_system,
-                description="The retailer's order system, read-only",
+            "order_system": dg.ResourceDefinition(
+                lambda _: order_system.in_one_snapshot(),
+                description="The retailer's order system, read-only, and one snapshot of it for a run",
             ),
             "landing": dg.ResourceDefinition.hardcoded_resource(
                 landing,

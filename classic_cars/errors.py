@@ -38,12 +38,6 @@ class SourceSchemaChanged(SourceError):
     """A table of the order system lacks a column that its contract names."""
 
 
-class SourceMoved(SourceError):
-    """The order system kept changing while it was read, so its totals could not be confirmed."""
-
-    retryable = True
-
-
 class LandingMoved(SourceError):
     """What landed changed while it was read."""
 

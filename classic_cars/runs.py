@@ -20,7 +20,7 @@ from classic_cars.errors import SettingsError
 from classic_cars.instance import open_instance
 from classic_cars.months import Months, month_of, span
 from classic_cars.settings import Settings
-from classic_cars.sources.order_system import OrderSystem
+from classic_cars.sources.order_system import OrderSystem, open_order_system
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
 from classic_cars.tables.live_agreement import CHECK
@@ -117,7 +117,7 @@ def execute(
     keys = select_tables(defs, patterns)
     shrinking = shrinking_tables(accept_shrink, keys)
     graph = defs.get_repository_def().asset_graph
-    order_system = OrderSystem(settings.order_system_url, settings.connect_timeout)
+    order_system = open_order_system(settings.order_system_url, settings.connect_timeout)
     if any(key.path[0] == "source" for key in keys):
         order_system.probe()
     tags = {ACCEPT_SHRINK: ",".join(shrinking)} if shrinking else {}

@@ -33,13 +33,13 @@ from classic_cars.contracts.base import (
 )
 from classic_cars.contracts.countries import COUNTRIES
 from classic_cars.contracts.landed import FileRow
-from classic_cars.contracts.order_system import UNDATED
+from classic_cars.contracts.order_system import FIRST_MONTH
 from classic_cars.contracts.origins import EXPECTED, FLAG, REPAIRED, spelled
 
 STATUSES = ["Shipped", "Resolved", "Cancelled", "On Hold", "Disputed", "In Process"]
 
-#: Days that can be meant: outside of them a date is a typing error or a placeholder such as 9999-12-31.
-FIRST_DAY, LAST_DAY = UNDATED, date(2099, 12, 31)
+#: Days that can be meant: outside of them a date is a typing error or a placeholder such as 1900-01-01 or 9999-12-31.
+FIRST_DAY, LAST_DAY = FIRST_MONTH, date(2099, 12, 31)
 
 BIGGEST_QUANTITY = 100_000
 BIGGEST_STOCK = 10_000_000
@@ -220,7 +220,7 @@ class Orders(TableModel):
     customerNumber: Int = pa.Field(nullable=True, description="Customer", metadata=EXPECTED)
     orderMonth: Date = pa.Field(description="First day of the month of orderDate: the row's partition")
 
-    @row_rule("orderDate lies in a month from 2003-01 to a year ahead")
+    @row_rule("orderDate lies in a month from 1900-02 to a year ahead")
     def date_in_range(cls, orders: ibis.Table) -> ibis.expr.types.BooleanValue:
         return orders.orderDate.truncate("M") == orders.orderMonth
 

@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 from classic_cars.sources.control_totals import BETWEEN, MD5_DIGITS, MISSING, WHOLE
-from classic_cars.sources.home_months import as_text, home_of_text
+from classic_cars.sources.home_months import day_text, home_of_text
+from classic_cars.sources.texts import as_text
 
 #: Names of a column that changes with its row, without case and underscores.
 UPDATED_AT = frozenset({"updatedat", "updatedon", "lastupdate", "lastupdated", "modifiedat", "lastmodified"})
@@ -55,7 +56,7 @@ def by_month(groups: Iterable[tuple], *, partitioned: bool, today: date) -> dict
     """Fingerprints by home month (``YYYY-MM``) from (day as text, rows, sum of hashes); or of all rows, without day."""
     found: dict[str, tuple[int, int]] = {}
     for *day, rows, total in groups:
-        month = f"{home_of_text(day[0], today):%Y-%m}" if partitioned else WHOLE
+        month = f"{home_of_text(day_text(day[0]), today):%Y-%m}" if partitioned else WHOLE
         rows_before, total_before = found.get(month, (0, 0))
         found[month] = (rows_before + rows, total_before + int(total or 0))
     return {month: _digest(*each) for month, each in sorted(found.items()) if each[0]}

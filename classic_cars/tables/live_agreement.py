@@ -163,7 +163,8 @@ def reconciliation_check(order_system: OrderSystem, reader: Reader) -> dg.AssetC
     )
     def agrees_with_order_system() -> dg.AssetCheckResult:
         today = date.today()
-        live = {table.name: order_system.control_totals(table, today=today) for table in READ_ORDER}
+        with order_system.snapshot() as snapshot:
+            live = {table.name: snapshot.control_totals(table, today=today) for table in READ_ORDER}
         try:
             with reader() as store:
                 fact = held_by_month(store)

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from functools import partial
 
 import ibis
@@ -23,7 +22,6 @@ from classic_cars.checks.source import Arrived
 from classic_cars.contracts.base import RESCUED, Contract, differing_columns
 from classic_cars.contracts.origins import FLAG, REJECT, REPAIR
 from classic_cars.contracts.source import OrderSystemTable
-from classic_cars.errors import SourceError, SourceMoved
 from classic_cars.sources.digests import differing_columns as columns_that_differ
 from classic_cars.sources.digests import held_totals
 from classic_cars.sources.errors import without_values
@@ -35,8 +33,6 @@ from classic_cars.tables.step import Outcome, Step
 
 progress = logging.getLogger("classic_cars.progress")
 
-#: Times a moving order system is read before giving up.
-READ_ATTEMPTS = 3
 #: Times rows that refer to rejected rows are themselves rejected (a line of an order of a customer).
 REFERENCE_PASSES = 10
 #: Orders that left a month, that are looked for elsewhere.
@@ -74,37 +70,28 @@ def _refused(step: Step, problems: list[str]) -> Outcome:
 def from_order_system(step: Step, order_system: OrderSystem) -> Outcome:
     """Read a table of the order system, stage it, and prove it against the order system itself, value by value.
 
-    While the shop keeps selling, its totals move under our hands: the version read must agree with the totals
-    just before or just after the read. Raises ``SourceMoved`` when it never did.
+    Rows and control totals are of one snapshot: they agree however busy the shop is.
     """
     table = _arrives_from(step)
     months = list(step.months) if step.months else None
     drift = order_system.drift(table)
     before = _published_before(step)
-    for _ in range(READ_ATTEMPTS):
-        first = order_system.control_totals(table, months)
-        staged = _read(step, order_system, months)
-        found = held_totals(staged.rows, table, order_system.url)
-        after = first if found == first else order_system.control_totals(table, months)
-        if found in (first, after) or first == after:
-            arrived = Arrived(
-                found,
-                after,
-                partial(columns_that_differ, order_system, staged.rows, table, months),
-                order_system.redacted,
-                rescued=staged.rows[RESCUED].count().to_pyarrow().as_py(),
-                drift=drift,
-            )
-            audit = step.audit(staged, {}, arrived=arrived, before=_with_moved(step, before, staged, order_system))
-            cents = [each.cents for each in found.values() if each.cents is not None]
-            totals = {"cents": sum(cents)} if cents else {}
-            return Outcome(evaluated(audit), staged, sum(each.rows for each in found.values()), totals)
-        progress.info("%s: the order system changed while it was read; reading again", step.contract.address)
-        step.tx.discard()
-    raise SourceMoved(
-        f"{step.contract.address}: the order system changed during each of {READ_ATTEMPTS} reads; run again when it "
-        "is quieter, or read fewer months at once"
+    with order_system.snapshot(step.scratch) as snapshot:
+        staged = _staged(step, snapshot.read(table, months, step.table.function))
+        expected = snapshot.control_totals(table, months)
+    found = held_totals(staged.rows, table, order_system.url)
+    arrived = Arrived(
+        found,
+        expected,
+        partial(columns_that_differ, order_system, staged.rows, table, months),
+        order_system.redacted,
+        rescued=staged.rows[RESCUED].count().to_pyarrow().as_py(),
+        drift=drift,
     )
+    audit = step.audit(staged, {}, arrived=arrived, before=_with_moved(step, before, staged, order_system))
+    cents = [each.cents for each in found.values() if each.cents is not None]
+    totals = {"cents": sum(cents)} if cents else {}
+    return Outcome(evaluated(audit), staged, sum(each.rows for each in found.values()), totals)
 
 
 def _arrives_from(step: Step) -> sa.Table:
@@ -170,29 +157,16 @@ def _with_moved(step: Step, before: _Published, staged: Staged, order_system: Or
     return Before(before.rows, moved)
 
 
-def _read(step: Step, order_system: OrderSystem, months: list[date] | None) -> Staged:
-    """Stage the order system's rows; as text when the first try met a value that cannot be read as declared."""
-    table = _arrives_from(step)
-    for _ in range(2):
-        tried_as_text = order_system.must_read_as_text(table)
-        try:
-            batches = _counted(order_system.read(table, months, step.table.function), step.contract.address)
-            rows = step.tx.receive(batches)
-            if step.months is not None:
-                # An order may have come in for a month that was not asked for since the read was planned.
-                rows = rows.filter(step.months.hold(rows[step.contract.partitioned_by or ""]))
-            return step.tx.stage(step.contract, rows, step.months)
-        except Exception:
-            step.tx.discard()
-            failure = order_system.failure(table)
-            if failure is None:
-                raise
-            if tried_as_text or not order_system.must_read_as_text(table):
-                raise failure from None
-            progress.info(
-                "%s: holds values that are not of their column's type; reading as text", step.contract.address
-            )
-    raise SourceError(f"{step.contract.address}: cannot be read")
+def _staged(step: Step, arriving: pa.RecordBatchReader) -> Staged:
+    """Stage the order system's rows. An engine that consumes a stream hides its error: here it is raised."""
+    failures: list[Exception] = []
+    try:
+        rows = step.tx.receive(_counted(arriving, step.contract.address, failures))
+        return step.tx.stage(step.contract, rows, step.months)
+    except Exception:
+        if failures:
+            raise failures[0] from None
+        raise
 
 
 # With quarantine -----------------------------------------------------------------------------------------
@@ -238,16 +212,20 @@ def _has_misspelled(contract: Contract, rows: ibis.Table) -> bool:
     return bool(wrong) and rows.filter(ibis.or_(*wrong)).count().to_pyarrow().as_py() > 0
 
 
-def _counted(batches: pa.RecordBatchReader, address: str) -> pa.RecordBatchReader:
-    """The same batches; says every few seconds how many rows went by."""
+def _counted(batches: pa.RecordBatchReader, address: str, failures: list[Exception]) -> pa.RecordBatchReader:
+    """The same batches; says every few seconds how many rows went by, and notes how the stream failed."""
 
     def passing() -> Iterator[pa.RecordBatch]:
         rows, said = 0, time.monotonic()
-        for batch in batches:
-            rows += batch.num_rows
-            if time.monotonic() - said > 2:
-                said = time.monotonic()
-                progress.info("%s: %s rows read", address, f"{rows:,}")
-            yield batch
+        try:
+            for batch in batches:
+                rows += batch.num_rows
+                if time.monotonic() - said > 2:
+                    said = time.monotonic()
+                    progress.info("%s: %s rows read", address, f"{rows:,}")
+                yield batch
+        except Exception as error:
+            failures.append(error)
+            raise
 
     return pa.RecordBatchReader.from_batches(batches.schema, passing())

@@ -17,7 +17,7 @@ from classic_cars.automation.requests import FOLLOWS
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.runs import job_of
 from classic_cars.settings import Settings
-from classic_cars.sources.order_system import ControlTotals, OrderSystem
+from classic_cars.sources.order_system import ControlTotals, open_order_system
 from classic_cars.tables.live_agreement import CHECK, DIFFERENCES, Held, compare, disagreement
 from classic_cars_tests.platform import QUIET, ask, change, expected_sales, order_system_frames, published_sales
 
@@ -341,7 +341,7 @@ def test_a_change_that_nobody_noticed_is_found_at_night_and_healed(filled: Platf
     )
     # As if the sensor had seen this already.
     cursor = json.loads(str(filled.cursors[order_system_sensor.SENSOR]))
-    filled.cursors[order_system_sensor.SENSOR] = json.dumps({**cursor, "known": OrderSystem(url).fingerprints()})
+    filled.cursors[order_system_sensor.SENSOR] = json.dumps({**cursor, "known": open_order_system(url).fingerprints()})
     assert filled.round() == []
     found = reconcile(filled)
     assert not found.passed

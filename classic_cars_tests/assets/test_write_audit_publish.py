@@ -44,7 +44,7 @@ def test_a_join_on_the_postal_code_is_caught(published: Settings):
 
 def test_an_inner_join_that_loses_missing_postal_codes_is_caught(published: Settings):
     ran = run(published, tables=swapped(FACT, joined_inner), select=[FACT])
-    assert ran.failed == {(FACT, "columns"), (FACT, "reconciliation"), (FACT, "completeness")}
+    assert ran.failed == {(FACT, "columns"), (FACT, "reconciliation"), (FACT, "completeness")}, ran.errors
     found = ran.checks[FACT, "reconciliation"].metadata["by customer and status, from source"].data
     customers = order_system_frames(published.order_system_url)["customers"]
     without_code = set(customers[customers["postalCode"].isna()]["customerNumber"])

@@ -18,8 +18,8 @@ from classic_cars.contracts.source import CONTRACTS
 from classic_cars.errors import SourceSchemaChanged
 from classic_cars.sources.control_totals import proven
 from classic_cars.sources.digests import differing_columns, held_totals
-from classic_cars.sources.order_system import OrderSystem
-from classic_cars_tests.order_systems import TODAY, arrived, change, line, make_tables, one_order, order, put
+from classic_cars.sources.order_system import open_order_system
+from classic_cars_tests.order_systems import TODAY, arrived, change, line, make_tables, one_order, order, put, said_now
 
 #: Two rows of every table, that differ in every column.
 WORDS = {"orderNumber": (1, 2), "orderDate": (date(2004, 1, 5), date(2004, 1, 6))}
@@ -33,15 +33,13 @@ class Shop:
     held: dict[str, pa.Table]
 
     def agrees(self, table: sa.Table, rows: pa.Table | None = None) -> bool:
-        order_system = OrderSystem(self.url)
+        order_system = open_order_system(self.url)
         rows = self.held[table.name] if rows is None else rows
-        return held_totals(ibis.memtable(rows), table, order_system.url) == order_system.control_totals(
-            table, today=TODAY
-        )
+        return held_totals(ibis.memtable(rows), table, order_system.url) == said_now(self.url, table)
 
     def differing(self, table: sa.Table, rows: pa.Table | None = None) -> list[str]:
         held = ibis.memtable(self.held[table.name] if rows is None else rows)
-        return differing_columns(OrderSystem(self.url), held, table)
+        return differing_columns(open_order_system(self.url), held, table)
 
 
 @pytest.fixture
@@ -165,7 +163,7 @@ def test_a_rescued_value_is_compared_as_what_it_was(order_system_url: str) -> No
     change(order_system_url, "UPDATE orderdetails SET \"priceEach\" = 'dear' WHERE \"productCode\" = 'S10_1678'")
     shop, rows = Shop(order_system_url, {}), arrived(order_system_url, orderdetails)
     assert shop.agrees(orderdetails, rows)
-    (total,) = OrderSystem(order_system_url).control_totals(orderdetails, today=TODAY).values()
+    (total,) = said_now(order_system_url, orderdetails).values()
     assert (total.rows, total.cents) == (2, 600)  # the other row counts all the same
     rescued = [each and each.replace("dear", "deer") for each in rows["_rescued_data"].to_pylist()]
     assert shop.differing(orderdetails, _with(rows, "_rescued_data", rescued)) == ["priceEach"]
@@ -176,7 +174,7 @@ def test_a_column_that_is_gone_is_named(order_system_url: str) -> None:
     one_order(order_system_url)
     change(order_system_url, "ALTER TABLE orders DROP COLUMN comments")
     with pytest.raises(SourceSchemaChanged, match="has no column comments"):
-        OrderSystem(order_system_url).control_totals(orders)
+        said_now(order_system_url, orders)
 
 
 # Whatever is there is equal ---------------------------------------------------------------------------------
@@ -211,7 +209,7 @@ def test_any_texts_in_any_columns_are_equal(order_system_url: str, kind: str) ->
     make_tables(order_system_url)
     _as_texts(order_system_url, kind)
     texts = [*NUMBERS, *DAYS, *TEXTS]
-    engine = OrderSystem(order_system_url)._engine.url
+    engine = open_order_system(order_system_url).engine.url
     _insert(
         engine,
         "orders",
@@ -232,16 +230,16 @@ def test_any_texts_in_any_columns_are_equal(order_system_url: str, kind: str) ->
 def test_months_of_any_texts_are_equal_one_by_one(order_system_url: str) -> None:
     make_tables(order_system_url)
     _as_texts(order_system_url, "VARCHAR(500)")
-    engine = OrderSystem(order_system_url)._engine.url
+    engine = open_order_system(order_system_url).engine.url
     _insert(
         engine,
         "orders",
         [{c.name: day for c in orders.columns} | {"orderNumber": str(i)} for i, day in enumerate(DAYS)],
     )
-    order_system = OrderSystem(order_system_url)
+    order_system = open_order_system(order_system_url)
     for month in order_system.months(TODAY):
         rows = ibis.memtable(arrived(order_system_url, orders, [month]))
-        assert held_totals(rows, orders, order_system.url) == order_system.control_totals(orders, [month], TODAY)
+        assert held_totals(rows, orders, order_system.url) == said_now(order_system_url, orders, [month])
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from classic_cars.errors import ClassicCarsError, ContractError
 from classic_cars.months import Months
 from classic_cars.settings import Settings
 from classic_cars.sources.landing import Landing
-from classic_cars.sources.order_system import OrderSystem
+from classic_cars.sources.order_system import open_order_system
 from classic_cars.stores.duckdb import DuckDBStore
 from classic_cars.stores.duckdb.transaction import DuckDBTransaction
 from classic_cars.tables.materialize import from_tables
@@ -152,7 +152,7 @@ class Bench:
         settings = Settings(home=home)
         self.store = DuckDBStore(settings.store_path, threads=1)
         self.systems: dict[str, Any] = {
-            "order_system": OrderSystem(settings.order_system_url),
+            "order_system": open_order_system(settings.order_system_url),
             "landing": Landing(settings.landing_location),
         }
         self.catalog = Catalog(ALL_TABLES)
