@@ -16,7 +16,8 @@ import dagster as dg
 from classic_cars.assets import ALL_TABLES
 from classic_cars.automation import maintenance, report
 from classic_cars.automation.alerts import alerts_sensor, sender
-from classic_cars.automation.follow import follow_inputs, follow_sensor
+from classic_cars.automation.environments import automation
+from classic_cars.automation.follow import condition_of, condition_sensors
 from classic_cars.automation.landing_sensor import landing_sensor
 from classic_cars.automation.maintenance import maintenance_job
 from classic_cars.automation.order_system_sensor import order_system_sensor
@@ -33,6 +34,7 @@ from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
 from classic_cars.tables.asset import build_asset
+from classic_cars.tables.external import external_assets
 from classic_cars.tables.io_manager import store_io_manager
 from classic_cars.tables.live_agreement import CHECK, Reader, reconciliation_check
 from classic_cars.tables.table import Catalog, Table
@@ -57,6 +59,8 @@ def build_defs(
     reader = partial(_reading, settings)
     order_system = order_system or OrderSystem(settings.order_system_url, settings.connect_timeout)
     landing = landing or Landing(settings.landing_location)
+    runs = automation(settings.environment, attended=settings.attended)
+    landed = [each.contract.name for each in catalog if each.arrives_from and each.arrives_from.system == "landing"]
     with warnings.catch_warnings():
         # Single-run backfills and conditions of our own are beta; the pinned version of Dagster is tested with them.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -69,18 +73,19 @@ def build_defs(
                 pool=STORE_POOL if settings.store == "duckdb" else None,
                 kind=settings.store,
                 scratch=settings.home / "store",
-                condition=follow_inputs(each, catalog),
+                condition=condition_of(each, catalog),
             )
             for each in catalog
         ]
+        outside = external_assets(catalog)
         sensors = [
-            order_system_sensor(order_system, EVERYTHING),
-            *([landing_sensor(landing, EVERYTHING)] if "source/ratings" in catalog else []),
-            follow_sensor(LAYERS[1:]),
-            alerts_sensor(settings, [maintenance.JOB, report.JOB]),
+            order_system_sensor(order_system, runs.sensors),
+            *([landing_sensor(landing, landed, runs.sensors)] if landed else []),
+            *condition_sensors(LAYERS, runs.sensors),
+            alerts_sensor(settings, [maintenance.JOB, report.JOB], runs.sensors),
         ]
     return dg.Definitions(
-        assets=assets,
+        assets=[*outside, *assets],
         resources={
             "io_manager": store_io_manager(store, {each.address: each.contract for each in catalog}),
             "order_system": dg.ResourceDefinition.hardcoded_resource(
@@ -103,7 +108,7 @@ def build_defs(
             maintenance_job(settings, contracts),
             report_job(settings, contracts, sender(settings)),
         ],
-        schedules=schedules(settings.timezone, lambda: _latest_months(reader)),
+        schedules=schedules(settings.timezone, lambda: _latest_months(reader), runs.schedules),
         sensors=sensors,
         # DuckDB, the engine of both stores, uses all cores inside one process; one per step costs seconds a table.
         executor=dg.multiprocess_executor if settings.executor == "multiprocess" else dg.in_process_executor,

@@ -20,8 +20,9 @@ from classic_cars import checks
 from classic_cars.checks.base import Limits, Verdict, plain
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ClassicCarsError
-from classic_cars.months import partition_key
 from classic_cars.sources.errors import without_values
+from classic_cars.tables.data_versions import Content, content_of
+from classic_cars.tables.external import external_key
 from classic_cars.tables.materialize import Outcome, Step, from_tables
 from classic_cars.tables.outside import from_outside
 from classic_cars.tables.partitions import MONTHLY, months_of
@@ -68,6 +69,7 @@ def build_asset(
     inputs = catalog.inputs(table)
     needed = [asset_key(address) for address in catalog.needed_for_audit(table)]
     origins = catalog.origins(table)
+    outside = external_key(table)
 
     @dg.asset(
         key=asset_key(table.address),
@@ -75,7 +77,7 @@ def build_asset(
             name: dg.AssetIn(key=asset_key(each.address), dagster_type=table.inputs[name])
             for name, each in inputs.items()
         },
-        deps=needed,
+        deps=[*needed, *([outside] if outside else [])],
         description=_description(contract),
         group_name=contract.layer,
         kinds={kind, "pandera"} | ({"ibis"} if table.is_lazy else {"python"}),
@@ -115,7 +117,7 @@ def build_asset(
             else:
                 outcome = from_tables(step, rows)
             metadata = _metadata(step, outcome, started)
-            _per_month_metadata(context, step, outcome)
+            content = _content(context, step, outcome)
         except Exception as error:
             store.release()
             raise _reported(table, error) from (error if isinstance(error, ClassicCarsError) else None)
@@ -124,7 +126,7 @@ def build_asset(
         yield from (_check_result(each) for each in outcome.verdicts)
         if outcome.publishable:
             progress.info("%s: %s rows in %.1f s", table.address, f"{outcome.rows:,}", time.perf_counter() - started)
-            yield dg.Output(outcome.staged, metadata=metadata)
+            yield dg.Output(outcome.staged, metadata=metadata, data_version=content.version if content else None)
         else:
             _say_what_failed(table, outcome)
 
@@ -199,19 +201,16 @@ def _metadata(step: Step, outcome: Outcome, started: float) -> dict[str, Any]:
     return metadata
 
 
-def _per_month_metadata(context: dg.AssetExecutionContext, step: Step, outcome: Outcome) -> None:
-    """Each partition's own row count, where one run makes several."""
-    if step.months is None or outcome.staged is None:
-        return
-    rows = outcome.staged.rows
-    month = rows[step.contract.partitioned_by or ""].truncate("M").name("month")
-    counted = rows.group_by(month).aggregate(rows=rows.count()).to_pyarrow().to_pylist()
-    counts = {partition_key(each["month"]): each["rows"] for each in counted}
-    for each in step.months:
-        key = partition_key(each)
+def _content(context: dg.AssetExecutionContext, step: Step, outcome: Outcome) -> Content | None:
+    """What was made; each partition's own row count is said where one run makes several."""
+    if outcome.staged is None:
+        return None
+    content = content_of(outcome.staged, step.contract.partitioned_by)
+    for key in context.partition_keys if step.months is not None else ():
         context.add_asset_metadata(
-            {"dagster/partition_row_count": counts.get(key, 0)}, asset_key=context.asset_key, partition_key=key
+            {"dagster/partition_row_count": content.rows.get(key, 0)}, asset_key=context.asset_key, partition_key=key
         )
+    return content
 
 
 def _check_result(verdict: Verdict) -> dg.AssetCheckResult:

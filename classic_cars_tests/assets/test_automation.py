@@ -11,9 +11,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
 
 from classic_cars.automation import follow, landing_sensor, order_system_sensor, schedules
-from classic_cars.automation.requests import FOLLOWS
+from classic_cars.automation.history import FOLLOWS
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.runs import job_of
 from classic_cars.settings import Settings
@@ -58,6 +60,11 @@ class Platform:
         )
         data = definition.evaluate_tick(context)
         self.cursors[sensor], self.said = data.cursor, data.skip_message
+        # As the daemon does: first what was observed, then the partitions.
+        for event in data.asset_events:
+            self.instance.report_runless_asset_event(event)
+        for request in data.dynamic_partitions_requests or []:
+            change_partitions(self.instance, request)
         self.requests += data.run_requests or []
         return data.run_requests or []
 
@@ -69,25 +76,48 @@ class Platform:
             run_config=QUIET,
         )
 
-    def look(self) -> list[dg.RunRequest]:
-        """Two looks at the order system, so that they agree."""
-        return self.tick(order_system_sensor.SENSOR) or self.tick(order_system_sensor.SENSOR)
+    def poll(self) -> None:
+        """Polls of the order system, as many as it takes for them to agree."""
+        for _ in range(3):
+            self.tick(order_system_sensor.SENSOR)
+
+    def read(self) -> list[dg.RunRequest]:
+        return self.tick(follow.READING)
 
     def follow(self) -> list[dg.RunRequest]:
-        return self.tick(follow.SENSOR)
+        return self.tick(follow.FOLLOWING)
 
     def round(self) -> list[dg.RunRequest]:
         """Everything that follows from what changed, until nothing more is asked for."""
+        self.tick(landing_sensor.SENSOR)
+        self.poll()
         done = []
-        for request in [*self.tick(landing_sensor.SENSOR), *self.look()]:
-            assert self.run(request).success
-            done.append(request)
-        while requests := self.follow():
+        while requests := [*self.read(), *self.follow()]:
             for request in requests:
                 self.run(request)
                 done.append(request)
-            assert len(done) < 10
+            assert len(done) < 12
         return done
+
+    def stale(self) -> set[tuple[str, str | None]]:
+        """Tables and months that Dagster's web page shows as out of sync, or as missing."""
+        graph = self.defs.get_repository_def().asset_graph
+        months = self.instance.get_dynamic_partitions("months")
+        resolver = CachingStaleStatusResolver(self.instance, graph, LoadingContextForTest(self.instance))
+        return {
+            (key.to_user_string(), month)
+            for key in graph.materializable_asset_keys
+            for month in (months if graph.get(key).is_partitioned else [None])
+            if resolver.get_status(key, month) != StaleStatus.FRESH
+        }
+
+
+def change_partitions(instance: dg.DagsterInstance, request: Any) -> None:
+    if isinstance(request, dg.AddDynamicPartitionsRequest):
+        instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
+    else:
+        for key in request.partition_keys:
+            instance.delete_dynamic_partition(request.partitions_def_name, key)
 
 
 @pytest.fixture(autouse=True)
@@ -408,3 +438,18 @@ def test_every_table_has_an_owner_and_answers_have_a_freshness_policy(tmp_path: 
         assert spec.owners
         assert spec.tags["layer"] == spec.key.path[0]
         assert (spec.freshness_policy is not None) == (spec.key.path[0] == "analytics")
+
+
+def test_stale_probe(platform: Platform) -> None:
+    done = platform.round()
+    for each in done:
+        print(sorted(tables(each)), months_of(each), each.tags)
+    print(platform.said, platform.stale())
+    url = platform.settings.order_system_url
+    change(url, "UPDATE orders SET status = 'Disputed' WHERE orderDate LIKE '2003-03%'")
+    platform.poll()
+    print(platform.said, platform.stale())
+    done = platform.round()
+    for each in done:
+        print(sorted(tables(each)), months_of(each), each.tags)
+    print(platform.stale())

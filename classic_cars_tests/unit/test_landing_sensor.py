@@ -8,9 +8,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from classic_cars.automation.landing_changes import Watch, digest
 
 from classic_cars.automation import landing_changes
-from classic_cars.automation.landing_changes import Watch, digest
 from classic_cars.automation.landing_sensor import RATINGS, landing_sensor, tick
 from classic_cars.automation.watching import DOWN_SECONDS, RETRY_SECONDS, SHARE, look_failed
 from classic_cars.definitions import EVERYTHING, build_defs
