@@ -21,7 +21,7 @@ from classic_cars.checks.base import Limits, Verdict, plain
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ClassicCarsError
 from classic_cars.sources.errors import without_values
-from classic_cars.tables.data_versions import Content, content_of
+from classic_cars.tables.data_versions import content_of
 from classic_cars.tables.external import external_key
 from classic_cars.tables.materialize import Outcome, Step, from_tables
 from classic_cars.tables.outside import from_outside
@@ -117,7 +117,7 @@ def build_asset(
             else:
                 outcome = from_tables(step, rows)
             metadata = _metadata(step, outcome, started)
-            content = _content(context, step, outcome)
+            _say_content(context, step, outcome)
         except Exception as error:
             store.release()
             raise _reported(table, error) from (error if isinstance(error, ClassicCarsError) else None)
@@ -126,7 +126,7 @@ def build_asset(
         yield from (_check_result(each) for each in outcome.verdicts)
         if outcome.publishable:
             progress.info("%s: %s rows in %.1f s", table.address, f"{outcome.rows:,}", time.perf_counter() - started)
-            yield dg.Output(outcome.staged, metadata=metadata, data_version=content.version if content else None)
+            yield dg.Output(outcome.staged, metadata=metadata)
         else:
             _say_what_failed(table, outcome)
 
@@ -201,16 +201,16 @@ def _metadata(step: Step, outcome: Outcome, started: float) -> dict[str, Any]:
     return metadata
 
 
-def _content(context: dg.AssetExecutionContext, step: Step, outcome: Outcome) -> Content | None:
-    """What was made; each partition's own row count is said where one run makes several."""
+def _say_content(context: dg.AssetExecutionContext, step: Step, outcome: Outcome) -> None:
+    """The data version of what was made, and each partition's own row count where one run makes several."""
     if outcome.staged is None:
-        return None
+        return
     content = content_of(outcome.staged, step.contract.partitioned_by)
+    context.set_data_version(context.asset_key, content.version)
     for key in context.partition_keys if step.months is not None else ():
         context.add_asset_metadata(
             {"dagster/partition_row_count": content.rows.get(key, 0)}, asset_key=context.asset_key, partition_key=key
         )
-    return content
 
 
 def _check_result(verdict: Verdict) -> dg.AssetCheckResult:
