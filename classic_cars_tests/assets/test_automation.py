@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -254,7 +255,7 @@ def test_a_warning_stops_nothing(filled: Platform) -> None:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time that sensors see; it moves when somebody moves it."""
-    moment = [1_000_000.0]
+    moment = [time.time()]
     monkeypatch.setattr("classic_cars.automation.order_system_sensor.time.time", lambda: moment[0])
     return moment
 
