@@ -135,7 +135,9 @@ def _read_what_changed() -> dg.AutomationCondition:
     """
     observed: Any = When.any_deps_updated().replace("newly_updated", When.data_version_changed())
     changed = observed | When.code_version_changed() | BehindAtFirst()
-    return (changed.since(When.newly_requested()) & ~When.in_progress()).with_label("what it is read from changed")
+    # What was observed since the last tick counts although that tick asked for the same month: ``since`` forgets it.
+    wanted: Any = observed | changed.since(When.newly_requested())
+    return (wanted & ~When.in_progress()).with_label("what it is read from changed")
 
 
 def _follow_inputs(table: Table, catalog: Catalog) -> dg.AutomationCondition:
