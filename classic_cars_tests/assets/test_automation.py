@@ -315,7 +315,7 @@ def test_an_order_that_moved_ends_in_one_run_of_both_months(filled: Platform, cl
     assert ask(
         settings,
         f"SELECT DISTINCT strftime(orderDate, '%Y-%m') FROM warehouse.fact_orders WHERE orderNumber = {number}",
-    ) == [(6,)]
+    ) == [("2003-06",)]
     assert filled.stale() == set()
 
 
