@@ -16,7 +16,8 @@ import dagster as dg
 from classic_cars.assets import ALL_TABLES
 from classic_cars.automation import maintenance, report
 from classic_cars.automation.alerts import alerts_sensor, sender
-from classic_cars.automation.follow import follow_inputs, follow_sensor
+from classic_cars.automation.environments import automation
+from classic_cars.automation.follow import condition_of, condition_sensors
 from classic_cars.automation.landing_sensor import landing_sensor
 from classic_cars.automation.maintenance import maintenance_job
 from classic_cars.automation.order_system_sensor import order_system_sensor
@@ -24,7 +25,6 @@ from classic_cars.automation.report import report_job
 from classic_cars.automation.schedules import reconciliation_job, schedules
 from classic_cars.checks.base import Limits
 from classic_cars.contracts.base import LAYERS, Contract
-from classic_cars.contracts.landed import LandedTable
 from classic_cars.contracts.warehouse import FactOrders
 from classic_cars.instance.home import STORE_POOL
 from classic_cars.months import Months
@@ -33,8 +33,9 @@ from classic_cars.sources.landing import Landing
 from classic_cars.sources.order_system import OrderSystem, open_order_system
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
-from classic_cars.tables.asset import asset_key, build_asset
+from classic_cars.tables.asset import build_asset
 from classic_cars.tables.company import company_specs
+from classic_cars.tables.external import claims_of, external_assets
 from classic_cars.tables.io_manager import store_io_manager
 from classic_cars.tables.live_agreement import CHECK, Reader, reconciliation_check
 from classic_cars.tables.table import Catalog, Table
@@ -59,7 +60,8 @@ def build_defs(
     reader = partial(_reading, settings)
     order_system = order_system or open_order_system(settings.order_system_url, settings.connect_timeout)
     landing = landing or Landing(settings.landing_location)
-    landed = [asset_key(each.address) for each in catalog if isinstance(each.arrives_from, LandedTable)]
+    runs = automation(settings.environment, attended=settings.attended)
+    landed = claims_of(catalog)
     with warnings.catch_warnings():
         # Single-run backfills and conditions of our own are beta; the pinned version of Dagster is tested with them.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -72,19 +74,19 @@ def build_defs(
                 pool=STORE_POOL if settings.store == "duckdb" else None,
                 kind=settings.store,
                 scratch=settings.home / "store",
-                condition=follow_inputs(each, catalog),
+                condition=condition_of(each, catalog),
             )
             for each in catalog
         ]
-        company = company_specs(catalog, settings.store)
+        beside = [*external_assets(catalog), *company_specs(catalog, settings.store)]
         sensors = [
-            order_system_sensor(order_system, EVERYTHING),
-            *([landing_sensor(landing, EVERYTHING, landed)] if landed else []),
-            follow_sensor(LAYERS[1:]),
-            alerts_sensor(settings, [maintenance.JOB, report.JOB]),
+            order_system_sensor(order_system, runs.sensors),
+            *([landing_sensor(landing, landed, runs.sensors)] if landed else []),
+            *condition_sensors(LAYERS, runs.sensors),
+            alerts_sensor(settings, [maintenance.JOB, report.JOB], runs.sensors),
         ]
     return dg.Definitions(
-        assets=[*assets, *company],
+        assets=[*beside, *assets],
         resources={
             "io_manager": store_io_manager(store, {each.address: each.contract for each in catalog}),
             "order_system": dg.ResourceDefinition(
@@ -107,7 +109,7 @@ def build_defs(
             maintenance_job(settings, contracts),
             report_job(settings, contracts, sender(settings)),
         ],
-        schedules=schedules(settings.timezone, lambda: _latest_months(reader)),
+        schedules=schedules(settings.timezone, lambda: _latest_months(reader), runs.schedules),
         sensors=sensors,
         # DuckDB, the engine of both stores, uses all cores inside one process; one per step costs seconds a table.
         executor=dg.multiprocess_executor if settings.executor == "multiprocess" else dg.in_process_executor,

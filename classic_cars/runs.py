@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -18,13 +19,13 @@ from classic_cars.contracts.source import CONTRACTS
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.errors import SettingsError
 from classic_cars.instance import open_instance
-from classic_cars.months import Months, month_of, span
+from classic_cars.months import Months, partition_key
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import OrderSystem, open_order_system
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
 from classic_cars.tables.live_agreement import CHECK
-from classic_cars.tables.partitions import MONTHLY
+from classic_cars.tables.partitions import add_months, existing, known_months
 from classic_cars.tables.run_tags import ACCEPT_SHRINK, range_tags
 
 #: What Dagster raises in a step when its process is told to end.
@@ -93,11 +94,10 @@ def _nothing_to_make(named: Iterable[dg.AssetKey], graph: Any) -> str:
     return f"is made with {', '.join(sorted(owners)) or 'nothing here'}"
 
 
-def months_to_run(order_system: OrderSystem, store: Store) -> Months:
-    """From the first to the last month that the order system has rows in, or the store still has."""
-    kept = [month for name in PARTITIONED for month in store.months(CONTRACTS[name])]
-    found = span([*order_system.months(), *kept])
-    return found or Months(UNDATED, UNDATED)
+def months_that_exist(order_system: OrderSystem, store: Store, *, reads: bool) -> list[date]:
+    """The months that the store has, and the order system if it is to be read; the one of undated rows if none."""
+    kept = {month for name in PARTITIONED for month in store.months(CONTRACTS[name])}
+    return sorted({*kept, *(order_system.months() if reads else [])}) or [UNDATED]
 
 
 def execute(
@@ -118,18 +118,20 @@ def execute(
     shrinking = shrinking_tables(accept_shrink, keys)
     graph = defs.get_repository_def().asset_graph
     order_system = open_order_system(settings.order_system_url, settings.connect_timeout)
-    if any(key.path[0] == "source" for key in keys):
+    reads = any(key.path[0] == "source" for key in keys)
+    if reads:
         order_system.probe()
     tags = {ACCEPT_SHRINK: ",".join(shrinking)} if shrinking else {}
     if any(graph.get(key).is_partitioned for key in keys):
-        if months is None:
-            with _published(settings) as store:
-                months = months_to_run(order_system, store)
-        must_be_partitions(months)
-        tags |= range_tags(months.first, months.last)
+        with _published(settings) as store:
+            there = months_that_exist(order_system, store, reads=months is None or reads)
     else:
-        months = None
+        months, there = None, []
     with interrupts.listening(), open_instance(settings, ephemeral=ephemeral) as instance:
+        if there:
+            add_months(instance, map(partition_key, there))
+            months = partitions_among(instance, months or Months(there[0], there[-1]))
+            tags |= range_tags(months.first, months.last)
         result = job_of(defs, keys).execute_in_process(
             instance=instance,
             tags=tags,
@@ -166,12 +168,15 @@ def shrinking_tables(names: Sequence[str], keys: Sequence[dg.AssetKey]) -> list[
     return list(chosen)
 
 
-def must_be_partitions(months: Months) -> None:
-    """Raises ``SettingsError`` when there is a month among these that is no partition."""
-    newest = MONTHLY.get_last_partition_key()
-    last = month_of(newest) if newest else UNDATED
-    if months.first < UNDATED or months.last > last:
-        raise SettingsError(f"--months {months}: expected months from {UNDATED:%Y-%m} to {last:%Y-%m}")
+def partitions_among(instance: dg.DagsterInstance, months: Months) -> Months:
+    """From the first to the last of ``months`` that there is. Raises ``SettingsError`` when there is none."""
+    found = existing(instance, months)
+    if found is None:
+        known = known_months(instance)
+        raise SettingsError(
+            f"--months {months}: there are no orders in it; there are months from {known[0]} to {known[-1]}"
+        )
+    return found
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from classic_cars.errors import SettingsError
 
+Environment = Literal["development", "staging", "production"]
+
 SOURCE_SCHEMES = ("sqlite", "mysql", "mariadb", "postgresql")
 
 
@@ -25,6 +27,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CLASSIC_CARS_", extra="ignore", frozen=True, validate_default=True)
 
     home: Path = Field(Path("var"), description="Folder for everything the platform writes")
+    environment: Environment = Field(
+        "development", description="Where this runs; in staging and production sensors and schedules run by themselves"
+    )
+    attended: bool = Field(
+        False, description="Whether sensors and schedules run in development too; `classic-cars dev` sets it"
+    )
     source_url: SecretStr = Field(SecretStr(""), description="The order system; default: sqlite in the home")
     store: Literal["duckdb", "iceberg"] = Field("duckdb", description="What kind of store the tables live in")
     warehouse: str = Field("", description="The Iceberg store's s3://bucket/prefix or folder; default: in the home")

@@ -17,10 +17,12 @@ import sqlalchemy as sa
 from classic_cars.assets import ALL_TABLES
 from classic_cars.contracts.order_system import metadata
 from classic_cars.definitions import EVERYTHING, build_defs
+from classic_cars.months import Months, partition_key
 from classic_cars.settings import Settings
 from classic_cars.sources.urls import SourceURL
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
+from classic_cars.tables.partitions import add_months
 from classic_cars.tables.run_tags import RANGE_END, RANGE_START
 from classic_cars.tables.table import Table
 
@@ -89,6 +91,10 @@ def run(
     """Run every table, or those selected, for the months; in memory unless an instance is given."""
     job = build_defs(settings, tables=tables).resolve_job_def(EVERYTHING)
     keys = [dg.AssetKey(address.split("/")) for address in select] if select else None
+    if instance is None:
+        with dg.DagsterInstance.ephemeral() as ephemeral:
+            return run(settings, months=months, tables=tables, select=select, instance=ephemeral, tags=tags)
+    add_months(instance, map(partition_key, Months.parse("..".join(months))))
     result = job.execute_in_process(
         instance=instance,
         asset_selection=keys,

@@ -42,11 +42,25 @@ def forget_runs(instance: dg.DagsterInstance, before: datetime) -> int:
 
 
 def latest_runs(instance: dg.DagsterInstance) -> set[str]:
-    """Runs that made the current version of some table."""
-    records = instance.get_asset_records(list(instance.all_asset_keys()))
-    return {record.asset_entry.last_run_id for record in records if record.asset_entry.last_run_id} | {
-        record.asset_entry.last_materialization.run_id for record in records if record.asset_entry.last_materialization
-    }
+    """Runs that made the current version of some table, or of some month of one."""
+    keys = list(instance.all_asset_keys())
+    records = instance.get_asset_records(keys)
+    return (
+        {record.asset_entry.last_run_id for record in records if record.asset_entry.last_run_id}
+        | {each.asset_entry.last_materialization.run_id for each in records if each.asset_entry.last_materialization}
+        | {run for key in keys for run in _runs_of_months(instance, key)}
+    )
+
+
+def _runs_of_months(instance: dg.DagsterInstance, key: dg.AssetKey) -> set[str]:
+    """Without them, months would count as missing, and be made again."""
+    latest = instance.event_log_storage.get_latest_storage_id_by_partition(
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION
+    )
+    if not latest:
+        return set()
+    wanted = dg.AssetRecordsFilter(asset_key=key, storage_ids=list(latest.values()))
+    return {record.run_id for record in instance.fetch_materializations(wanted, limit=len(latest)).records}
 
 
 def quarantine_age(store: Store, contracts: Iterable[Contract], instance: dg.DagsterInstance) -> dict[str, str]:

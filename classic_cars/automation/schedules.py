@@ -31,7 +31,9 @@ def reconciliation_job() -> Any:
     )
 
 
-def schedules(timezone: str, latest_months: Callable[[], Months | None]) -> list[dg.ScheduleDefinition]:
+def schedules(
+    timezone: str, latest_months: Callable[[], Months | None], status: dg.DefaultScheduleStatus
+) -> list[dg.ScheduleDefinition]:
     """All schedules. ``latest_months``: those of the answers by month that the nightly run makes anew."""
 
     @dg.schedule(
@@ -39,7 +41,7 @@ def schedules(timezone: str, latest_months: Callable[[], Months | None]) -> list
         job_name=RECONCILIATION,
         cron_schedule=NIGHTLY,
         execution_timezone=timezone,
-        default_status=dg.DefaultScheduleStatus.RUNNING,
+        default_status=status,
         description="Every night: every closed month against the live order system; what differs is read again",
     )
     def nightly(_context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
@@ -55,7 +57,7 @@ def schedules(timezone: str, latest_months: Callable[[], Months | None]) -> list
             job_name=maintenance.JOB,
             cron_schedule=UPKEEP,
             execution_timezone=timezone,
-            default_status=dg.DefaultScheduleStatus.RUNNING,
+            default_status=status,
             description="Every night: old runs, old versions and small files",
         ),
         dg.ScheduleDefinition(
@@ -63,7 +65,7 @@ def schedules(timezone: str, latest_months: Callable[[], Months | None]) -> list
             job_name=report.JOB,
             cron_schedule=MORNING,
             execution_timezone=timezone,
-            default_status=dg.DefaultScheduleStatus.RUNNING,
+            default_status=status,
             description="Every morning: what was sold, and whether the numbers can be trusted",
         ),
     ]

@@ -31,8 +31,15 @@ def dev_command(host: str, port: int) -> list[str]:
 
 
 def dev_environment(settings: Settings) -> Mapping[str, str]:
-    """What Dagster's processes need to find the same home, from whatever folder they run in."""
-    return {"DAGSTER_HOME": str(settings.dagster_config or config_folder()), "CLASSIC_CARS_HOME": str(settings.home)}
+    """What Dagster's processes need to find the same home, from whatever folder they run in.
+
+    Somebody attends to them: sensors and schedules run in every environment.
+    """
+    return {
+        "DAGSTER_HOME": str(settings.dagster_config or config_folder()),
+        "CLASSIC_CARS_HOME": str(settings.home),
+        "CLASSIC_CARS_ATTENDED": "true",
+    }
 
 
 def _heed_stop_signals() -> None:

@@ -19,8 +19,9 @@ from classic_cars import checks, interrupts
 from classic_cars.checks.base import Limits, Verdict, plain
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ClassicCarsError
-from classic_cars.months import partition_key
 from classic_cars.stores.base import Provenance
+from classic_cars.tables.data_versions import content_of
+from classic_cars.tables.external import external_key
 from classic_cars.tables.failures import reported
 from classic_cars.tables.materialize import from_tables
 from classic_cars.tables.outside import from_outside
@@ -65,10 +66,11 @@ def build_asset(
     inputs = [each.address for each in catalog.inputs(table).values()]
     needed = dict.fromkeys([*inputs, *catalog.needed_for_audit(table)])
     origins, code_version = catalog.origins(table), catalog.code_version(table)
+    outside = external_key(table)
 
     @dg.asset(
         key=asset_key(table.address),
-        deps=[asset_key(address) for address in needed],
+        deps=[*map(asset_key, needed), *([outside] if outside else [])],
         description=_description(contract),
         group_name=contract.layer,
         kinds={kind, "pandera"} | ({"ibis"} if table.is_lazy else {"python"}),
@@ -107,7 +109,7 @@ def build_asset(
             try:
                 outcome = _made(step, context)
                 metadata = _metadata(step, outcome, started)
-                _per_month_metadata(context, step, outcome)
+                _say_content(context, step, outcome)
             except Exception as error:
                 must_go_on()
                 raise reported(table.address, error) from (error if isinstance(error, ClassicCarsError) else None)
@@ -211,18 +213,15 @@ def _metadata(step: Step, outcome: Outcome, started: float) -> dict[str, Any]:
     return metadata
 
 
-def _per_month_metadata(context: dg.AssetExecutionContext, step: Step, outcome: Outcome) -> None:
-    """Each partition's own row count, where one run makes several."""
-    if step.months is None or outcome.staged is None:
+def _say_content(context: dg.AssetExecutionContext, step: Step, outcome: Outcome) -> None:
+    """The data version of what was made, and each partition's own row count where one run makes several."""
+    if outcome.staged is None:
         return
-    rows = outcome.staged.rows
-    month = rows[step.contract.partitioned_by or ""].truncate("M").name("month")
-    counted = rows.group_by(month).aggregate(rows=rows.count()).to_pyarrow().to_pylist()
-    counts = {partition_key(each["month"]): each["rows"] for each in counted}
-    for each in step.months:
-        key = partition_key(each)
+    content = content_of(outcome.staged, step.contract.partitioned_by)
+    context.set_data_version(context.asset_key, content.version)
+    for key in context.partition_keys if step.months is not None else ():
         context.add_asset_metadata(
-            {"dagster/partition_row_count": counts.get(key, 0)}, asset_key=context.asset_key, partition_key=key
+            {"dagster/partition_row_count": content.rows.get(key, 0)}, asset_key=context.asset_key, partition_key=key
         )
 
 

@@ -7,10 +7,8 @@ import pytest
 
 from classic_cars.definitions import build_defs
 from classic_cars.errors import SettingsError
-from classic_cars.months import Months, month_of, next_month
-from classic_cars.runs import must_be_partitions, select_tables, shrinking_tables
+from classic_cars.runs import select_tables, shrinking_tables
 from classic_cars.settings import Settings
-from classic_cars.tables.partitions import MONTHLY
 from classic_cars.tables.run_tags import ACCEPT_SHRINK, accepted_shrinks
 
 PRODUCTS = {"source/products", "staging/products"}
@@ -82,14 +80,3 @@ def test_what_may_shrink_is_read_from_the_tag_of_a_run() -> None:
         "source/orderdetails",
     }
     assert accepted_shrinks({"another": "tag"}) == frozenset()
-
-
-def test_months_are_partitions_up_to_the_last_one() -> None:
-    key = MONTHLY.get_last_partition_key()
-    assert key is not None
-    last = month_of(key)
-    must_be_partitions(Months(last, last))
-    must_be_partitions(Months.parse(f"2003-01..{key}"))
-    for beyond in (Months(last, next_month(last)), Months.parse("2002-12..2003-01")):
-        with pytest.raises(SettingsError, match=f"--months {beyond}: expected months from 2003-01 to {key}"):
-            must_be_partitions(beyond)

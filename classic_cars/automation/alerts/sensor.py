@@ -62,13 +62,13 @@ def tick(
     )
 
 
-def alerts_sensor(settings: Settings, jobs: Sequence[str]) -> dg.SensorDefinition:
+def alerts_sensor(settings: Settings, jobs: Sequence[str], status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """Tells what began and what is over; ``jobs`` are those without tables. Asks for no runs, and fails none."""
 
     @dg.sensor(
         name=SENSOR,
         minimum_interval_seconds=TICK_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING,
+        default_status=status,
         description="Tells people of failed runs and checks, stale tables and failing sensors, once each, and when "
         "they are over.",
     )
