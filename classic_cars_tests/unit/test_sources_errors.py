@@ -94,7 +94,7 @@ def test_a_relative_sqlite_path_starts_at_the_current_folder(tmp_path: Path, mon
 
 
 def test_options_of_the_url_reach_the_connection() -> None:
-    options = SourceURL.parse("postgresql://u@h/d?sslmode=require&connect_timeout=9").options(4.0)
+    options = SourceURL.parse("postgresql://u@h/d?sslmode=require&connect_timeout=9").options()
     assert options["sslmode"] == "require"
     assert options["connect_timeout"] == "9"
 
