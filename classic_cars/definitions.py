@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import dagster as dg
 
@@ -28,15 +29,13 @@ from classic_cars.contracts.base import LAYERS, Contract
 from classic_cars.contracts.warehouse import FactOrders
 from classic_cars.instance.home import STORE_POOL
 from classic_cars.months import Months
+from classic_cars.resources import resources as resources_of
 from classic_cars.settings import Settings, load_settings
-from classic_cars.sources.landing import Landing
-from classic_cars.sources.order_system import OrderSystem, open_order_system
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
 from classic_cars.tables.asset import build_asset
 from classic_cars.tables.company import company_specs
 from classic_cars.tables.external import claims_of, external_assets
-from classic_cars.tables.io_manager import store_io_manager
 from classic_cars.tables.live_agreement import CHECK, Reader, reconciliation_check
 from classic_cars.tables.table import Catalog, Table
 
@@ -48,71 +47,71 @@ def build_defs(
     settings: Settings | None = None,
     *,
     tables: Iterable[Table] = ALL_TABLES,
-    store: Store | None = None,
-    order_system: OrderSystem | None = None,
-    landing: Landing | None = None,
+    resources: Mapping[str, Any] | None = None,
 ) -> dg.Definitions:
-    """The platform's definitions; every part that is not given is the one that the settings name."""
+    """The platform's definitions. ``resources`` take the place of those that the settings name, by their keys."""
     settings = settings or load_settings()
     catalog = Catalog(tables)
-    contracts = [each.contract for each in catalog]
-    store = store or open_store(settings)
-    reader = partial(_reading, settings)
-    order_system = order_system or open_order_system(settings.order_system_url, settings.connect_timeout)
-    landing = landing or Landing(settings.landing_location)
-    runs = automation(settings.environment, attended=settings.attended)
-    landed = claims_of(catalog)
     with warnings.catch_warnings():
         # Single-run backfills and conditions of our own are beta; the pinned version of Dagster is tested with them.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = [
-            build_asset(
-                each,
-                catalog,
-                limits=_limits(settings),
-                # Runs on a DuckDB file follow each other; a lake takes several writers.
-                pool=STORE_POOL if settings.store == "duckdb" else None,
-                kind=settings.store,
-                scratch=settings.home / "store",
-                condition=condition_of(each, catalog),
-            )
-            for each in catalog
-        ]
-        beside = [*external_assets(catalog), *company_specs(catalog, settings.store)]
-        sensors = [
-            order_system_sensor(order_system, runs.sensors),
-            *([landing_sensor(landing, landed, runs.sensors)] if landed else []),
-            *condition_sensors(LAYERS, runs.sensors),
-            alerts_sensor(settings, [maintenance.JOB, report.JOB], runs.sensors),
-        ]
+        return dg.Definitions.merge(
+            _tables(settings, catalog),
+            _automation(settings, catalog),
+            _upkeep(settings, catalog),
+            dg.Definitions(
+                resources={**resources_of(settings), **(resources or {})},
+                # DuckDB, the engine of both stores, uses all cores in one process; one per step costs seconds a table.
+                executor=dg.multiprocess_executor if settings.executor == "multiprocess" else dg.in_process_executor,
+            ),
+        )
+
+
+def _tables(settings: Settings, catalog: Catalog) -> dg.Definitions:
+    """Every table with its checks, what is upstream of it outside, what is published with it, and the job for all."""
+    assets = [
+        build_asset(
+            each,
+            catalog,
+            limits=_limits(settings),
+            # Runs on a DuckDB file follow each other; a lake takes several writers.
+            pool=STORE_POOL if settings.store == "duckdb" else None,
+            kind=settings.store,
+            scratch=settings.home / "store",
+            condition=condition_of(each, catalog),
+        )
+        for each in catalog
+    ]
+    everything = dg.define_asset_job(
+        EVERYTHING,
+        selection=dg.AssetSelection.all() - dg.AssetSelection.checks(CHECK),
+        description="Makes every table",
+    )
+    outside, beside = external_assets(catalog), company_specs(catalog, settings.store)
+    return dg.Definitions(assets=[*outside, *assets, *beside], jobs=[everything])
+
+
+def _automation(settings: Settings, catalog: Catalog) -> dg.Definitions:
+    """What notices changes and makes tables by itself; whether it runs, the environment says."""
+    status = automation(settings.environment, attended=settings.attended).sensors
+    landed = claims_of(catalog)
+    polls = [order_system_sensor(status), *([landing_sensor(landed, status)] if landed else [])]
+    return dg.Definitions(sensors=[*polls, *condition_sensors(LAYERS, status)])
+
+
+def _upkeep(settings: Settings, catalog: Catalog) -> dg.Definitions:
+    """What watches over it: the live check, upkeep, the morning report, alerts, and when they run."""
+    contracts, reader = [each.contract for each in catalog], partial(_reading, settings)
+    runs = automation(settings.environment, attended=settings.attended)
     return dg.Definitions(
-        assets=[*beside, *assets],
-        resources={
-            "io_manager": store_io_manager(store, {each.address: each.contract for each in catalog}),
-            "order_system": dg.ResourceDefinition(
-                lambda _: order_system.in_one_snapshot(),
-                description="The retailer's order system, read-only, and one snapshot of it for a run",
-            ),
-            "landing": dg.ResourceDefinition.hardcoded_resource(
-                landing,
-                description="Where partners drop files, read-only",
-            ),
-        },
-        asset_checks=[reconciliation_check(order_system, reader)] if "warehouse/fact_orders" in catalog else [],
+        asset_checks=[reconciliation_check(reader)] if "warehouse/fact_orders" in catalog else [],
         jobs=[
-            dg.define_asset_job(
-                EVERYTHING,
-                selection=dg.AssetSelection.all() - dg.AssetSelection.checks(CHECK),
-                description="Makes every table",
-            ),
             reconciliation_job(),
             maintenance_job(settings, contracts),
             report_job(settings, contracts, sender(settings)),
         ],
         schedules=schedules(settings.timezone, lambda: _latest_months(reader), runs.schedules),
-        sensors=sensors,
-        # DuckDB, the engine of both stores, uses all cores inside one process; one per step costs seconds a table.
-        executor=dg.multiprocess_executor if settings.executor == "multiprocess" else dg.in_process_executor,
+        sensors=[alerts_sensor(settings, [maintenance.JOB, report.JOB], runs.sensors)],
     )
 
 

@@ -142,6 +142,12 @@ class Settings(BaseSettings):
         return self.home / "store" / "classic_cars.duckdb"
 
     @property
+    def duckdb_config(self) -> dict[str, str | int]:
+        """DuckDB's own settings, wherever it works."""
+        threads = {"threads": self.duckdb_threads} if self.duckdb_threads else {}
+        return {"memory_limit": self.duckdb_memory, **threads}
+
+    @property
     def warehouse_location(self) -> str:
         """The Iceberg store's warehouse as a location: ``s3://bucket/prefix`` or ``file:///folder``."""
         return _location(self.warehouse, self.home / "store" / "lake")

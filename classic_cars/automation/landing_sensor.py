@@ -23,19 +23,20 @@ SYSTEM = "landing"
 TICK_SECONDS = 9
 
 
-def landing_sensor(
-    landing: Landing, tables: Mapping[str, Claims], status: dg.DefaultSensorStatus
-) -> dg.SensorDefinition:
+def landing_sensor(tables: Mapping[str, Claims], status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """Observes ``landing/<table>`` when complete files lie there that did not before; ``tables``: whose is a file."""
 
     @dg.sensor(
         name=SENSOR,
         minimum_interval_seconds=TICK_SECONDS,
         default_status=status,
+        required_resource_keys={SYSTEM},
         description="Lists the landing zone and observes new files; those still being written are left alone.",
     )
     def landed_files(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        watch, observations, reason = tick(Watching.load(context.cursor), landing, tables, context.instance)
+        watch, observations, reason = tick(
+            Watching.load(context.cursor), getattr(context.resources, SYSTEM), tables, context.instance
+        )
         return dg.SensorResult(asset_events=observations, skip_reason=dg.SkipReason(reason), cursor=watch.dump())
 
     return landed_files

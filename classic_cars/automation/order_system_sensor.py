@@ -41,18 +41,19 @@ class Tick:
     partitions: Sequence[Any] = ()
 
 
-def order_system_sensor(order_system: OrderSystem, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+def order_system_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """Observes the order system's tables and months that changed."""
 
     @dg.sensor(
         name=SENSOR,
         minimum_interval_seconds=TICK_SECONDS,
         default_status=status,
+        required_resource_keys={SYSTEM},
         description="Observes what changed in the order system: new orders, edits of old ones, deletions. "
         "At most one aggregate query a table and tick, and at most a twentieth of the time.",
     )
     def order_system_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        done = tick(Watch.load(context.cursor), order_system, context.instance)
+        done = tick(Watch.load(context.cursor), getattr(context.resources, SYSTEM), context.instance)
         return dg.SensorResult(
             asset_events=list(done.observations),
             dynamic_partitions_requests=list(done.partitions),

@@ -10,6 +10,9 @@ from classic_cars.contracts.base import Contract
 from classic_cars.errors import ContractError
 from classic_cars.months import Months
 
+#: What DuckDB takes before it spills to disk, unless it is told otherwise.
+MEMORY = "700MB"
+
 
 def same_columns(contract: Contract, rows: ibis.Table) -> None:
     """Raises ``ContractError`` when ``rows`` lack a column of the contract, or have it with another type."""

@@ -13,7 +13,6 @@ from typing import Any
 
 import dagster as dg
 
-from classic_cars import interrupts
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ClassicCarsError, StoreError
 from classic_cars.stores.base import Staged, Store
@@ -23,7 +22,7 @@ from classic_cars.tables.partitions import months_of
 
 
 class StoreIOManager(dg.IOManager):
-    """Reads and publishes the tables of ``contracts`` (by address) in ``store``."""
+    """Publishes tables in ``store``, and reads those of ``contracts`` (by address)."""
 
     def __init__(self, store: Store, contracts: Mapping[str, Contract]) -> None:
         self.store = store
@@ -37,13 +36,12 @@ class StoreIOManager(dg.IOManager):
         return as_kind(self.store.read(contract, months), context.dagster_type.typing_type)
 
     def handle_output(self, context: dg.OutputContext, obj: Staged) -> None:
-        contract = self._contract(context.asset_key)
         if not isinstance(obj, Staged):
             raise StoreError(
-                f"{contract.address}: found {type(obj).__name__}, expected a staged table; make the asset with the "
-                "decorator classic_cars.tables.table.table"
+                f"{context.asset_key.to_user_string()}: found {type(obj).__name__}, expected a staged table; make the "
+                "asset with the decorator classic_cars.tables.table.table"
             )
-        started = time.perf_counter()
+        contract, started = obj.contract, time.perf_counter()
         try:
             obj.publish()
         except Exception as error:
@@ -64,20 +62,3 @@ class StoreIOManager(dg.IOManager):
 def _is_partitioned(context: dg.InputContext) -> bool:
     """True when the reading asset is partitioned too, and so reads only its own months."""
     return context.step_context.has_asset_partitions_for_output("result")
-
-
-def store_io_manager(store: Store, contracts: Mapping[str, Contract]) -> dg.IOManagerDefinition:
-    """The IO manager as a Dagster resource; the store knows of the run from its first to its last step."""
-
-    def run_with_store(context: dg.InitResourceContext) -> Any:
-        with interrupts.listening():
-            if context.run is not None:
-                store.begin_run(f"run {context.run.run_id}")
-            try:
-                yield StoreIOManager(store, contracts)
-            finally:
-                store.end_run()
-
-    return dg.IOManagerDefinition(
-        resource_fn=run_with_store, description=f"Tables in {store.place}: write, audit, publish"
-    )

@@ -152,16 +152,18 @@ def _named(months: Iterable[str]) -> str:
     return ", ".join(found[:NAMED]) + (", ..." if len(found) > NAMED else "")
 
 
-def reconciliation_check(order_system: OrderSystem, reader: Reader) -> dg.AssetChecksDefinition:
+def reconciliation_check(reader: Reader) -> dg.AssetChecksDefinition:
     """The check on ``warehouse/fact_orders``. It is not part of making the table: it has a schedule of its own."""
 
     @dg.asset_check(
         asset=CHECK.asset_key,
         name=CHECK.name,
+        required_resource_keys={"order_system"},
         description="Every closed month agrees with the live order system, to the cent and to the line, and so do "
         "all values of the source tables: no change was missed. What differs is read again.",
     )
-    def agrees_with_order_system() -> dg.AssetCheckResult:
+    def agrees_with_order_system(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        order_system: OrderSystem = context.resources.order_system
         today = date.today()
         with order_system.snapshot() as snapshot:
             live = {table.name: snapshot.control_totals(table, today=today) for table in READ_ORDER}

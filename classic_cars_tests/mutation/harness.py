@@ -150,7 +150,7 @@ class Bench:
             shutil.copytree(template, home)
         self.home = home
         settings = Settings(home=home)
-        self.store = DuckDBStore(settings.store_path, threads=1)
+        self.store = DuckDBStore(settings.store_path, config={"threads": 1})
         self.systems: dict[str, Any] = {
             "order_system": open_order_system(settings.order_system_url),
             "landing": Landing(settings.landing_location),
@@ -282,7 +282,7 @@ class Bench:
             with duckdb.connect(str(path)) as connection:
                 for name in LANDED:
                     connection.execute(f"DROP TABLE {name}")
-            self._unlanded = DuckDBStore(path, threads=1)
+            self._unlanded = DuckDBStore(path, config={"threads": 1})
             _compiling_once(self.store)
             _compiling_once(self._unlanded)
         return self._unlanded

@@ -7,10 +7,11 @@ closed after it; readers get their turn in between. What is written is in ``tran
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import ibis
@@ -27,7 +28,7 @@ from classic_cars.stores.duckdb.failures import clear_errors
 from classic_cars.stores.duckdb.lock import RunLock
 from classic_cars.stores.duckdb.transaction import DuckDBTransaction
 from classic_cars.stores.failures import is_locked
-from classic_cars.stores.sql import quoted
+from classic_cars.stores.sql import MEMORY, quoted
 
 progress = logging.getLogger("classic_cars.progress")
 
@@ -37,26 +38,24 @@ ARRIVAL = "arriving"
 class DuckDBStore:
     """The tables of one DuckDB file. ``read_only`` stores can be opened by many processes at once.
 
-    ``wait``: seconds to wait for a process that is in our way, before ``StoreBusy``.
+    ``wait``: seconds to wait for a process that is in our way, before ``StoreBusy``. ``config``: DuckDB's own settings.
     """
 
     def __init__(
-        self, path: Path, *, read_only: bool = False, wait: float = 900.0, memory: str = "700MB", threads: int = 0
+        self, path: Path, *, read_only: bool = False, wait: float = 900.0, config: Mapping[str, Any] | None = None
     ) -> None:
         self.path = path
         self.read_only = read_only
         self._wait = wait
         self._config: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": memory,
+            "memory_limit": MEMORY,
             "temp_directory": str(path.parent / "spill"),
             # Tables have no order: rows may be written as they come, which halves the memory of big inserts.
             "preserve_insertion_order": False,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
+            **(config or {}),
         }
-
-        if threads:
-            self._config["threads"] = threads
         self._backend: Backend | None = None
         self._transaction: DuckDBTransaction | None = None
         self._lock = RunLock(path, wait)

@@ -5,9 +5,10 @@ Several processes may write at once, and readers never wait for them. What is wr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import ibis
 import pyarrow as pa
@@ -42,13 +43,12 @@ class IcebergStore:
         scratch: Path,
         read_only: bool = False,
         wait: float = 900.0,
-        memory: str = "700MB",
-        threads: int = 0,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         self.lake = lake
         self.read_only = read_only
         self.wait = wait
-        self.engine = Engine(lake, scratch, read_only=read_only, memory=memory, threads=threads)
+        self.engine = Engine(lake, scratch, read_only=read_only, config=config or {})
         self._s3 = S3(lake.bucket) if lake.bucket else None
         self._access: S3Access | None = None
         self._catalog: Catalog | None = None
