@@ -15,10 +15,11 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from classic_cars.assets import ALL_TABLES
-from classic_cars.contracts.order_system import metadata
+from classic_cars.contracts.order_system import UNDATED, metadata
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.months import Months, partition_key
 from classic_cars.settings import Settings
+from classic_cars.sources.order_system import open_order_system
 from classic_cars.sources.urls import SourceURL
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
@@ -94,11 +95,15 @@ def run(
     if instance is None:
         with dg.DagsterInstance.ephemeral() as ephemeral:
             return run(settings, months=months, tables=tables, select=select, instance=ephemeral, tags=tags)
-    add_months(instance, map(partition_key, Months.parse("..".join(months))))
+    there = list(Months.parse("..".join(months)))
+    if months == ALL_MONTHS and UNDATED in open_order_system(settings.order_system_url).months():
+        there.insert(0, UNDATED)
+    there_keys = [*map(partition_key, there)]
+    add_months(instance, there_keys)
     result = job.execute_in_process(
         instance=instance,
         asset_selection=keys,
-        tags={RANGE_START: months[0], RANGE_END: months[1], **(tags or {})},
+        tags={RANGE_START: there_keys[0], RANGE_END: there_keys[-1], **(tags or {})},
         raise_on_error=False,
         run_config=QUIET,
     )
