@@ -18,11 +18,10 @@ from dagster import AssetExecutionContext
 from classic_cars import checks, interrupts
 from classic_cars.checks.base import Limits, Verdict, plain
 from classic_cars.contracts.base import Contract
-from classic_cars.errors import ClassicCarsError
 from classic_cars.stores.base import Provenance
+from classic_cars.tables import failures
 from classic_cars.tables.data_versions import content_of
 from classic_cars.tables.external import external_key
-from classic_cars.tables.failures import reported
 from classic_cars.tables.materialize import from_tables
 from classic_cars.tables.outside import from_outside
 from classic_cars.tables.partitions import MONTHLY, months_of
@@ -88,6 +87,7 @@ def build_asset(
         required_resource_keys={"io_manager", *([table.arrives_from.system] if table.arrives_from else [])},
         automation_condition=condition,
         pool=pool,
+        retry_policy=failures.RETRY,
         op_tags={"dagster/priority": str(table.arrives_from.priority if table.arrives_from else 0)},
         output_required=False,
     )
@@ -112,7 +112,7 @@ def build_asset(
                 _say_content(context, step, outcome)
             except Exception as error:
                 must_go_on()
-                raise reported(table.address, error) from (error if isinstance(error, ClassicCarsError) else None)
+                failures.report(table.address, error)
             if outcome.publishable:
                 yield from (_check_result(each) for each in outcome.verdicts)
                 seconds = time.perf_counter() - started

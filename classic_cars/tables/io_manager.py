@@ -14,9 +14,9 @@ from typing import Any
 import dagster as dg
 
 from classic_cars.contracts.base import Contract
-from classic_cars.errors import ClassicCarsError, StoreError
+from classic_cars.errors import StoreError
 from classic_cars.stores.base import Staged, Store
-from classic_cars.tables.failures import reported
+from classic_cars.tables import failures
 from classic_cars.tables.kinds import as_kind
 from classic_cars.tables.partitions import months_of
 
@@ -45,7 +45,7 @@ class StoreIOManager(dg.IOManager):
         try:
             obj.publish()
         except Exception as error:
-            raise reported(contract.address, error) from (error if isinstance(error, ClassicCarsError) else None)
+            failures.report(contract.address, error)
         size = self.store.size(contract)
         metadata: dict[str, Any] = {"publish seconds": round(time.perf_counter() - started, 3)}
         if size is not None:

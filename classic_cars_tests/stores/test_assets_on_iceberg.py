@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from classic_cars.settings import Settings
@@ -47,7 +48,7 @@ def test_a_step_whose_publish_was_refused_runs_again(shop: Settings, monkeypatch
         publishing(tx, staged)
 
     monkeypatch.setattr(IcebergTransaction, "publish", publish)
-    monkeypatch.setattr(failures, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(failures, "RETRY", dg.RetryPolicy(max_retries=1))
     ran = run(shop, select=["source/offices"])
     assert refused == ["source/offices"]
     assert ran.success, ran.errors
