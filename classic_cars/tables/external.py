@@ -70,7 +70,7 @@ def _external(table: Table, key: dg.AssetKey, claims: Claims | None) -> Any:
 
     @dg.observable_source_asset(
         key=key,
-        description=DESCRIPTIONS[system],
+        description=DESCRIPTIONS.get(system, f"What arrives from {system}."),
         group_name=system,
         tags={"layer": system},
         partitions_def=MONTHLY if table.contract.partitioned_by else None,
