@@ -506,7 +506,8 @@ def test_the_report_and_the_upkeep_run(filled: Platform) -> None:
         result = filled.defs.resolve_job_def(job).execute_in_process(
             instance=filled.instance, raise_on_error=False, run_config=QUIET
         )
-        assert result.success, [event for event in result.all_events if event.is_failure]
+        failed = [event.step_failure_data.error_display_string for event in result.all_events if event.is_step_failure]
+        assert result.success, failed
 
 
 def test_every_table_has_an_owner_and_answers_have_a_freshness_policy(tmp_path: Path) -> None:
