@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from classic_cars.assets import ALL_TABLES
 from classic_cars.contracts.order_system import UNDATED, metadata
 from classic_cars.definitions import EVERYTHING, build_defs
+from classic_cars.errors import SourceError
 from classic_cars.months import Months, partition_key
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import open_order_system
@@ -96,7 +97,7 @@ def run(
         with dg.DagsterInstance.ephemeral() as ephemeral:
             return run(settings, months=months, tables=tables, select=select, instance=ephemeral, tags=tags)
     there = list(Months.parse("..".join(months)))
-    if months == ALL_MONTHS and UNDATED in open_order_system(settings.order_system_url).months():
+    if months == ALL_MONTHS and has_undated_rows(settings):
         there.insert(0, UNDATED)
     there_keys = [*map(partition_key, there)]
     add_months(instance, there_keys)
@@ -108,6 +109,14 @@ def run(
         run_config=QUIET,
     )
     return Ran(result)
+
+
+def has_undated_rows(settings: Settings) -> bool:
+    """Whether the order system has rows without a usable date; not when it is away."""
+    try:
+        return UNDATED in open_order_system(settings.order_system_url).months()
+    except SourceError:
+        return False
 
 
 def ask(settings: Settings, sql: str) -> list[tuple]:
