@@ -87,7 +87,6 @@ def build_asset(
         required_resource_keys={"io_manager", *([table.arrives_from.system] if table.arrives_from else [])},
         automation_condition=condition,
         pool=pool,
-        retry_policy=failures.RETRY,
         op_tags={"dagster/priority": str(table.arrives_from.priority if table.arrives_from else 0)},
         output_required=False,
     )
@@ -112,7 +111,7 @@ def build_asset(
                 _say_content(context, step, outcome)
             except Exception as error:
                 must_go_on()
-                failures.report(table.address, error)
+                failures.report(table.address, error, context.retry_number)
             if outcome.publishable:
                 yield from (_check_result(each) for each in outcome.verdicts)
                 seconds = time.perf_counter() - started

@@ -45,7 +45,7 @@ class StoreIOManager(dg.IOManager):
         try:
             obj.publish()
         except Exception as error:
-            failures.report(contract.address, error)
+            failures.report(contract.address, error, context.step_context.previous_attempt_count)
         size = self.store.size(contract)
         metadata: dict[str, Any] = {"publish seconds": round(time.perf_counter() - started, 3)}
         if size is not None:

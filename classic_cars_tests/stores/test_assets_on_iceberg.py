@@ -48,7 +48,7 @@ def test_a_step_whose_publish_was_refused_runs_again(shop: Settings, monkeypatch
         publishing(tx, staged)
 
     monkeypatch.setattr(IcebergTransaction, "publish", publish)
-    monkeypatch.setattr(failures, "RETRY", dg.RetryPolicy(max_retries=1))
+    monkeypatch.setattr(failures, "RETRY", dg.RetryPolicy(max_retries=1, delay=0))
     ran = run(shop, select=["source/offices"])
     assert refused == ["source/offices"]
     assert ran.success, ran.errors
