@@ -19,6 +19,7 @@ from classic_cars.contracts.order_system import UNDATED, metadata
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.errors import SourceError
 from classic_cars.months import Months, partition_key
+from classic_cars.runs import months_that_exist
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import open_order_system
 from classic_cars.sources.urls import SourceURL
@@ -112,9 +113,10 @@ def run(
 
 
 def has_undated_rows(settings: Settings) -> bool:
-    """Whether the order system has rows without a usable date; not when it is away."""
+    """Whether the order system has rows without a usable date, or the store still has; not when it is away."""
     try:
-        return UNDATED in open_order_system(settings.order_system_url).months()
+        with _published(settings) as store:
+            return UNDATED in months_that_exist(open_order_system(settings.order_system_url), store, reads=True)
     except SourceError:
         return False
 
