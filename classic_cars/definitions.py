@@ -33,7 +33,7 @@ from classic_cars.resources import resources as resources_of
 from classic_cars.settings import Settings, load_settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
-from classic_cars.tables.asset import build_asset
+from classic_cars.tables.asset import Workplace, build_asset
 from classic_cars.tables.company import company_specs
 from classic_cars.tables.external import claims_of, external_assets
 from classic_cars.tables.live_agreement import CHECK, Reader, reconciliation_check
@@ -69,19 +69,14 @@ def build_defs(
 
 def _tables(settings: Settings, catalog: Catalog) -> dg.Definitions:
     """Every table with its checks, what is upstream of it outside, what is published with it, and the job for all."""
-    assets = [
-        build_asset(
-            each,
-            catalog,
-            limits=_limits(settings),
-            # Runs on a DuckDB file follow each other; a lake takes several writers.
-            pool=STORE_POOL if settings.store == "duckdb" else None,
-            kind=settings.store,
-            scratch=settings.home / "store",
-            condition=condition_of(each, catalog),
-        )
-        for each in catalog
-    ]
+    workplace = Workplace(
+        limits=_limits(settings),
+        # Runs on a DuckDB file follow each other; a lake takes several writers.
+        pool=STORE_POOL if settings.store == "duckdb" else None,
+        kind=settings.store,
+        scratch=settings.home / "store",
+    )
+    assets = [build_asset(each, catalog, workplace, condition_of(each, catalog)) for each in catalog]
     everything = dg.define_asset_job(
         EVERYTHING,
         selection=dg.AssetSelection.all() - dg.AssetSelection.checks(CHECK),

@@ -79,6 +79,19 @@ def quarantine_age(store: Store, contracts: Iterable[Contract], instance: dg.Dag
     return found
 
 
+def _tidied(settings: Settings, contracts: Sequence[Contract], holder: str) -> list[str]:
+    """What was done to the store, in words."""
+    store = open_store(settings)
+    store.begin_run(holder)
+    try:
+        keep = timedelta(days=settings.keep_days)
+        return list(maintained(store, contracts, keep=keep, orphan_age=ORPHAN_AGE, dry_run=False))
+    except StoreError as error:
+        raise dg.Failure(str(error)) from None
+    finally:
+        store.end_run()
+
+
 def maintenance_job(settings: Settings, contracts: Sequence[Contract]) -> dg.JobDefinition:
     """Three steps, each of which goes on when another fails."""
 
@@ -89,15 +102,7 @@ def maintenance_job(settings: Settings, contracts: Sequence[Contract]) -> dg.Job
 
     @dg.op(description="Old versions forgotten, small files put together, files that nothing refers to removed")
     def tidy_the_store(context: dg.OpExecutionContext) -> None:
-        store = open_store(settings)
-        store.begin_run(f"run {context.run_id}")
-        try:
-            keep = timedelta(days=settings.keep_days)
-            done = list(maintained(store, contracts, keep=keep, orphan_age=ORPHAN_AGE, dry_run=False))
-        except StoreError as error:
-            raise dg.Failure(str(error)) from None
-        finally:
-            store.end_run()
+        done = _tidied(settings, contracts, f"run {context.run_id}")
         context.add_output_metadata({"done": dg.MetadataValue.md("\n".join(f"- {line}" for line in done) or "nothing")})
 
     @dg.op(description="How many rows are in quarantine, and since when")

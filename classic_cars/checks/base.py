@@ -16,9 +16,10 @@ from typing import Any, Protocol
 import ibis
 import ibis.expr.types as ir
 
-from classic_cars.contracts.base import Contract, Reference
+from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
 from classic_cars.contracts.rescued import RESCUED, raw_kept
+from classic_cars.contracts.vocabulary import Reference
 from classic_cars.months import Months
 from classic_cars.stores.base import Staged
 

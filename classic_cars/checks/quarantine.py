@@ -49,20 +49,8 @@ class Quarantine:
         amounts = ""
         if contract.money is not None:
             money = _money(contract.money, rejected, rows)
-            kept_amount = Decimal(audit.measured.totals.get(AMOUNT) or 0)
-            # A row whose amount could not be read counts like an average one.
-            gross = money.gross + money.unknown * (abs(kept_amount) / kept if kept else Decimal(0))
-            share = _share(gross, abs(kept_amount))
-            # Floats, beside the exact sums, because Dagster draws only numbers.
-            facts |= {
-                "amount kept": kept_amount,
-                "amount quarantined": money.net,
-                "amount quarantined, plotted": float(money.net),
-                "amount quarantined, without signs": money.gross,
-                "rows of unknown amount": money.unknown,
-                "share of amount quarantined": round(share, 6),
-                "share of amount allowed": audit.limits.quarantine_amount,
-            }
+            share, more = _amounts(audit, money, kept)
+            facts |= more
             amounts = f"; {money.net:,.2f}" + (f", and {money.unknown:,} of unknown amount" if money.unknown else "")
             if share > audit.limits.quarantine_amount:
                 limit = f"{audit.limits.quarantine_amount:.2%} of money (CLASSIC_CARS_QUARANTINE_MAX_AMOUNT_SHARE)"
@@ -94,6 +82,24 @@ def _money(of: Callable[[ibis.Table], Any], rejected: ibis.Table, rows: int) -> 
     sums = rejected.aggregate(net=amount.sum(), gross=amount.abs().sum(), unknown=amount.isnull().sum())
     (found,) = sums.to_pyarrow().to_pylist()
     return Money(Decimal(found["net"] or 0), Decimal(found["gross"] or 0), int(found["unknown"] or 0))
+
+
+def _amounts(audit: Audit, money: Money, kept: int) -> tuple[float, dict[str, Any]]:
+    """The share of the money that is quarantined, and what is known of it."""
+    kept_amount = Decimal(audit.measured.totals.get(AMOUNT) or 0)
+    # A row whose amount could not be read counts like an average one.
+    gross = money.gross + money.unknown * (abs(kept_amount) / kept if kept else Decimal(0))
+    share = _share(gross, abs(kept_amount))
+    return share, {
+        "amount kept": kept_amount,
+        "amount quarantined": money.net,
+        # A float, beside the exact sum, because Dagster draws only numbers.
+        "amount quarantined, plotted": float(money.net),
+        "amount quarantined, without signs": money.gross,
+        "rows of unknown amount": money.unknown,
+        "share of amount quarantined": round(share, 6),
+        "share of amount allowed": audit.limits.quarantine_amount,
+    }
 
 
 def _reasons(rejected: ibis.Table) -> dict[str, int]:

@@ -12,8 +12,9 @@ import ibis
 
 from classic_cars.checks.base import Audit, Verdict, plain_row
 from classic_cars.checks.columns import ROWS, TOTAL, profiles
-from classic_cars.contracts.base import Contract, Reconciliation
+from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
+from classic_cars.contracts.vocabulary import Reconciliation
 
 CONTROL_TOTAL = "decimal(38, 4)"
 #: Groups that a failed check shows.

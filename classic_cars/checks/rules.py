@@ -8,8 +8,9 @@ from typing import Any
 import ibis
 
 from classic_cars.checks.base import Audit, Tables, Verdict, duplicates, orphaned, sample
-from classic_cars.contracts.base import Contract, Reference, Rule, differing_columns
+from classic_cars.contracts.base import Contract, Rule, differing_columns
 from classic_cars.contracts.origins import FLAG, Origins
+from classic_cars.contracts.vocabulary import Reference
 
 
 class Schema:

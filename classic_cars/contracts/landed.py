@@ -18,7 +18,8 @@ import ibis
 import ibis.expr.datatypes as dt
 import pandera.ibis as pa
 
-from classic_cars.contracts.base import PERSONAL, RESCUED, Contract, Date, Int, Long, Moment, TableModel, Text, facts
+from classic_cars.contracts.base import RESCUED, Contract
+from classic_cars.contracts.vocabulary import PERSONAL, Date, Int, Long, Moment, TableModel, Text, facts
 from classic_cars.errors import ContractError
 
 #: Types whose values can be read from text, and proven, without losing or bending any.

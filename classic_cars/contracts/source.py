@@ -15,8 +15,9 @@ import ibis.expr.datatypes as dt
 import pandera.ibis as pa
 import sqlalchemy as sa
 
-from classic_cars.contracts.base import PERSONAL, RESCUED, Contract, facts
+from classic_cars.contracts.base import RESCUED, Contract
 from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
+from classic_cars.contracts.vocabulary import PERSONAL, facts
 
 MONTH = "orderMonth"
 

@@ -17,7 +17,11 @@ from typing import Any
 import ibis
 import pandera.ibis as pa
 
-from classic_cars.contracts.base import (
+from classic_cars.contracts.countries import COUNTRIES
+from classic_cars.contracts.landed import FileRow
+from classic_cars.contracts.order_system import FIRST_MONTH
+from classic_cars.contracts.origins import EXPECTED, FLAG, REPAIRED, spelled
+from classic_cars.contracts.vocabulary import (
     PERSONAL,
     Date,
     Int,
@@ -31,10 +35,6 @@ from classic_cars.contracts.base import (
     facts,
     row_rule,
 )
-from classic_cars.contracts.countries import COUNTRIES
-from classic_cars.contracts.landed import FileRow
-from classic_cars.contracts.order_system import FIRST_MONTH
-from classic_cars.contracts.origins import EXPECTED, FLAG, REPAIRED, spelled
 
 STATUSES = ["Shipped", "Resolved", "Cancelled", "On Hold", "Disputed", "In Process"]
 

@@ -14,7 +14,11 @@ import ibis.expr.types as ir
 import pandera.ibis as pa
 
 from classic_cars.contracts import proofs
-from classic_cars.contracts.base import (
+from classic_cars.contracts.calendar import days_of
+from classic_cars.contracts.metrics import METRICS
+from classic_cars.contracts.origins import EXPECTED, INFERRED, UNKNOWN, UNKNOWN_NUMBER, copied, derived, grain
+from classic_cars.contracts.staging import BIGGEST_QUANTITY, FIRST_DAY, LAST_DAY, STATUSES
+from classic_cars.contracts.vocabulary import (
     PERSONAL,
     Amount,
     Bool,
@@ -31,10 +35,6 @@ from classic_cars.contracts.base import (
     facts,
     row_rule,
 )
-from classic_cars.contracts.calendar import days_of
-from classic_cars.contracts.metrics import METRICS
-from classic_cars.contracts.origins import EXPECTED, INFERRED, UNKNOWN, UNKNOWN_NUMBER, copied, derived, grain
-from classic_cars.contracts.staging import BIGGEST_QUANTITY, FIRST_DAY, LAST_DAY, STATUSES
 
 #: What separates the parts of a place in the text that its key is the hash of.
 SEPARATOR = chr(31)

@@ -8,6 +8,7 @@ bad. It waits inside the transaction while the IO manager publishes, and leaves 
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -47,84 +48,95 @@ def asset_key(address: str) -> dg.AssetKey:
     return dg.AssetKey(address.split("/"))
 
 
+@dataclass(frozen=True)
+class Workplace:
+    """What the steps of all tables share."""
+
+    limits: Limits
+    #: Pool that limits the runs at work at once.
+    pool: str | None
+    #: Kind of store, for people.
+    kind: str
+    #: Folder for what is needed while a step works.
+    scratch: Path
+
+
 def build_asset(
-    table: Table,
-    catalog: Catalog,
-    *,
-    limits: Limits,
-    pool: str | None,
-    kind: str,
-    scratch: Path,
-    condition: dg.AutomationCondition | None = None,
+    table: Table, catalog: Catalog, workplace: Workplace, condition: dg.AutomationCondition | None = None
 ) -> dg.AssetsDefinition:
-    """The Dagster asset of one table. ``pool`` limits the runs at work at once; ``kind`` of store, for people.
+    """The Dagster asset of one table. ``condition``: when it is made by itself."""
 
-    ``scratch``: folder for what is needed while a step works. ``condition``: when the table is made by itself.
-    """
-    contract = table.contract
-    inputs = [each.address for each in catalog.inputs(table).values()]
-    needed = dict.fromkeys([*inputs, *catalog.needed_for_audit(table)])
-    origins, code_version = catalog.origins(table), catalog.code_version(table)
-    outside = external_key(table)
-
-    @dg.asset(
-        key=asset_key(table.address),
-        deps=[*map(asset_key, needed), *([outside] if outside else [])],
-        description=_description(contract),
-        group_name=contract.layer,
-        kinds={kind, "pandera"} | ({"ibis"} if table.is_lazy else {"python"}),
-        owners=[OWNERS[contract.layer]],
-        freshness_policy=FRESH if contract.layer == READ_BY_ANALYSTS else None,
-        tags={"layer": contract.layer, **({"personal_data": ""} if _is_personal(contract) else {})},
-        metadata={"dagster/column_schema": column_schema(contract), "contract version": contract.version},
-        code_version=code_version,
-        check_specs=[
-            dg.AssetCheckSpec(name, asset=asset_key(table.address), description=text, blocking=True)
-            for name, text in checks.descriptions(contract, origins).items()
-        ],
-        partitions_def=MONTHLY if contract.partitioned_by else None,
-        backfill_policy=dg.BackfillPolicy.single_run() if contract.partitioned_by else None,
-        required_resource_keys={"io_manager", *([table.arrives_from.system] if table.arrives_from else [])},
-        automation_condition=condition,
-        pool=pool,
-        op_tags={"dagster/priority": str(table.arrives_from.priority if table.arrives_from else 0)},
-        output_required=False,
-    )
+    @dg.asset(**_definition(table, catalog, workplace), automation_condition=condition)
     def materialize(context: AssetExecutionContext) -> Iterator[Any]:
-        must_go_on()
-        store = context.resources.io_manager.store
-        started = time.perf_counter()
-        with store.begin(Provenance(context.run.run_id, table.address, code_version)) as tx:
-            step = Step(
-                catalog=catalog,
-                table=table,
-                tx=tx,
-                run_id=context.run.run_id,
-                months=months_of(context.partition_key_range) if contract.partitioned_by else None,
-                limits=limits,
-                shrink_accepted=table.address in accepted_shrinks(context.run.tags),
-                scratch=scratch,
-            )
-            try:
-                outcome = _made(step, context)
-                metadata = _metadata(step, outcome, started)
-                _say_content(context, step, outcome)
-            except Exception as error:
-                must_go_on()
-                failures.report(table.address, error, context.retry_number)
-            if outcome.publishable:
-                yield from (_check_result(each) for each in outcome.verdicts)
-                seconds = time.perf_counter() - started
-                progress.info("%s: %s rows in %.1f s", table.address, f"{outcome.rows:,}", seconds)
-                yield dg.Output(outcome.staged, metadata=metadata)
-                # Here Dagster's IO manager has published.
-                yield from _company(outcome)
-                return
-        # Discarded before anybody is told.
-        yield from (_check_result(each) for each in outcome.verdicts)
-        _say_what_failed(table, outcome)
+        yield from _materialized(context, table, catalog, workplace)
 
     return materialize
+
+
+def _definition(table: Table, catalog: Catalog, workplace: Workplace) -> dict[str, Any]:
+    """What Dagster knows of a table before anything is made."""
+    contract, origin, outside = table.contract, table.arrives_from, external_key(table)
+    inputs = [each.address for each in catalog.inputs(table).values()]
+    needed = dict.fromkeys([*inputs, *catalog.needed_for_audit(table)])
+    return {
+        "key": asset_key(table.address),
+        "deps": [*map(asset_key, needed), *([outside] if outside else [])],
+        "description": _description(contract),
+        "group_name": contract.layer,
+        "kinds": {workplace.kind, "pandera"} | ({"ibis"} if table.is_lazy else {"python"}),
+        "owners": [OWNERS[contract.layer]],
+        "freshness_policy": FRESH if contract.layer == READ_BY_ANALYSTS else None,
+        "tags": {"layer": contract.layer, **({"personal_data": ""} if _is_personal(contract) else {})},
+        "metadata": {"dagster/column_schema": column_schema(contract), "contract version": contract.version},
+        "code_version": catalog.code_version(table),
+        "check_specs": [
+            dg.AssetCheckSpec(name, asset=asset_key(table.address), description=text, blocking=True)
+            for name, text in checks.descriptions(contract, catalog.origins(table)).items()
+        ],
+        "partitions_def": MONTHLY if contract.partitioned_by else None,
+        "backfill_policy": dg.BackfillPolicy.single_run() if contract.partitioned_by else None,
+        "required_resource_keys": {"io_manager", *([origin.system] if origin else [])},
+        "pool": workplace.pool,
+        "op_tags": {"dagster/priority": str(origin.priority if origin else 0)},
+        "output_required": False,
+    }
+
+
+def _materialized(
+    context: AssetExecutionContext, table: Table, catalog: Catalog, workplace: Workplace
+) -> Iterator[Any]:
+    """One step: stage and audit, then the verdicts, and the staged version if nothing speaks against it."""
+    must_go_on()
+    started = time.perf_counter()
+    provenance = Provenance(context.run.run_id, table.address, catalog.code_version(table))
+    with context.resources.io_manager.store.begin(provenance) as tx:
+        step = Step(
+            catalog=catalog,
+            table=table,
+            tx=tx,
+            run_id=context.run.run_id,
+            months=months_of(context.partition_key_range) if table.contract.partitioned_by else None,
+            limits=workplace.limits,
+            shrink_accepted=table.address in accepted_shrinks(context.run.tags),
+            scratch=workplace.scratch,
+        )
+        try:
+            outcome = _made(step, context)
+            metadata = _metadata(step, outcome, started)
+            _say_content(context, step, outcome)
+        except Exception as error:
+            must_go_on()
+            failures.report(table.address, error, context.retry_number)
+        if outcome.publishable:
+            yield from (_check_result(each) for each in outcome.verdicts)
+            progress.info("%s: %s rows in %.1f s", table.address, f"{outcome.rows:,}", time.perf_counter() - started)
+            yield dg.Output(outcome.staged, metadata=metadata)
+            # Here Dagster's IO manager has published.
+            yield from _company(outcome)
+            return
+    # Discarded before anybody is told.
+    yield from (_check_result(each) for each in outcome.verdicts)
+    _say_what_failed(table, outcome)
 
 
 def must_go_on() -> None:

@@ -14,9 +14,10 @@ import ibis
 import ibis.expr.types as ir
 
 from classic_cars.checks.base import Tables, orphaned
-from classic_cars.contracts.base import Contract, Latest
+from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import FLAG, REJECT, REPAIR
 from classic_cars.contracts.rescued import RESCUED, as_json, raw_kept
+from classic_cars.contracts.vocabulary import Latest
 
 REASON = "_reason"
 

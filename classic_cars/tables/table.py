@@ -16,10 +16,11 @@ from typing import Any, get_type_hints
 import ibis
 import pandera.ibis as pa
 
-from classic_cars.contracts.base import LAYERS, RESCUED, Contract, TableModel, differing_columns
+from classic_cars.contracts.base import LAYERS, RESCUED, Contract, differing_columns
 from classic_cars.contracts.origins import Origins
 from classic_cars.contracts.source import Origin
 from classic_cars.contracts.versions import digest
+from classic_cars.contracts.vocabulary import TableModel
 from classic_cars.errors import ContractError
 from classic_cars.tables import origins
 from classic_cars.tables.lineage import column_lineage

@@ -6,8 +6,8 @@ import ibis
 import pytest
 
 from classic_cars.assets import source
-from classic_cars.contracts.base import Bool
 from classic_cars.contracts.landed import RATINGS, STOCK_COUNTS, LandedRow, LandedTable
+from classic_cars.contracts.vocabulary import Bool
 from classic_cars.errors import ContractError
 from classic_cars.settings import Settings
 from classic_cars_tests.landed import COUNTED, RATED, drop, jsonl, ledger, rating

@@ -10,7 +10,8 @@ import ibis
 import pandera.ibis as pa
 import pyarrow
 
-from classic_cars.contracts.base import Binary, Bool, Contract, Date, Int, Long, Text, facts
+from classic_cars.contracts.base import Contract
+from classic_cars.contracts.vocabulary import Binary, Bool, Date, Int, Long, Text, facts
 from classic_cars.months import Months
 from classic_cars.stores.base import Provenance, Staged, Store, Transaction
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from classic_cars.contracts.base import Text
+from classic_cars.contracts.vocabulary import Text
 from classic_cars.errors import StoreError
 from classic_cars.settings import Settings
 from classic_cars.stores.base import Staged, Store

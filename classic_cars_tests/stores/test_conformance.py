@@ -9,7 +9,7 @@ import ibis
 import pyarrow as pa
 import pytest
 
-from classic_cars.contracts.base import Int, Text
+from classic_cars.contracts.vocabulary import Int, Text
 from classic_cars.errors import ContractError, StoreError, TableMissing
 from classic_cars.stores.base import Store
 from classic_cars_tests.stores.conftest import Open

@@ -20,7 +20,8 @@ import pytest
 from pyiceberg.catalog import load_catalog
 from pyiceberg.table import Table
 
-from classic_cars.contracts.base import Contract, Int, Long, Text
+from classic_cars.contracts.base import Contract
+from classic_cars.contracts.vocabulary import Int, Long, Text
 from classic_cars.errors import ContractError, StoreConflict, StoreError
 from classic_cars.months import Months
 from classic_cars.settings import Settings

@@ -7,7 +7,7 @@ import pandera.ibis as pa
 import pytest
 
 from classic_cars.assets import ALL_TABLES
-from classic_cars.contracts.base import Int, TableModel, facts
+from classic_cars.contracts.vocabulary import Int, TableModel, facts
 from classic_cars.errors import ContractError
 from classic_cars.tables.table import Catalog, Table, table
 

@@ -20,10 +20,11 @@ from classic_cars.checks.quarantine import Quarantine
 from classic_cars.checks.reconciliation import Conservation, Reconciliations, reconcile
 from classic_cars.checks.rules import Keys, References, Schema, Values
 from classic_cars.checks.source import Arrived, Moved, OrderSystemAgrees, Volume
-from classic_cars.contracts.base import (
-    RESCUED,
+from classic_cars.contracts.base import RESCUED, Contract
+from classic_cars.contracts.order_system import READ_ORDER
+from classic_cars.contracts.origins import EXPECTED, FLAG, REPAIRED, UNKNOWN, copied, derived, grain, spelled
+from classic_cars.contracts.vocabulary import (
     Complete,
-    Contract,
     Date,
     Int,
     Money,
@@ -33,8 +34,6 @@ from classic_cars.contracts.base import (
     Text,
     facts,
 )
-from classic_cars.contracts.order_system import READ_ORDER
-from classic_cars.contracts.origins import EXPECTED, FLAG, REPAIRED, UNKNOWN, copied, derived, grain, spelled
 from classic_cars.sources.control_totals import proven
 from classic_cars.stores.base import Staged
 from classic_cars.tables import origins, quarantine
