@@ -150,6 +150,3 @@ class ProductRatings(TableModel):
                 Reconciliation("by product", by=("productCode",), actual=_of_products, expected=_of_each_star)
             ],
         )
-
-
-CONTRACTS = (SALES_BY_PRODUCT_LINE, SALES_BY_COUNTRY, SALES_BY_MONTH, ProductRatings)

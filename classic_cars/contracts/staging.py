@@ -344,17 +344,3 @@ class StockCounts(FileRow):
             totals={"units": lambda counts: counts.quantityCounted.sum()},
             references=[Reference("productCode", "staging/products", "productCode")],
         )
-
-
-CONTRACTS = (
-    Productlines,
-    Products,
-    Offices,
-    Employees,
-    Customers,
-    Payments,
-    Orders,
-    Orderdetails,
-    Ratings,
-    StockCounts,
-)

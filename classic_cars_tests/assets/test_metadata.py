@@ -19,7 +19,7 @@ def specs(settings: Settings, tables=ALL_TABLES) -> dict[str, dg.AssetSpec]:
 def test_each_materialization_says_what_was_made_how_and_from_what(shop: Settings):
     ran = run(shop)
     (event,) = ran.result.asset_materializations_for_node("warehouse__dim_locations")
-    rows = ask(shop, "SELECT count(*) FROM warehouse.dim_locations")[0][0]
+    rows = ask(shop, "SELECT count(*) FROM dimensions.dim_locations")[0][0]
     assert event.metadata["dagster/row_count"].value == rows
     columns = event.metadata["dagster/column_schema"].value.columns
     assert [column.name for column in columns] == ["locationKey", "postalCode", "city", "state", "country"]
@@ -90,14 +90,14 @@ def test_the_graph_has_the_groups_partitions_and_checks_that_were_meant(shop: Se
 
 
 def test_an_edit_makes_its_table_stale_and_a_comment_does_not(shop: Settings):
-    from classic_cars.assets import warehouse
+    from classic_cars.assets import dimensions
 
     def commented(products, productlines, orderdetails):
         # a comment
-        return warehouse.dim_products.function(products, productlines, orderdetails)
+        return dimensions.dim_products.function(products, productlines, orderdetails)
 
     def edited(products, productlines, orderdetails):
-        rows = warehouse.dim_products.function(products, productlines, orderdetails)
+        rows = dimensions.dim_products.function(products, productlines, orderdetails)
         return rows.mutate(productName=rows.productName.upper())
 
     address = "warehouse/dim_products"
