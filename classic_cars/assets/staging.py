@@ -58,13 +58,3 @@ def orders(orders: ibis.Table) -> ibis.Table:
 @table(staging.Orderdetails)
 def orderdetails(orderdetails: ibis.Table) -> ibis.Table:
     return trimmed(orderdetails)
-
-
-@table(staging.Ratings)
-def ratings(ratings: ibis.Table) -> ibis.Table:
-    return trimmed(ratings)
-
-
-@table(staging.StockCounts)
-def stock_counts(stock_counts: ibis.Table) -> ibis.Table:
-    return trimmed(stock_counts)

@@ -14,7 +14,7 @@ import duckdb
 import ibis
 import pytest
 
-from classic_cars.assets import analytics, source, staging, warehouse
+from classic_cars.assets import analytics, partners, source, warehouse
 from classic_cars.settings import Settings
 from classic_cars.stores.iceberg import commit
 from classic_cars.tables import landed
@@ -333,7 +333,7 @@ def test_a_line_without_a_place_is_caught(rated: Settings):
 
 def test_a_rating_that_is_lost_before_the_latest_is_chosen_is_caught(rated: Settings):
     def shorter(ratings: ibis.Table) -> ibis.Table:
-        rows = staging.ratings.function(ratings)
+        rows = partners.ratings.function(ratings)
         return rows.filter(rows.lineNumber != 2)
 
     assert failed(rated, STAGING, shorter) == {"columns", "reconciliation"}
@@ -348,7 +348,7 @@ def test_a_latest_rating_that_is_none_is_caught(rated: Settings, monkeypatch: py
         return quarantine.Sieved(kept=ranked.filter(ranked["_place"] == 0).drop("_place"), aside=before.aside)
 
     monkeypatch.setattr(quarantine, "by_time", earliest)
-    assert failed(rated, STAGING, staging.ratings.function) == {"columns", "reconciliation"}
+    assert failed(rated, STAGING, partners.ratings.function) == {"columns", "reconciliation"}
 
 
 def test_a_fact_that_counts_a_rating_twice_is_caught(rated: Settings):
