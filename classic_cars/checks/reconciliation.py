@@ -11,7 +11,8 @@ from typing import Any
 import ibis
 
 from classic_cars.checks.base import Audit, Verdict, plain_row
-from classic_cars.checks.columns import ROWS, TOTAL, profiles
+from classic_cars.checks.columns import profiles
+from classic_cars.checks.profiles import ROWS, TOTAL
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
 from classic_cars.contracts.vocabulary import Reconciliation
