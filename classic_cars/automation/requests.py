@@ -11,7 +11,9 @@ from classic_cars.tables.run_tags import range_tags
 
 #: Tag of a run: what it was asked for, in words.
 CHANGED = "classic_cars/changed"
-#: A run costs seconds however little it makes: of more ranges than this, those nearest to each other become one.
+#: A run costs seconds however little it makes: months that are no further apart are one range, with those between ...
+NEAR = 3
+#: ... and of more ranges than this, those nearest to each other become one.
 RANGES = 4
 
 
@@ -20,7 +22,7 @@ def ranges(existing: Sequence[str], wanted: set[str], at_most: int = RANGES) -> 
     positions = [index for index, month in enumerate(existing) if month in wanted]
     found: list[list[int]] = []
     for position in positions:
-        if found and found[-1][1] == position - 1:
+        if found and position - found[-1][1] <= NEAR:
             found[-1][1] = position
         else:
             found.append([position, position])

@@ -38,6 +38,10 @@ def test_months_next_to_each_other_are_one_range_and_so_are_those_with_no_month_
     assert ranges(MONTHS, {UNDATED, "2003-01"}) == [(UNDATED, "2003-01")]
 
 
+def test_months_that_are_near_each_other_are_one_range() -> None:
+    assert ranges(MONTHS, {"2003-01", "2003-04", "2003-08"}) == [("2003-01", "2003-04"), ("2003-08", "2003-08")]
+
+
 def test_of_many_ranges_the_nearest_become_one() -> None:
     wanted = {"2003-01", "2005-01", "2005-03", "2010-01", "2026-01", "2026-05"}
     assert ranges(MONTHS, wanted) == [
