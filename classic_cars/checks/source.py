@@ -95,12 +95,13 @@ class Volume:
         limits = audit.limits
         before = audit.before or Before({})
         now = {part: each.rows for part, each in audit.arrived.found.items()}
+        # A table that is empty now is never the shop's everyday; one small month, read alone, may be.
+        emptied = not now and ("" in before.rows or sum(before.rows.values()) >= limits.shrink_rows)
         shrunk = {
             part: (rows, now.get(part, 0))
             for part, rows in before.rows.items()
             if rows - now.get(part, 0) > limits.shrink * rows
-            # A whole table that is empty now is never the shop's everyday.
-            and (rows - now.get(part, 0) >= limits.shrink_rows or not now)
+            and (rows - now.get(part, 0) >= limits.shrink_rows or emptied)
         }
         facts: dict[str, Any] = {"rows before": sum(before.rows.values()), "rows": sum(now.values())}
         if not shrunk:

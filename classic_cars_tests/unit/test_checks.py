@@ -517,6 +517,17 @@ def test_a_table_that_shrank_blocks_until_somebody_accepts_it(before, accepted, 
         assert f"{before:,} rows before, 3 now" in verdict.summary
 
 
+@pytest.mark.parametrize(
+    ("before", "passed"),
+    [({"2004-01": 4}, True), ({"": 4}, False), ({"2004-01": 6, "2004-02": 6}, False)],
+    ids=["a month of few rows", "a whole table", "months of few rows that were many together"],
+)
+def test_what_is_empty_now_blocks_unless_it_was_one_small_month(before, passed):
+    source = Contract.of(pa.DataFrameSchema(RAW.schema.columns, name="source/lines"))
+    emptied = audit(*GOOD, contract=source, before=Before(before), limits=Limits(), arrived=arrived({}, {}))
+    assert Volume().evaluate(emptied).passed is passed
+
+
 def test_an_order_that_moved_to_a_month_that_is_not_read_blocks_and_names_both():
     before = Before({}, {"2005-05": {"2005-04": 1}})
     verdict = Moved().evaluate(audit(*GOOD, before=before))
