@@ -475,6 +475,13 @@ def test_completeness_counts_what_is_quarantined_and_warns():
     assert verdict.summary == "published 2 rows, 4.00; quarantined 1 rows, 4.00 (of 2004-02)"
 
 
+def test_completeness_counts_quarantined_rows_whose_money_cannot_be_read():
+    aside = lines(GOOD[2]).select("number", "day", "price", "customer").mutate(price=ibis.null("decimal(10, 2)"))
+    verdict = Completeness().evaluate(audit(*GOOD[:2], tables={"quarantine/lines": aside}))
+    assert verdict.facts["rows of unknown amount"] == 1
+    assert ", and 1 of unknown amount" in verdict.summary
+
+
 def arrived(found: Mapping[str, Totals], expected: Mapping[str, Totals]) -> Arrived:
     return Arrived(found, expected, lambda: ["price"], "sqlite:///shop.sqlite", rescued=1)
 
