@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Nothing of ours is written outside the project.
 export CLASSIC_CARS_HOME ?= $(CURDIR)/var
 
-.PHONY: help setup demo demo-s3 dev test mutate screenshots lint bench lock docs clean
+.PHONY: help setup demo demo-s3 dev test test-all mutate screenshots lint bench lock docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,13 +36,16 @@ demo: setup ## Make a shop, read it, check it, show the analysts' answers
 	@echo "  README.md, docs/"
 
 demo-s3: setup ## The same with the tables on a real S3 server, started on this machine for the demo
-	$(BIN)/python -m classic_cars_tests.demo_s3
+	$(BIN)/python -m classic_cars_shop.demo_s3
 
 dev: setup ## Dagster's web page and daemon at http://127.0.0.1:3000
 	@exec $(BIN)/classic-cars dev
 
 test: setup ## All tests (real DuckDB, MariaDB and PostgreSQL; those whose program is missing skip and say so)
 	$(BIN)/python -m pytest -n 3 --dist worksteal --durations 25
+
+test-all: setup ## The same and the exhaustive ones: more databases, more kills, more faults of a kind that is tested anyway
+	CLASSIC_CARS_TEST_KILLS=$${CLASSIC_CARS_TEST_KILLS:-12} $(BIN)/python -m pytest -n 3 --dist worksteal --durations 25 -m ""
 
 mutate: setup ## Plant hundreds of bugs one by one; the checks must stop each (minutes; ARGS=--help)
 	$(BIN)/python -m classic_cars_tests.mutation $(ARGS)

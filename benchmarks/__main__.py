@@ -223,7 +223,7 @@ def share(part: float, whole: float) -> str:
 
 def lake(bench: Bench) -> None:
     """The Iceberg store beside the DuckDB store: all months, and one month again."""
-    from classic_cars_tests.object_store import seaweedfs
+    from classic_cars_shop.object_store import seaweedfs
 
     rows = []
     with seaweedfs() as server:

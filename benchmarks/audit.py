@@ -60,14 +60,14 @@ def compare(rounds: int = 3) -> dict[str, Any]:
     from classic_cars.settings import load_settings
     from classic_cars.stores import open_store
     from classic_cars.stores.base import Staged
-    from classic_cars.tables.materialize import Step
+    from classic_cars.tables.step import Step
     from classic_cars.tables.table import Catalog, Table
 
     catalog = Catalog(ALL_TABLES)
     store = open_store(load_settings(), read_only=True)
 
     def audit(table: Table) -> Audit:
-        step = Step(catalog, table, store, run_id="benchmark")
+        step = Step(catalog, table, store, run_id="benchmark")  # what is published reads as in a transaction
         staged = Staged(table.contract, None, rows=store.read(table.contract), others=None, sql="")
         found = step.audit(staged, step.others())
         if table.contract.quarantines:

@@ -9,7 +9,7 @@ import duckdb
 LAYERS = ("source", "staging", "warehouse", "analytics")
 TABLES = 26
 #: Made from files that partners drop, which the benchmarks have none of.
-RATED = ("ratings", "landed_files", "fact_ratings", "product_ratings")
+RATED = ("ratings", "ratings_files", "stock_counts", "stock_counts_files", "fact_ratings", "product_ratings")
 
 
 def differences(store: Path, other: Path, *, exact: bool) -> list[str]:

@@ -28,18 +28,17 @@ from typing import Any
 
 import duckdb
 import psutil
-import pytest
 import sqlalchemy as sa
 from dagster._core.execution.backfill import BulkActionStatus
 
 from benchmarks.__main__ import best, required, say, table
 from benchmarks.measure import ROOT, run
-from classic_cars import simulator
 from classic_cars.automation.landing_sensor import SENSOR as LANDED
 from classic_cars.automation.order_system_sensor import SENSOR as CHANGES
 from classic_cars.instance import open_instance
 from classic_cars.settings import Settings
-from classic_cars_tests import servers
+from classic_cars_shop import api as simulator
+from classic_cars_shop import servers
 
 PROGRAM = Path(sys.executable).with_name("classic-cars")
 FILES, RATINGS_EACH = 1_000, 20
@@ -192,7 +191,7 @@ def files(**_: Any) -> None:
         settings = Settings(home=Path(folder))
         simulator.create(settings.order_system_url)
         ratings = (
-            "SELECT (SELECT count(*) FROM source.ratings), count(*) FROM source.landed_files WHERE state = 'taken'"
+            "SELECT (SELECT count(*) FROM source.ratings), count(*) FROM source.ratings_files WHERE state = 'taken'"
         )
         with dev(settings) as process:
             waited("the first tables", lambda: asked(settings, "SELECT count(*) FROM analytics.product_ratings"))
@@ -310,7 +309,7 @@ def order_systems(stack: ExitStack) -> Iterator[tuple[str, str]]:
     for name, server in (("MariaDB", servers.mariadb), ("PostgreSQL", servers.postgresql)):
         try:
             yield name, stack.enter_context(stack.enter_context(server()).database())
-        except pytest.skip.Exception as reason:
+        except servers.ProgramMissing as reason:
             say(f"looks: no {name}: {reason}")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 
-from classic_cars.sources.order_system import _extension
+from classic_cars.sources.scanner import extension
 
 LOCATION_KEY = """left(sha256(concat_ws(chr(31), coalesce(c."postalCode", ''), coalesce(c.city, ''),
     coalesce(c.state, ''), coalesce(c.country, ''))), 32)"""
@@ -166,7 +166,7 @@ def make_everything(shop: Path, target: Path, memory: str, threads: int = 0) -> 
         "temp_directory": str(target.parent / "spill"),
     }
     with duckdb.connect(str(target), config={**settings, **({"threads": threads} if threads else {})}) as connection:
-        connection.execute(f"LOAD '{_extension('sqlite')}'")
+        connection.execute(f"LOAD '{extension('sqlite')}'")
         connection.execute(f"ATTACH '{shop}' AS shop (TYPE sqlite, READ_ONLY)")
         for schema in ("source", "staging", "warehouse", "analytics"):
             connection.execute(f"CREATE SCHEMA {schema}")

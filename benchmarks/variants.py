@@ -20,12 +20,12 @@ MEMORY = "700MB"
 def platform(shop: str, home: str, months: str = "", tables: str = "*", *, ephemeral: bool = True) -> dict[str, Any]:
     """The whole platform, with all checks; ``months`` such as 2004-03 and ``tables`` run only those."""
     os.environ |= {"CLASSIC_CARS_HOME": home, "CLASSIC_CARS_SOURCE_URL": f"sqlite:///{shop}"}
-    from classic_cars.startup import quick_imports
+    from classic_cars.cli.startup import quick_imports
 
     with quick_imports():
+        from classic_cars.months import Months
         from classic_cars.runs import execute
         from classic_cars.settings import load_settings
-        from classic_cars.stores.base import Months
 
     started = time.perf_counter()
     report = execute(load_settings(), [tables], Months.parse(months) if months else None, ephemeral=ephemeral)
@@ -78,7 +78,7 @@ def equal(store: str, other: str, exact: str) -> dict[str, Any]:
 
 def shop(path: str, lines: str) -> dict[str, Any]:
     """Make a shop with about so many order lines."""
-    from classic_cars import simulator
+    from classic_cars_shop import api as simulator
 
     started = time.perf_counter()
     unfinished = Path(path + ".part")
@@ -93,9 +93,9 @@ def look(url: str) -> dict[str, Any]:
 
     The peak is this process's own: the measuring process, which has more libraries, is not in it.
     """
-    from classic_cars.sources.order_system import OrderSystem
+    from classic_cars.sources.order_system import open_order_system
 
-    system = OrderSystem(url, 4.0)
+    system = open_order_system(url)
     before = system.fingerprints()
     started = time.perf_counter()
     if system.fingerprints() != before:

@@ -7,33 +7,36 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import dagster as dg
 
 from classic_cars.assets import ALL_TABLES
 from classic_cars.automation import maintenance, report
 from classic_cars.automation.alerts import alerts_sensor, sender
-from classic_cars.automation.follow import follow_sensor
+from classic_cars.automation.environments import automation
+from classic_cars.automation.follow import condition_of, condition_sensors
 from classic_cars.automation.landing_sensor import landing_sensor
 from classic_cars.automation.maintenance import maintenance_job
 from classic_cars.automation.order_system_sensor import order_system_sensor
-from classic_cars.automation.reconciliation import CHECK, Reader, reconciliation_check
 from classic_cars.automation.report import report_job
 from classic_cars.automation.schedules import reconciliation_job, schedules
 from classic_cars.checks.base import Limits
 from classic_cars.contracts.base import LAYERS, Contract
 from classic_cars.contracts.warehouse import FactOrders
 from classic_cars.instance.home import STORE_POOL
+from classic_cars.months import Months
+from classic_cars.resources import resources as resources_of
 from classic_cars.settings import Settings, load_settings
-from classic_cars.sources.landing import Landing
-from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import open_store
-from classic_cars.stores.base import Months, Store
-from classic_cars.stores.io_manager import store_io_manager
-from classic_cars.tables.asset import build_asset
+from classic_cars.stores.base import Store
+from classic_cars.tables.asset import Runtime, build_asset
+from classic_cars.tables.co_published import co_published_specs
+from classic_cars.tables.external import claims_of, external_assets
+from classic_cars.tables.live_agreement import CHECK, Reader, reconciliation_check
 from classic_cars.tables.table import Catalog, Table
 
 #: The job that makes every table; also what ``classic-cars run`` executes.
@@ -44,67 +47,66 @@ def build_defs(
     settings: Settings | None = None,
     *,
     tables: Iterable[Table] = ALL_TABLES,
-    store: Store | None = None,
-    order_system: OrderSystem | None = None,
-    landing: Landing | None = None,
+    resources: Mapping[str, Any] | None = None,
 ) -> dg.Definitions:
-    """The platform's definitions; every part that is not given is the one that the settings name."""
+    """The platform's definitions. ``resources`` take the place of those that the settings name, by their keys."""
     settings = settings or load_settings()
     catalog = Catalog(tables)
-    contracts = [each.contract for each in catalog]
-    store = store or open_store(settings)
-    reader = partial(_reading, settings)
-    order_system = order_system or OrderSystem(settings.order_system_url, settings.connect_timeout)
-    landing = landing or Landing(settings.landing_location)
     with warnings.catch_warnings():
         # Single-run backfills and conditions of our own are beta; the pinned version of Dagster is tested with them.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = [
-            build_asset(
-                each,
-                catalog,
-                limits=_limits(settings),
-                # Runs on a DuckDB file follow each other; a lake takes several writers.
-                pool=STORE_POOL if settings.store == "duckdb" else None,
-                kind=settings.store,
-                scratch=settings.home / "store",
-            )
-            for each in catalog
-        ]
-        sensors = [
-            order_system_sensor(order_system, EVERYTHING),
-            *([landing_sensor(landing, EVERYTHING)] if "source/ratings" in catalog else []),
-            follow_sensor(LAYERS[1:]),
-            alerts_sensor(settings, [maintenance.JOB, report.JOB]),
-        ]
+        return dg.Definitions.merge(
+            _tables(settings, catalog),
+            _automation(settings, catalog),
+            _operations(settings, catalog),
+            dg.Definitions(
+                resources={**resources_of(settings), **(resources or {})},
+                # DuckDB, the engine of both stores, uses all cores in one process; one per step costs seconds a table.
+                executor=dg.multiprocess_executor if settings.executor == "multiprocess" else dg.in_process_executor,
+            ),
+        )
+
+
+def _tables(settings: Settings, catalog: Catalog) -> dg.Definitions:
+    """Every table with its checks, what is upstream of it outside, what is published with it, and the job for all."""
+    runtime = Runtime(
+        limits=_limits(settings),
+        # Runs on a DuckDB file follow each other; a lake takes several writers.
+        pool=STORE_POOL if settings.store == "duckdb" else None,
+        kind=settings.store,
+        scratch=settings.home / "store",
+    )
+    assets = [build_asset(each, catalog, runtime, condition_of(each, catalog)) for each in catalog]
+    everything = dg.define_asset_job(
+        EVERYTHING,
+        selection=dg.AssetSelection.all() - dg.AssetSelection.checks(CHECK),
+        description="Makes every table",
+    )
+    outside, co_published = external_assets(catalog), co_published_specs(catalog, settings.store)
+    return dg.Definitions(assets=[*outside, *assets, *co_published], jobs=[everything])
+
+
+def _automation(settings: Settings, catalog: Catalog) -> dg.Definitions:
+    """What notices changes and makes tables by itself; whether it runs, the environment says."""
+    status = automation(settings.environment, attended=settings.attended).sensors
+    landed = claims_of(catalog)
+    polls = [order_system_sensor(status), *([landing_sensor(landed, status)] if landed else [])]
+    return dg.Definitions(sensors=[*polls, *condition_sensors(LAYERS, status)])
+
+
+def _operations(settings: Settings, catalog: Catalog) -> dg.Definitions:
+    """What watches over it: the live check, maintenance, the morning report, alerts, and when they run."""
+    contracts, reader = [each.contract for each in catalog], partial(_reading, settings)
+    runs = automation(settings.environment, attended=settings.attended)
     return dg.Definitions(
-        assets=assets,
-        resources={
-            "io_manager": store_io_manager(store, {each.address: each.contract for each in catalog}),
-            "order_system": dg.ResourceDefinition.hardcoded_resource(
-                order_system,
-                description="The retailer's order system, read-only",
-            ),
-            "landing": dg.ResourceDefinition.hardcoded_resource(
-                landing,
-                description="Where partners drop files of ratings, read-only",
-            ),
-        },
-        asset_checks=[reconciliation_check(order_system, reader)] if "warehouse/fact_orders" in catalog else [],
+        asset_checks=[reconciliation_check(reader)] if "warehouse/fact_orders" in catalog else [],
         jobs=[
-            dg.define_asset_job(
-                EVERYTHING,
-                selection=dg.AssetSelection.all() - dg.AssetSelection.checks(CHECK),
-                description="Makes every table",
-            ),
             reconciliation_job(),
             maintenance_job(settings, contracts),
             report_job(settings, contracts, sender(settings)),
         ],
-        schedules=schedules(settings.timezone, lambda: _latest_months(reader)),
-        sensors=sensors,
-        # DuckDB, the engine of both stores, uses all cores inside one process; one per step costs seconds a table.
-        executor=dg.multiprocess_executor if settings.executor == "multiprocess" else dg.in_process_executor,
+        schedules=schedules(settings.timezone, lambda: _latest_months(reader), runs.schedules),
+        sensors=[alerts_sensor(settings, [maintenance.JOB, report.JOB], runs.sensors)],
     )
 
 

@@ -16,7 +16,7 @@ import duckdb
 from classic_cars.automation.alerts.deliver import addresses, scheme, unreadable
 from classic_cars.errors import ClassicCarsError, SettingsError
 from classic_cars.settings import Settings, load_settings
-from classic_cars.sources.order_system import OrderSystem
+from classic_cars.sources.order_system import open_order_system
 from classic_cars.stores import open_store
 from classic_cars.stores.duckdb import DuckDBStore
 
@@ -89,7 +89,7 @@ def _free_disk(home: Path) -> str:
 
 
 def _order_system(settings: Settings) -> str:
-    order_system = OrderSystem(settings.order_system_url, settings.connect_timeout)
+    order_system = open_order_system(settings.order_system_url, settings.connect_timeout)
     order_system.probe()
     months = order_system.months()
     span = f"orders from {months[0]:%Y-%m} to {months[-1]:%Y-%m}" if months else "no orders"

@@ -38,13 +38,7 @@ class SourceSchemaChanged(SourceError):
     """A table of the order system lacks a column that its contract names."""
 
 
-class SourceMoved(SourceError):
-    """The order system kept changing while it was read, so its totals could not be confirmed."""
-
-    retryable = True
-
-
-class LandingMoved(SourceError):
+class LandedFileChanged(SourceError):
     """What landed changed while it was read."""
 
     retryable = True
@@ -68,6 +62,10 @@ class StoreUnavailable(StoreError):
     """The store's disk is full, read-only, or its file is not readable."""
 
 
+class StoreDamaged(StoreError):
+    """The store's file is not what the store wrote: it has to be restored, or made anew."""
+
+
 class StoreAccessDenied(StoreError):
     """The store's server refused the credentials, or they lack a permission, or the bucket is not there."""
 
@@ -79,7 +77,7 @@ class StoreUnreachable(StoreError):
 
 
 class StoreConflict(StoreError):
-    """Other writers published the same table again and again, so that ours never got its turn."""
+    """Another writer published in the way of ours: it was made from a version that is not the current one."""
 
     retryable = True
 

@@ -8,22 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import dagster as dg
 
-from classic_cars.automation.partitions import MONTHLY, month_of, range_tags, span
-from classic_cars.automation.reconciliation import CHECK
-from classic_cars.automation.requests import ACCEPT_SHRINK
-from classic_cars.contracts.order_system import FIRST_MONTH, PARTITIONED
+from classic_cars import interrupts
+from classic_cars.contracts.order_system import PARTITIONED, UNDATED
 from classic_cars.contracts.source import CONTRACTS
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.errors import SettingsError
 from classic_cars.instance import open_instance
+from classic_cars.months import Months, partition_key
 from classic_cars.settings import Settings
-from classic_cars.sources.order_system import OrderSystem
+from classic_cars.sources.order_system import OrderSystem, open_order_system
 from classic_cars.stores import open_store
-from classic_cars.stores.base import Months, Store
+from classic_cars.stores.base import Store
+from classic_cars.tables.live_agreement import CHECK
+from classic_cars.tables.partitions import add_months, existing, known_months
+from classic_cars.tables.run_tags import ACCEPT_SHRINK, range_tags
 
 #: What Dagster raises in a step when its process is told to end.
 INTERRUPTIONS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
@@ -51,6 +54,7 @@ class RunReport:
     failed_checks: list[FailedCheck] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
     events: int = 0
+    interrupted: bool = False
 
 
 def select_tables(defs: dg.Definitions, patterns: Sequence[str]) -> list[dg.AssetKey]:
@@ -69,23 +73,31 @@ def select_tables(defs: dg.Definitions, patterns: Sequence[str]) -> list[dg.Asse
             before, after = pattern[: pattern.index(name)], pattern[pattern.index(name) + len(name) :]
             query = f'{before}key:"{name if "/" in name or name == "*" else "*/" + name}"{after}'
         try:
-            found = dg.AssetSelection.from_string(query).resolve(graph)
+            named = dg.AssetSelection.from_string(query).resolve(graph)
         except Exception as error:
             raise SettingsError(f"--select {pattern}: cannot be read ({str(error).splitlines()[0]})") from None
+        # Others, such as quarantines, are published with the table that they belong to.
+        found = set(named) & graph.materializable_asset_keys
         if not found:
             raise SettingsError(
-                f"--select {pattern}: no table is called so; there are "
-                + ", ".join(sorted(key.to_user_string() for key in graph.get_all_asset_keys()))
+                f"--select {pattern}: {_nothing_to_make(named, graph)}; there are "
+                + ", ".join(sorted(key.to_user_string() for key in graph.materializable_asset_keys))
             )
-        chosen |= set(found)
+        chosen |= found
     return sorted(chosen)
 
 
-def months_to_run(order_system: OrderSystem, store: Store) -> Months:
-    """From the first to the last month that the order system has rows in, or the store still has."""
-    kept = [month for name in PARTITIONED for month in store.months(CONTRACTS[name])]
-    found = span([*order_system.months(), *kept])
-    return found or Months(FIRST_MONTH, FIRST_MONTH)
+def _nothing_to_make(named: Iterable[dg.AssetKey], graph: Any) -> str:
+    if not named:
+        return "no table is called so"
+    owners = {parent.to_user_string() for key in named for parent in graph.get(key).parent_keys}
+    return f"is made with {', '.join(sorted(owners)) or 'nothing here'}"
+
+
+def months_that_exist(order_system: OrderSystem, store: Store, *, reads: bool) -> list[date]:
+    """The months that the store has, and the order system if it is to be read; the one of undated rows if none."""
+    kept = {month for name in PARTITIONED for month in store.months(CONTRACTS[name])}
+    return sorted({*kept, *(order_system.months() if reads else [])}) or [UNDATED]
 
 
 def execute(
@@ -105,19 +117,21 @@ def execute(
     keys = select_tables(defs, patterns)
     shrinking = shrinking_tables(accept_shrink, keys)
     graph = defs.get_repository_def().asset_graph
-    order_system = OrderSystem(settings.order_system_url, settings.connect_timeout)
-    if any(key.path[0] == "source" for key in keys):
+    order_system = open_order_system(settings.order_system_url, settings.connect_timeout)
+    reads = any(key.path[0] == "source" for key in keys)
+    if reads:
         order_system.probe()
     tags = {ACCEPT_SHRINK: ",".join(shrinking)} if shrinking else {}
     if any(graph.get(key).is_partitioned for key in keys):
-        if months is None:
-            with _published(settings) as store:
-                months = months_to_run(order_system, store)
-        must_be_partitions(months)
-        tags |= range_tags(months.first, months.last)
+        with _published(settings) as store:
+            there = months_that_exist(order_system, store, reads=months is None or reads)
     else:
-        months = None
-    with open_instance(settings, ephemeral=ephemeral) as instance:
+        months, there = None, []
+    with interrupts.listening(), open_instance(settings, ephemeral=ephemeral) as instance:
+        if there:
+            add_months(instance, map(partition_key, there))
+            months = partitions_among(instance, months or Months(there[0], there[-1]))
+            tags |= range_tags(months.first, months.last)
         result = job_of(defs, keys).execute_in_process(
             instance=instance,
             tags=tags,
@@ -154,12 +168,15 @@ def shrinking_tables(names: Sequence[str], keys: Sequence[dg.AssetKey]) -> list[
     return list(chosen)
 
 
-def must_be_partitions(months: Months) -> None:
-    """Raises ``SettingsError`` when there is a month among these that is no partition."""
-    newest = MONTHLY.get_last_partition_key()
-    last = month_of(newest) if newest else FIRST_MONTH
-    if months.first < FIRST_MONTH or months.last > last:
-        raise SettingsError(f"--months {months}: expected months from {FIRST_MONTH:%Y-%m} to {last:%Y-%m}")
+def partitions_among(instance: dg.DagsterInstance, months: Months) -> Months:
+    """From the first to the last of ``months`` that there is. Raises ``SettingsError`` when there is none."""
+    found = existing(instance, months)
+    if found is None:
+        known = known_months(instance)
+        raise SettingsError(
+            f"--months {months}: there are no orders in it; there are months from {known[0]} to {known[-1]}"
+        )
+    return found
 
 
 @contextmanager
@@ -206,6 +223,7 @@ def _report(result: dg.ExecuteInProcessResult, keys: Sequence[dg.AssetKey], mont
         failed_checks=failed_checks,
         errors=errors,
         events=len(result.all_events),
+        interrupted=interrupts.requested(),
     )
 
 

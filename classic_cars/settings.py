@@ -16,6 +16,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from classic_cars.errors import SettingsError
 
+Environment = Literal["development", "staging", "production"]
+
 SOURCE_SCHEMES = ("sqlite", "mysql", "mariadb", "postgresql")
 
 
@@ -25,6 +27,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CLASSIC_CARS_", extra="ignore", frozen=True, validate_default=True)
 
     home: Path = Field(Path("var"), description="Folder for everything the platform writes")
+    environment: Environment = Field(
+        "development", description="Where this runs; in staging and production sensors and schedules run by themselves"
+    )
+    attended: bool = Field(
+        False, description="Whether sensors and schedules run in development too; `classic-cars dev` sets it"
+    )
     source_url: SecretStr = Field(SecretStr(""), description="The order system; default: sqlite in the home")
     store: Literal["duckdb", "iceberg"] = Field("duckdb", description="What kind of store the tables live in")
     warehouse: str = Field("", description="The Iceberg store's s3://bucket/prefix or folder; default: in the home")
@@ -38,9 +46,7 @@ class Settings(BaseSettings):
     duckdb_threads: int = Field(0, ge=0, description="Threads DuckDB may use; 0: one per core")
     store_wait: float = Field(900.0, ge=0, description="Seconds a run waits for another run to finish")
     query_wait: float = Field(30.0, ge=0, description="Seconds a reader waits for a writing step to finish")
-    landing: str = Field(
-        "", description="Folder or s3://bucket/prefix where partners drop files of ratings; default: in the home"
-    )
+    landing: str = Field("", description="Folder or s3://bucket/prefix where partners drop files; default: in the home")
     quarantine_max_share: float = Field(
         0.01, ge=0, le=1, description="Share of a table's rows that may be quarantined before its check blocks"
     )
@@ -134,6 +140,12 @@ class Settings(BaseSettings):
     def store_path(self) -> Path:
         """The DuckDB store's database file."""
         return self.home / "store" / "classic_cars.duckdb"
+
+    @property
+    def duckdb_config(self) -> dict[str, str | int]:
+        """DuckDB's own settings, wherever it works."""
+        threads = {"threads": self.duckdb_threads} if self.duckdb_threads else {}
+        return {"memory_limit": self.duckdb_memory, **threads}
 
     @property
     def warehouse_location(self) -> str:

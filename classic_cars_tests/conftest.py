@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from classic_cars_tests import servers
-from classic_cars_tests.servers import Server
+from classic_cars_shop import servers
+from classic_cars_shop.servers import Server
+from classic_cars_tests.programs import or_skip
 
 
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[Server]:
-    with servers.mariadb() as server:
+    with or_skip(servers.mariadb()) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[Server]:
-    with servers.postgresql() as server:
+    with or_skip(servers.postgresql()) as server:
         yield server
 
 

@@ -12,6 +12,7 @@ from classic_cars.settings import Settings
 from classic_cars_tests.platform import ask
 
 #: The tables that are made from landed files, in the order in which they are made.
+COUNTED = ["source/stock_counts", "staging/stock_counts"]
 RATED = ["source/ratings", "staging/ratings", "warehouse/fact_ratings", "analytics/product_ratings"]
 DAY = "2003-08-01T10:00:00Z"
 
@@ -42,8 +43,10 @@ def drop(settings: Settings, name: str, data: str | bytes, seconds_ago: float = 
 
 
 def ledger(settings: Settings) -> dict[str, tuple]:
-    """What became of each file: state, rows and reason by name."""
-    found = ask(settings, "SELECT fileName, state, rows, reason FROM source.landed_files ORDER BY landedAt, fileName")
+    """What became of each file of ratings: state, rows and reason by name."""
+    found = ask(
+        settings, "SELECT fileName, state, rows, reason FROM source.ratings_files ORDER BY landedAt, fileName, loggedAt"
+    )
     return {name: rest for name, *rest in found}
 
 

@@ -7,14 +7,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import ibis
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
 from classic_cars.contracts.order_system import metadata, orderdetails, orders
-from classic_cars.errors import SourceError
 from classic_cars.sources.conform import conform
-from classic_cars.sources.order_system import OrderSystem
+from classic_cars.sources.digests import held_totals
+from classic_cars.sources.order_system import ControlTotals, open_order_system
 from classic_cars.sources.urls import SourceURL
 
 #: The current day of the tests' order systems.
@@ -73,17 +74,20 @@ def one_order(url: str) -> None:
 
 
 def arrived(url: str, table: sa.Table, months: list[date] | None = None) -> pa.Table:
-    """The table as the platform stages it: read again as text when the first try says so."""
-    order_system = OrderSystem(url)
-    for _ in range(2):
-        try:
-            return order_system.read(
-                table, months, lambda arriving: conform(arriving, table, TODAY), today=TODAY
-            ).read_all()
-        except SourceError:
-            if not order_system.must_read_as_text(table):
-                raise
-    raise AssertionError("a table that is read as text still cannot be read")
+    """The table as the platform stages it, once the order system agreed on every value."""
+    with open_order_system(url).snapshot() as snapshot:
+        rows = snapshot.read(table, months, lambda arriving: conform(arriving, table, TODAY), TODAY).read_all()
+        said = snapshot.control_totals(table, months, TODAY)
+    assert held_totals(ibis.memtable(rows), table, SourceURL.parse(url)) == said
+    return rows
+
+
+def said_now(
+    url: str, table: sa.Table, months: list[date] | None = None, today: date = TODAY
+) -> dict[str, ControlTotals]:
+    """Control totals as the order system counts them now."""
+    with open_order_system(url).snapshot() as snapshot:
+        return snapshot.control_totals(table, months, today)
 
 
 def arrived_rows(url: str, table: sa.Table, months: list[date] | None = None) -> list[dict[str, Any]]:

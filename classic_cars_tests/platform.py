@@ -15,13 +15,18 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from classic_cars.assets import ALL_TABLES
-from classic_cars.automation.partitions import RANGE_END, RANGE_START
-from classic_cars.contracts.order_system import metadata
+from classic_cars.contracts.order_system import UNDATED, metadata
 from classic_cars.definitions import EVERYTHING, build_defs
+from classic_cars.errors import SourceError
+from classic_cars.months import Months, partition_key
+from classic_cars.runs import months_that_exist
 from classic_cars.settings import Settings
+from classic_cars.sources.order_system import open_order_system
 from classic_cars.sources.urls import SourceURL
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
+from classic_cars.tables.partitions import add_months
+from classic_cars.tables.run_tags import RANGE_END, RANGE_START
 from classic_cars.tables.table import Table
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -89,14 +94,31 @@ def run(
     """Run every table, or those selected, for the months; in memory unless an instance is given."""
     job = build_defs(settings, tables=tables).resolve_job_def(EVERYTHING)
     keys = [dg.AssetKey(address.split("/")) for address in select] if select else None
+    if instance is None:
+        with dg.DagsterInstance.ephemeral() as ephemeral:
+            return run(settings, months=months, tables=tables, select=select, instance=ephemeral, tags=tags)
+    there = list(Months.parse("..".join(months)))
+    if months == ALL_MONTHS and has_undated_rows(settings):
+        there.insert(0, UNDATED)
+    there_keys = [*map(partition_key, there)]
+    add_months(instance, there_keys)
     result = job.execute_in_process(
         instance=instance,
         asset_selection=keys,
-        tags={RANGE_START: months[0], RANGE_END: months[1], **(tags or {})},
+        tags={RANGE_START: there_keys[0], RANGE_END: there_keys[-1], **(tags or {})},
         raise_on_error=False,
         run_config=QUIET,
     )
     return Ran(result)
+
+
+def has_undated_rows(settings: Settings) -> bool:
+    """Whether the order system has rows without a usable date, or the store still has; not when it is away."""
+    try:
+        with _published(settings) as store:
+            return UNDATED in months_that_exist(open_order_system(settings.order_system_url), store, reads=True)
+    except SourceError:
+        return False
 
 
 def ask(settings: Settings, sql: str) -> list[tuple]:
@@ -199,6 +221,6 @@ def published_sales(settings: Settings, table: str, by: str) -> dict[str, dict[s
 
 def write_real_shop(url: str, folder: Path) -> None:
     """The real data set, in any database."""
-    from classic_cars import simulator
+    from classic_cars_shop import api as simulator
 
     simulator.load(url, folder)

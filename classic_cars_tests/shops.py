@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from classic_cars import simulator
 from classic_cars.settings import Settings
+from classic_cars_shop import api as simulator
 from classic_cars_tests import order_systems
 from classic_cars_tests.platform import run
 

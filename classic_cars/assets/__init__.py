@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from classic_cars.assets import analytics, source, staging, warehouse
+from classic_cars.assets import analytics, dimensions, partners, source, staging, warehouse
 from classic_cars.tables.table import Table
 
 
@@ -18,6 +18,8 @@ ALL_TABLES: tuple[Table, ...] = (
     *source.TABLES,
     *tables_of(source),
     *tables_of(staging),
+    *tables_of(partners),
+    *tables_of(dimensions),
     *tables_of(warehouse),
     *tables_of(analytics),
 )

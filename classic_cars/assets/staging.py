@@ -1,7 +1,7 @@
-"""``staging/*``: the order system's tables trimmed and typed; rows that break a rule are set aside.
+"""``staging/*``: the order system's tables trimmed and typed; rows that break a rule are quarantined.
 
-Each function has one row per row of its source table and passes ``_rescued_data`` on: the platform sets
-the row aside when a value could not be read, and drops the column from the good rows.
+Each function has one row per row of its source table and passes ``_rescued_data`` on: the platform
+quarantines the row when a value could not be read, and drops the column from the accepted rows.
 """
 
 from __future__ import annotations
@@ -58,8 +58,3 @@ def orders(orders: ibis.Table) -> ibis.Table:
 @table(staging.Orderdetails)
 def orderdetails(orderdetails: ibis.Table) -> ibis.Table:
     return trimmed(orderdetails)
-
-
-@table(staging.Ratings)
-def ratings(ratings: ibis.Table) -> ibis.Table:
-    return trimmed(ratings)

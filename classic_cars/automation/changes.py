@@ -1,72 +1,63 @@
-"""What the sensor of the order system remembers and decides. Pure: no database, no Dagster, no clock.
+"""What the sensor of the order system remembers and decides. Pure: no database, no clock.
 
-The order system is seen as fingerprints: one for each table and home month. A change is a fingerprint that differs
-from the one for which a run was last asked. Runs are asked for when two looks agree, so that a burst of changes is
-one run, and a run that fails puts its changes back, to be asked for again after a while.
+The order system is seen as fingerprints: one for each table and home month. They are the data versions of what is
+observed; what was observed last is in Dagster's history. A change is observed when two polls agree, so that a burst is
+one observation, and what was observed and not read is observed again, ever later, for as long as it is not.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from classic_cars.automation.partitions import contiguous, month_of
-from classic_cars.automation.watching import RETRY_SECONDS, Watching, answered
+from classic_cars.automation.watching import PollState, answered, awaiting, is_due, requeued
 from classic_cars.contracts.order_system import PARTITIONED
-from classic_cars.stores.base import Months
+from classic_cars.tables.external import EMPTY, digest
 
 #: Table to home month (``YYYY-MM``, or ``""`` for a table without months) to fingerprint.
 Fingerprints = Mapping[str, Mapping[str, str]]
-#: Table to the months that changed.
-Changes = dict[str, list[str]]
+#: Table to months.
+Changes = Mapping[str, list[str]]
 
-#: The fingerprint of what is to be read again whatever it is now; no rows have it, and neither have none.
-FORGOTTEN = "forgotten"
+#: Between a fingerprint and what makes a fresh data version of it, for what is to be read again though it is the same.
+AGAIN = "~"
 
-#: A shop that never rests is read after so many seconds, though it is still changing.
-PATIENCE_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one run is asked for: tables, and the months of those that have some (first and last, both included).
-
-    A part that failed may span more months than changed, see :func:`settled`.
-    """
-
-    run_key: str
-    changes: Changes
-    first: str = ""
-    last: str = ""
-
-    def __str__(self) -> str:
-        months = f" {self.first}" if self.first == self.last else f" {self.first}..{self.last}"
-        return ", ".join(f"{table}{months if any(found) else ''}" for table, found in sorted(self.changes.items()))
+#: Debounce: a shop that never rests is observed after so many seconds, though it is still changing.
+RESTLESS_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Watch(Watching):
+class OrderSystemPollState(PollState):
     """The sensor's cursor."""
 
-    #: The fingerprints for which runs were asked.
-    known: Fingerprints = field(default_factory=dict)
-    #: A look that differs from ``known``, and since when; it counts when it is seen twice.
+    #: A poll that differs from what was observed, and since when; it counts when it is seen twice.
     moving: str = ""
     moving_since: float = 0.0
-    #: Runs that were asked for and may not be finished.
-    asked: tuple[Part, ...] = ()
-    #: What failed runs were asked for, and when it is asked for again.
-    failed: tuple[Part, ...] = ()
-    retry_at: float = 0.0
-    #: The latest reconciliation whose findings were asked for.
+    #: The first and the last month that were observed since all was read.
+    span: tuple[str, ...] = ()
+    #: The latest reconciliation whose findings were invalidated.
     reconciled: int = 0
 
     @classmethod
     def revived(cls, found: dict[str, Any]) -> dict[str, Any]:
-        return found | {name: tuple(Part(**each) for each in found[name]) for name in ("asked", "failed")}
+        return found | {"span": tuple(found["span"])}
+
+
+@dataclass(frozen=True)
+class Poll:
+    """What one poll found."""
+
+    #: The data versions that were observed last, and the fingerprints now.
+    known: Fingerprints
+    found: Fingerprints
+    #: What was observed and not read since.
+    pending: Changes = field(default_factory=dict)
+    #: Runs are under way: what is pending may be about to be read.
+    busy: bool = False
+    #: The latest reconciliation, and what it found to differ.
+    reconciled: int = 0
+    differing: Changes = field(default_factory=dict)
 
 
 def differences(known: Fingerprints, found: Fingerprints) -> Changes:
@@ -74,136 +65,87 @@ def differences(known: Fingerprints, found: Fingerprints) -> Changes:
     changes = {}
     for table in sorted({*known, *found}):
         before, now = known.get(table, {}), found.get(table, {})
-        months = sorted(month for month in {*before, *now} if before.get(month) != now.get(month))
+        months = [month for month in sorted({*before, *now}) if _seen(before, month) != now.get(month, EMPTY)]
         if months:
             changes[table] = months
     return changes
 
 
-def digest(found: Fingerprints) -> str:
-    return hashlib.blake2b(json.dumps(found, sort_keys=True).encode(), digest_size=8).hexdigest()
+def _seen(known: Mapping[str, str], month: str) -> str:
+    return known.get(month, "").partition(AGAIN)[0]
 
 
-def parts(changes: Changes, name: str) -> list[Part]:
-    """As few runs as ask for exactly these tables and months; a run has one range of months for all its tables."""
-    whole = {table: [""] for table, months in changes.items() if months == [""]}
-    by_month: dict[Any, set[str]] = {}
-    for table, months in changes.items():
-        for month in months:
-            if month:
-                by_month.setdefault(month_of(month), set()).add(table)
-    ranges = contiguous({month: frozenset(tables) for month, tables in by_month.items()})
-    found = []
-    for index, (first, last, tables) in enumerate(ranges):
-        inside = [f"{month:%Y-%m}" for month in sorted(by_month) if first <= month <= last]
-        rest = whole if index == len(ranges) - 1 else {}
-        found.append(
-            Part(f"{name}-{index}", {**dict.fromkeys(tables, inside), **rest}, f"{first:%Y-%m}", f"{last:%Y-%m}")
-        )
-    return found or ([Part(f"{name}-0", whole)] if whole else [])
+def decided(
+    watch: OrderSystemPollState, poll: Poll, seconds: float, now: float
+) -> tuple[OrderSystemPollState, Changes, str]:
+    """What follows from a poll that took ``seconds``: the new watch, what to observe, and in words why nothing."""
+    watch = awaiting(answered(watch, seconds, now), now, pending=bool(poll.pending))
+    if not poll.pending:
+        watch = replace(watch, span=())
+    watch, changes, reason = _debounced(watch, poll, now)
+    if poll.reconciled > watch.reconciled:
+        watch, changes = replace(watch, reconciled=poll.reconciled), merged(changes, poll.differing)
+    if is_due(watch, now) and not poll.busy:
+        watch, changes = requeued(watch, now), merged(changes, _spanning(poll, watch.span))
+    return replace(watch, span=_span(watch.span, changes)), changes, reason
 
 
-def forgotten(watch: Watch, again: Iterable[str], reconciled: int) -> Watch:
-    """Months (``YYYY-MM``) and whole tables (by name) that were found to differ are read again, whatever is known."""
-    found = set(again)
-    months = {each for each in found if each[:1].isdigit()}
-    tables = {table: {""} for table in found - months}
-    return replace(
-        watch,
-        known=_forgetting(watch.known, {**dict.fromkeys(PARTITIONED, months), **tables}),
-        reconciled=reconciled,
-    )
+def _debounced(watch: OrderSystemPollState, poll: Poll, now: float) -> tuple[OrderSystemPollState, Changes, str]:
+    changes = differences(poll.known, poll.found)
+    still = replace(watch, moving="", moving_since=0.0)
+    if not changes:
+        return still, {}, "nothing changed"
+    seen = digest(poll.found)
+    since = watch.moving_since if watch.moving else now
+    if watch.moving != seen and now - since < RESTLESS_SECONDS:
+        return replace(watch, moving=seen, moving_since=since), {}, f"{described(changes)}; waits until it is quiet"
+    return still, changes, ""
 
 
-def _forgetting(known: Fingerprints, again: Mapping[str, Iterable[str]]) -> Fingerprints:
-    """``known``, with these tables' months as changed: also those of which the order system has no rows any more."""
-    unknown = {table: dict.fromkeys(months, FORGOTTEN) for table, months in again.items()}
-    return {table: {**known.get(table, {}), **unknown.get(table, {})} for table in sorted({*known, *unknown})}
+def merged(*some: Changes) -> Changes:
+    found: dict[str, set[str]] = {}
+    for changes in some:
+        for table, months in changes.items():
+            found.setdefault(table, set()).update(months)
+    return {table: sorted(months) for table, months in sorted(found.items())}
 
 
-def settled(watch: Watch, failed: Iterable[str], now: float) -> Watch:
-    """All runs that were asked for have ended; ``failed`` are the keys of those whose changes are to be asked again."""
-    again = set(failed)
-    parts = [part for part in watch.asked if part.run_key in again]
-    span = _span(watch.asked)
-    watch = replace(watch, asked=())
-    if not parts:
-        return watch if watch.failed else replace(watch, failed_requests=0)
-    if watch.failed_requests >= len(RETRY_SECONDS):
-        return replace(watch, failed_requests=0)  # given up: it counts as known until it changes
-    wait = RETRY_SECONDS[watch.failed_requests]
-    return replace(
-        watch,
-        failed=(*watch.failed, _together(parts, span)),
-        failed_requests=watch.failed_requests + 1,
-        retry_at=now + wait,
-    )
+def _spanning(poll: Poll, span: tuple[str, ...]) -> Changes:
+    """What is pending, with all months of its request in one piece, those that were read included.
 
-
-def _span(asked: Iterable[Part]) -> tuple[str, str]:
-    """The first and the last month of all; empty when there is none."""
-    dated = [part for part in asked if part.first]
-    return min((part.first for part in dated), default=""), max((part.last for part in dated), default="")
-
-
-def _together(failed: list[Part], span: tuple[str, str]) -> Part:
-    """What failed, as one part over all months of its request, those of its successful runs included.
-
-    An order that moved to another month fails the run of the month that it left, however often that month is read
+    An order that moved to another month fails the read of the month that it left, however often that month is read
     alone: the one that it moved to, read before and sound, must be read in the same run.
     """
-    changed: Changes = {}
-    for part in failed:
-        for table, months in part.changes.items():
-            changed[table] = sorted({*changed.get(table, []), *months})
-    first, last = span if any(part.first for part in failed) else ("", "")
-    return Part(failed[0].run_key, dict(sorted(changed.items())), first, last)
+    first, *_, last = _span(span, poll.pending) or ("", "")
+    if first == last:
+        return poll.pending
+    months = {month for seen in (poll.known, poll.found) for table in PARTITIONED for month in seen.get(table, {})}
+    return merged(poll.pending, {table: sorted(m for m in months if first <= m <= last) for table in PARTITIONED})
 
 
-def put_back(watch: Watch, now: float) -> Watch:
-    """What failed counts as changed again once its time has come; meanwhile other changes are read as ever.
-
-    All months between the first and the last that failed do, so that they are read in one run.
-    """
-    if not watch.failed or now < watch.retry_at:
-        return watch
-    again: dict[str, list[str]] = {}
-    for part in watch.failed:
-        again |= {table: [""] for table, months in part.changes.items() if months == [""]}
-    first, last = _span(watch.failed)
-    if first:
-        months = [f"{month:%Y-%m}" for month in Months(month_of(first), month_of(last))]
-        dated = {table: found for part in watch.failed for table, found in part.changes.items() if any(found)}
-        one_run = len(watch.failed) == 1 and all(found == months for found in dated.values())
-        # Otherwise both tables with months: with the same tables in each month it is one run.
-        again |= dict.fromkeys(dated if one_run else PARTITIONED, months)
-    return replace(watch, known=_forgetting(watch.known, again), failed=())
+def _span(span: tuple[str, ...], changes: Changes) -> tuple[str, ...]:
+    months = [*span, *(month for found in changes.values() for month in found if month)]
+    return (min(months), max(months)) if months else ()
 
 
-def looked(watch: Watch, found: Fingerprints, seconds: float, now: float) -> tuple[Watch, list[Part], str]:
-    """What follows from a look that took ``seconds``: the new watch, runs to ask for, and why there are none."""
-    watch = answered(watch, seconds, now)
-    changes = differences(watch.known, found)
-    if not changes:
-        return replace(watch, moving="", moving_since=0.0), [], "nothing changed"
-    seen = digest(found)
-    since = watch.moving_since if watch.moving else now
-    if watch.moving != seen and now - since < PATIENCE_SECONDS:
-        return replace(watch, moving=seen, moving_since=since), [], f"{described(changes)}; waits until it is quiet"
-    name = f"{watch.began:.0f}-{watch.requests}"
-    asked = parts(changes, name)
-    return (
-        replace(
-            watch,
-            known=found,
-            requests=watch.requests + 1,
-            asked=tuple(asked),
-            moving="",
-            moving_since=0.0,
-        ),
-        asked,
-        "",
-    )
+def versions(changes: Changes, poll: Poll, now: float) -> Fingerprints:
+    """The data versions to observe; fresh ones for what is read again though its rows are the same."""
+    return {
+        table: {month: _version(poll.known.get(table, {}), poll.found.get(table, {}), month, now) for month in months}
+        for table, months in changes.items()
+    }
+
+
+def _version(known: Mapping[str, str], found: Mapping[str, str], month: str, now: float) -> str:
+    fingerprint = found.get(month, EMPTY)
+    return fingerprint if fingerprint != _seen(known, month) else f"{fingerprint}{AGAIN}{now:.0f}"
+
+
+def by_table(again: Iterable[str]) -> Changes:
+    """Months (``YYYY-MM``) as changes of both tables with months, and names of tables as changes of them."""
+    found = set(again)
+    months = sorted(each for each in found if each[:1].isdigit())
+    return {**(dict.fromkeys(sorted(PARTITIONED), months) if months else {}), **{t: [""] for t in found - {*months}}}
 
 
 def described(changes: Changes) -> str:

@@ -1,7 +1,8 @@
-"""Tables follow their inputs: the condition under which a table is made anew, and the sensor that asks for it.
+"""When tables are read and made: automation conditions, and the two sensors that ask for what they say.
 
-A table is made again when one of its inputs was, for the months that changed, but never past a failed blocking
-check. Everything that is to be made at one moment goes into one run, instead of one for each month.
+Tables of ``source`` are read when an observation says that what they are read from changed. All others are made again
+when one of their inputs was, for the months that changed, but never past a failed blocking check. The conditions are
+Dagster's own where they do; each of ours has a test that shows why Dagster's does not.
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ from typing import Any
 
 import dagster as dg
 from dagster import AutomationCondition as When
-from dagster._core.definitions.events import AssetKeyPartitionKey
+
+# What a sensor's evaluation returns has no public name, and one that waits has to return it.
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
-from classic_cars.automation.partitions import month_of, range_tags
-from classic_cars.automation.reconciliation import CHECK
-from classic_cars.automation.requests import FOLLOWS, READS, under_way
+from classic_cars.automation.history import FOLLOWS, READS, behind, latest, under_way
+from classic_cars.automation.requests import run_requests
+from classic_cars.tables.live_agreement import CHECK
+from classic_cars.tables.partitions import known_months
+from classic_cars.tables.table import Catalog, Table
 
-SENSOR = "tables_follow_their_inputs"
-#: The one part of a table without months.
-WHOLE = ""
+SOURCE = "source"
+READING, FOLLOWING = "sources_follow_what_is_observed", "tables_follow_their_inputs"
 #: Less than the five seconds of Dagster's own round, so that every round counts.
 TICK_SECONDS = 4
+#: Dagster's tag of a materialization: the version of the code that made it.
+CODE_VERSION = "dagster/code_version"
 
 
 class RequestedNow(dg.AutomationCondition):
@@ -40,48 +45,48 @@ class RequestedNow(dg.AutomationCondition):
         return dg.AutomationResult(context, context.candidate_subset.compute_intersection(requested))
 
 
-class BehindAtFirst(dg.AutomationCondition):
-    """True for what is missing or older than an input, when it is asked for the first time.
+class InitiallyOutdated(dg.AutomationCondition):
+    """True for what is missing, older than an input or made by other code, when it is asked for the first time.
 
-    Later on, changes are seen as they happen. What happened before, nobody saw.
+    Dagster's own ``newly_updated``, ``data_version_changed`` and ``code_version_changed`` see changes as they happen.
+    What happened before the first tick, or under conditions that were others then, they never see.
     """
 
     @property
     def name(self) -> str:
-        return "an input is newer, at the first look"
+        return "an input or the code is newer, at the first tick"
 
     def evaluate(self, context: Any) -> dg.AutomationResult:
         if context.previous_temporal_context is not None:
             return dg.AutomationResult(context, context.get_empty_subset())
         instance, graph = context.asset_graph_view.instance, context.asset_graph
         table = graph.get(context.key)
-        own = _made(instance, graph, context.key)
-        inputs = [_made(instance, graph, key) for key in table.parent_keys]
+        if _made_by_other_code(instance, table):
+            return dg.AutomationResult(context, context.candidate_subset)
+        own = _made(instance, table)
+        inputs = [_made(instance, graph.get(key)) for key in table.parent_keys]
         parts = {part for made in inputs for part in behind(own, made, partitioned=table.is_partitioned)}
-        known = context.asset_graph_view.get_asset_subset_from_asset_partitions(
-            context.key, {AssetKeyPartitionKey(context.key, part or None) for part in parts}
-        )
+        if table.is_partitioned:
+            known = context.asset_graph_view.get_subset_from_partition_keys(context.key, table.partitions_def, parts)
+        else:
+            known = context.candidate_subset if parts else context.get_empty_subset()
         return dg.AutomationResult(context, context.candidate_subset.compute_intersection(known))
 
 
-def _made(instance: dg.DagsterInstance, graph: Any, key: dg.AssetKey) -> Mapping[str, int]:
-    """When a table was last made, by month, or under ``WHOLE`` without months; as numbers that only grow."""
-    if graph.get(key).is_partitioned:
-        made = dg.DagsterEventType.ASSET_MATERIALIZATION
-        return instance.event_log_storage.get_latest_storage_id_by_partition(key, made)
-    found = [each.asset_entry.last_materialization_storage_id for each in instance.get_asset_records([key])]
-    return dict.fromkeys([WHOLE], found[0]) if found and found[0] is not None else {}
+def _made(instance: dg.DagsterInstance, table: Any) -> Mapping[str, int]:
+    """When a table was last materialized, or observed if it is outside."""
+    event = dg.DagsterEventType
+    kind = event.ASSET_OBSERVATION if table.is_external else event.ASSET_MATERIALIZATION
+    return latest(instance, table.key, kind, partitioned=table.is_partitioned)
 
 
-def behind(own: Mapping[str, int], made: Mapping[str, int], *, partitioned: bool) -> set[str]:
-    """The parts of a table that are missing, or older than an input that was ``made``: months, or ``WHOLE``."""
-    if not partitioned:
-        return {WHOLE} if max(made.values(), default=-1) > own.get(WHOLE, -1) else set()
-    months = dict.fromkeys(own, made[WHOLE]) if WHOLE in made else made
-    return {month for month, moment in months.items() if moment > own.get(month, -1)}
+def _made_by_other_code(instance: dg.DagsterInstance, table: Any) -> bool:
+    event = instance.get_latest_materialization_event(table.key)
+    made = event.asset_materialization if event else None
+    return made is not None and (made.tags or {}).get(CODE_VERSION, table.code_version) != table.code_version
 
 
-class InputsSound(dg.AutomationCondition):
+class InputsPublishedAndPassed(dg.AutomationCondition):
     """True when every input was published, and no input's latest version was refused by a blocking check.
 
     A warning refuses nothing; Dagster's own ``all_deps_blocking_checks_passed`` does not tell them apart.
@@ -118,35 +123,77 @@ def _is_refusal(record: Any) -> bool:
     return not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR and bool(evaluation.blocking)
 
 
-def follow_inputs(*, partitioned: bool, unread: Sequence[dg.AssetKey] = ()) -> dg.AutomationCondition:
-    """When a table is made again: an input changed, nothing that it needs is missing, refused or under way.
+def condition_of(table: Table, catalog: Catalog) -> dg.AutomationCondition:
+    """When a table is read or made again."""
+    return _read_what_changed() if table.arrives_from is not None else _follow_inputs(table, catalog)
+
+
+def _read_what_changed() -> dg.AutomationCondition:
+    """What it is read from has another data version, or the table another code version; one read at a time.
+
+    What was asked for counts as handled, whatever became of it: a failed read is observed again, see ``changes``.
+    """
+    observed: Any = When.any_deps_updated().replace("newly_updated", When.data_version_changed())
+    changed = observed | When.code_version_changed() | InitiallyOutdated()
+    # What was observed since the last tick counts although that tick asked for the same month: ``since`` forgets it.
+    wanted: Any = observed | changed.since(When.newly_requested())
+    return (wanted & ~When.in_progress()).with_label("what it is read from changed")
+
+
+def _follow_inputs(table: Table, catalog: Catalog) -> dg.AutomationCondition:
+    """An input or the code changed, and nothing that the table needs is missing, refused or under way.
 
     A table with months is made for those that its inputs have, each when that month changed, or a whole table did.
-    ``unread`` tables are needed for the audit, but no row depends on them: they cause nothing.
     """
+    # Which rows staging sets aside depends on the tables that they refer to; other audits change no row.
+    audited = [] if table.contract.quarantines else catalog.needed_for_audit(table)
+    unread = [dg.AssetKey(address.split("/")) for address in audited]
     read = dg.AssetSelection.all() - dg.AssetSelection.assets(*unread)
     inputs_requested: Any = When.any_deps_match(RequestedNow()).allow(read)
-    changed = When.newly_missing() | When.any_deps_updated().allow(read) | inputs_requested | BehindAtFirst()
+    changed = (
+        When.newly_missing()
+        | When.any_deps_updated().allow(read)
+        | When.code_version_changed()
+        | inputs_requested
+        | InitiallyOutdated()
+    )
     handled = When.newly_requested() | When.newly_updated()
-    ready = ~When.any_deps_in_progress() & ~When.in_progress() & InputsSound()
-    if partitioned:
+    ready = ~When.any_deps_in_progress() & ~When.in_progress() & InputsPublishedAndPassed()
+    if table.contract.partitioned_by is not None:
         missing: Any = When.missing()
         ready = ~When.any_deps_match(missing & ~RequestedNow()) & ready
     return (changed.since(handled) & ready).with_label("an input changed, and all inputs are sound")
 
 
-class FollowSensor(dg.AutomationConditionSensorDefinition):
-    """Dagster's sensor for automation conditions, that waits until the sources are read and asks for one run."""
+class ConditionSensor(dg.AutomationConditionSensorDefinition):
+    """Dagster's sensor for automation conditions, that waits for runs of the other and asks for few runs."""
+
+    def __init__(self, name: str, *, tag: str, waits_for: str, **rest: Any) -> None:
+        super().__init__(
+            name,
+            minimum_interval_seconds=TICK_SECONDS,
+            run_tags={tag: name},
+            emit_backfills=False,
+            use_user_code_server=True,
+            **rest,
+        )
+        self._waits_for, self._is_reading = waits_for, tag == READS
 
     def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
-        if waiting := under_way(context.instance, READS):
-            reason = f"waits for run {waiting}, which reads from the sources"
-            return SensorExecutionData(skip_message=reason, cursor=context.cursor)
+        if waiting := under_way(context.instance, self._waits_for):
+            what = "makes what is downstream" if self._is_reading else "reads from the sources"
+            return SensorExecutionData(skip_message=f"waits for run {waiting}, which {what}", cursor=context.cursor)
         data = super().evaluate_tick(context)
+        requests = run_requests(
+            data.run_requests or [],
+            known_months(context.instance),
+            self.run_tags,
+            whole_tables_each_time=not self._is_reading,
+        )
         return SensorExecutionData(
             run_requests=[
                 each.with_replaced_attrs(asset_check_keys=self._checks(context, each.asset_selection or []))
-                for each in merged(data.run_requests or [], self.run_tags)
+                for each in requests
             ],
             skip_message=data.skip_message,
             cursor=data.cursor,
@@ -162,27 +209,24 @@ class FollowSensor(dg.AutomationConditionSensorDefinition):
         return sorted(set(found) - {CHECK})
 
 
-def merged(requests: Sequence[dg.RunRequest], tags: Mapping[str, str] | None = None) -> list[dg.RunRequest]:
-    """One run for everything: from the first to the last month that any table is made for.
-
-    Months between are made as well: tables of one run belong together, those of several do not.
-    """
-    keys = {key for each in requests for key in each.asset_selection or []}
-    months = sorted(month_of(each.partition_key) for each in requests if each.partition_key is not None)
-    span = range_tags(months[0], months[-1]) if months else {}
-    return [dg.RunRequest(asset_selection=sorted(keys), tags={**(tags or {}), **span})] if keys else []
-
-
-def follow_sensor(layers: Sequence[str]) -> FollowSensor:
-    """Asks for runs of the tables of ``layers`` whose inputs changed."""
-    return FollowSensor(
-        SENSOR,
-        target=dg.AssetSelection.groups(*layers),
-        minimum_interval_seconds=TICK_SECONDS,
-        run_tags={FOLLOWS: SENSOR},
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Makes what is made from tables that changed, for the months that changed; never past a failed "
-        "blocking check.",
-        emit_backfills=False,
-        use_user_code_server=True,
-    )
+def condition_sensors(layers: Sequence[str], status: dg.DefaultSensorStatus) -> list[ConditionSensor]:
+    """The sensor that has ``source`` read, and the one that has the other layers made."""
+    return [
+        ConditionSensor(
+            READING,
+            tag=READS,
+            waits_for=FOLLOWS,
+            target=dg.AssetSelection.groups(SOURCE),
+            default_status=status,
+            description="Reads the source tables and months of which an observation says that they changed.",
+        ),
+        ConditionSensor(
+            FOLLOWING,
+            tag=FOLLOWS,
+            waits_for=READS,
+            target=dg.AssetSelection.groups(*(each for each in layers if each != SOURCE)),
+            default_status=status,
+            description="Makes what is made from tables that changed, for the months that changed; never past a "
+            "failed blocking check.",
+        ),
+    ]

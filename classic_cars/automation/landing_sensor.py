@@ -1,82 +1,104 @@
-"""The sensor that notices files at the landing place and asks for a run that takes them in.
+"""The sensor that polls the landing zone and observes what lies there, as one digest for each landed table.
 
-It looks, decides (:mod:`classic_cars.automation.landing_changes`) and asks for ``source/ratings`` only. What is made
-from it follows by itself.
+It asks for no runs: :mod:`classic_cars.automation.follow` does. Which files are new, the run finds out from its ledger.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
-from classic_cars.automation import landing_changes
-from classic_cars.automation.landing_changes import UNREAD, Watch
-from classic_cars.automation.requests import FOLLOWS, READS, UNFINISHED, outcomes, under_way
-from classic_cars.automation.watching import clock, look_failed
+from classic_cars.automation.changes import AGAIN
+from classic_cars.automation.history import WHOLE, observed, under_way, unread
+from classic_cars.automation.watching import PollState, answered, awaiting, clock, is_due, poll_failed, requeued
 from classic_cars.errors import SourceError
-from classic_cars.sources.landing import Landing
+from classic_cars.sources.landing import LandedFile, Landing
+from classic_cars.tables.external import DATA_VERSION, Claims, digest_of
+from classic_cars.tables.landed import UNREAD
 
 SENSOR = "landed_files"
+SYSTEM = "landing"
 TICK_SECONDS = 9
-RATINGS = dg.AssetKey(["source", "ratings"])
 
 
-def landing_sensor(landing: Landing, job_name: str) -> dg.SensorDefinition:
-    """Asks for runs of ``job_name`` for ``source/ratings`` when complete files lie there that did not before."""
+def landing_sensor(tables: Mapping[str, Claims], status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+    """Observes ``landing/<table>`` when complete files lie there that did not before; ``tables``: whose is a file."""
 
     @dg.sensor(
         name=SENSOR,
-        job_name=job_name,
         minimum_interval_seconds=TICK_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Lists the landing place and has new files taken in; those still being written are left alone.",
+        default_status=status,
+        required_resource_keys={SYSTEM},
+        description="Lists the landing zone and observes new files; those still being written are left alone.",
     )
     def landed_files(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        watch, key, reason = tick(Watch.load(context.cursor, time.time()), landing, context.instance)
-        requests = [dg.RunRequest(run_key=key, asset_selection=[RATINGS], tags={READS: SENSOR})] if key else []
-        return dg.SensorResult(
-            run_requests=requests, skip_reason=None if key else dg.SkipReason(reason), cursor=watch.dump()
+        watch, observations, reason = tick(
+            PollState.load(context.cursor), getattr(context.resources, SYSTEM), tables, context.instance
         )
+        return dg.SensorResult(asset_events=observations, skip_reason=dg.SkipReason(reason), cursor=watch.dump())
 
     return landed_files
 
 
-def tick(watch: Watch, landing: Landing, instance: dg.DagsterInstance) -> tuple[Watch, str | None, str]:
-    """One tick: the new watch, the key of the run to ask for, and in words why there is none."""
-    if watch.asked:
-        status = outcomes(instance, [watch.asked]).get(watch.asked)
-        if status in UNFINISHED:
-            return watch, None, "waits for the run that it asked for"
-        again = status != dg.DagsterRunStatus.SUCCESS or unread_files(instance) > 0
-        watch = landing_changes.ended(watch, time.time(), again=again)
-    if waiting := under_way(instance, FOLLOWS):
-        return watch, None, f"waits for run {waiting}, which makes what follows"
+def tick(
+    watch: PollState, landing: Landing, tables: Mapping[str, Claims], instance: dg.DagsterInstance
+) -> tuple[PollState, list[dg.AssetObservation], str]:
+    """One tick: the new cursor, what to observe, and in words why nothing."""
     started = time.time()
     if started < watch.not_before:
-        return watch, None, f"{_trouble(watch)}looks again at {clock(watch.not_before)}"
+        return watch, [], f"{_trouble(watch)}polls again at {clock(watch.not_before)}"
     try:
         listing = landing.list(started)
     except SourceError as error:
-        watch = look_failed(watch, time.time())
-        return watch, None, f"{_trouble(watch)}{error}; looks again at {clock(watch.not_before)}"
+        watch = poll_failed(watch, time.time())
+        return watch, [], f"{_trouble(watch)}{error}; polls again at {clock(watch.not_before)}"
     now = time.time()
-    watch, key = landing_changes.looked(watch, listing.files, now - started, now)
+    pending = {*unread(instance, SYSTEM, list(tables)), *(table for table in tables if unread_files(instance, table))}
+    watch = awaiting(answered(watch, now - started, now), now, pending=bool(pending))
+    again: set[str] = set()
+    if is_due(watch, now) and not under_way(instance):
+        watch, again = requeued(watch, now), pending
+    observations = [
+        dg.AssetObservation(_key(table), tags={DATA_VERSION: version})
+        for table, claims in tables.items()
+        if (version := _new_version(instance, table, listing.of(claims).files, now, again=table in again))
+    ]
     waiting = f"; {listing.unsettled:,} are still being written" if listing.unsettled else ""
-    return watch, key, f"no new file among {len(listing.files):,}{waiting}"
+    said = f"{len(listing.files):,} files" if observations else f"no new file among {len(listing.files):,}"
+    return watch, observations, f"{_trouble(watch)}{said}{waiting}"
 
 
-def _trouble(watch: Watch) -> str:
+def _new_version(
+    instance: dg.DagsterInstance, table: str, files: Iterable[LandedFile], now: float, *, again: bool
+) -> str:
+    """The data version to observe; empty when it is the one that was observed last, unless it is read ``again``.
+
+    The first poll observes in any case: a table without rows is an answer too, and other tables need it.
+    """
+    known = observed(instance, _key(table), partitioned=False).get(WHOLE, "").partition(AGAIN)[0]
+    seen = digest_of(files)
+    if seen != known:
+        return seen
+    return f"{seen}{AGAIN}{now:.0f}" if again else ""
+
+
+def _key(table: str) -> dg.AssetKey:
+    return dg.AssetKey([SYSTEM, table])
+
+
+def _trouble(watch: PollState) -> str:
     if watch.failing_since:
-        return f"the landing place cannot be reached since {clock(watch.failing_since)}: "
-    if watch.failed_requests:
-        return f"{watch.failed_requests} runs in a row failed, or could not read a file; "
+        return f"the landing zone cannot be reached since {clock(watch.failing_since)}: "
+    if watch.retries:
+        return f"asked again {watch.retries} times for files that were not read, next at {clock(watch.retry_at)}; "
     return ""
 
 
-def unread_files(instance: dg.DagsterInstance) -> int:
+def unread_files(instance: dg.DagsterInstance, table: str) -> int:
     """New files that the last run which took files in could not read."""
-    event = instance.get_latest_materialization_event(RATINGS)
+    event = instance.get_latest_materialization_event(dg.AssetKey(["source", table]))
     made = event.asset_materialization if event else None
     found = made.metadata.get(f"total {UNREAD}") if made else None
     return int(str(found.value)) if found is not None else 0

@@ -1,4 +1,4 @@
-"""Nightly upkeep: old runs leave Dagster's history, the store is tidied, and old quarantine is counted."""
+"""Nightly maintenance: old runs leave Dagster's history, the store is tidied, and old quarantine is counted."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,6 +10,7 @@ from classic_cars.errors import StoreError
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
+from classic_cars.stores.maintenance import maintained
 
 JOB = "maintenance"
 #: Runs deleted at a time.
@@ -19,7 +20,7 @@ ORPHAN_AGE = timedelta(hours=24)
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
-def forget_runs(instance: dg.DagsterInstance, before: datetime) -> int:
+def delete_runs(instance: dg.DagsterInstance, before: datetime) -> int:
     """Delete finished runs that were created before then, with their events; their number.
 
     Materializations and checks go with them, but the latest of each asset stays: Dagster's page needs it.
@@ -41,11 +42,25 @@ def forget_runs(instance: dg.DagsterInstance, before: datetime) -> int:
 
 
 def latest_runs(instance: dg.DagsterInstance) -> set[str]:
-    """Runs that made the current version of some table."""
-    records = instance.get_asset_records(list(instance.all_asset_keys()))
-    return {record.asset_entry.last_run_id for record in records if record.asset_entry.last_run_id} | {
-        record.asset_entry.last_materialization.run_id for record in records if record.asset_entry.last_materialization
-    }
+    """Runs that made the current version of some table, or of some month of one."""
+    keys = list(instance.all_asset_keys())
+    records = instance.get_asset_records(keys)
+    return (
+        {record.asset_entry.last_run_id for record in records if record.asset_entry.last_run_id}
+        | {each.asset_entry.last_materialization.run_id for each in records if each.asset_entry.last_materialization}
+        | {run for key in keys for run in _runs_of_months(instance, key)}
+    )
+
+
+def _runs_of_months(instance: dg.DagsterInstance, key: dg.AssetKey) -> set[str]:
+    """Without them, months would count as missing, and be made again."""
+    latest = instance.event_log_storage.get_latest_storage_id_by_partition(
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION
+    )
+    if not latest:
+        return set()
+    wanted = dg.AssetRecordsFilter(asset_key=key, storage_ids=list(latest.values()))
+    return {record.run_id for record in instance.fetch_materializations(wanted, limit=len(latest)).records}
 
 
 def quarantine_age(store: Store, contracts: Iterable[Contract], instance: dg.DagsterInstance) -> dict[str, str]:
@@ -64,29 +79,34 @@ def quarantine_age(store: Store, contracts: Iterable[Contract], instance: dg.Dag
     return found
 
 
+def _maintain_store(settings: Settings, contracts: Sequence[Contract], holder: str) -> list[str]:
+    """What was done to the store, in words."""
+    store = open_store(settings)
+    store.begin_run(holder)
+    try:
+        keep = timedelta(days=settings.keep_days)
+        return list(maintained(store, contracts, keep=keep, orphan_age=ORPHAN_AGE, dry_run=False))
+    except StoreError as error:
+        raise dg.Failure(str(error)) from None
+    finally:
+        store.end_run()
+
+
 def maintenance_job(settings: Settings, contracts: Sequence[Contract]) -> dg.JobDefinition:
     """Three steps, each of which goes on when another fails."""
 
     @dg.op(description=f"Deletes finished runs that are older than {settings.keep_days} days from Dagster's history")
-    def forget_old_runs(context: dg.OpExecutionContext) -> None:
+    def delete_old_runs(context: dg.OpExecutionContext) -> None:
         before = datetime.now(UTC) - timedelta(days=settings.keep_days)
-        context.add_output_metadata({"runs deleted": forget_runs(context.instance, before)})
+        context.add_output_metadata({"runs deleted": delete_runs(context.instance, before)})
 
     @dg.op(description="Old versions forgotten, small files put together, files that nothing refers to removed")
-    def tidy_the_store(context: dg.OpExecutionContext) -> None:
-        store = open_store(settings)
-        store.begin_run(f"run {context.run_id}")
-        try:
-            keep = timedelta(days=settings.keep_days)
-            done = list(store.maintain(contracts, keep=keep, orphan_age=ORPHAN_AGE, dry_run=False))
-        except StoreError as error:
-            raise dg.Failure(str(error)) from None
-        finally:
-            store.end_run()
+    def maintain_store(context: dg.OpExecutionContext) -> None:
+        done = _maintain_store(settings, contracts, f"run {context.run_id}")
         context.add_output_metadata({"done": dg.MetadataValue.md("\n".join(f"- {line}" for line in done) or "nothing")})
 
     @dg.op(description="How many rows are in quarantine, and since when")
-    def look_at_the_quarantine(context: dg.OpExecutionContext) -> None:
+    def check_quarantine_age(context: dg.OpExecutionContext) -> None:
         store = open_store(settings, read_only=True)
         try:
             context.add_output_metadata(quarantine_age(store, contracts, context.instance) or {"rows": 0})
@@ -97,14 +117,14 @@ def maintenance_job(settings: Settings, contracts: Sequence[Contract]) -> dg.Job
 
     @dg.job(
         name=JOB,
-        description="Upkeep of Dagster's history and of the store",
+        description="Maintenance of Dagster's history and of the store",
         executor_def=dg.in_process_executor,
         # Its steps hand on nothing, and the store's IO manager would hold the store for the whole run.
         resource_defs={"io_manager": dg.mem_io_manager},
     )
     def maintenance() -> None:
-        forget_old_runs()
-        tidy_the_store()
-        look_at_the_quarantine()
+        delete_old_runs()
+        maintain_store()
+        check_quarantine_age()
 
     return maintenance

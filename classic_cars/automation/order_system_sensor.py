@@ -1,95 +1,127 @@
-"""The sensor that notices what changed in the order system, new rows and edits of old ones alike.
+"""The sensor that polls the order system and observes what changed there, new rows and edits of old ones alike.
 
-It looks (:mod:`classic_cars.sources.fingerprints`), decides (:mod:`classic_cars.automation.changes`) and asks for
-runs of exactly the source tables and months concerned. What is made from them follows by itself.
+It polls (:mod:`classic_cars.sources.fingerprints`), decides (:mod:`classic_cars.automation.changes`) and records
+observations with data versions. It asks for no runs: :mod:`classic_cars.automation.follow` does.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import dagster as dg
 
-from classic_cars.automation import changes, reconciliation
-from classic_cars.automation.changes import Part, Watch
-from classic_cars.automation.partitions import month_of, range_tags
-from classic_cars.automation.requests import FOLLOWS, READS, UNFINISHED, outcomes, under_way
-from classic_cars.automation.watching import clock, look_failed
+from classic_cars.automation import changes
+from classic_cars.automation.changes import Changes, OrderSystemPollState, Poll
+from classic_cars.automation.history import observed, under_way, unread
+from classic_cars.automation.watching import clock, poll_failed
+from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
 from classic_cars.errors import SourceError
 from classic_cars.sources.order_system import OrderSystem
+from classic_cars.tables.external import DATA_VERSION
+from classic_cars.tables.live_agreement import disagreement
+from classic_cars.tables.partitions import MONTHLY, known_months, to_reorder
 
 SENSOR = "order_system_changes"
+SYSTEM = "order_system"
 #: Less than the five seconds of Dagster's own round, so that every round counts.
 TICK_SECONDS = 4
-#: Tag of a run: what it was asked for, in words.
-CHANGED = "classic_cars/changed"
+TABLES = [table.name for table in READ_ORDER]
 
 
-def order_system_sensor(order_system: OrderSystem, job_name: str) -> dg.SensorDefinition:
-    """Asks for runs of ``job_name`` for the source tables and months that changed."""
+@dataclass(frozen=True)
+class Tick:
+    """What one tick leads to: the new cursor, observations, months that become partitions, and in words why nothing."""
+
+    watch: OrderSystemPollState
+    reason: str = ""
+    observations: Sequence[dg.AssetObservation] = ()
+    partitions: Sequence[Any] = ()
+
+
+def order_system_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+    """Observes the order system's tables and months that changed."""
 
     @dg.sensor(
         name=SENSOR,
-        job_name=job_name,
         minimum_interval_seconds=TICK_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Reads from the order system what changed there: new orders, edits of old ones, deletions. "
+        default_status=status,
+        required_resource_keys={SYSTEM},
+        description="Observes what changed in the order system: new orders, edits of old ones, deletions. "
         "At most one aggregate query a table and tick, and at most a twentieth of the time.",
     )
     def order_system_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        watch = Watch.load(context.cursor, time.time())
-        watch, asked, reason = tick(watch, order_system, context.instance)
+        done = tick(OrderSystemPollState.load(context.cursor), getattr(context.resources, SYSTEM), context.instance)
         return dg.SensorResult(
-            run_requests=[run_request(part) for part in asked],
-            skip_reason=None if asked else dg.SkipReason(reason),
-            cursor=watch.dump(),
+            asset_events=list(done.observations),
+            dynamic_partitions_requests=list(done.partitions),
+            skip_reason=dg.SkipReason(done.reason) if done.reason else None,
+            cursor=done.watch.dump(),
         )
 
     return order_system_changes
 
 
-def tick(watch: Watch, order_system: OrderSystem, instance: dg.DagsterInstance) -> tuple[Watch, Sequence[Part], str]:
-    """One tick: the new watch, the runs to ask for, and in words why there are none."""
-    if watch.asked:
-        found = outcomes(instance, [part.run_key for part in watch.asked])
-        if any(status in UNFINISHED for status in found.values()):
-            return watch, [], "waits for the runs that it asked for"
-        failed = [key for key, status in found.items() if status != dg.DagsterRunStatus.SUCCESS]
-        watch = changes.settled(watch, failed, time.time())
-    watch = changes.put_back(watch, time.time())
-    reconciled, again = reconciliation.disagreement(instance)
-    if reconciled > watch.reconciled:
-        watch = changes.forgotten(watch, again, reconciled)
-    if waiting := under_way(instance, FOLLOWS):
-        return watch, [], f"waits for run {waiting}, which makes what follows"
+def tick(watch: OrderSystemPollState, order_system: OrderSystem, instance: dg.DagsterInstance) -> Tick:
+    """One tick: poll, and observe what changed."""
     started = time.time()
     if started < watch.not_before:
-        return watch, [], f"{_trouble(watch)}looks again at {clock(watch.not_before)}"
+        return Tick(watch, f"{_trouble(watch)}polls again at {clock(watch.not_before)}")
     try:
-        found_now = order_system.fingerprints()
+        found = order_system.fingerprints()
     except SourceError as error:
-        watch = look_failed(watch, time.time())
-        return watch, [], f"{_trouble(watch)}{error}; looks again at {clock(watch.not_before)}"
+        watch = poll_failed(watch, time.time())
+        return Tick(watch, f"{_trouble(watch)}{error}; polls again at {clock(watch.not_before)}")
     now = time.time()
-    watch, asked, reason = changes.looked(watch, found_now, now - started, now)
-    return watch, asked, f"{_trouble(watch)}{reason}"
+    poll = _poll(instance, found)
+    before, (watch, changed, reason) = watch, changes.decided(watch, poll, now - started, now)
+    new_months = _new_months(instance, poll, changed)
+    if new_months is not None:
+        # Dagster keeps observations before it makes partitions, and forgets those of months that are none: first the
+        # months, and what changed at the next tick.
+        if changed:
+            watch = replace(before, not_before=watch.not_before, failing_since=0.0, failures=0)
+        return Tick(watch, reason or "new months become partitions first", partitions=new_months)
+    said = f"{changes.described(changed)}: observed" if changed else reason
+    return Tick(watch, f"{_trouble(watch)}{said}", _observations(changed, poll, now))
 
 
-def run_request(part: Part) -> dg.RunRequest:
-    """The run for one part of what changed."""
-    months = range_tags(month_of(part.first), month_of(part.last)) if part.first else {}
-    return dg.RunRequest(
-        run_key=part.run_key,
-        asset_selection=[dg.AssetKey(["source", table]) for table in sorted(part.changes)],
-        tags={READS: SENSOR, CHANGED: str(part), **months},
-    )
+def _poll(instance: dg.DagsterInstance, found: changes.Fingerprints) -> Poll:
+    known = {
+        table: observed(instance, dg.AssetKey([SYSTEM, table]), partitioned=table in PARTITIONED) for table in TABLES
+    }
+    pending = unread(instance, SYSTEM, TABLES, frozenset(PARTITIONED))
+    reconciled, differing = disagreement(instance)
+    return Poll(known, found, pending, bool(pending and under_way(instance)), reconciled, changes.by_table(differing))
 
 
-def _trouble(watch: Watch) -> str:
+def _new_months(instance: dg.DagsterInstance, poll: Poll, changed: Changes) -> list[Any] | None:
+    """Requests that make partitions of all months that the order system has; None when all of them are.
+
+    Empty while a run is under way that would miss the months which are put behind an earlier new one.
+    """
+    wanted = {month for seen in (poll.found, changed) for table in PARTITIONED for month in seen.get(table, ())}
+    delete, add = to_reorder(known_months(instance), wanted)
+    if not add:
+        return None
+    if delete and under_way(instance):
+        return []
+    return [*([MONTHLY.build_delete_request(delete)] if delete else []), MONTHLY.build_add_request(add)]
+
+
+def _observations(changed: Changes, poll: Poll, now: float) -> list[dg.AssetObservation]:
+    return [
+        dg.AssetObservation(dg.AssetKey([SYSTEM, table]), partition=month or None, tags={DATA_VERSION: version})
+        for table, months in changes.versions(changed, poll, now).items()
+        for month, version in months.items()
+    ]
+
+
+def _trouble(watch: OrderSystemPollState) -> str:
     if watch.failing_since:
         return f"the order system does not answer since {clock(watch.failing_since)}: "
-    if watch.failed:
-        parts = ", ".join(map(str, watch.failed))
-        return f"what failed ({parts}) is asked for again at {clock(watch.retry_at)}; "
+    if watch.retries:
+        return f"asked again {watch.retries} times for what was not read, next at {clock(watch.retry_at)}; "
     return ""

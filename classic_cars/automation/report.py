@@ -8,12 +8,12 @@ from typing import Any
 
 import dagster as dg
 
-from classic_cars.completeness import Balance, balances
-from classic_cars.consistency import contradictions
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
+from classic_cars.serving.completeness import Balance, balances
+from classic_cars.serving.consistency import contradictions
+from classic_cars.serving.status import TableStatus, table_statuses
 from classic_cars.settings import Settings
-from classic_cars.status import TableStatus, table_statuses
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
 

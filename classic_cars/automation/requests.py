@@ -1,59 +1,73 @@
-"""What a run is asked for, in its tags; and runs that a sensor asked for, found again in Dagster's history: which
-are under way, what became of them."""
+"""What is asked for at one tick, as few runs: contiguous ranges of the months that there are. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import dagster as dg
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RUN_KEY_TAG, WILL_RETRY_TAG
 
-#: Tags of runs that read from outside, and of those that make what follows; the value is the sensor's name.
-READS, FOLLOWS = "classic_cars/reads", "classic_cars/follows"
+from classic_cars.months import month_of
+from classic_cars.tables.run_tags import range_tags
 
-#: Tag of a run that may publish tables with far fewer rows than before; the value is their addresses, such as
-#: ``source/orders,source/orderdetails``.
-ACCEPT_SHRINK = "classic_cars/accept_shrink"
-
-UNFINISHED = (
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-)
+#: Tag of a run: what it was asked for, in words.
+CHANGED = "classic_cars/changed"
+#: A run costs seconds however little it makes: months that are no further apart are one range, with those between ...
+NEAR = 3
+#: ... and of more ranges than this, those nearest to each other become one.
+RANGES = 4
 
 
-def accepted_shrinks(tags: Mapping[str, str]) -> frozenset[str]:
-    """The addresses of the tables that a run with these tags may publish however few rows they have."""
-    listed = tags.get(ACCEPT_SHRINK, "").split(",")
-    return frozenset(address.strip() for address in listed if address.strip())
+def ranges(existing: Sequence[str], wanted: set[str], at_most: int = RANGES) -> list[tuple[str, str]]:
+    """The first and the last month of each range of ``existing`` months, in order, that together hold ``wanted``."""
+    positions = [index for index, month in enumerate(existing) if month in wanted]
+    found: list[list[int]] = []
+    for position in positions:
+        if found and position - found[-1][1] <= NEAR:
+            found[-1][1] = position
+        else:
+            found.append([position, position])
+    while len(found) > at_most:
+        nearest = min(range(1, len(found)), key=lambda index: found[index][0] - found[index - 1][1])
+        found[nearest - 1 : nearest + 1] = [[found[nearest - 1][0], found[nearest][1]]]
+    return [(existing[first], existing[last]) for first, last in found]
 
 
-def under_way(instance: dg.DagsterInstance, tag: str) -> str:
-    """The id of a run under way that has this tag; empty when there is none.
+def run_requests(
+    requests: Sequence[dg.RunRequest],
+    existing: Sequence[str],
+    tags: Mapping[str, str],
+    *,
+    whole_tables_each_time: bool,
+) -> list[dg.RunRequest]:
+    """One run for each range of months, with all tables that any of its months is wanted of.
 
-    What reads and what follows wait for each other. Otherwise a table could be made from an input of before, be
-    published after the input of now, and look newer than it is.
+    A fact and the dimensions that it refers to belong together: with ``whole_tables_each_time``, tables without months
+    are made in each run, otherwise in the last one.
     """
-    runs = instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)))
-    return next((run.run_id for run in runs if tag in run.tags), "")
+    whole = {key for each in requests if each.partition_key is None for key in each.asset_selection or []}
+    by_month: dict[str, set[dg.AssetKey]] = {}
+    for each in requests:
+        if each.partition_key is not None:
+            by_month.setdefault(each.partition_key, set()).update(each.asset_selection or [])
+    found = []
+    spans = ranges(existing, set(by_month))
+    for index, (first, last) in enumerate(spans):
+        dated = {key for month, keys in by_month.items() if first <= month <= last for key in keys}
+        rest = whole if whole_tables_each_time or index == len(spans) - 1 else set()
+        found.append(_run_request(dated, rest, tags, first, last))
+    return found or ([_run_request(set(), whole, tags)] if whole else [])
 
 
-def outcomes(instance: dg.DagsterInstance, run_keys: Sequence[str]) -> dict[str, dg.DagsterRunStatus]:
-    """By run key, what became of the runs that were asked for; those that are not known any more are left out."""
-    found = {}
-    for key in run_keys:
-        for run in instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: key}), limit=1):
-            found[key] = _in_the_end(instance, run)
-    return found
-
-
-def _in_the_end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRunStatus:
-    """The status of the run, or of the one that Dagster started in its place when its process died."""
-    while run.status == dg.DagsterRunStatus.FAILURE and run.tags.get(WILL_RETRY_TAG) == "true":
-        again = instance.get_run_by_id(run.tags.get(AUTO_RETRY_RUN_ID_TAG, ""))
-        if again is None:
-            return dg.DagsterRunStatus.QUEUED  # about to be
-        run = again
-    return run.status
+def _run_request(
+    dated: set[dg.AssetKey], whole: set[dg.AssetKey], tags: Mapping[str, str], first: str = "", last: str = ""
+) -> dg.RunRequest:
+    months = f" {first}" if first == last else f" {first}..{last}"
+    names = [f"{key.path[-1]}{months}" for key in sorted(dated)] + [key.path[-1] for key in sorted(whole)]
+    return dg.RunRequest(
+        asset_selection=sorted(dated | whole),
+        tags={
+            **tags,
+            CHANGED: ", ".join(sorted(names)),
+            **(range_tags(month_of(first), month_of(last)) if first else {}),
+        },
+    )

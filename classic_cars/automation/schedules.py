@@ -1,4 +1,4 @@
-"""What happens at fixed times, in the time zone of the settings: the nightly proof, upkeep, the morning report.
+"""What happens at fixed times, in the time zone of the settings: the nightly proof, maintenance, the morning report.
 
 None of them is at an hour that a change to daylight-saving time skips or repeats in any zone that people live in.
 """
@@ -9,16 +9,16 @@ from typing import Any
 import dagster as dg
 
 from classic_cars.automation import maintenance, report
-from classic_cars.automation.partitions import range_tags
-from classic_cars.automation.reconciliation import CHECK
-from classic_cars.stores.base import Months
+from classic_cars.months import Months
+from classic_cars.tables.live_agreement import CHECK
+from classic_cars.tables.run_tags import range_tags
 
 RECONCILIATION = "nightly_reconciliation"
 #: The nightly run also makes the answers anew: what analysts read in the morning is never older than the night.
 ANSWERS = "analytics"
 
 NIGHTLY = "15 4 * * *"
-UPKEEP = "45 4 * * *"
+MAINTENANCE = "45 4 * * *"
 MORNING = "0 7 * * *"
 
 
@@ -31,7 +31,9 @@ def reconciliation_job() -> Any:
     )
 
 
-def schedules(timezone: str, latest_months: Callable[[], Months | None]) -> list[dg.ScheduleDefinition]:
+def schedules(
+    timezone: str, latest_months: Callable[[], Months | None], status: dg.DefaultScheduleStatus
+) -> list[dg.ScheduleDefinition]:
     """All schedules. ``latest_months``: those of the answers by month that the nightly run makes anew."""
 
     @dg.schedule(
@@ -39,7 +41,7 @@ def schedules(timezone: str, latest_months: Callable[[], Months | None]) -> list
         job_name=RECONCILIATION,
         cron_schedule=NIGHTLY,
         execution_timezone=timezone,
-        default_status=dg.DefaultScheduleStatus.RUNNING,
+        default_status=status,
         description="Every night: every closed month against the live order system; what differs is read again",
     )
     def nightly(_context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
@@ -53,9 +55,9 @@ def schedules(timezone: str, latest_months: Callable[[], Months | None]) -> list
         dg.ScheduleDefinition(
             name=maintenance.JOB,
             job_name=maintenance.JOB,
-            cron_schedule=UPKEEP,
+            cron_schedule=MAINTENANCE,
             execution_timezone=timezone,
-            default_status=dg.DefaultScheduleStatus.RUNNING,
+            default_status=status,
             description="Every night: old runs, old versions and small files",
         ),
         dg.ScheduleDefinition(
@@ -63,7 +65,7 @@ def schedules(timezone: str, latest_months: Callable[[], Months | None]) -> list
             job_name=report.JOB,
             cron_schedule=MORNING,
             execution_timezone=timezone,
-            default_status=dg.DefaultScheduleStatus.RUNNING,
+            default_status=status,
             description="Every morning: what was sold, and whether the numbers can be trusted",
         ),
     ]

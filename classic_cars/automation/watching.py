@@ -1,4 +1,4 @@
-"""What sensors that look outside have in common: a small versioned cursor, and patience. Pure: no clock, no Dagster."""
+"""What polling sensors have in common: a small versioned cursor, duty cycle, backoff. Pure: no clock, no Dagster."""
 
 from __future__ import annotations
 
@@ -7,43 +7,42 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
-#: Of the cursors' form: a cursor of another one is forgotten, and everything is read once.
-VERSION = 1
+#: Of the cursors' form: a cursor of another one is forgotten. What was seen is in Dagster's history, not in cursors.
+VERSION = 2
 
-#: Looking may take this share of the time; a look that took 2 s is followed by 38 s without.
+#: The duty cycle: a poll that took 2 s is followed by 38 s without.
 SHARE = 0.05
-#: Seconds until what a failed run was asked for is asked for again.
+#: Seconds until what was not read is asked for again; the last one for ever.
 RETRY_SECONDS = (60.0, 300.0, 900.0, 3600.0)
-#: Seconds between looks at something that does not answer.
+#: Seconds between polls of something that does not answer; the last one for ever.
 DOWN_SECONDS = (10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 
 
 @dataclass(frozen=True)
-class Watching:
+class PollState:
     """Part of a sensor's cursor. Times are seconds since 1970.
 
     Alerts read ``failing_since``: a sensor whose cursor has it does not see what it watches.
     """
 
-    #: When the watch began; part of every run key, as run keys are remembered for ever.
-    began: float
-    requests: int = 0
     not_before: float = 0.0
     failing_since: float = 0.0
     failures: int = 0
-    failed_requests: int = 0
+    #: How often what is pending was asked for again, and when it will be next.
+    retries: int = 0
+    retry_at: float = 0.0
 
     def dump(self) -> str:
         return json.dumps({"version": VERSION, **asdict(self)}, separators=(",", ":"))
 
     @classmethod
-    def load(cls, cursor: str | None, now: float) -> Self:
+    def load(cls, cursor: str | None) -> Self:
         """The watch that was dumped; a new one when there is none, or it has another form."""
         try:
             found = json.loads(cursor or "")
-            return cls(**cls.revived(found)) if found.pop("version") == VERSION else cls(now)
+            return cls(**cls.revived(found)) if found.pop("version") == VERSION else cls()
         except (ValueError, TypeError, AttributeError, KeyError):
-            return cls(now)
+            return cls()
 
     @classmethod
     def revived(cls, found: dict[str, Any]) -> dict[str, Any]:
@@ -51,11 +50,11 @@ class Watching:
         return found
 
 
-W = TypeVar("W", bound=Watching)
+W = TypeVar("W", bound=PollState)
 
 
-def look_failed(watch: W, now: float) -> W:
-    """What is watched did not answer: it is looked at again after a growing while."""
+def poll_failed(watch: W, now: float) -> W:
+    """What is watched did not answer: it is polled again after a growing while."""
     wait = DOWN_SECONDS[min(watch.failures, len(DOWN_SECONDS) - 1)]
     since = watch.failing_since or now
     return replace(watch, failing_since=since, failures=watch.failures + 1, not_before=now + wait)
@@ -64,6 +63,24 @@ def look_failed(watch: W, now: float) -> W:
 def answered(watch: W, seconds: float, now: float) -> W:
     """What is watched answered, after so many seconds."""
     return replace(watch, failing_since=0.0, failures=0, not_before=now + seconds * (1 / SHARE - 1))
+
+
+def awaiting(watch: W, now: float, *, pending: bool) -> W:
+    """Whether something that was observed is still to be read: then it is asked for again, later."""
+    if not pending:
+        return replace(watch, retries=0, retry_at=0.0)
+    return watch if watch.retry_at else replace(watch, retry_at=now + RETRY_SECONDS[0])
+
+
+def is_due(watch: PollState, now: float) -> bool:
+    """Whether it is time to ask again for what is pending."""
+    return 0 < watch.retry_at <= now
+
+
+def requeued(watch: W, now: float) -> W:
+    """What is pending was asked for again: the next time is later."""
+    retries = watch.retries + 1
+    return replace(watch, retries=retries, retry_at=now + RETRY_SECONDS[min(retries, len(RETRY_SECONDS) - 1)])
 
 
 def clock(moment: float) -> str:

@@ -5,7 +5,7 @@ A kind goes into :data:`KINDS`, and every table that it applies to has it: in Da
 
 from __future__ import annotations
 
-from classic_cars.checks.base import Audit, Check, Verdict
+from classic_cars.checks.base import Audit, Check, CheckOutcome
 from classic_cars.checks.columns import Columns
 from classic_cars.checks.completeness import Completeness
 from classic_cars.checks.landed import Files, LedgerAgrees
@@ -45,16 +45,16 @@ def descriptions(contract: Contract, origins: Origins) -> dict[str, str]:
     return {each.name: each.describe(contract, origins) for each in checks_of(contract, origins)}
 
 
-def evaluated(audit: Audit) -> list[Verdict]:
+def evaluated(audit: Audit) -> list[CheckOutcome]:
     """The verdicts of all checks on one staged version."""
     return [each.evaluate(audit) for each in checks_of(audit.contract, audit.origins)]
 
 
-def not_examined(contract: Contract, origins: Origins, problems: list[str]) -> list[Verdict]:
+def not_examined(contract: Contract, origins: Origins, problems: list[str]) -> list[CheckOutcome]:
     """The verdicts on rows that could not be staged, because they do not have the contract's columns."""
     return [
-        Verdict(each.name, False, "; ".join(problems), {"differences": problems})
+        CheckOutcome(each.name, False, "; ".join(problems), {"differences": problems})
         if isinstance(each, Schema)
-        else Verdict(each.name, False, "not examined: the columns are not those of the contract")
+        else CheckOutcome(each.name, False, "not examined: the columns are not those of the contract")
         for each in checks_of(contract, origins)
     ]

@@ -16,17 +16,19 @@ from typing import Any, Protocol
 import ibis
 import ibis.expr.types as ir
 
-from classic_cars.contracts.base import Contract, Reference
+from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
 from classic_cars.contracts.rescued import RESCUED, raw_kept
-from classic_cars.stores.base import Months, Staged
+from classic_cars.contracts.vocabulary import Reference
+from classic_cars.months import Months
+from classic_cars.stores.base import Staged
 
 #: From the address of a table to its rows.
 Tables = Mapping[str, ibis.Table]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CheckOutcome:
     """The outcome of one check. ``facts`` holds counts, totals and samples as plain values."""
 
     check: str
@@ -50,7 +52,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Before:
+class BaseVersion:
     """The published version that is to be replaced: its rows by part (``YYYY-MM``, or ``""`` without months)."""
 
     rows: Mapping[str, int]
@@ -88,7 +90,7 @@ class Audit:
     #: Rejected rows, and rows that a later one supersedes.
     rejected: ibis.Table | None = None
     superseded: ibis.Table | None = None
-    before: Before | None = None
+    before: BaseVersion | None = None
     shrink_accepted: bool = False
     #: What only rows from outside have: see ``checks.source`` and ``checks.landed``.
     arrived: Any = None
@@ -139,7 +141,7 @@ class Check(Protocol):
         """What it demands of the table, for people."""
         ...
 
-    def evaluate(self, audit: Audit) -> Verdict:
+    def evaluate(self, audit: Audit) -> CheckOutcome:
         """The verdict on one staged version."""
         ...
 

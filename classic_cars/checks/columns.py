@@ -1,29 +1,24 @@
 """The proof of columns: every value of a table equals the one that its contract says it comes from.
 
-The expected rows are put together by the contract alone (grain, keys, origins, cleaning, repairs), whatever the
-asset's function did, and both sides are profiled in one query each: rows and the sum of a hash of each row, by month
-where there are months. Which columns and keys differ is asked only when something does.
+The expected rows are put together by the contract alone, whatever the asset's function did, and both sides are
+profiled in one query each: rows and the sum of a hash of each row, by month where there are months. Which columns and
+keys differ is asked only when something does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date
 from typing import Any
 
 import ibis
 import ibis.expr.types as ir
 
-from classic_cars.checks.base import Audit, Tables, Verdict, sample
-from classic_cars.checks.hashing import hashed
+from classic_cars.checks.base import Audit, CheckOutcome, Tables, sample
+from classic_cars.checks.profiles import ROWS, Profile, added, differing, profile
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import INFERRED, REPAIR, Column, Grain, Origins
 from classic_cars.contracts.rescued import RESCUED, as_json
 
-#: By month (or ``None``): the number of rows, sums of hashes, and the contract's totals.
-Profile = dict[date | None, dict[str, Any]]
-
-ROWS, KEY, MONTH, TOTAL, ALL = "rows", "_key", "_month", "total ", "all columns"
 #: Columns, and keys of each, that a failed check names.
 NAMED = 5
 
@@ -42,7 +37,7 @@ class Columns:
             return f"All {len(proven)} columns are what other means make them"
         return f"{len(proven)} columns equal their origins, value by value: {', '.join(proven)}"
 
-    def evaluate(self, audit: Audit) -> Verdict:
+    def evaluate(self, audit: Audit) -> CheckOutcome:
         names = proven_columns(audit.contract, audit.origins)
         here, there = profiles(audit)
         facts: dict[str, Any] = {
@@ -57,14 +52,14 @@ class Columns:
         if not wrong:
             origin = "other means" if audit.origins.grain is None else audit.origins.grain.table
             summary = f"{len(names)} columns of {facts['rows']:,} rows equal those of {origin}"
-            return Verdict(self.name, True, summary, facts)
+            return CheckOutcome(self.name, True, summary, facts)
         facts["months that differ"] = {name: months[:24] for name, months in wrong.items()}
         facts |= _samples(audit, list(wrong)[:NAMED])
         said = ", ".join(f"{name}{_in(months)}" for name, months in wrong.items())
         summary = f"not what the contract says they come from: {said}"
         if facts["rows"] != facts["rows expected"]:
             summary += f"; {facts['rows']:,} rows, expected {facts['rows expected']:,}"
-        return Verdict(self.name, False, summary, facts)
+        return CheckOutcome(self.name, False, summary, facts)
 
 
 def _in(months: list[str]) -> str:
@@ -242,45 +237,6 @@ def profiles(audit: Audit, *, each: bool = False) -> tuple[Profile, Profile]:
         here = added([profile(contract, part, names, each=each) for part in audit.parts])
         audit.memo[memo] = here, profile(contract, expected_rows(audit), names, each=each)
     return audit.memo[memo]
-
-
-def profile(contract: Contract, rows: ibis.Table, names: list[str], *, each: bool = False) -> Profile:
-    """One aggregate query: rows and the sum of the rows' hashes, or of (key, value) of each column, by month if any."""
-    month = contract.partitioned_by
-    sums: dict[str, ir.Value] = {}
-    if each:
-        rows = rows.mutate(**{KEY: hashed(*(rows[name] for name in contract.key))})
-        sums = {name: hashed(rows[KEY], rows[name]).sum() for name in names if name not in contract.key}
-        sums |= {", ".join(contract.key): rows[KEY].sum()}
-    else:
-        sums[ALL] = hashed(*(rows[name] for name in names)).sum()
-    if contract.quarantines:
-        sums |= {f"{TOTAL}{name}": total(rows) for name, total in contract.totals.items()}
-    aggregates = {ROWS: rows.count(), **sums}
-    grouped = rows.group_by(rows[month].truncate("M").name(MONTH)) if month else rows
-    found = grouped.aggregate(**aggregates).to_pyarrow().to_pylist()
-    return {row.pop(MONTH, None): {name: value or 0 for name, value in row.items()} for row in found}
-
-
-def added(profiles: Iterable[Profile]) -> Profile:
-    """The profile of all rows of several tables."""
-    total: Profile = {}
-    for each in profiles:
-        for month, sums in each.items():
-            before = total.get(month, {})
-            total[month] = {name: before.get(name, 0) + value for name, value in sums.items()}
-    return total
-
-
-def differing(here: Profile, there: Profile) -> dict[str, list[str]]:
-    """By column, the months in which both sides differ (``""`` for no month); empty when they are equal."""
-    found: dict[str, list[str]] = {}
-    for month in sorted({*here, *there}, key=str):
-        one, other = here.get(month, {}), there.get(month, {})
-        for name in {**other, **one}:
-            if not name.startswith(TOTAL) and one.get(name, 0) != other.get(name, 0):
-                found.setdefault(name, []).append(f"{month:%Y-%m}" if month else "")
-    return found
 
 
 def _samples(audit: Audit, names: list[str]) -> dict[str, Any]:

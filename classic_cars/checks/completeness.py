@@ -8,7 +8,7 @@ from typing import Any
 
 import ibis
 
-from classic_cars.checks.base import Audit, Verdict
+from classic_cars.checks.base import Audit, CheckOutcome
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
 
@@ -33,7 +33,7 @@ class Completeness:
         subject = contract.complete.subject if contract.complete else ""
         return f"{contract.address} + quarantine/{subject} = source/{subject}: rows and cents, month by month"
 
-    def evaluate(self, audit: Audit) -> Verdict:
+    def evaluate(self, audit: Audit) -> CheckOutcome:
         complete = audit.contract.complete
         if complete is None:
             raise ValueError(f"{audit.contract.address}: nothing to be complete of")
@@ -62,10 +62,10 @@ class Completeness:
         said += f", and {unknown:,} of unknown amount" if unknown else ""
         if wrong:
             summary = f"rows or money are in neither, or in both ({', '.join(wrong[:NAMED])}): {said}"
-            return Verdict(self.name, False, summary, facts)
+            return CheckOutcome(self.name, False, summary, facts)
         if rows:
-            return Verdict(self.name, False, f"{said} (of {', '.join(aside[:NAMED])})", facts, warning=True)
-        return Verdict(self.name, True, f"{said}; that is all of source", facts)
+            return CheckOutcome(self.name, False, f"{said} (of {', '.join(aside[:NAMED])})", facts, warning=True)
+        return CheckOutcome(self.name, True, f"{said}; that is all of source", facts)
 
 
 def _measured(rows: ibis.Table, measures: Any) -> ibis.Table:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from classic_cars.checks.base import Audit, Verdict
+from classic_cars.checks.base import Audit, CheckOutcome
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
 
@@ -39,9 +39,9 @@ class Files:
         return bool(contract.beside)
 
     def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
-        return "Every file that landed could be taken in, and has no columns beside the known ones"
+        return "Every file that landed could be ingested, and has no columns beside the known ones"
 
-    def evaluate(self, audit: Audit) -> Verdict:
+    def evaluate(self, audit: Audit) -> CheckOutcome:
         landed: Landed = audit.arrived
         new, listing = landed.new, landed.listing
         states: dict[str, int] = {}
@@ -55,7 +55,7 @@ class Files:
             "still being written": listing.unsettled,
         }
         problems = []
-        for kind, of in (("could not be taken in", refused), ("have columns that are ignored", landed.extra)):
+        for kind, of in (("could not be ingested", refused), ("have columns that are ignored", landed.extra)):
             if of:
                 facts[kind] = dict(list(of.items())[:NAMED])
                 name, what = next(iter(of.items()))
@@ -64,7 +64,7 @@ class Files:
             facts["folders that cannot be read"] = list(listing.unreadable[:NAMED])
             problems.append(f"folders that cannot be read: {', '.join(listing.unreadable[:NAMED])}")
         summary = "; ".join(problems) or f"{len(new):,} new files among {len(listing.files):,}"
-        return Verdict(self.name, not problems, summary, facts, warning=bool(problems))
+        return CheckOutcome(self.name, not problems, summary, facts, warning=bool(problems))
 
 
 class LedgerAgrees:
@@ -78,7 +78,7 @@ class LedgerAgrees:
     def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
         return f"Every file has the rows that {contract.beside[0].address} says of it, and every value of its lines"
 
-    def evaluate(self, audit: Audit) -> Verdict:
+    def evaluate(self, audit: Audit) -> CheckOutcome:
         landed: Landed = audit.arrived
         found = landed.found
         expected = {each.fileHash: each.rows for each in landed.ledger if each.state == TAKEN}
@@ -101,4 +101,4 @@ class LedgerAgrees:
         facts["files with other values"] = len(other)
         if other and not wrong:
             summary = f"{len(other):,} files have other values in {audit.contract.address} than in their lines"
-        return Verdict(self.name, not wrong and not other, summary, facts)
+        return CheckOutcome(self.name, not wrong and not other, summary, facts)

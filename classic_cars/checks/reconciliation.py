@@ -10,10 +10,12 @@ from typing import Any
 
 import ibis
 
-from classic_cars.checks.base import Audit, Verdict, plain_row
-from classic_cars.checks.columns import ROWS, TOTAL, profiles
-from classic_cars.contracts.base import Contract, Reconciliation
+from classic_cars.checks.base import Audit, CheckOutcome, plain_row
+from classic_cars.checks.columns import profiles
+from classic_cars.checks.profiles import ROWS, TOTAL
+from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
+from classic_cars.contracts.vocabulary import Reconciliation
 
 CONTROL_TOTAL = "decimal(38, 4)"
 #: Groups that a failed check shows.
@@ -36,7 +38,7 @@ class Reconciliations:
         )
         return f"Two ways to the same numbers agree, to the cent: {named}"
 
-    def evaluate(self, audit: Audit) -> Verdict:
+    def evaluate(self, audit: Audit) -> CheckOutcome:
         def rows(function: Callable[..., ibis.Table], skip: int) -> list[ibis.Table]:
             return [audit.tables[audit.address_of(name)] for name in list(signature(function).parameters)[skip:]]
 
@@ -62,7 +64,7 @@ class Conservation:
         parts = [contract.address, contract.quarantine.address, *(["superseded rows"] if contract.latest else [])]
         return f"{contract.quarantines} = {' + '.join(parts)}"
 
-    def evaluate(self, audit: Audit) -> Verdict:
+    def evaluate(self, audit: Audit) -> CheckOutcome:
         here, there = profiles(audit)
         names = [ROWS, *(f"{TOTAL}{name}" for name in audit.contract.totals)]
         wrong = [
@@ -137,7 +139,7 @@ def reconcile(reconciliation: Reconciliation, actual: ibis.Table, expected: ibis
     return not wrong, facts
 
 
-def verdict(check: str, outcomes: Mapping[str, tuple[bool, dict[str, Any]]]) -> Verdict:
+def verdict(check: str, outcomes: Mapping[str, tuple[bool, dict[str, Any]]]) -> CheckOutcome:
     """One verdict over all reconciliations of a table, by name."""
     failed = [name for name, (passed, _) in outcomes.items() if not passed]
     summary = f"agrees {', '.join(outcomes)}, to the cent"
@@ -146,4 +148,4 @@ def verdict(check: str, outcomes: Mapping[str, tuple[bool, dict[str, Any]]]) -> 
             f"{name} ({outcomes[name][1]['groups that differ']} of {outcomes[name][1]['groups']} groups differ)"
             for name in failed
         )
-    return Verdict(check, not failed, summary, {name: facts for name, (_, facts) in outcomes.items()})
+    return CheckOutcome(check, not failed, summary, {name: facts for name, (_, facts) in outcomes.items()})

@@ -7,9 +7,10 @@ from typing import Any
 
 import ibis
 
-from classic_cars.checks.base import Audit, Tables, Verdict, duplicates, orphaned, sample
-from classic_cars.contracts.base import Contract, Reference, Rule, differing_columns
+from classic_cars.checks.base import Audit, CheckOutcome, Tables, duplicates, orphaned, sample
+from classic_cars.contracts.base import Contract, Rule, differing_columns
 from classic_cars.contracts.origins import FLAG, Origins
+from classic_cars.contracts.vocabulary import Reference
 
 
 class Schema:
@@ -23,24 +24,24 @@ class Schema:
     def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
         return "Columns and types are those of the contract"
 
-    def evaluate(self, audit: Audit) -> Verdict:
+    def evaluate(self, audit: Audit) -> CheckOutcome:
         found = audit.rows.schema()
         problems = differing_columns(audit.contract, found)
         facts: dict[str, Any] = {"columns": len(found)}
         if problems:
-            return Verdict(self.name, False, "; ".join(problems), facts | {"differences": problems})
+            return CheckOutcome(self.name, False, "; ".join(problems), facts | {"differences": problems})
         drift = getattr(audit.arrived, "drift", None)
         if drift:
             return _drifted(drift, facts)
-        return Verdict(self.name, True, f"all {len(found)} columns are as in the contract", facts)
+        return CheckOutcome(self.name, True, f"all {len(found)} columns are as in the contract", facts)
 
 
-def _drifted(drift: Any, facts: dict[str, Any]) -> Verdict:
+def _drifted(drift: Any, facts: dict[str, Any]) -> CheckOutcome:
     """New or retyped columns of the order system do no harm to the columns that are read: a warning."""
     parts = [f"new columns that are not read: {', '.join(drift.added)}"] if drift.added else []
     parts += [f"other types than declared: {', '.join(drift.retyped)}"] if drift.retyped else []
     facts = facts | {"added": list(drift.added), "retyped": list(drift.retyped)}
-    return Verdict("schema", False, f"the order system's table changed: {'; '.join(parts)}", facts, warning=True)
+    return CheckOutcome("schema", False, f"the order system's table changed: {'; '.join(parts)}", facts, warning=True)
 
 
 class Values:
@@ -56,7 +57,7 @@ class Values:
         also = f"; {flagged} of them only warn" if flagged else ""
         return f"Every row keeps the {len(contract.rules)} rules of the contract{also}"
 
-    def evaluate(self, audit: Audit) -> Verdict:
+    def evaluate(self, audit: Audit) -> CheckOutcome:
         contract, measured = audit.contract, audit.measured
         rules = {rule.name: rule for rule in contract.rules}
         broken = {name: rows for name, rows in measured.broken_rules.items() if rules[name].severity != FLAG}
@@ -73,14 +74,14 @@ class Values:
         for name in measured.broken_rules:
             facts[f"sample {name}"] = sample(contract, audit.rows.filter(~rules[name].holds(audit.rows)))
         if broken:
-            return Verdict(self.name, False, f"broken: {_listed(broken, rules)}", facts)
+            return CheckOutcome(self.name, False, f"broken: {_listed(broken, rules)}", facts)
         said = [f"flagged: {_listed(flagged, rules)}"] if flagged else []
         if measured.repaired:
             columns = ", ".join(f"{name} in {rows:,} rows" for name, rows in measured.repaired.items())
             said.append(f"repaired, with the raw value kept in _rescued_data: {columns}")
         if said:
-            return Verdict(self.name, False, "; ".join(said), facts, warning=True)
-        return Verdict(self.name, True, f"{measured.rows:,} rows keep all {len(rules)} rules", facts)
+            return CheckOutcome(self.name, False, "; ".join(said), facts, warning=True)
+        return CheckOutcome(self.name, True, f"{measured.rows:,} rows keep all {len(rules)} rules", facts)
 
 
 def _listed(broken: Mapping[str, int], rules: Mapping[str, Rule]) -> str:
@@ -98,7 +99,7 @@ class Keys:
     def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
         return f"{', '.join(contract.key)}: no value occurs twice"
 
-    def evaluate(self, audit: Audit) -> Verdict:
+    def evaluate(self, audit: Audit) -> CheckOutcome:
         contract, key = audit.contract, list(audit.contract.key)
         repeated, rows = audit.repeated_keys
         others, elsewhere = audit.staged.others, 0
@@ -118,8 +119,8 @@ class Keys:
             summary = f"{repeated:,} keys occur twice, {elsewhere:,} also in months outside {audit.months}"
             if elsewhere and others is not None:
                 summary += f" ({_months(contract, others.semi_join(audit.rows, key))}): run those months too"
-            return Verdict(self.name, False, summary, facts)
-        return Verdict(self.name, True, f"{', '.join(key)} is unique", facts)
+            return CheckOutcome(self.name, False, summary, facts)
+        return CheckOutcome(self.name, True, f"{', '.join(key)} is unique", facts)
 
 
 def _months(contract: Contract, rows: ibis.Table) -> str:
@@ -140,7 +141,7 @@ class References:
     def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
         return f"Every reference exists: {'; '.join(map(str, contract.references))}"
 
-    def evaluate(self, audit: Audit) -> Verdict:
+    def evaluate(self, audit: Audit) -> CheckOutcome:
         contract, broken = audit.contract, audit.measured.broken_references
         facts: dict[str, Any] = {"references": len(contract.references), "rows that refer to nothing": broken}
         for each in contract.references:
@@ -149,7 +150,7 @@ class References:
         blocking = [str(each) for each in contract.references if str(each) in broken and each.otherwise != FLAG]
         said = "; ".join(f"{count:,} rows without {name}" for name, count in broken.items())
         if blocking:
-            return Verdict(self.name, False, said, facts)
+            return CheckOutcome(self.name, False, said, facts)
         lost = self._dangling(audit)
         facts["other months with rows that refer to nothing"] = lost
         if lost:
@@ -159,8 +160,8 @@ class References:
         elif said:
             said += "; the rows stay, the warehouse infers the missing members"
         if said:
-            return Verdict(self.name, False, said, facts, warning=True)
-        return Verdict(self.name, True, f"all {len(contract.references)} references exist", facts)
+            return CheckOutcome(self.name, False, said, facts, warning=True)
+        return CheckOutcome(self.name, True, f"all {len(contract.references)} references exist", facts)
 
     @staticmethod
     def _dangling(audit: Audit) -> dict[str, list[str]]:

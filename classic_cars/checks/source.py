@@ -6,16 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from classic_cars.checks.base import Audit, Before, Verdict
+from classic_cars.checks.base import Audit, BaseVersion, CheckOutcome
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
+from classic_cars.contracts.source import CONTRACTS
 
 #: Months, and columns, that a failed check names.
 NAMED = 12
 
 
 @dataclass(frozen=True)
-class Arrived:
+class SourceRead:
     """What is known of rows that were read from the order system.
 
     ``found`` and ``expected``: control totals (rows, cents, digest) by month, of the staged rows and of the order
@@ -32,7 +33,7 @@ class Arrived:
 
 def is_read(contract: Contract) -> bool:
     """Whether the table is one of the order system's."""
-    return contract.layer == "source" and not contract.beside and not contract.reconciliations
+    return contract.layer == "source" and contract.name in CONTRACTS
 
 
 class OrderSystemAgrees:
@@ -49,8 +50,8 @@ class OrderSystemAgrees:
             "values that did not fit their column count as what they were"
         )
 
-    def evaluate(self, audit: Audit) -> Verdict:
-        arrived: Arrived = audit.arrived
+    def evaluate(self, audit: Audit) -> CheckOutcome:
+        arrived: SourceRead = audit.arrived
         found, expected = arrived.found, arrived.expected
         wrong = [month for month in sorted({*found, *expected}) if found.get(month) != expected.get(month)]
         facts: dict[str, Any] = {
@@ -64,7 +65,7 @@ class OrderSystemAgrees:
             facts["amount"] = f"{_sum(found, 'cents') / 100:.2f}"
             facts["amount in the order system"] = f"{_sum(expected, 'cents') / 100:.2f}"
         if not wrong:
-            return Verdict(self.name, True, f"{facts['rows']:,} rows, value by value as in {arrived.place}", facts)
+            return CheckOutcome(self.name, True, f"{facts['rows']:,} rows, value by value as in {arrived.place}", facts)
         columns = arrived.differing_columns()
         facts["first months that differ"] = wrong[:NAMED]
         facts["columns that differ"] = columns[:NAMED]
@@ -73,7 +74,7 @@ class OrderSystemAgrees:
         summary = (
             f"differs from {arrived.place}{where}, columns {', '.join(columns[:NAMED]) or 'none alone'} ({numbers})"
         )
-        return Verdict(self.name, False, summary, facts)
+        return CheckOutcome(self.name, False, summary, facts)
 
 
 def _sum(totals: Mapping[str, Any], name: str) -> int:
@@ -91,9 +92,9 @@ class Volume:
     def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
         return "No month, or table without months, lost too many of the rows that its published version has"
 
-    def evaluate(self, audit: Audit) -> Verdict:
+    def evaluate(self, audit: Audit) -> CheckOutcome:
         limits = audit.limits
-        before = audit.before or Before({})
+        before = audit.before or BaseVersion({})
         now = {part: each.rows for part, each in audit.arrived.found.items()}
         # A table that is empty now is never the shop's everyday; one small month, read alone, may be.
         emptied = not now and ("" in before.rows or sum(before.rows.values()) >= limits.shrink_rows)
@@ -105,7 +106,7 @@ class Volume:
         }
         facts: dict[str, Any] = {"rows before": sum(before.rows.values()), "rows": sum(now.values())}
         if not shrunk:
-            return Verdict(self.name, True, f"{facts['rows']:,} rows, {facts['rows before']:,} before", facts)
+            return CheckOutcome(self.name, True, f"{facts['rows']:,} rows, {facts['rows before']:,} before", facts)
         facts["shrunk"] = {part or "all rows": list(pair) for part, pair in list(shrunk.items())[:NAMED]}
         named = ", ".join(
             f"{part or 'the table'}: {old:,} rows before, {new:,} now"
@@ -113,9 +114,9 @@ class Volume:
         )
         summary = f"shrank by more than {limits.shrink:.0%} ({named})"
         if audit.shrink_accepted:
-            return Verdict(self.name, False, f"{summary}; accepted for this run", facts, warning=True)
+            return CheckOutcome(self.name, False, f"{summary}; accepted for this run", facts, warning=True)
         summary += f"; if that is right: classic-cars run --accept-shrink {audit.contract.address}"
-        return Verdict(self.name, False, summary, facts)
+        return CheckOutcome(self.name, False, summary, facts)
 
 
 class Moved:
@@ -129,12 +130,12 @@ class Moved:
     def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
         return "No order moved from a month that is read to one that is not"
 
-    def evaluate(self, audit: Audit) -> Verdict:
-        moved = (audit.before or Before({})).moved
+    def evaluate(self, audit: Audit) -> CheckOutcome:
+        moved = (audit.before or BaseVersion({})).moved
         orders = sum(count for homes in moved.values() for count in homes.values())
         facts: dict[str, Any] = {"orders moved": orders}
         if not orders:
-            return Verdict(self.name, True, "no order moved to a month that is not read", facts)
+            return CheckOutcome(self.name, True, "no order moved to a month that is not read", facts)
         facts["moved"] = {month: dict(homes) for month, homes in moved.items()}
         said = ", ".join(
             f"{count:,} orders of {month} are now in {home}"
@@ -143,4 +144,4 @@ class Moved:
         )
         months = sorted({*moved, *(home for homes in moved.values() for home in homes)})
         summary = f"{said}; run both months: classic-cars run --months {months[0]}..{months[-1]}"
-        return Verdict(self.name, False, summary, facts)
+        return CheckOutcome(self.name, False, summary, facts)

@@ -13,19 +13,10 @@ import ibis.expr.datatypes as dt
 import pandera.ibis as pa
 
 from classic_cars.contracts import proofs
-from classic_cars.contracts.base import (
-    Contract,
-    Long,
-    Reconciliation,
-    TableModel,
-    Text,
-    clean,
-    facts,
-    is_clean,
-    row_rule,
-)
+from classic_cars.contracts.base import Contract
 from classic_cars.contracts.metrics import METRICS
 from classic_cars.contracts.origins import derived
+from classic_cars.contracts.vocabulary import Long, Reconciliation, TableModel, Text, clean, facts, is_clean, row_rule
 
 COUNTS = ("orders", "units")
 TOTALS = {
@@ -159,6 +150,3 @@ class ProductRatings(TableModel):
                 Reconciliation("by product", by=("productCode",), actual=_of_products, expected=_of_each_star)
             ],
         )
-
-
-CONTRACTS = (SALES_BY_PRODUCT_LINE, SALES_BY_COUNTRY, SALES_BY_MONTH, ProductRatings)

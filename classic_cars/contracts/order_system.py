@@ -15,10 +15,12 @@ from datetime import date
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
-#: Orders and order lines are partitioned by the month of ``orderDate``, from this month on. Rows without a
-#: usable month (no order, no date, a date before this month or too far ahead) live in it too, so that each row
-#: of the order system has exactly one home.
-FIRST_MONTH = date(2003, 1, 1)
+#: Orders and order lines are partitioned by the month of ``orderDate``. This month is no real one: it is the home of
+#: the rows without a usable order date (no order, no date or none of the calendar, one before ``FIRST_MONTH`` or too
+#: far ahead), so that each row of the order system has exactly one home.
+UNDATED = date(1900, 1, 1)
+#: The first month that orders can be of. Placeholders such as 1900-01-01 are before it.
+FIRST_MONTH = date(1900, 2, 1)
 
 #: Orders may be dated ahead: so many months after the current one are homes too.
 MONTHS_AHEAD = 12

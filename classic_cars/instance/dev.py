@@ -16,7 +16,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 def serve(settings: Settings, host: str = "127.0.0.1", port: int = 3000) -> NoReturn:
     """Become ``dagster dev``; it stops on SIGINT or SIGTERM, however it was started."""
-    _heed_stop_signals()
+    _restore_stop_signals()
     command = dev_command(host, port)
     os.execve(command[0], command, {**os.environ, **dev_environment(settings)})  # noqa: S606
 
@@ -31,11 +31,18 @@ def dev_command(host: str, port: int) -> list[str]:
 
 
 def dev_environment(settings: Settings) -> Mapping[str, str]:
-    """What Dagster's processes need to find the same home, from whatever folder they run in."""
-    return {"DAGSTER_HOME": str(settings.dagster_config or config_folder()), "CLASSIC_CARS_HOME": str(settings.home)}
+    """What Dagster's processes need to find the same home, from whatever folder they run in.
+
+    Somebody attends to them: sensors and schedules run in every environment.
+    """
+    return {
+        "DAGSTER_HOME": str(settings.dagster_config or config_folder()),
+        "CLASSIC_CARS_HOME": str(settings.home),
+        "CLASSIC_CARS_ATTENDED": "true",
+    }
 
 
-def _heed_stop_signals() -> None:
+def _restore_stop_signals() -> None:
     """A shell starts background commands with SIGINT ignored, and an ignored signal stays so across exec."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)

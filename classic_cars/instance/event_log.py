@@ -28,9 +28,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from dagster._core.events.log import EventLogEntry
+from dagster import EventLogEntry
+
+# The class that is made faster here; storages have no public names.
 from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._serdes import ConfigurableClassData
 
 #: Runs whose files stay open at once, besides the index. Each is three file descriptors.
 MAX_OPEN_RUNS = 8
@@ -91,15 +92,13 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     SQLite's own locks, waiting up to ``BUSY_TIMEOUT_SECONDS`` for one another.
     """
 
-    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+    def __init__(self, base_dir: str, inst_data: Any = None) -> None:
         self._open = _OpenShards()  # first: the parent's constructor already connects
         self._inherited: list[_OpenShards] = []
         super().__init__(base_dir, inst_data)
 
     @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> PooledSqliteEventLogStorage:
+    def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> PooledSqliteEventLogStorage:
         """Called by Dagster with the ``config`` of dagster.yaml."""
         return cls(inst_data=inst_data, **config_value)
 

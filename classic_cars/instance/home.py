@@ -22,11 +22,9 @@ from typing import Any
 import sqlalchemy as sa
 import yaml
 from dagster import DagsterInstance
+
+# Where Dagster puts what dagster.yaml does not place has no public name.
 from dagster._core.instance import InstanceRef
-from dagster._core.storage.event_log import EventLogStorage
-from dagster._core.storage.runs import RunStorage
-from dagster._core.storage.schedules import ScheduleStorage
-from dagster._serdes import ConfigurableClassData
 from filelock import FileLock
 
 from classic_cars.errors import SettingsError, StoreUnavailable
@@ -35,11 +33,7 @@ from classic_cars.settings import Settings, load_settings
 CONFIG_FILE = "dagster.yaml"
 #: The pool of every asset that writes the store; dagster.yaml says how many runs may hold it.
 STORE_POOL = "classic_cars_store"
-STORAGES: dict[str, type] = {
-    "run_storage": RunStorage,
-    "event_log_storage": EventLogStorage,
-    "schedule_storage": ScheduleStorage,
-}
+STORAGES = ("run_storage", "event_log_storage", "schedule_storage")
 #: Where Dagster keeps them by default, in its home.
 STORAGE_FOLDERS = ("schedules", "history")
 
@@ -63,7 +57,7 @@ class StockInstance(DagsterInstance):
         return {}
 
     @classmethod
-    def config_defaults(cls, base_dir: str) -> Mapping[str, ConfigurableClassData | None]:  # noqa: ARG003
+    def config_defaults(cls, base_dir: str) -> Mapping[str, Any]:  # noqa: ARG003
         """Where everything goes that dagster.yaml does not place; ``base_dir`` is Dagster's idea of it."""
         home = _opening.get() or load_settings().dagster_home
         make_storage(home)
@@ -74,7 +68,7 @@ class PooledInstance(StockInstance):
     """The same files, with the event log's connections kept open: several times as fast per event."""
 
     @classmethod
-    def config_defaults(cls, base_dir: str) -> Mapping[str, ConfigurableClassData | None]:
+    def config_defaults(cls, base_dir: str) -> Mapping[str, Any]:
         """Dagster's defaults, with the event log's class replaced."""
         defaults = dict(super().config_defaults(base_dir))
         stock = defaults["event_log_storage"]
@@ -83,10 +77,10 @@ class PooledInstance(StockInstance):
         defaults["event_log_storage"] = stock._replace(
             module_name="classic_cars.instance.event_log", class_name="PooledSqliteEventLogStorage"
         )
-        defaults["storage"] = ConfigurableClassData(
-            "dagster._core.storage.legacy_storage",
-            "CompositeStorage",
-            yaml.dump({name: _parts(defaults[name]) for name in STORAGES}),
+        defaults["storage"] = stock._replace(
+            module_name="dagster._core.storage.legacy_storage",
+            class_name="CompositeStorage",
+            config_yaml=yaml.dump({name: _parts(defaults[name]) for name in STORAGES}),
         )
         return defaults
 
@@ -116,10 +110,11 @@ def _make_storage(home: Path) -> None:
     made = home.with_name(f"{home.name}.new")
     shutil.rmtree(made, ignore_errors=True)  # of a process that was killed here
     defaults = InstanceRef.config_defaults(str(made))
-    for name, kind in STORAGES.items():
+    for name in STORAGES:
         data = defaults[name]
         if data is not None:
-            data.rehydrate(as_type=kind).dispose()
+            storage: Any = data.rehydrate()
+            storage.dispose()
     for folder in STORAGE_FOLDERS:
         if not (home / folder).exists():
             (made / folder).rename(home / folder)
@@ -166,5 +161,5 @@ def _instance_ref(settings: Settings) -> InstanceRef:
         _opening.reset(token)
 
 
-def _parts(data: ConfigurableClassData | None) -> dict[str, str] | None:
+def _parts(data: Any) -> dict[str, str] | None:
     return None if data is None else data._asdict()

@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 
 from dagster import DagsterEventType, DagsterRun, DefaultRunLauncher
+
+# What a launcher answers when it is asked for a run's health has no public name.
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 
 

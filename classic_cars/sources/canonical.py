@@ -15,20 +15,16 @@ from classic_cars.sources.columns import kind_of
 from classic_cars.sources.control_totals import (
     BETWEEN,
     BIGGEST,
-    DAY,
     MD5_DIGITS,
     MISSING,
-    NO_YEAR,
     RAW,
     SMALLEST,
     number_text,
 )
-from classic_cars.sources.home_months import as_text
+from classic_cars.sources.texts import as_text, is_day, matches, shown
 
 #: Two hexadecimal digits for each byte that DuckDB writes as a letter: printable, and no quote nor backslash.
 LETTERS = "^(2[013-689A-F]|[346][0-9A-F]|5[0-9ABDEF]|7[0-9A-E])*$"
-#: The end of a text for engines whose ``$`` also stands before a line break at the end.
-END = "(?!x|[^x])"
 
 Type = sa.types.TypeEngine
 
@@ -44,13 +40,12 @@ def canonical(column: sa.Column, actual: Type, dialect: str) -> sa.ColumnElement
         fitting: Any = as_text(number(column, actual, dialect))
     elif isinstance(column.type, sa.Date):
         text = as_text(column)
-        is_day = sa.and_(_matches(text, DAY, dialect), sa.func.left(text, 4) != NO_YEAR)
-        fitting = sa.case((is_day, sa.func.left(text, 10)))
+        fitting = sa.case((is_day(text), sa.func.left(text, 10)))
     elif kind_of(actual) is bytes:
         digits = sa.func.upper(sa.func.encode(column, "hex")) if dialect == "postgresql" else sa.func.hex(column)
         letters = sa.func.convert_from(column, "UTF8") if dialect == "postgresql" else _utf8(column)
         return sa.func.coalesce(
-            sa.case((_matches(digits, LETTERS, dialect), letters)), sa.literal(RAW).concat(digits), MISSING
+            sa.case((matches(digits, LETTERS, dialect), letters)), sa.literal(RAW).concat(digits), MISSING
         )
     else:
         return sa.func.coalesce(_raw(column, actual, dialect), MISSING)
@@ -64,11 +59,15 @@ def number(column: sa.Column, actual: Type, dialect: str) -> sa.ColumnElement:
         fitting: Any = sa.cast(column, exact) if getattr(actual, "zerofill", False) else column
         if isinstance(column.type, sa.Numeric):
             # NaN, which only PostgreSQL has, is the one that is no number.
-            found = sa.case((column != sa.cast("NaN", sa.Numeric), column)) if dialect == "postgresql" else fitting
+            found = (
+                sa.case((column != sa.cast(sa.literal("NaN", sa.Text()), sa.Numeric), column))
+                if dialect == "postgresql"
+                else fitting
+            )
             return sa.cast(found, exact)
     else:
-        text = as_text(column)
-        fitting = sa.case((_matches(text, number_text(column.type), dialect), sa.cast(text, exact)))
+        text = shown(column, actual)
+        fitting = sa.case((matches(text, number_text(column.type), dialect), sa.cast(text, exact)))
         if isinstance(column.type, sa.Numeric):
             return fitting
     # Parameters would get the column's type, which may be too small for them.
@@ -101,15 +100,11 @@ def _raw(column: sa.Column, actual: Type, dialect: str) -> Any:
     """The text that the reader receives."""
     if dialect != "postgresql" and isinstance(actual, sa.String) and not isinstance(actual, sa.Enum):
         return _utf8(column)
-    return as_text(column)
+    return shown(column, actual)
 
 
 def _utf8(text: Any) -> Any:
     return sa.func.convert(text.op("USING")(sa.literal_column("utf8mb4")))
-
-
-def _matches(text: Any, pattern: str, dialect: str) -> Any:
-    return text.regexp_match(pattern if dialect == "postgresql" else pattern.removesuffix("$") + END)
 
 
 def row_hash(text: sa.ColumnElement[str], dialect: str) -> sa.ColumnElement[int]:

@@ -14,8 +14,9 @@ import ibis.expr.types as ir
 import sqlalchemy as sa
 
 from classic_cars.sources.conform import DOUBLE_DIGITS, printf
-from classic_cars.sources.control_totals import BIGGEST, DAY, MISSING, MONEY, NO_YEAR, RAW, SMALLEST, number_text
+from classic_cars.sources.control_totals import BIGGEST, MISSING, MONEY, RAW, SMALLEST, number_text
 from classic_cars.sources.scanner import decoded, hexadecimal
+from classic_cars.sources.texts import DAY, NO_YEAR
 
 #: A number as SQLite and DuckDB may write it, each in its own way.
 FLOATING = "^-?([0-9]+([.][0-9]*)?([eE][+-]?[0-9]+)?|[iI]nf)$"

@@ -6,8 +6,6 @@ from datetime import date, datetime
 
 import sqlalchemy as sa
 
-from classic_cars.sources.urls import SourceURL
-
 
 def kind_of(type_: sa.types.TypeEngine) -> type | None:
     """The Python type of a column's values, None when there is none."""
@@ -34,11 +32,11 @@ def is_native(declared: sa.types.TypeEngine, actual: sa.types.TypeEngine) -> boo
     return kind is int and kind_of(declared) is int
 
 
-def retyped(declared: sa.types.TypeEngine, actual: sa.types.TypeEngine, url: SourceURL) -> bool:
-    """Whether a column now takes values that it was not declared for."""
+def retyped(declared: sa.types.TypeEngine, actual: sa.types.TypeEngine, strict: bool) -> bool:
+    """Whether a column now takes values that it was not declared for; ``strict``: its database heeds sizes."""
     if kind_of(declared) is not kind_of(actual):
         return True
-    if kind_of(declared) in (date, datetime) or url.is_sqlite:
+    if kind_of(declared) in (date, datetime) or not strict:
         return False
     if isinstance(declared, sa.Numeric) and isinstance(actual, sa.Numeric):
         return (actual.precision, actual.scale) != (declared.precision, declared.scale)

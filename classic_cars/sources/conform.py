@@ -15,13 +15,13 @@ import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import sqlalchemy as sa
 
-from classic_cars.contracts.order_system import FIRST_MONTH, PARTITIONED, last_month
+from classic_cars.contracts.order_system import FIRST_MONTH, PARTITIONED, UNDATED, last_month
 from classic_cars.contracts.rescued import RESCUED, as_json
 from classic_cars.contracts.source import MONTH, ibis_type
 
 ORDER_DATE = "orderDate"
 
-#: What a date may look like as text; a time of day would be lost, midnight is none. ``home_months`` agrees.
+#: What a date may look like as text; a time of day would be lost, midnight is none. ``texts`` agrees.
 DATE_TEXT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}( 00:00:00(\.(0|000|000000))?)?$"
 WHOLE_NUMBER_TEXT = r"^-?[0-9]+(\.0*)?$"
 #: A moment as text; without a zone it is in UTC.
@@ -37,8 +37,8 @@ def conform(arriving: ibis.Table, table: sa.Table, today: date | None = None) ->
     """The rows of one table of the order system in the columns and types of its ``source`` contract.
 
     Partitioned tables get ``orderMonth``, the row's home: the month of ``orderDate`` if it lies between
-    2003-01 and a year after the month of ``today``, otherwise 2003-01. Order lines arrive with their order's
-    ``orderDate``.
+    ``FIRST_MONTH`` and a year after the month of ``today``, otherwise ``UNDATED``. Order lines arrive with their
+    order's ``orderDate``.
     """
     columns: dict[str, ir.Value] = {}
     misfits: dict[str, ir.BooleanValue] = {}
@@ -69,7 +69,7 @@ def home_month(day: ir.DateValue, today: date | None = None) -> ir.DateValue:
     end = date(last.year + last.month // 12, last.month % 12 + 1, 1)
     usable = (day >= ibis.date(FIRST_MONTH)) & (day < ibis.date(end))
     # not truncate(): DuckDB's makes a timestamp of a date
-    return ibis.ifelse(usable.fill_null(False), ibis.date(day.year(), day.month(), 1), ibis.date(FIRST_MONTH))
+    return ibis.ifelse(usable.fill_null(False), ibis.date(day.year(), day.month(), 1), ibis.date(UNDATED))
 
 
 def faithful(value: ir.Value, kind: dt.DataType) -> tuple[ir.Value, ir.BooleanValue | None]:

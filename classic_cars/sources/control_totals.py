@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from classic_cars.sources.home_months import home_of_text
+from classic_cars.sources.home_months import day_text, home_of_text
 
 #: What stands between two columns, for NULL, and before the raw text of a value that does not fit: characters that
 #: no order system's text holds.
@@ -32,14 +32,6 @@ SMALLEST, BIGGEST = -(2**31), 2**31 - 1
 
 #: The columns whose product is a row's money.
 MONEY = {"orderdetails": ("priceEach", "quantityOrdered"), "payments": ("amount",)}
-
-_THIRTY_ONE = "(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
-_THIRTY = "(0[469]|11)-(0[1-9]|[12][0-9]|30)"
-_FEBRUARY = "02-(0[1-9]|1[0-9]|2[0-8])"
-_LEAP_YEAR = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
-#: A text that is a day of the calendar, at midnight if at any time; years begin with 0001.
-DAY = f"^([0-9]{{4}}-({_THIRTY_ONE}|{_THIRTY}|{_FEBRUARY})|{_LEAP_YEAR}-02-29)( 00:00:00([.](0|000|000000))?)?$"
-NO_YEAR = "0000"
 
 
 @dataclass(frozen=True)
@@ -77,8 +69,7 @@ def by_home(groups: Iterable[tuple[Any, Any, Any, Any]], money: bool, today: dat
     for day, rows, digest, cents in groups:
         if not rows:
             continue
-        text = day.decode("utf-8", "replace") if isinstance(day, bytes) else day
-        month = f"{home_of_text(text, today):%Y-%m}"
+        month = f"{home_of_text(day_text(day), today):%Y-%m}"
         total = ControlTotals(int(rows), int(cents or 0) if money else None, int(digest or 0))
         found[month] = found[month] + total if month in found else total
     return dict(sorted(found.items()))

@@ -31,6 +31,7 @@ CHANGED_WORDS = ("no such column",)
 PASSING_WORDS = (
     *("connect", "resolve host", "translate host", "socket", "closed", "terminat", "gone away"),
     *("timed out", "timeout", "locked", "disk i/o"),
+    "readonly database",  # a reader of a SQLite file that met a commit halfway
 )
 
 MEND = {
@@ -45,14 +46,21 @@ MEND = {
     SourceError: "this is no passing failure: mend what the message names, then run again",
 }
 
+#: The permission without which MariaDB and MySQL do not tell the columns of a view.
+VIEWS = "SHOW VIEW"
+MEND_VIEWS = (
+    "the order system's tables are views there, and the user of CLASSIC_CARS_SOURCE_URL may SELECT from them but not "
+    "see their columns: GRANT SHOW VIEW on the eight tables of classicmodels to it, too"
+)
 
-def translated(error: BaseException, url: SourceURL) -> SourceError:
+
+def translate_error(error: BaseException, url: SourceURL) -> SourceError:
     """The error of ours that a driver's error means."""
     if isinstance(error, SourceError):
         return error
     cause = getattr(error, "orig", None) or error
-    kind = _kind(cause)
-    return kind(f"{url}: {scrubbed(_text(cause), url)}; {MEND[kind]}")
+    kind, text = _kind(cause), scrubbed(_text(cause), url)
+    return kind(f"{url}: {text}; {MEND_VIEWS if VIEWS in text.upper() else MEND[kind]}")
 
 
 def _kind(cause: BaseException) -> type[SourceError]:

@@ -1,7 +1,7 @@
 """What a table of the order system holds now, in one number per home month, worked out by the order system itself.
 
 Each row's columns become one text, its hash one number, and the numbers a sum: no order of rows, no lock, one
-aggregate query per table. Two looks with equal fingerprints saw equal rows. A table with a column that its
+aggregate query per table. Two polls with equal fingerprints saw equal rows. A table with a column that its
 database updates with every change (``updatedAt`` and the like) is compared by key and that column alone.
 """
 
@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 from classic_cars.sources.control_totals import BETWEEN, MD5_DIGITS, MISSING, WHOLE
-from classic_cars.sources.home_months import as_text, home_of_text
+from classic_cars.sources.home_months import day_text, home_of_text
+from classic_cars.sources.texts import as_text
 
 #: Names of a column that changes with its row, without case and underscores.
 UPDATED_AT = frozenset({"updatedat", "updatedon", "lastupdate", "lastupdated", "modifiedat", "lastmodified"})
@@ -55,7 +56,7 @@ def by_month(groups: Iterable[tuple], *, partitioned: bool, today: date) -> dict
     """Fingerprints by home month (``YYYY-MM``) from (day as text, rows, sum of hashes); or of all rows, without day."""
     found: dict[str, tuple[int, int]] = {}
     for *day, rows, total in groups:
-        month = f"{home_of_text(day[0], today):%Y-%m}" if partitioned else WHOLE
+        month = f"{home_of_text(day_text(day[0]), today):%Y-%m}" if partitioned else WHOLE
         rows_before, total_before = found.get(month, (0, 0))
         found[month] = (rows_before + rows, total_before + int(total or 0))
     return {month: _digest(*each) for month, each in sorted(found.items()) if each[0]}

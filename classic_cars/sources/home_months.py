@@ -1,80 +1,94 @@
 """Home months in the order system's own SQL: the twin of :func:`classic_cars.sources.conform.home_month`.
 
-A row belongs to the month of ``orderDate`` if that is a readable date from ``FIRST_MONTH`` to ``last_month(today)``,
-and to ``FIRST_MONTH`` otherwise. The date is compared as text, digit by digit: the only way that means the same in
-every database, whatever a column without a real date type holds.
+A row belongs to the month of ``orderDate`` if that is a day from ``FIRST_MONTH`` to ``last_month(today)``, and to
+``UNDATED`` otherwise. Where the column is no real date, its text is compared: the only way that means the same in
+every database, whatever the column holds.
 """
 
 from __future__ import annotations
 
-import calendar
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
 
-from classic_cars.contracts.order_system import FIRST_MONTH, last_month
+from classic_cars.contracts.order_system import FIRST_MONTH, UNDATED, last_month
+from classic_cars.months import first_of_month, next_month, partition_key, previous_month
+from classic_cars.sources.texts import MIDNIGHTS, as_text, is_day
 
-#: What may follow the day: no time, or midnight.
-MIDNIGHTS = ("", " 00:00:00", " 00:00:00.0", " 00:00:00.000", " 00:00:00.000000")
-
-
-def as_text(column: Any) -> sa.ColumnElement[str]:
-    """``column`` as the text that its database shows."""
-    return sa.cast(column, sa.Text().with_variant(sa.String(), "mysql", "mariadb"))
+#: The first and the last of some months in a row.
+Span = tuple[date, date]
 
 
-def months_until(today: date) -> list[date]:
-    """Every month that can be a home."""
-    last = last_month(today)
-    count = (last.year - FIRST_MONTH.year) * 12 + last.month - FIRST_MONTH.month + 1
-    return [date(FIRST_MONTH.year + index // 12, index % 12 + 1, 1) for index in range(count)]
+@dataclass(frozen=True)
+class OrderDate:
+    """The column that decides a row's home, and whether its database promises that it holds dates."""
+
+    column: Any
+    is_date: bool = False
+
+    @property
+    def text(self) -> sa.ColumnElement[str]:
+        return as_text(self.column)
 
 
-def at_home(order_date: Any, months: Collection[date], today: date) -> sa.ColumnElement[bool]:
+def spans(months: Collection[date]) -> list[Span]:
+    """These months as spans, in order."""
+    found: list[Span] = []
+    for month in sorted({first_of_month(each) for each in months}):
+        if found and next_month(found[-1][1]) == month:
+            found[-1] = (found[-1][0], month)
+        else:
+            found.append((month, month))
+    return found
+
+
+def others(months: Collection[date], today: date) -> list[Span]:
+    """The spans of possible homes, but for ``UNDATED``, that are not among these months."""
+    found, start = [], FIRST_MONTH
+    for first, last in spans(months):
+        if first > start:
+            found.append((start, min(previous_month(first), last_month(today))))
+        start = max(start, next_month(last))
+    found.append((start, last_month(today)))
+    return [(first, last) for first, last in found if first <= last]
+
+
+def at_home(day: OrderDate, months: Collection[date], today: date) -> sa.ColumnElement[bool]:
     """Condition: a row with this order date has its home in one of ``months``."""
-    wanted = {month.replace(day=1) for month in months}
-    possible = months_until(today)
-    if FIRST_MONTH not in wanted:
-        return dated_in(order_date, [month for month in possible if month in wanted])
-    elsewhere = dated_in(order_date, [month for month in possible if month not in wanted])
-    return sa.not_(sa.func.coalesce(elsewhere, sa.false()))
+    if UNDATED not in {first_of_month(month) for month in months}:
+        return dated_in(day, [(max(f, FIRST_MONTH), min(t, last_month(today))) for f, t in spans(months)])
+    return sa.not_(sa.func.coalesce(dated_in(day, others(months, today)), sa.false()))
 
 
-def dated_in(order_date: Any, months: Collection[date]) -> sa.ColumnElement[bool]:
-    """Condition: the order date is a readable date in one of ``months``."""
-    text = as_text(order_date)
-    # MariaDB finds equal what differs by spaces at the end; with a character behind them nothing does.
-    rest = sa.func.substr(text, 11).concat("|")
-    by_length: dict[int, list[str]] = {}
-    for month in months:
-        by_length.setdefault(calendar.monthrange(month.year, month.month)[1], []).append(f"{month:%Y-%m}")
-    return sa.or_(
-        sa.false(),
-        *(
-            sa.and_(
-                sa.func.substr(text, 1, 7).in_(names),
-                sa.func.substr(text, 8, 1) == "-",
-                sa.func.substr(text, 9, 2).in_([f"{day:02d}" for day in range(1, days + 1)]),
-                rest.in_([f"{midnight}|" for midnight in MIDNIGHTS]),
-            )
-            for days, names in by_length.items()
-        ),
-    )
+def dated_in(day: OrderDate, within: Collection[Span]) -> sa.ColumnElement[bool]:
+    """Condition: the order date is a day of one of these spans of months."""
+    if day.is_date:  # on the bare column, so that its index helps
+        inside = [sa.and_(day.column >= first, day.column < next_month(last)) for first, last in within]
+    else:
+        month = sa.func.substr(day.text, 1, 7)
+        inside = [month.between(partition_key(first), partition_key(last)) for first, last in within]
+    return sa.and_(sa.or_(sa.false(), *inside), is_day(day.text))
 
 
-def home_of(order_date: Any, today: date) -> sa.ColumnElement[str]:
+def home_of(day: OrderDate, today: date) -> sa.ColumnElement[str]:
     """The home month as ``YYYY-MM``."""
-    dated = dated_in(order_date, months_until(today))
-    return sa.case((dated, sa.func.substr(as_text(order_date), 1, 7)), else_=f"{FIRST_MONTH:%Y-%m}")
+    dated = dated_in(day, [(FIRST_MONTH, last_month(today))])
+    return sa.case((dated, sa.func.substr(day.text, 1, 7)), else_=partition_key(UNDATED))
 
 
 def home_of_text(order_date: str | None, today: date) -> date:
     """The same for one date as its database shows it, in Python."""
     day, rest = (order_date or "")[:10], (order_date or "")[10:]
     try:
-        month = date.fromisoformat(day).replace(day=1) if rest in MIDNIGHTS and len(day) == 10 else FIRST_MONTH
+        month = date.fromisoformat(day).replace(day=1) if rest in MIDNIGHTS and len(day) == 10 else UNDATED
     except ValueError:
-        return FIRST_MONTH
-    return month if FIRST_MONTH <= month <= last_month(today) else FIRST_MONTH
+        return UNDATED
+    return month if FIRST_MONTH <= month <= last_month(today) else UNDATED
+
+
+def day_text(day: str | bytes | None) -> str | None:
+    """A day that came as bytes, from where texts are equal that differ."""
+    return day.decode("utf-8", "replace") if isinstance(day, bytes) else day

@@ -18,7 +18,7 @@ SECONDS = 2.5
 ATTEMPTS = 4
 
 
-def patiently(ask: Callable[[], Result]) -> Result:
+def retry_transient(ask: Callable[[], Result]) -> Result:
     """What ``ask`` returns; its error when that says a retry cannot help, or when none of a few did."""
     trying = retry(
         retry=retry_if_exception(lambda error: isinstance(error, ClassicCarsError) and error.retryable),

@@ -7,6 +7,7 @@ asked is decided in ``order_system``; here is how it is asked.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
@@ -16,32 +17,38 @@ import sqlalchemy as sa
 
 from classic_cars.contracts.base import RESCUED
 from classic_cars.errors import SourceError
+from classic_cars.interrupts import interruptible
 from classic_cars.sources.urls import SourceURL
 
-NAMES = {"sqlite": "sqlite", "mysql": "mysql", "mariadb": "mysql", "postgresql": "postgres"}
 ATTACHED = "order_system"
 #: Beside the store's memory; a stream needs little.
 MEMORY = "400MB"
-SETTINGS = {
-    # As booleans their values would all become 0 or 1.
-    "mysql": ("SET mysql_tinyint1_as_boolean = false", "SET mysql_bit1_as_boolean = false"),
-}
 
 
-def attached(url: SourceURL, timeout: float) -> duckdb.DuckDBPyConnection:
-    """A private database with the order system attached read-only as the current one; raises ``duckdb.Error``."""
-    name = NAMES[url.scheme]
-    connection = duckdb.connect(
-        config={"memory_limit": MEMORY, "preserve_insertion_order": False, "autoinstall_known_extensions": False}
+def connected(name: str) -> duckdb.DuckDBPyConnection:
+    """A private database with one of DuckDB's scanners; nothing is attached yet. Raises ``duckdb.Error``."""
+    connection = interruptible(
+        duckdb.connect(
+            config={"memory_limit": MEMORY, "preserve_insertion_order": False, "autoinstall_known_extensions": False}
+        )
     )
     try:
         connection.execute(f"LOAD {literal(str(extension(name)))}")
-        for setting in SETTINGS.get(name, ()):
-            connection.execute(setting)
-        if url.is_sqlite:
-            connection.execute(f"ATTACH {literal(str(url.path))} AS {ATTACHED} (TYPE sqlite, READ_ONLY)")
-        else:
-            _attach_server(connection, name, url, timeout)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def attached(
+    name: str, target: str, options: str = "READ_ONLY", *, first: Iterable[str] = ()
+) -> duckdb.DuckDBPyConnection:
+    """The same with an order system attached as the current database, after some statements."""
+    connection = connected(name)
+    try:
+        for statement in first:
+            connection.execute(statement)
+        connection.execute(f"ATTACH {literal(target)} AS {ATTACHED} (TYPE {name}, {options})")
         connection.execute(f"USE {ATTACHED}")
     except BaseException:
         connection.close()
@@ -49,17 +56,19 @@ def attached(url: SourceURL, timeout: float) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _attach_server(connection: duckdb.DuckDBPyConnection, name: str, url: SourceURL, timeout: float) -> None:
+def attached_server(
+    name: str, url: SourceURL, options: dict[str, str], first: Iterable[str] = ()
+) -> duckdb.DuckDBPyConnection:
     # A secret takes any character, where a connection string would need quoting of its own.
-    secret = ", ".join(f"{key} {literal(value)}" for key, value in url.credentials().items())
-    connection.execute(f"CREATE SECRET order_system_login (TYPE {name}, {secret})")
-    options = " ".join(f"{key}={value}" for key, value in url.options(timeout).items())
-    connection.execute(f"ATTACH {literal(options)} AS {ATTACHED} (TYPE {name}, READ_ONLY, SECRET order_system_login)")
+    login = ", ".join(f"{key} {literal(value)}" for key, value in url.credentials().items())
+    secret = f"CREATE SECRET order_system_login (TYPE {name}, {login})"
+    text = " ".join(f"{key}={value}" for key, value in options.items())
+    return attached(name, text, "READ_ONLY, SECRET order_system_login", first=[*first, secret])
 
 
-def passed_through(url: SourceURL, query: str) -> str:
+def pushed_down(name: str, query: str) -> str:
     """A query that the order system's own engine executes: with its keys, and with its own idea of text."""
-    return f"SELECT * FROM {NAMES[url.scheme]}_query('{ATTACHED}', {literal(query)})"
+    return f"SELECT * FROM {name}_query('{ATTACHED}', {literal(query)})"
 
 
 def literal(text: str) -> str:

@@ -77,15 +77,6 @@ class SourceURL:
         }
         return {key: str(value) for key, value in found.items() if value is not None}
 
-    def options(self, timeout: float) -> dict[str, str]:
-        """Options of the connection: the URL's own, such as ``sslmode=require``, and quick notice of a dead server."""
-        given = {key: str(value) for key, value in self.url.query.items()}
-        if self.scheme != "postgresql":
-            return given
-        quick = {
-            "connect_timeout": str(max(2, int(timeout))),
-            "keepalives_idle": "20",
-            "keepalives_interval": "5",
-            "keepalives_count": "3",
-        }
-        return quick | given
+    def options(self) -> dict[str, str]:
+        """Options of the connection that the URL names, such as ``sslmode=require``."""
+        return {key: str(value) for key, value in self.url.query.items()}

@@ -19,15 +19,8 @@ def open_store(settings: Settings, *, read_only: bool = False) -> Store:
             scratch=settings.home / "store",
             read_only=read_only,
             wait=wait,
-            memory=settings.duckdb_memory,
-            threads=settings.duckdb_threads,
+            config=settings.duckdb_config,
         )
     from classic_cars.stores.duckdb import DuckDBStore
 
-    return DuckDBStore(
-        settings.store_path,
-        read_only=read_only,
-        wait=wait,
-        memory=settings.duckdb_memory,
-        threads=settings.duckdb_threads,
-    )
+    return DuckDBStore(settings.store_path, read_only=read_only, wait=wait, config=settings.duckdb_config)

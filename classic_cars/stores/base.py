@@ -1,67 +1,33 @@
 """What a store is: a place where tables live, that can show a new version to an audit before anyone reads it.
 
-A store reads, stages, publishes and discards tables or some months of them. It knows contracts (names,
-types, descriptions, the partition column) and nothing of Dagster, assets or checks.
+Writing is a transaction: rows are staged where no reader sees them, and the staged version itself is published.
+Two protocols: every ``Store`` has transactions; only a store that keeps earlier versions is a ``Versions`` too. Both
+know contracts (names, types, descriptions, the partition column) and nothing of Dagster, assets or checks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self, runtime_checkable
 
 import ibis
-import ibis.expr.types as ir
 import pyarrow as pa
 
 from classic_cars.contracts.base import Contract
-
-
-def first_of_month(day: date) -> date:
-    return day.replace(day=1)
-
-
-def next_month(month: date) -> date:
-    return date(month.year + month.month // 12, month.month % 12 + 1, 1)
+from classic_cars.errors import StoreError
+from classic_cars.months import Months
 
 
 @dataclass(frozen=True)
-class Months:
-    """The months from ``first`` to ``last``, both included and both given by their first day."""
+class Provenance:
+    """Who publishes a version: kept beside it by stores that keep a history."""
 
-    first: date
-    last: date
-
-    @classmethod
-    def parse(cls, text: str) -> Months:
-        """``2004-01`` or ``2004-01..2004-03``. Raises ``ValueError`` that says what was expected."""
-        start, _, end = text.partition("..")
-        try:
-            months = cls(date.fromisoformat(f"{start.strip()}-01"), date.fromisoformat(f"{(end or start).strip()}-01"))
-        except ValueError:
-            raise ValueError(f"found {text!r}, expected a month such as 2004-01 or a range 2004-01..2004-03") from None
-        if months.first > months.last:
-            raise ValueError(f"found {text!r}: the range ends before it starts")
-        return months
-
-    def __str__(self) -> str:
-        return f"{self.first:%Y-%m}" if self.first == self.last else f"{self.first:%Y-%m}..{self.last:%Y-%m}"
-
-    def __iter__(self) -> Iterator[date]:
-        month = self.first
-        while month <= self.last:
-            yield month
-            month = next_month(month)
-
-    @property
-    def end(self) -> date:
-        """The first day after the last month."""
-        return next_month(self.last)
-
-    def hold(self, day: ir.DateValue) -> ir.BooleanValue:
-        """Condition: ``day`` lies in one of these months."""
-        return (day >= ibis.date(self.first)) & (day < ibis.date(self.end))
+    run_id: str
+    asset_key: str
+    code_version: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,20 +42,130 @@ class Staged:
     others: ibis.Table | None
     #: The statement that made the new rows.
     sql: str
+    #: Whose version it is; None for rows that nobody will publish.
+    transaction: Transaction | None = field(default=None, repr=False, compare=False)
+
+    def publish(self) -> None:
+        """Show this version, and what was staged with it, to all readers."""
+        if self.transaction is None:
+            raise StoreError(f"{self.contract.address}: staged in no transaction; stage it with `store.begin()`")
+        self.transaction.publish(self)
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """Who publishes a version: kept beside it by stores that keep a history."""
+class Transaction(Protocol):
+    """One step's work on a store: what it reads stays as it is, what it stages is published together or discarded.
 
-    run_id: str
-    asset_key: str
-    code_version: str = ""
+    Leaving the ``with`` discards what was not published, and lets go of the store.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def exists(self, contract: Contract) -> bool:
+        """Whether the table was ever published."""
+        ...
+
+    def read(self, contract: Contract, months: Months | None = None) -> ibis.Table:
+        """The published rows; lazy, and the same however often they are read.
+
+        Raises ``TableMissing`` when the table was never published, and ``StoreError`` for one that this
+        transaction staged: its rows are ``Staged.rows``.
+        """
+        ...
+
+    def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:
+        """Rows from outside as a lazy table; those of a ``RecordBatchReader`` can be read once."""
+        ...
+
+    def stage(
+        self, contract: Contract, rows: ibis.Table, months: Months | None = None, *, append: bool = False
+    ) -> Staged:
+        """Write ``rows`` as the new version of the table, or of ``months`` of it, where no reader sees them.
+
+        ``append``: the published rows stay, all of them, and ``rows`` come beside them. Staging the same months
+        again replaces what was staged. Raises ``ContractError`` when ``rows`` have other columns or types than the
+        contract.
+        """
+        ...
+
+    def publish(self, staged: Staged) -> None:
+        """Show ``staged``, and all that was staged with it, to all readers; each table in one atomic step.
+
+        Where tables are published one after the other, the one staged first is published last. Raises
+        ``StoreConflict`` when another writer published in the way of it meanwhile: nothing is shown then.
+        """
+        ...
+
+    def discard(self) -> None:
+        """Forget everything that was staged and begin anew; nothing happens when nothing was."""
+        ...
+
+
+class Store(Protocol):
+    """Where tables live. One transaction at a time; readers outside of it see what is published."""
+
+    @property
+    def place(self) -> str:
+        """Where the tables are, for people; without secrets."""
+        ...
+
+    def begin_run(self, holder: str) -> None:
+        """A run of many steps begins; ``holder`` says whose, for those who may have to wait for it."""
+        ...
+
+    def end_run(self) -> None:
+        """The run is over, however it ended: everything is let go of."""
+        ...
+
+    def begin(self, provenance: Provenance) -> Transaction:
+        """A transaction, to be used in a ``with``. One that was left open, by a step that died, is discarded."""
+        ...
+
+    def exists(self, contract: Contract) -> bool:
+        """Whether the table was ever published."""
+        ...
+
+    def read(self, contract: Contract, months: Months | None = None) -> ibis.Table:
+        """The published rows; lazy. Raises ``TableMissing`` when the table was never published."""
+        ...
+
+    def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:
+        """Rows from outside as a lazy table; those of a ``RecordBatchReader`` can be read once."""
+        ...
+
+    def size(self, contract: Contract) -> int | None:
+        """Bytes that the published table takes; None when the store cannot tell."""
+        ...
+
+    def months(self, contract: Contract) -> list[date]:
+        """The months that the published table has rows in, sorted; none when it was never published."""
+        ...
+
+    def row_counts(self) -> dict[str, int]:
+        """Rows of every published table, by address; empty when nothing was ever published."""
+        ...
+
+    def query(self, sql: str) -> pa.RecordBatchReader:
+        """The result of one read-only SQL statement over the published tables, in batches.
+
+        Raises ``StoreError`` with the engine's message when the statement is wrong or would write.
+        """
+        ...
+
+    def release(self) -> None:
+        """Let go of whatever keeps other processes from writing or reading, until the next call."""
+        ...
+
+
+# Stores that keep earlier versions -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class TableVersion:
-    """One version of a table in a store that keeps a history, and the run that made it."""
+    """One version of a table, and the run that made it."""
 
     number: int
     published: datetime
@@ -116,77 +192,12 @@ class Difference:
 AsOf = datetime | int
 
 
-class Store(Protocol):
-    """Where tables live. One step at a time: everything staged is published, or discarded, together."""
-
-    @property
-    def place(self) -> str:
-        """Where the tables are, for people; without secrets."""
-        ...
-
-    def begin_run(self, holder: str) -> None:
-        """A run of many steps begins; ``holder`` says whose, for those who may have to wait for it."""
-        ...
-
-    def end_run(self) -> None:
-        """The run is over, however it ended: everything is let go of."""
-        ...
-
-    def exists(self, contract: Contract) -> bool:
-        """Whether the table was ever published."""
-        ...
-
-    def read(self, contract: Contract, months: Months | None = None) -> ibis.Table:
-        """The published rows, or in a step that staged this table its staged rows. Lazy.
-
-        Raises ``TableMissing`` when the table was never published.
-        """
-        ...
-
-    def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:
-        """Rows from outside as a lazy table; those of a ``RecordBatchReader`` can be read once."""
-        ...
-
-    def stage(
-        self, contract: Contract, rows: ibis.Table, months: Months | None = None, *, append: bool = False
-    ) -> Staged:
-        """Write ``rows`` as the new version of the table, or of ``months`` of it, where no reader sees them.
-
-        ``append``: the published rows stay, all of them, and ``rows`` come beside them.
-        Raises ``ContractError`` when ``rows`` have other columns or types than the contract.
-        """
-        ...
-
-    def publish(self, provenance: Provenance | None = None) -> None:
-        """Show everything that was staged to all readers; each table in one atomic step."""
-        ...
-
-    def discard(self) -> None:
-        """Forget everything that was staged; nothing happens when nothing was."""
-        ...
-
-    def size(self, contract: Contract) -> int | None:
-        """Bytes that the published table takes; None when the store cannot tell."""
-        ...
-
-    def months(self, contract: Contract) -> list[date]:
-        """The months that the published table has rows in, sorted; none when it was never published."""
-        ...
-
-    def row_counts(self) -> dict[str, int]:
-        """Rows of every published table, by address; empty when nothing was ever published."""
-        ...
-
-    def query(self, sql: str, as_of: AsOf | None = None) -> pa.RecordBatchReader:
-        """The result of one read-only SQL statement over the published tables, in batches.
-
-        Raises ``StoreError`` with the engine's message when the statement is wrong or would write, and when the
-        store cannot tell what was ``as_of``.
-        """
-        ...
+@runtime_checkable
+class Versions(Protocol):
+    """A store that keeps the versions of its tables; ask ``versions_of`` for it."""
 
     def history(self, contract: Contract) -> list[TableVersion]:
-        """The table's versions, newest first. Raises ``StoreError`` when the store keeps none but the current."""
+        """The table's versions, newest first."""
         ...
 
     def difference(self, contract: Contract, old: int, new: int) -> Difference:
@@ -197,16 +208,27 @@ class Store(Protocol):
         """Make an earlier version of one table the current one; tables made from it stay as they are."""
         ...
 
+    def query_as_of(self, sql: str, as_of: AsOf) -> pa.RecordBatchReader:
+        """The result of one read-only SQL statement over the tables as they were then."""
+        ...
+
     def maintain(
         self, contracts: Iterable[Contract], *, keep: timedelta, orphan_age: timedelta, dry_run: bool
     ) -> Iterator[str]:
-        """Do, or only say, what upkeep there is; one line for each thing, as it is done.
+        """Do, or only say, what maintenance there is; one line for each, as it is done. No reader sees other rows.
 
         ``keep``: how long versions that were replaced can be read. ``orphan_age``: how old a file that nothing
         refers to must be; younger ones may belong to a run that is under way.
         """
         ...
 
-    def release(self) -> None:
-        """Let go of whatever keeps other processes from reading, until the next call."""
-        ...
+
+def versions_of(store: Store) -> Versions:
+    """The store, as one that keeps versions. Raises ``StoreError`` that says what to do when it keeps none."""
+    if isinstance(store, Versions):
+        return store
+    raise StoreError(
+        f"{store.place}: a DuckDB store keeps no versions, only the tables as they are now; keep copies of its file, "
+        "or move to an Iceberg store, which does: `classic-cars export`, CLASSIC_CARS_STORE=iceberg, "
+        "`classic-cars import`"
+    )

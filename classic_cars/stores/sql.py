@@ -8,7 +8,10 @@ from ibis.backends.sql.datatypes import DuckDBType
 
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ContractError
-from classic_cars.stores.base import Months
+from classic_cars.months import Months
+
+#: What DuckDB takes before it spills to disk, unless it is told otherwise.
+MEMORY = "700MB"
 
 
 def same_columns(contract: Contract, rows: ibis.Table) -> None:

@@ -1,38 +1,36 @@
 """How a table becomes a Dagster asset: key, deps, partitions, column schema, lineage, checks, retries, metadata.
 
-Written once for all tables. The compute function stages and audits; it yields the check results first and
-the output last, and only when every blocking check passed, so that Dagster's IO manager publishes nothing bad.
+Written once for all tables. The compute function stages and audits in a transaction; it yields the check results
+first and the output last, and only when every blocking check passed, so that Dagster's IO manager publishes nothing
+bad. It waits inside the transaction while the IO manager publishes, and leaves it afterwards.
 """
 
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import duckdb
-import pyarrow as pa
 from dagster import AssetExecutionContext
 
-from classic_cars import checks
-from classic_cars.automation.follow import follow_inputs
-from classic_cars.automation.partitions import MONTHLY, months_of, partition_key
-from classic_cars.automation.requests import accepted_shrinks
-from classic_cars.checks.base import Limits, Verdict, plain
+from classic_cars import checks, interrupts
+from classic_cars.checks.base import CheckOutcome, Limits, plain
 from classic_cars.contracts.base import Contract
-from classic_cars.errors import ClassicCarsError
-from classic_cars.sources.errors import without_values
-from classic_cars.tables.materialize import Outcome, Step, from_tables
+from classic_cars.stores.base import Provenance
+from classic_cars.tables import failures
+from classic_cars.tables.data_versions import content_of
+from classic_cars.tables.external import external_key
+from classic_cars.tables.materialize import from_tables
 from classic_cars.tables.outside import from_outside
+from classic_cars.tables.partitions import MONTHLY, months_of
+from classic_cars.tables.run_tags import accepted_shrinks
+from classic_cars.tables.step import Outcome, Step
 from classic_cars.tables.table import Catalog, Table
 
 progress = logging.getLogger("classic_cars.progress")
-
-#: A step whose failure may pass by itself is tried again so often, after so many seconds.
-RETRIES, RETRY_SECONDS = 3, 2
-
 
 #: Who is told when a table of the layer needs somebody.
 OWNERS = {
@@ -50,86 +48,110 @@ def asset_key(address: str) -> dg.AssetKey:
     return dg.AssetKey(address.split("/"))
 
 
+@dataclass(frozen=True)
+class Runtime:
+    """What the steps of all tables share."""
+
+    limits: Limits
+    #: Pool that limits the runs at work at once.
+    pool: str | None
+    #: Kind of store, for people.
+    kind: str
+    #: Folder for what is needed while a step works.
+    scratch: Path
+
+
 def build_asset(
-    table: Table, catalog: Catalog, *, limits: Limits, pool: str | None, kind: str, scratch: Path
+    table: Table, catalog: Catalog, runtime: Runtime, condition: dg.AutomationCondition | None = None
 ) -> dg.AssetsDefinition:
-    """The Dagster asset of one table. ``pool`` limits the runs at work at once; ``kind`` of store, for people.
+    """The Dagster asset of one table. ``condition``: when it is made by itself."""
 
-    ``scratch``: folder for what is needed while a step works.
-    """
-    contract = table.contract
-    inputs = catalog.inputs(table)
-    needed = [asset_key(address) for address in catalog.needed_for_audit(table)]
-    origins = catalog.origins(table)
+    @dg.asset(**_definition(table, catalog, runtime), automation_condition=condition)
+    def materialize(context: AssetExecutionContext) -> Iterator[Any]:
+        yield from _materialized(context, table, catalog, runtime)
 
-    @dg.asset(
-        key=asset_key(table.address),
-        ins={
-            name: dg.AssetIn(key=asset_key(each.address), dagster_type=table.inputs[name])
-            for name, each in inputs.items()
-        },
-        deps=needed,
-        description=_description(contract),
-        group_name=contract.layer,
-        kinds={kind, "pandera"} | ({"ibis"} if table.is_lazy else {"python"}),
-        owners=[OWNERS[contract.layer]],
-        freshness_policy=FRESH if contract.layer == READ_BY_ANALYSTS else None,
-        tags={"layer": contract.layer, **({"personal_data": ""} if _is_personal(contract) else {})},
-        metadata={"dagster/column_schema": column_schema(contract), "contract version": contract.version},
-        code_version=catalog.code_version(table),
-        check_specs=[
+    return materialize
+
+
+def _definition(table: Table, catalog: Catalog, runtime: Runtime) -> dict[str, Any]:
+    """What Dagster knows of a table before anything is made."""
+    contract, origin, outside = table.contract, table.arrives_from, external_key(table)
+    inputs = [each.address for each in catalog.inputs(table).values()]
+    needed = dict.fromkeys([*inputs, *catalog.needed_for_audit(table)])
+    return {
+        "key": asset_key(table.address),
+        "deps": [*map(asset_key, needed), *([outside] if outside else [])],
+        "description": _description(contract),
+        "group_name": contract.layer,
+        "kinds": {runtime.kind, "pandera"} | ({"ibis"} if table.is_lazy else {"python"}),
+        "owners": [OWNERS[contract.layer]],
+        "freshness_policy": FRESH if contract.layer == READ_BY_ANALYSTS else None,
+        "tags": {"layer": contract.layer, **({"personal_data": ""} if _is_personal(contract) else {})},
+        "metadata": {"dagster/column_schema": column_schema(contract), "contract version": contract.version},
+        "code_version": catalog.code_version(table),
+        "check_specs": [
             dg.AssetCheckSpec(name, asset=asset_key(table.address), description=text, blocking=True)
-            for name, text in checks.descriptions(contract, origins).items()
+            for name, text in checks.descriptions(contract, catalog.origins(table)).items()
         ],
-        partitions_def=MONTHLY if contract.partitioned_by else None,
-        backfill_policy=dg.BackfillPolicy.single_run() if contract.partitioned_by else None,
-        required_resource_keys={"io_manager", *([table.arrives_from.system] if table.arrives_from else [])},
-        automation_condition=(
-            follow_inputs(
-                partitioned=contract.partitioned_by is not None,
-                # Which rows are set aside depends on the tables that they refer to; other audits change no row.
-                unread=[] if contract.quarantines else needed,
-            )
-            if table.arrives_from is None
-            else None
-        ),
-        pool=pool,
-        op_tags={"dagster/priority": str(table.arrives_from.priority if table.arrives_from else 0)},
-        output_required=False,
-    )
-    def materialize(context: AssetExecutionContext, **rows: Any) -> Iterator[Any]:
-        store = context.resources.io_manager.store
+        "partitions_def": MONTHLY if contract.partitioned_by else None,
+        "backfill_policy": dg.BackfillPolicy.single_run() if contract.partitioned_by else None,
+        "required_resource_keys": {"io_manager", *([origin.system] if origin else [])},
+        "pool": runtime.pool,
+        "op_tags": {"dagster/priority": str(origin.priority if origin else 0)},
+        "output_required": False,
+    }
+
+
+def _materialized(context: AssetExecutionContext, table: Table, catalog: Catalog, runtime: Runtime) -> Iterator[Any]:
+    """One step: stage and audit, then the verdicts, and the staged version if nothing speaks against it."""
+    must_go_on()
+    started = time.perf_counter()
+    provenance = Provenance(context.run.run_id, table.address, catalog.code_version(table))
+    with context.resources.io_manager.store.begin(provenance) as tx:
         step = Step(
             catalog=catalog,
             table=table,
-            store=store,
+            tx=tx,
             run_id=context.run.run_id,
-            months=months_of(context.partition_key_range) if contract.partitioned_by else None,
-            limits=limits,
+            months=months_of(context.partition_key_range) if table.contract.partitioned_by else None,
+            limits=runtime.limits,
             shrink_accepted=table.address in accepted_shrinks(context.run.tags),
-            scratch=scratch,
+            scratch=runtime.scratch,
         )
-        started = time.perf_counter()
         try:
-            if table.arrives_from is not None:
-                outcome = from_outside(step, getattr(context.resources, table.arrives_from.system))
-            else:
-                outcome = from_tables(step, rows)
+            outcome = _made(step, context)
             metadata = _metadata(step, outcome, started)
-            _per_month_metadata(context, step, outcome)
+            _say_content(context, step, outcome)
         except Exception as error:
-            store.release()
-            raise _reported(table, error) from (error if isinstance(error, ClassicCarsError) else None)
-        if not outcome.publishable:
-            store.release()
-        yield from (_check_result(each) for each in outcome.verdicts)
+            must_go_on()
+            failures.report(table.address, error, context.retry_number)
         if outcome.publishable:
+            yield from (_check_result(each) for each in outcome.verdicts)
             progress.info("%s: %s rows in %.1f s", table.address, f"{outcome.rows:,}", time.perf_counter() - started)
             yield dg.Output(outcome.staged, metadata=metadata)
-        else:
-            _say_what_failed(table, outcome)
+            # Here Dagster's IO manager has published.
+            yield from _company(outcome)
+            return
+    # Discarded before anybody is told.
+    yield from (_check_result(each) for each in outcome.verdicts)
+    _say_what_failed(table, outcome)
 
-    return materialize
+
+def must_go_on() -> None:
+    """Raises ``KeyboardInterrupt``, which ends the run, when the process was told to stop.
+
+    Dagster raises it by itself, except in the middle of a query: there the query's error hides the signal.
+    """
+    if interrupts.requested():
+        raise KeyboardInterrupt
+
+
+def _made(step: Step, context: AssetExecutionContext) -> Outcome:
+    """The new version, staged and audited."""
+    origin = step.table.arrives_from
+    if origin is None:
+        return from_tables(step)
+    return from_outside(step, getattr(context.resources, origin.system))
 
 
 def _is_personal(contract: Contract) -> bool:
@@ -200,22 +222,25 @@ def _metadata(step: Step, outcome: Outcome, started: float) -> dict[str, Any]:
     return metadata
 
 
-def _per_month_metadata(context: dg.AssetExecutionContext, step: Step, outcome: Outcome) -> None:
-    """Each partition's own row count, where one run makes several."""
-    if step.months is None or outcome.staged is None:
+def _say_content(context: dg.AssetExecutionContext, step: Step, outcome: Outcome) -> None:
+    """The data version of what was made, and each partition's own row count where one run makes several."""
+    if outcome.staged is None:
         return
-    rows = outcome.staged.rows
-    month = rows[step.contract.partitioned_by or ""].truncate("M").name("month")
-    counted = rows.group_by(month).aggregate(rows=rows.count()).to_pyarrow().to_pylist()
-    counts = {partition_key(each["month"]): each["rows"] for each in counted}
-    for each in step.months:
-        key = partition_key(each)
+    content = content_of(outcome.staged, step.contract.partitioned_by)
+    context.set_data_version(context.asset_key, content.version)
+    for key in context.partition_keys if step.months is not None else ():
         context.add_asset_metadata(
-            {"dagster/partition_row_count": counts.get(key, 0)}, asset_key=context.asset_key, partition_key=key
+            {"dagster/partition_row_count": content.rows.get(key, 0)}, asset_key=context.asset_key, partition_key=key
         )
 
 
-def _check_result(verdict: Verdict) -> dg.AssetCheckResult:
+def _company(outcome: Outcome) -> Iterator[dg.AssetMaterialization]:
+    """That the tables which were published with this one are materialized too, see ``tables/co_published.py``."""
+    for address, rows in outcome.co_published.items():
+        yield dg.AssetMaterialization(asset_key(address), metadata={"dagster/row_count": rows})
+
+
+def _check_result(verdict: CheckOutcome) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=verdict.check,
         passed=verdict.passed,
@@ -234,17 +259,3 @@ def _say_what_failed(table: Table, outcome: Outcome) -> None:
     for each in outcome.verdicts:
         if not each.passed and not each.warning:
             progress.error("%s: check %s failed: %s", table.address, each.check, each.summary)
-
-
-def _reported(table: Table, error: Exception) -> Exception:
-    """The error as Dagster should see it: clear, retried only when that can help, without anyone's data."""
-    if isinstance(error, duckdb.HTTPException) or (isinstance(error, ClassicCarsError) and error.retryable):
-        return dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_SECONDS)
-    if isinstance(error, ClassicCarsError):
-        return dg.Failure(description=str(error), allow_retries=False)
-    if isinstance(error, duckdb.Error | pa.ArrowException):
-        text = str(error).strip()
-        if isinstance(error, duckdb.DataError | pa.ArrowException):
-            text = without_values(text.splitlines()[0])
-        return dg.Failure(description=f"{table.address}: {type(error).__name__}: {text}", allow_retries=False)
-    return error

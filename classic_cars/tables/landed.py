@@ -1,4 +1,6 @@
-"""Take in what landed: rows of contents not seen before are appended, and the ledger says what became of each file.
+"""Ingest what landed: rows of contents not seen before are appended, and the ledger says what became of each file.
+
+The same for every landed table: what differs is in its ``contracts.landed.LandedTable``.
 
 Both are staged and published in one step. Where a store publishes one table after the other, the rows come first:
 a run that dies in between leaves files that the next one reads again, finds taken, and writes down.
@@ -9,62 +11,70 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import ibis
 import pyarrow as pa
 
-from classic_cars.automation.landing_changes import UNREAD
 from classic_cars.checks import evaluated
 from classic_cars.checks.landed import Landed
 from classic_cars.contracts.base import Contract
-from classic_cars.contracts.source import LandedLines
-from classic_cars.sources.landed_copy import Copy
-from classic_cars.sources.landed_digests import held
-from classic_cars.sources.landed_lines import intake
+from classic_cars.contracts.landed import LandedTable
 from classic_cars.sources.landing import Landing, Listing
+from classic_cars.sources.landing.copies import Copy
+from classic_cars.sources.landing.digests import held
+from classic_cars.sources.landing.lines import intake
 from classic_cars.stores.base import Staged
-from classic_cars.tables.ledger import Entry, judged, rebuilt, still_true
-from classic_cars.tables.materialize import Outcome, Step
+from classic_cars.tables.ledger import Entry, classify, latest, rebuilt, still_true, unseen
+from classic_cars.tables.step import Outcome, Step
 
 #: Unknown columns of a file that a check names, and what looks like one.
 NAMED_COLUMNS, NAME = 5, re.compile("[A-Za-z_][A-Za-z0-9_.-]{0,39}")
 
+#: Total of a run that ingested files: new files that could not be read at all, and may be some other time.
+UNREAD = "unread files"
+
 
 def from_landing(step: Step, landing: Landing) -> Outcome:
-    """Append the rows of new contents to the table, stage the ledger with it, and prove that both agree."""
-    origin, (ledger,) = _origin(step), step.contract.beside
-    listing = landing.list()
+    """Append the rows of new contents to the table, and entries to its ledger, and prove that both agree."""
+    origin = _origin(step)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    listing = landing.list().of(lambda name: origin.claims(name, _landed_tables(step)))
     contents = _contents(step)
     taken = {each["fileHash"]: each["rows"] for each in contents}
-    known = still_true(_entries(step, ledger), taken, listing.files)
-    seen = {each.identity for each in known}
-    new = [each for each in listing.files if each.identity not in seen]
-    new.sort(key=lambda each: (each.landed, each.name))
+    known = still_true(latest(_entries(step, origin.ledger)), taken, listing.files)
     with intake(landing, step.scratch or Path(tempfile.gettempdir()), origin.columns) as opened:
-        copies = opened.copies(new)
-        entries, to_take = judged(copies, _rows(opened.rows, copies), known, taken)
-        known += rebuilt([*known, *entries], contents)
+        copies = opened.copies(unseen(listing.files, known))
+        entries, to_take = classify(copies, _rows(opened.rows, copies), known, taken, now)
+        entries_of_before = rebuilt([*known, *entries], contents, now)
         # Staged first, published last: see above.
-        step.store.stage(ledger, step.store.receive(_as_table(ledger, [*known, *entries])))
-        rows = step.store.receive(opened.read(to_take, step.table.function))
-        staged = step.store.stage(step.contract, rows, append=True)
+        logged = _logged(step, origin.ledger, [*entries_of_before, *entries])
+        rows = step.tx.receive(opened.read(to_take, step.table.function))
+        staged = step.tx.stage(step.contract, rows, append=True)
         digests = opened.digests(to_take, step.contract.types)
-    return _audited(step, staged, [*known, *entries], entries, listing, copies, digests)
+    ledger = [*known, *entries_of_before, *entries]
+    found = _Found(ledger, entries, listing, _extra_columns(step, copies), digests)
+    return _audited(step, staged, found, {origin.ledger.address: logged})
 
 
-def _origin(step: Step) -> LandedLines:
-    if not isinstance(step.table.arrives_from, LandedLines):
+def _origin(step: Step) -> LandedTable:
+    if not isinstance(step.table.arrives_from, LandedTable):
         raise TypeError(f"{step.contract.address}: arrives from {step.table.arrives_from}, not from landed files")
     return step.table.arrives_from
 
 
+def _landed_tables(step: Step) -> list[LandedTable]:
+    return [each.arrives_from for each in step.catalog if isinstance(each.arrives_from, LandedTable)]
+
+
 def _contents(step: Step) -> list[dict[str, Any]]:
     """The contents whose rows are published: their hash, the name and time of the file, and how many rows."""
-    if not step.store.exists(step.contract):
+    if not step.tx.exists(step.contract):
         return []
-    rows = step.store.read(step.contract)
+    rows = step.tx.read(step.contract)
     files = rows.group_by("fileHash").aggregate(
         fileName=rows.fileName.min(), landedAt=rows.landedAt.min(), rows=rows.count()
     )
@@ -77,13 +87,18 @@ def _counted(rows: ibis.Table) -> dict[str, int]:
 
 
 def _entries(step: Step, ledger: Contract) -> list[Entry]:
-    if not step.store.exists(ledger):
+    if not step.tx.exists(ledger):
         return []
-    return [Entry(**row) for row in step.store.read(ledger).to_pyarrow().to_pylist()]
+    return [Entry(**row) for row in step.tx.read(ledger).to_pyarrow().to_pylist()]
 
 
-def _as_table(ledger: Contract, entries: Sequence[Entry]) -> pa.Table:
-    return pa.Table.from_pylist([each.row() for each in entries], schema=ledger.types.to_pyarrow())
+def _logged(step: Step, ledger: Contract, entries: Sequence[Entry]) -> int:
+    """Stage the entries beside those that are there; how many there are then."""
+    there = step.tx.read(ledger).count().to_pyarrow().as_py() if step.tx.exists(ledger) else None
+    if entries or there is None:
+        added = pa.Table.from_pylist([each.row() for each in entries], schema=ledger.types.to_pyarrow())
+        step.tx.stage(ledger, step.tx.receive(added), append=True)
+    return (there or 0) + len(entries)
 
 
 def _rows(count: Any, copies: Sequence[Copy]) -> list[int]:
@@ -92,24 +107,27 @@ def _rows(count: Any, copies: Sequence[Copy]) -> list[int]:
     return [next(counted) if each.path is not None else 0 for each in copies]
 
 
-def _audited(
-    step: Step,
-    staged: Staged,
-    ledger: Sequence[Entry],
-    new: Sequence[Entry],
-    listing: Listing,
-    copies: Sequence[Copy],
-    digests: Mapping[str, int],
-) -> Outcome:
-    found = _counted(staged.rows)
+@dataclass(frozen=True)
+class _Found:
+    """What a run learned of the files: all entries that are so, the new ones, and the digests of their lines."""
+
+    ledger: Sequence[Entry]
+    new: Sequence[Entry]
+    listing: Listing
+    extra: Mapping[str, str]
+    digests: Mapping[str, int]
+
+
+def _audited(step: Step, staged: Staged, found: _Found, co_published: Mapping[str, int]) -> Outcome:
+    rows = _counted(staged.rows)
     if staged.others is not None:
-        for content, rows in _counted(staged.others).items():
-            found[content] = found.get(content, 0) + rows
+        for content, count in _counted(staged.others).items():
+            rows[content] = rows.get(content, 0) + count
     values = held(staged.rows, _origin(step).columns)
-    arrived = Landed(found, ledger, new, listing, _extra_columns(step, copies), values, digests)
+    arrived = Landed(rows, found.ledger, found.new, found.listing, found.extra, values, found.digests)
     audit = step.audit(staged, {}, arrived=arrived)
-    facts = {"new rows": audit.measured.rows, UNREAD: sum(each.fileHash is None for each in new)}
-    return Outcome(evaluated(audit), staged, sum(found.values()), facts)
+    facts = {"new rows": audit.measured.rows, UNREAD: sum(each.fileHash is None for each in found.new)}
+    return Outcome(evaluated(audit), staged, sum(rows.values()), facts, co_published)
 
 
 def _extra_columns(step: Step, copies: Sequence[Copy]) -> dict[str, str]:

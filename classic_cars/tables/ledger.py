@@ -1,7 +1,9 @@
 """The ledger of landed files: which are known, and what becomes of new ones. Pure: no store, no files.
 
-The rows themselves are the truth about what was taken in. The ledger saves reading files again, and says what became
+The rows themselves are the truth about what was ingested. The ledger saves reading files again, and says what became
 of each. Where both disagree, after a run that died between publishing one and the other, the rows are right.
+
+A ledger is only added to. What became of a file is said by its latest entry.
 """
 
 from __future__ import annotations
@@ -11,15 +13,15 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from classic_cars.sources.landed_copy import Copy, format_of
-from classic_cars.sources.landing import LandedFile
+from classic_cars.sources.landing.copies import Copy, format_of
+from classic_cars.sources.landing.listing import LandedFile
 
 TAKEN, EMPTY, REPEATED, QUARANTINED = "taken", "empty", "repeated", "quarantined"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of ``source/landed_files``."""
+    """One row of a ledger, see ``contracts.landed.LandedFiles``."""
 
     fileName: str
     bytes: int
@@ -30,6 +32,7 @@ class Entry:
     rows: int
     state: str
     reason: str | None
+    loggedAt: datetime
 
     @property
     def identity(self) -> tuple[str, int, str]:
@@ -37,6 +40,12 @@ class Entry:
 
     def row(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def latest(entries: Iterable[Entry]) -> list[Entry]:
+    """The latest entry of each file."""
+    by_file = {each.identity: each for each in sorted(entries, key=lambda each: each.loggedAt)}
+    return list(by_file.values())
 
 
 def still_true(entries: Iterable[Entry], taken: Mapping[str, int], listed: Iterable[LandedFile]) -> list[Entry]:
@@ -48,15 +57,21 @@ def still_true(entries: Iterable[Entry], taken: Mapping[str, int], listed: Itera
     return [each for each in entries if each.identity not in there or not _is_to_be_read_again(each, taken)]
 
 
+def unseen(files: Iterable[LandedFile], known: Iterable[Entry]) -> list[LandedFile]:
+    """The files without an entry, the one that landed first at the head."""
+    seen = {each.identity for each in known}
+    return sorted((each for each in files if each.identity not in seen), key=lambda each: (each.landed, each.name))
+
+
 def _is_to_be_read_again(entry: Entry, taken: Mapping[str, int]) -> bool:
     lost = entry.state in (TAKEN, REPEATED) and entry.fileHash not in taken
     return entry.fileHash is None or lost
 
 
-def judged(
-    copies: Sequence[Copy], rows: Sequence[int], known: Iterable[Entry], taken: Mapping[str, int]
+def classify(
+    copies: Sequence[Copy], rows: Sequence[int], known: Iterable[Entry], taken: Mapping[str, int], now: datetime
 ) -> tuple[list[Entry], list[Copy]]:
-    """An entry for each copy, and the copies whose rows are to be taken in: each content once.
+    """An entry for each copy, and the copies whose rows are to be ingested: each content once.
 
     ``rows``: of each copy. ``known``: entries of before. ``taken``: contents whose rows are there already, by hash.
     """
@@ -67,13 +82,13 @@ def judged(
         if state == TAKEN:
             first_name[copy.hash] = copy.file.name
             if copy.hash is not None and copy.hash in taken:
-                count = taken[copy.hash]  # a run took it in and died before it could write this down
+                count = taken[copy.hash]  # a run ingested it and died before it could write this down
             else:
                 to_take.append(copy)
         file = copy.file
         kept = count if state == TAKEN else 0
         entries.append(
-            Entry(file.name, file.bytes, file.version, copy.hash, copy.format, file.landed, kept, state, reason)
+            Entry(file.name, file.bytes, file.version, copy.hash, copy.format, file.landed, kept, state, reason, now)
         )
     return entries, to_take
 
@@ -88,7 +103,7 @@ def _state(copy: Copy, rows: int, first_name: Mapping[str | None, str]) -> tuple
     return TAKEN, None
 
 
-def rebuilt(entries: Iterable[Entry], found: Iterable[Mapping[str, Any]]) -> list[Entry]:
+def rebuilt(entries: Iterable[Entry], found: Iterable[Mapping[str, Any]], now: datetime) -> list[Entry]:
     """Entries for contents whose rows are there, and whose entry a run that died could not write any more.
 
     ``found``: ``fileHash``, ``fileName``, ``landedAt`` and ``rows`` of each content whose rows are there.
@@ -104,7 +119,8 @@ def rebuilt(entries: Iterable[Entry], found: Iterable[Mapping[str, Any]]) -> lis
             landedAt=row["landedAt"],
             rows=row["rows"],
             state=TAKEN,
-            reason="found by its rows: the run that took it in died before it could write this down",
+            reason="found by its rows: the run that ingested it died before it could write this down",
+            loggedAt=now,
         )
         for row in found
         if row["fileHash"] not in known

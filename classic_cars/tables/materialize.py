@@ -1,7 +1,7 @@
 """Write and audit one table: from the function's result to a staged version with its verdicts.
 
-Nothing is published here, and nothing is known of Dagster: the caller publishes when every blocking verdict
-passed, and discards otherwise.
+All of it happens in one transaction of the store, which the caller begins. Nothing is published here, and nothing is
+known of Dagster: the caller publishes the staged version when every blocking verdict passed, and leaves otherwise.
 """
 
 from __future__ import annotations
@@ -10,104 +10,39 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import ibis
-import pandas as pd
-import polars as pl
 import pyarrow as pa
 import sqlalchemy as sa
 
-from classic_cars.checks import Audit, Verdict, evaluated, not_examined
-from classic_cars.checks.base import Before, Limits
-from classic_cars.checks.source import Arrived
+from classic_cars.checks import Audit, evaluated, not_examined
+from classic_cars.checks.base import BaseVersion
+from classic_cars.checks.source import SourceRead
 from classic_cars.contracts.base import RESCUED, Contract, differing_columns
 from classic_cars.contracts.origins import FLAG, REJECT, REPAIR
 from classic_cars.contracts.source import OrderSystemTable
-from classic_cars.errors import SourceError, SourceMoved
 from classic_cars.sources.digests import differing_columns as columns_that_differ
 from classic_cars.sources.digests import held_totals
 from classic_cars.sources.errors import without_values
 from classic_cars.sources.order_system import OrderSystem
-from classic_cars.stores.base import Months, Staged, Store
+from classic_cars.stores.base import Staged
 from classic_cars.tables import quarantine
-from classic_cars.tables.table import Catalog, Table
+from classic_cars.tables.kinds import as_expression
+from classic_cars.tables.step import Outcome, Step
 
 progress = logging.getLogger("classic_cars.progress")
 
-#: Times a moving order system is read before giving up.
-READ_ATTEMPTS = 3
 #: Times rows that refer to rejected rows are themselves rejected (a line of an order of a customer).
 REFERENCE_PASSES = 10
 #: Orders that left a month, that are looked for elsewhere.
 LOOKED_FOR = 10_000
 
 
-@dataclass(frozen=True)
-class Step:
-    """Everything that making one version of one table needs."""
-
-    catalog: Catalog
-    table: Table
-    store: Store
-    run_id: str
-    months: Months | None = None
-    limits: Limits = field(default_factory=Limits)
-    shrink_accepted: bool = False
-    #: A folder for what is needed while the step works; the system's own when None.
-    scratch: Path | None = None
-
-    @property
-    def contract(self) -> Contract:
-        return self.table.contract
-
-    def read(self, contract: Contract) -> ibis.Table:
-        """Another table's published rows; of this step's months when both are partitioned."""
-        months = self.months if contract.partitioned_by and self.contract.partitioned_by else None
-        return self.store.read(contract, months)
-
-    def others(self) -> dict[str, ibis.Table]:
-        """The tables that the proof of this one reads."""
-        return {address: self.read(each) for address, each in self.catalog.audited_against(self.table).items()}
-
-    def audit(self, staged: Staged, tables: Mapping[str, ibis.Table], **more: Any) -> Audit:
-        """What the checks look at, of one staged version."""
-        references = self.contract.references
-        return Audit(
-            contract=self.contract,
-            staged=staged,
-            tables={**tables, self.contract.address: staged.rows},
-            origins=self.catalog.origins(self.table),
-            address_of=lambda name: self.catalog.resolve_contract(self.table, name).address,
-            receive=self.store.receive,
-            limits=self.limits,
-            whole_references=[each for each in references if not self.catalog[each.to].contract.partitioned_by],
-            shrink_accepted=self.shrink_accepted,
-            **more,
-        )
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A staged version and its verdicts; ``staged`` is None when nothing could be written."""
-
-    verdicts: list[Verdict]
-    staged: Staged | None = None
-    rows: int = 0
-    totals: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def publishable(self) -> bool:
-        return self.staged is not None and all(each.passed or each.warning for each in self.verdicts)
-
-
-def from_tables(step: Step, inputs: Mapping[str, Any]) -> Outcome:
+def from_tables(step: Step) -> Outcome:
     """Stage and audit a table that is made from other tables."""
     try:
-        rows = _as_expression(step, step.table.function(**inputs))
+        rows = as_expression(step.contract, step.tx.receive, step.table.function(**step.inputs()))
     except pa.ArrowException as error:
         # The message quotes values; the column is what helps.
         return _refused(step, [f"values do not fit the contract's types: {without_values(str(error))}"])
@@ -116,12 +51,12 @@ def from_tables(step: Step, inputs: Mapping[str, Any]) -> Outcome:
         return _refused(step, problems)
     if step.contract.quarantines:
         return _with_quarantine(step, rows)
-    staged = step.store.stage(step.contract, rows, step.months)
+    staged = step.tx.stage(step.contract, rows, step.months)
     return _outcome(step.audit(staged, step.others()))
 
 
-def _outcome(audit: Audit) -> Outcome:
-    return Outcome(evaluated(audit), audit.staged, audit.measured.rows, audit.measured.totals)
+def _outcome(audit: Audit, co_published: Mapping[str, int] | None = None) -> Outcome:
+    return Outcome(evaluated(audit), audit.staged, audit.measured.rows, audit.measured.totals, co_published or {})
 
 
 def _refused(step: Step, problems: list[str]) -> Outcome:
@@ -135,37 +70,28 @@ def _refused(step: Step, problems: list[str]) -> Outcome:
 def from_order_system(step: Step, order_system: OrderSystem) -> Outcome:
     """Read a table of the order system, stage it, and prove it against the order system itself, value by value.
 
-    While the shop keeps selling, its totals move under our hands: the version read must agree with the totals
-    just before or just after the read. Raises ``SourceMoved`` when it never did.
+    Rows and control totals are of one snapshot: they agree however busy the shop is.
     """
     table = _arrives_from(step)
     months = list(step.months) if step.months else None
     drift = order_system.drift(table)
     before = _published_before(step)
-    for _ in range(READ_ATTEMPTS):
-        first = order_system.control_totals(table, months)
-        staged = _read(step, order_system, months)
-        found = held_totals(staged.rows, table, order_system.url)
-        after = first if found == first else order_system.control_totals(table, months)
-        if found in (first, after) or first == after:
-            arrived = Arrived(
-                found,
-                after,
-                partial(columns_that_differ, order_system, staged.rows, table, months),
-                order_system.redacted,
-                rescued=staged.rows[RESCUED].count().to_pyarrow().as_py(),
-                drift=drift,
-            )
-            audit = step.audit(staged, {}, arrived=arrived, before=_with_moved(step, before, staged, order_system))
-            cents = [each.cents for each in found.values() if each.cents is not None]
-            totals = {"cents": sum(cents)} if cents else {}
-            return Outcome(evaluated(audit), staged, sum(each.rows for each in found.values()), totals)
-        progress.info("%s: the order system changed while it was read; reading again", step.contract.address)
-        step.store.discard()
-    raise SourceMoved(
-        f"{step.contract.address}: the order system changed during each of {READ_ATTEMPTS} reads; run again when it "
-        "is quieter, or read fewer months at once"
+    with order_system.snapshot(step.scratch) as snapshot:
+        staged = _staged(step, snapshot.read(table, months, step.table.function))
+        expected = snapshot.control_totals(table, months)
+    found = held_totals(staged.rows, table, order_system.url)
+    arrived = SourceRead(
+        found,
+        expected,
+        partial(columns_that_differ, order_system, staged.rows, table, months),
+        order_system.redacted,
+        rescued=staged.rows[RESCUED].count().to_pyarrow().as_py(),
+        drift=drift,
     )
+    audit = step.audit(staged, {}, arrived=arrived, before=_with_moved(step, before, staged, order_system))
+    cents = [each.cents for each in found.values() if each.cents is not None]
+    totals = {"cents": sum(cents)} if cents else {}
+    return Outcome(evaluated(audit), staged, sum(each.rows for each in found.values()), totals)
 
 
 def _arrives_from(step: Step) -> sa.Table:
@@ -184,11 +110,11 @@ class _Published:
 
 
 def _published_before(step: Step) -> _Published:
-    """Asked before anything is staged: in a step that staged a table, reading it shows the staged rows."""
+    """Asked before anything is staged: what this transaction staged cannot be read as published."""
     contract = step.contract
-    if not step.store.exists(contract):
+    if not step.tx.exists(contract):
         return _Published()
-    rows = step.store.read(contract, step.months)
+    rows = step.tx.read(contract, step.months)
     counted, accepted = _by_month(contract, rows), _accepted(step)
     if accepted is not None:
         # Rows that staging never accepted are not missed.
@@ -210,16 +136,16 @@ def _by_month(contract: Contract, rows: ibis.Table) -> dict[str, int]:
 def _accepted(step: Step) -> dict[str, int] | None:
     """Rows of the published version of the staging table that cleans this one, by month; None without one."""
     cleaned = step.catalog.cleaned_by(step.table)
-    if cleaned is None or not step.store.exists(cleaned):
+    if cleaned is None or not step.tx.exists(cleaned):
         return None
-    return _by_month(cleaned, step.store.read(cleaned, step.months))
+    return _by_month(cleaned, step.tx.read(cleaned, step.months))
 
 
-def _with_moved(step: Step, before: _Published, staged: Staged, order_system: OrderSystem) -> Before:
+def _with_moved(step: Step, before: _Published, staged: Staged, order_system: OrderSystem) -> BaseVersion:
     """The same, and which of its orders are now in months that this step does not read."""
     if before.orders is None or step.months is None:
-        return Before(before.rows)
-    known = step.store.receive(before.orders)
+        return BaseVersion(before.rows)
+    known = step.tx.receive(before.orders)
     gone = known.anti_join(staged.rows, "orderNumber").limit(LOOKED_FOR).to_pyarrow().to_pylist()
     homes = order_system.homes_of([each["orderNumber"] for each in gone if each["orderNumber"] is not None])
     moved: dict[str, dict[str, int]] = {}
@@ -228,32 +154,19 @@ def _with_moved(step: Step, before: _Published, staged: Staged, order_system: Or
         if home is not None and home not in step.months:
             month = moved.setdefault(f"{each['month']:%Y-%m}", {})
             month[f"{home:%Y-%m}"] = month.get(f"{home:%Y-%m}", 0) + 1
-    return Before(before.rows, moved)
+    return BaseVersion(before.rows, moved)
 
 
-def _read(step: Step, order_system: OrderSystem, months: list[date] | None) -> Staged:
-    """Stage the order system's rows; as text when the first try met a value that cannot be read as declared."""
-    table = _arrives_from(step)
-    for _ in range(2):
-        tried_as_text = order_system.must_read_as_text(table)
-        try:
-            batches = _counted(order_system.read(table, months, step.table.function), step.contract.address)
-            rows = step.store.receive(batches)
-            if step.months is not None:
-                # An order may have come in for a month that was not asked for since the read was planned.
-                rows = rows.filter(step.months.hold(rows[step.contract.partitioned_by or ""]))
-            return step.store.stage(step.contract, rows, step.months)
-        except Exception:
-            step.store.discard()
-            failure = order_system.failure(table)
-            if failure is None:
-                raise
-            if tried_as_text or not order_system.must_read_as_text(table):
-                raise failure from None
-            progress.info(
-                "%s: holds values that are not of their column's type; reading as text", step.contract.address
-            )
-    raise SourceError(f"{step.contract.address}: cannot be read")
+def _staged(step: Step, arriving: pa.RecordBatchReader) -> Staged:
+    """Stage the order system's rows. An engine that consumes a stream hides its error: here it is raised."""
+    failures: list[Exception] = []
+    try:
+        rows = step.tx.receive(_counted(arriving, step.contract.address, failures))
+        return step.tx.stage(step.contract, rows, step.months)
+    except Exception:
+        if failures:
+            raise failures[0] from None
+        raise
 
 
 # With quarantine -----------------------------------------------------------------------------------------
@@ -263,29 +176,33 @@ def _with_quarantine(step: Step, candidates: ibis.Table) -> Outcome:
     """Stage the good rows and quarantine the others, in the same step; audit both."""
     contract, tables = step.contract, step.others()
     severity = {rule.name: rule.severity for rule in contract.rules}
-    sieved = quarantine.untouched(candidates)
-    audit = step.audit(step.store.stage(contract, sieved.kept, step.months), tables)
+    screened = quarantine.untouched(candidates)
+    audit = step.audit(step.tx.stage(contract, screened.accepted, step.months), tables)
     broken = {severity[name] for name in audit.measured.broken_rules}
     if audit.measured.repaired or broken & {REJECT, REPAIR} or _has_misspelled(contract, audit.rows):
         candidates = quarantine.repaired(contract, candidates)
-        sieved = quarantine.by_rules(contract, candidates)
-        audit = step.audit(step.store.stage(contract, sieved.kept, step.months), tables)
+        screened = quarantine.by_rules(contract, candidates)
+        audit = step.audit(step.tx.stage(contract, screened.accepted, step.months), tables)
     if contract.key and audit.repeated_keys[0]:
-        sieved = quarantine.by_key(contract, sieved)
-        audit = step.audit(step.store.stage(contract, sieved.kept, step.months), tables)
+        screened = quarantine.by_key(contract, screened)
+        audit = step.audit(step.tx.stage(contract, screened.accepted, step.months), tables)
     for _ in range(REFERENCE_PASSES):
         rejecting = {str(each) for each in contract.references if each.otherwise != FLAG}
         if not rejecting & set(audit.measured.broken_references):
             break
-        sieved = quarantine.by_references(contract, sieved, tables)
-        audit = step.audit(step.store.stage(contract, sieved.kept, step.months), tables)
-    aside = step.store.stage(
-        contract.quarantine, quarantine.quarantined(contract, sieved.aside, step.run_id), step.months
+        screened = quarantine.by_references(contract, screened, tables)
+        audit = step.audit(step.tx.stage(contract, screened.accepted, step.months), tables)
+    rejected = step.tx.stage(
+        contract.quarantine, quarantine.quarantined(contract, screened.rejected, step.run_id), step.months
     )
-    audit.rejected = aside.rows
+    audit.rejected = rejected.rows
     if contract.latest is not None:
-        audit.superseded = quarantine.superseded(contract, contract.latest, candidates, audit.rows, aside.rows)
-    return _outcome(audit)
+        audit.superseded = quarantine.superseded(contract, contract.latest, candidates, audit.rows, rejected.rows)
+    return _outcome(audit, {contract.quarantine.address: audit.rejected_count + _rows(rejected.others)})
+
+
+def _rows(table: ibis.Table | None) -> int:
+    return 0 if table is None else int(table.count().to_pyarrow().as_py())
 
 
 def _has_misspelled(contract: Contract, rows: ibis.Table) -> bool:
@@ -297,46 +214,20 @@ def _has_misspelled(contract: Contract, rows: ibis.Table) -> bool:
     return bool(wrong) and rows.filter(ibis.or_(*wrong)).count().to_pyarrow().as_py() > 0
 
 
-# What a function returns ---------------------------------------------------------------------------------
-
-
-def _as_expression(step: Step, rows: Any) -> ibis.Table:
-    """The function's result as a lazy table, whatever kind of table it returned."""
-    if isinstance(rows, ibis.Table):
-        return rows
-    if isinstance(rows, pl.DataFrame):
-        rows = rows.to_arrow()
-    if isinstance(rows, pd.DataFrame):
-        rows = _from_pandas(step.contract, rows)
-    if isinstance(rows, pa.Table):
-        return step.store.receive(rows)
-    raise TypeError(
-        f"{step.contract.address}: its function returned {type(rows).__name__}, expected an ibis, pandas, polars or "
-        "pyarrow table"
-    )
-
-
-def _from_pandas(contract: Contract, frame: pd.DataFrame) -> pa.Table:
-    """Columns of the contract's types where pandas' own are vaguer (``object``), as they are elsewhere."""
-    known = contract.types.to_pyarrow()
-    fields = []
-    for name in frame.columns:
-        index = known.get_field_index(str(name))
-        inferred = pa.Array.from_pandas(frame[name]).type
-        fields.append(pa.field(str(name), known.field(index).type if index >= 0 else inferred))
-    return pa.Table.from_pandas(frame, schema=pa.schema(fields), preserve_index=False)
-
-
-def _counted(batches: pa.RecordBatchReader, address: str) -> pa.RecordBatchReader:
-    """The same batches; says every few seconds how many rows went by."""
+def _counted(batches: pa.RecordBatchReader, address: str, failures: list[Exception]) -> pa.RecordBatchReader:
+    """The same batches; says every few seconds how many rows went by, and notes how the stream failed."""
 
     def passing() -> Iterator[pa.RecordBatch]:
         rows, said = 0, time.monotonic()
-        for batch in batches:
-            rows += batch.num_rows
-            if time.monotonic() - said > 2:
-                said = time.monotonic()
-                progress.info("%s: %s rows read", address, f"{rows:,}")
-            yield batch
+        try:
+            for batch in batches:
+                rows += batch.num_rows
+                if time.monotonic() - said > 2:
+                    said = time.monotonic()
+                    progress.info("%s: %s rows read", address, f"{rows:,}")
+                yield batch
+        except Exception as error:
+            failures.append(error)
+            raise
 
     return pa.RecordBatchReader.from_batches(batches.schema, passing())

@@ -16,10 +16,11 @@ from typing import Any, get_type_hints
 import ibis
 import pandera.ibis as pa
 
-from classic_cars.contracts.base import LAYERS, RESCUED, Contract, TableModel, differing_columns
+from classic_cars.contracts.base import LAYERS, RESCUED, Contract, differing_columns
 from classic_cars.contracts.origins import Origins
 from classic_cars.contracts.source import Origin
 from classic_cars.contracts.versions import digest
+from classic_cars.contracts.vocabulary import TableModel
 from classic_cars.errors import ContractError
 from classic_cars.tables import origins
 from classic_cars.tables.lineage import column_lineage
@@ -61,7 +62,8 @@ def table(
 ) -> Callable[[Callable[..., Any]], Table]:
     """Decorator: this function makes the rows of this contract's table.
 
-    Parameters are tables: the nearest one of that name in the contract's own layer or those before it.
+    Parameters are tables: the one of that name in the contract's own layer or those before it; ``staging_orders`` where
+    several layers have the name.
     Annotated ``ibis.Table`` they are lazy; ``pandas.DataFrame``, ``polars.DataFrame`` and ``pyarrow.Table``
     hold the rows, for small tables. The function returns a table of any of these kinds.
     """
@@ -96,14 +98,26 @@ class Catalog:
         return address in self._tables
 
     def resolve(self, reader: Table, name: str) -> Table:
-        """The table that ``name`` means in a function of ``reader``: the nearest at or below its layer.
+        """The table that ``name`` means in a function of ``reader``: the one of that name at or below its layer.
 
-        ``layer_name`` means the one of that layer.
+        ``layer_name`` means the one of that layer; a name that several layers have must be said so. The tables of
+        ``source`` alone need not: where staging has one of the same name, it is the one that is meant.
         """
+        below = [layer for layer in _layers_up_to(reader) if f"{layer}/{name}" != reader.address]
         layer, _, rest = name.partition("_")
-        for address in [f"{layer}/{rest}", *(f"{each}/{name}" for each in reversed(_layers_up_to(reader)))]:
-            if address in self._tables and address != reader.address and address.split("/")[0] in _layers_up_to(reader):
-                return self._tables[address]
+        if layer in below and f"{layer}/{rest}" in self._tables:
+            return self._tables[f"{layer}/{rest}"]
+        found = [f"{each}/{name}" for each in below if f"{each}/{name}" in self._tables]
+        if len(found) > 1:
+            found = [address for address in found if not address.startswith(f"{LAYERS[0]}/")]
+        if len(found) == 1:
+            return self._tables[found[0]]
+        if found:
+            said = " or ".join(address.replace("/", "_") for address in found)
+            raise ContractError(
+                f"{reader.address}: its function or its contract asks for table {name!r}, which may be "
+                f"{' or '.join(found)}; name the parameter {said}"
+            )
         raise ContractError(
             f"{reader.address}: its function asks for table {name!r}, and no layer up to "
             f"{reader.contract.layer} has one; there are {', '.join(sorted(self._tables))}"

@@ -31,20 +31,20 @@ from pydantic import SecretStr
 
 from classic_cars.assets import ALL_TABLES
 from classic_cars.automation.alerts import observe as seeing
-from classic_cars.automation.alerts.deliver import GIVE_UP_SECONDS, Letter, addresses, deliver, unreadable
+from classic_cars.automation.alerts.deliver import GIVE_UP_SECONDS, Notification, addresses, deliver, unreadable
 from classic_cars.automation.alerts.incidents import Incident, Links, Message, Observation, news
 from classic_cars.automation.alerts.observe import observe
-from classic_cars.automation.alerts.sensor import Desk, sender, tick
-from classic_cars.automation.reconciliation import CHECK
+from classic_cars.automation.alerts.sensor import AlertState, sender, tick
 from classic_cars.automation.report import Report, gathered
-from classic_cars.completeness import Balance, MonthBalance, Tally
 from classic_cars.definitions import build_defs
 from classic_cars.errors import SettingsError
-from classic_cars.incident import story
 from classic_cars.instance import open_instance
+from classic_cars.serving.completeness import Balance, MonthBalance, Tally
+from classic_cars.serving.incident import incident_report
+from classic_cars.serving.status import Outcome, TableStatus
 from classic_cars.settings import Settings
-from classic_cars.status import Outcome, TableStatus
 from classic_cars.stores import open_store
+from classic_cars.tables.live_agreement import CHECK
 from classic_cars_tests.platform import change, order_system_frames, run
 from classic_cars_tests.receivers import Webhook, mail_server, webhook
 
@@ -112,7 +112,7 @@ def settings_for(tmp_path: Path, *urls: str) -> Settings:
 
 def test_a_mail_and_a_webhook_arrive(tmp_path: Path, hook: Webhook) -> None:
     with mail_server() as mailbox:
-        desk, said = tick(Desk(), Observation([BROKEN]), settings_for(tmp_path, mailbox.url, hook.url), NOW)
+        desk, said = tick(AlertState(), Observation([BROKEN]), settings_for(tmp_path, mailbox.url, hook.url), NOW)
         assert said == "1 incidents open, 2 messages delivered, 0 to be tried again"
         ((subject, text),) = mailbox.mails
     assert subject == "[Classic Cars] ERROR: a/b: check keys failed"
@@ -128,9 +128,9 @@ def test_a_server_that_is_down_gets_its_message_later_and_others_get_it_once(
         down.answer = 503
         settings = settings_for(tmp_path, hook.url, down.url)
         with caplog.at_level(logging.DEBUG):
-            desk, said = tick(Desk(), Observation([BROKEN]), settings, NOW)
+            desk, said = tick(AlertState(), Observation([BROKEN]), settings, NOW)
             assert said == "1 incidents open, 1 messages delivered, 1 to be tried again"
-            desk = Desk.load(desk.dump())
+            desk = AlertState.load(desk.dump())
             desk, _ = tick(desk, Observation([BROKEN]), settings, NOW + 5)
             assert down.attempts == 1  # not due yet
             desk, _ = tick(desk, Observation([BROKEN]), settings, NOW + 31)
@@ -145,7 +145,7 @@ def test_a_server_that_is_down_gets_its_message_later_and_others_get_it_once(
 
 def test_a_message_that_nobody_takes_is_given_up_after_a_day(caplog: pytest.LogCaptureFixture) -> None:
     (address,) = addresses("json://nobody")
-    letter = Letter(address, "title", "body", NOW)
+    letter = Notification(address, "title", "body", NOW)
     assert deliver([letter], "json://nobody", NOW + GIVE_UP_SECONDS + 1, lambda *_: False) == ([], 0)
     assert "given up" in caplog.text
 
@@ -155,12 +155,12 @@ def test_a_library_that_raises_breaks_nothing() -> None:
         raise OSError("with a secret in it")
 
     (address,) = addresses("json://nobody")
-    left, delivered = deliver([Letter(address, "t", "b", NOW)], "json://nobody", NOW, breaks)
+    left, delivered = deliver([Notification(address, "t", "b", NOW)], "json://nobody", NOW, breaks)
     assert (len(left), delivered) == (1, 0)
 
 
 def test_without_addresses_incidents_are_still_followed(tmp_path: Path) -> None:
-    desk, said = tick(Desk(), Observation([BROKEN]), Settings(home=tmp_path), NOW)
+    desk, said = tick(AlertState(), Observation([BROKEN]), Settings(home=tmp_path), NOW)
     assert said == "1 incidents open; CLASSIC_CARS_ALERT_URLS is not set: nobody is told"
     assert list(desk.incidents) == [BROKEN.key]
 
@@ -255,7 +255,7 @@ def test_a_failed_check_is_seen_as_itself_told_without_personal_data_and_over_wh
     assert incident.owners == ("team:data-engineering",)
     assert incident.run_id == broken.result.run_id
 
-    told = story(instance, broken.result.run_id[:8])
+    told = incident_report(instance, broken.result.run_id[:8])
     assert told.first is not None
     assert "staging/orderdetails: check quarantine" in told.first.what
     how = {each.table: each.how for each in told.affected}
@@ -313,6 +313,7 @@ def test_a_report_says_what_is_quarantined_and_what_contradicts_itself(
     assert "- CONTRADICTION " in contradicting.text
 
 
+@pytest.mark.exhaustive
 def test_a_report_fails_the_night_that_the_order_system_differed(
     shop_settings: Settings, instance: dg.DagsterInstance
 ) -> None:
@@ -413,4 +414,4 @@ def test_a_sensor_that_says_it_cannot_work_is_seen_after_ten_minutes() -> None:
 
 def test_a_run_that_is_not_there_is_named(instance: dg.DagsterInstance) -> None:
     with pytest.raises(SettingsError, match="run abc: Dagster's history has no such run"):
-        story(instance, "abc")
+        incident_report(instance, "abc")

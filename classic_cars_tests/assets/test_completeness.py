@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pandas as pd
 
-from classic_cars.completeness import Balance, MonthBalance, Tally, balances
+from classic_cars.serving.completeness import Balance, MonthBalance, Tally, balances
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars_tests.platform import change, order_system_frames, run

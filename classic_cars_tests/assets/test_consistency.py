@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from classic_cars.consistency import contradictions, reads_compared_tables
 from classic_cars.runs import execute
+from classic_cars.serving.consistency import contradictions, reads_compared_tables
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars_tests.platform import change, expected_sales, order_system_frames, run
@@ -109,6 +109,7 @@ def test_an_order_that_moved_contradicts_the_months_though_totals_agree(publishe
     assert "; 2003-03-01: " in message
 
 
+@pytest.mark.exhaustive
 def test_tables_that_were_never_published_are_left_out(shop: Settings) -> None:
     assert found(shop) == []
     assert execute(shop, ["+sales_by_month"], ephemeral=True).succeeded

@@ -14,7 +14,7 @@ import duckdb
 import ibis
 import pytest
 
-from classic_cars.assets import analytics, source, staging, warehouse
+from classic_cars.assets import analytics, partners, source, warehouse
 from classic_cars.settings import Settings
 from classic_cars.stores.iceberg import commit
 from classic_cars.tables import landed
@@ -121,7 +121,7 @@ def test_bad_rows_are_quarantined_with_their_reason_and_block_nobody(published: 
     assert balance(published) == (10, 1, 9)
     reasons = dict(ask(published, "SELECT fileName || lineNumber, _reason FROM quarantine.ratings"))
     assert reasons["a.jsonl2"] == "productRating: in_range(1, 5)"
-    assert reasons["a.jsonl3"].startswith("ratedAt: in_range(2003-01-01 00:00:00")
+    assert reasons["a.jsonl3"].startswith("ratedAt: in_range(1900-02-01 00:00:00")
     assert "ratedAt: the value does not fit its column, see _rescued_data" in reasons["a.jsonl4"]
     assert reasons["a.jsonl5"] == "customerNumber: not null (a value is present)"
     assert reasons["a.jsonl6"] == "productCode in staging/products: no such row"
@@ -149,7 +149,7 @@ def test_bad_files_are_written_down_with_their_reason_and_keep_nobody_out(publis
     assert stars(published) == {(customer, product): 5}
     assert ran.warned == {(SOURCE, "files")}
     facts = ran.checks[SOURCE, "files"].metadata
-    assert set(facts["could not be taken in"].data) == {"1.csv", "2.jsonl", "3.csv.gz", "4.csv", "5.jsonl"}
+    assert set(facts["could not be ingested"].data) == {"1.csv", "2.jsonl", "3.csv.gz", "4.csv", "5.jsonl"}
     assert facts["have columns that are ignored"].data == {"7.jsonl": "3 columns, such as shop"}
     assert facts["still being written"].value == 1
 
@@ -174,7 +174,7 @@ def test_each_content_is_taken_in_once_however_often_it_comes(published: Setting
     taken_in(published)
     assert stars(published) == {(customer, product): 4, (customer, other): 1}
     assert balance(published) == (3, 2, 0)
-    assert one(published, "SELECT count(*) FROM source.landed_files WHERE fileName = 'a.jsonl'") == 2
+    assert one(published, "SELECT count(*) FROM source.ratings_files WHERE fileName = 'a.jsonl'") == 2
 
 
 def test_files_that_share_a_moment_are_all_taken_in(published: Settings, codes):
@@ -230,7 +230,7 @@ def test_rows_whose_entry_was_lost_are_not_taken_in_twice(published: Settings, c
     drop(published, "a.jsonl", jsonl(rating(customer, product)))
     taken_in(published)
     with duckdb.connect(str(published.store_path)) as connection:
-        connection.execute("DELETE FROM source.landed_files")
+        connection.execute("DELETE FROM source.ratings_files")
     taken_in(published)
     assert balance(published) == (1, 1, 0)
     assert ledger(published) == {"a.jsonl": ["taken", 1, None]}
@@ -262,7 +262,7 @@ def test_a_run_that_dies_between_rows_and_ledger_is_put_right_by_the_next(
     committing = commit.commit
 
     def dying(catalog, version, *args):
-        if version.contract.name == "landed_files":
+        if version.contract.name == "ratings_files":
             raise KeyboardInterrupt
         return committing(catalog, version, *args)
 
@@ -280,7 +280,7 @@ def test_a_run_that_dies_between_rows_and_ledger_is_put_right_by_the_next(
     drop(settings, "c.jsonl", jsonl(rating(104)))
     ran = run(settings, select=[SOURCE])
     assert ran.success, ran.errors
-    assert ask(settings, "SELECT fileName, state, rows FROM source.landed_files ORDER BY ALL") == expected
+    assert ask(settings, "SELECT fileName, state, rows FROM source.ratings_files ORDER BY ALL") == expected
     assert one(settings, "SELECT count(*) FROM source.ratings") == sum(rows for *_, rows in expected)
     assert run(settings, select=[SOURCE]).success
 
@@ -333,7 +333,7 @@ def test_a_line_without_a_place_is_caught(rated: Settings):
 
 def test_a_rating_that_is_lost_before_the_latest_is_chosen_is_caught(rated: Settings):
     def shorter(ratings: ibis.Table) -> ibis.Table:
-        rows = staging.ratings.function(ratings)
+        rows = partners.ratings.function(ratings)
         return rows.filter(rows.lineNumber != 2)
 
     assert failed(rated, STAGING, shorter) == {"columns", "reconciliation"}
@@ -344,11 +344,13 @@ def test_a_latest_rating_that_is_none_is_caught(rated: Settings, monkeypatch: py
 
     def earliest(contract, latest, before):
         place = ibis.row_number().over(group_by=list(contract.key), order_by=list(latest.order))
-        ranked = before.kept.mutate(_place=place)
-        return quarantine.Sieved(kept=ranked.filter(ranked["_place"] == 0).drop("_place"), aside=before.aside)
+        ranked = before.accepted.mutate(_place=place)
+        return quarantine.Screened(
+            accepted=ranked.filter(ranked["_place"] == 0).drop("_place"), rejected=before.rejected
+        )
 
     monkeypatch.setattr(quarantine, "by_time", earliest)
-    assert failed(rated, STAGING, staging.ratings.function) == {"columns", "reconciliation"}
+    assert failed(rated, STAGING, partners.ratings.function) == {"columns", "reconciliation"}
 
 
 def test_a_fact_that_counts_a_rating_twice_is_caught(rated: Settings):

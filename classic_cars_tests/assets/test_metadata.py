@@ -47,6 +47,8 @@ def test_the_graph_has_the_groups_partitions_and_checks_that_were_meant(shop: Se
     nodes = {key.to_user_string(): graph.get(key) for key in graph.get_all_asset_keys()}
     assert {name: node.group_name for name, node in nodes.items()} == {name: name.split("/")[0] for name in nodes}
     assert {name for name, node in nodes.items() if node.is_partitioned} == {
+        "order_system/orders",
+        "order_system/orderdetails",
         "source/orders",
         "source/orderdetails",
         "staging/orders",
@@ -90,14 +92,14 @@ def test_the_graph_has_the_groups_partitions_and_checks_that_were_meant(shop: Se
 
 
 def test_an_edit_makes_its_table_stale_and_a_comment_does_not(shop: Settings):
-    from classic_cars.assets import warehouse
+    from classic_cars.assets import dimensions
 
     def commented(products, productlines, orderdetails):
         # a comment
-        return warehouse.dim_products.function(products, productlines, orderdetails)
+        return dimensions.dim_products.function(products, productlines, orderdetails)
 
     def edited(products, productlines, orderdetails):
-        rows = warehouse.dim_products.function(products, productlines, orderdetails)
+        rows = dimensions.dim_products.function(products, productlines, orderdetails)
         return rows.mutate(productName=rows.productName.upper())
 
     address = "warehouse/dim_products"

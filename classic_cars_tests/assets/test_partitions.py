@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from classic_cars.settings import Settings
 from classic_cars_tests.platform import ask, change, fingerprint, run
 
@@ -34,6 +36,7 @@ def test_running_the_same_month_again_changes_nothing(published: Settings):
     assert {name for name in before if before[name] != after[name]} == set()
 
 
+@pytest.mark.exhaustive
 def test_months_one_by_one_make_the_same_tables_as_all_at_once(shop: Settings, published: Settings):
     assert run(shop, months=("2003-01", "2003-02")).success
     assert run(shop, months=("2003-03", "2003-08")).success
@@ -96,11 +99,11 @@ def test_a_customer_who_moved_takes_all_sales_along(published: Settings):
     assert not whole.warned
 
 
-def test_each_row_without_a_usable_month_lives_in_the_first(published: Settings):
+def test_each_row_without_a_usable_month_lives_in_a_month_of_their_own(published: Settings):
     change(
         published.order_system_url,
         "UPDATE orders SET orderDate = '9999-12-31' WHERE orderNumber = 10105",
-        "UPDATE orders SET orderDate = '2001-01-01' WHERE orderNumber = 10106",
+        "UPDATE orders SET orderDate = '1900-01-01' WHERE orderNumber = 10106",
         "INSERT INTO orderdetails VALUES (99999, 'S10_0000', 1, 10, 1)",
     )
     published = published.model_copy(update={"quarantine_max_share": 0.5, "quarantine_max_amount_share": 0.5})
@@ -109,14 +112,20 @@ def test_each_row_without_a_usable_month_lives_in_the_first(published: Settings)
     rows = ask(
         published, "SELECT orderNumber, strftime(orderMonth, '%Y-%m') FROM source.orders WHERE orderNumber < 10107"
     )
-    assert dict(rows)[10105] == dict(rows)[10106] == "2003-01"
+    assert dict(rows)[10105] == dict(rows)[10106] == "1900-01"
     assert ask(published, "SELECT orderMonth::VARCHAR FROM source.orderdetails WHERE orderNumber = 99999") == [
-        ("2003-01-01",)
+        ("1900-01-01",)
     ]
     before = fingerprint(published)
     read = [f"{layer}/{table}" for layer in ("source", "staging") for table in ("orders", "orderdetails")]
     assert run(published, months=MONTH, select=read).success
-    assert run(published, months=("2003-01", "2003-01"), select=read).success
+    alone = run(published, months=("1900-01", "1900-01"), select=read)
+    assert alone.success, alone.errors
+    assert alone.warned == {("staging/orders", "quarantine"), ("staging/orderdetails", "quarantine")}
+    ((orders,),) = ask(published, "SELECT count(*) FROM source.orders")
+    assert f"2 of {orders} rows quarantined" in alone.checks["staging/orders", "quarantine"].description
+    few = published.model_copy(update={"quarantine_max_share": 1 / orders})
+    assert run(few, months=("1900-01", "1900-01"), select=read).failed == {("staging/orders", "quarantine")}
     assert fingerprint(published) == {
         **before,
         **{k: v for k, v in fingerprint(published).items() if k.startswith("quarantine")},

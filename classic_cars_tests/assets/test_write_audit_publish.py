@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from classic_cars.assets import analytics, warehouse
+from classic_cars.assets import analytics, dimensions, warehouse
 from classic_cars.settings import Settings
 from classic_cars_tests.platform import ask, change, fingerprint, order_system_frames, run, swapped
 
@@ -44,7 +44,7 @@ def test_a_join_on_the_postal_code_is_caught(published: Settings):
 
 def test_an_inner_join_that_loses_missing_postal_codes_is_caught(published: Settings):
     ran = run(published, tables=swapped(FACT, joined_inner), select=[FACT])
-    assert ran.failed == {(FACT, "columns"), (FACT, "reconciliation"), (FACT, "completeness")}
+    assert ran.failed == {(FACT, "columns"), (FACT, "reconciliation"), (FACT, "completeness")}, ran.errors
     found = ran.checks[FACT, "reconciliation"].metadata["by customer and status, from source"].data
     customers = order_system_frames(published.order_system_url)["customers"]
     without_code = set(customers[customers["postalCode"].isna()]["customerNumber"])
@@ -81,7 +81,7 @@ def test_a_cent_too_much_is_caught(published: Settings):
 
 def test_a_dimension_that_lost_a_row_is_caught(published: Settings):
     def shorter(products: ibis.Table, productlines: ibis.Table, orderdetails: ibis.Table) -> ibis.Table:
-        rows = warehouse.dim_products.function(products, productlines, orderdetails)
+        rows = dimensions.dim_products.function(products, productlines, orderdetails)
         return rows.filter(rows.productCode != products.productCode.max().as_scalar())
 
     ran = run(published, tables=swapped("warehouse/dim_products", shorter), select=["warehouse/dim_products"])

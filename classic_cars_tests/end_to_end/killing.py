@@ -20,8 +20,9 @@ from typing import Any
 
 from classic_cars.runs import execute
 from classic_cars.settings import Settings
-from classic_cars.stores import open_store
-from classic_cars.stores.base import Provenance, Store
+from classic_cars.stores.base import Staged, Transaction
+from classic_cars.stores.duckdb.transaction import DuckDBTransaction
+from classic_cars.stores.iceberg.transaction import IcebergTransaction
 from classic_cars_tests.platform import fingerprint
 
 
@@ -31,10 +32,10 @@ def kill_self() -> None:
 
 def in_publish(attempt: dict[str, Any]) -> None:
     """Let the process kill itself in its ``attempt["publish"]``-th publish."""
-    kind: Any = type(open_store(settings_of(attempt)))
+    kind: Any = IcebergTransaction if settings_of(attempt).store == "iceberg" else DuckDBTransaction
     original, count = kind.publish, 0
 
-    def publish(store: Store, provenance: Provenance | None = None) -> None:
+    def publish(tx: Transaction, staged: Staged) -> None:
         nonlocal count
         count += 1
         dies = count == attempt["publish"]
@@ -42,7 +43,7 @@ def in_publish(attempt: dict[str, Any]) -> None:
             kill_self()
         if dies and attempt["moment"] == "while":
             threading.Timer(attempt["seconds"], kill_self).start()
-        original(store, provenance)
+        original(tx, staged)
         if dies and attempt["moment"] == "after":
             kill_self()
 

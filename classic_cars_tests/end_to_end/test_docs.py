@@ -18,8 +18,8 @@ import click
 import pytest
 from pydantic import SecretStr
 
-from classic_cars.cli import main
-from classic_cars.dictionary import documents
+from classic_cars.cli.main import main
+from classic_cars.serving.dictionary import documents
 from classic_cars.settings import Settings
 from classic_cars_tests.platform import ask
 
@@ -59,11 +59,12 @@ def without_blocks(page: Path) -> str:
 TYPIST = """
 import json, os, shlex, sys
 from pathlib import Path
+tests = 0
 for block in json.loads(sys.argv[1]):
     print("\\x1e", end="", flush=True)
     for command in block:
         program, *words = shlex.split(command)
-        os.environ["CLASSIC_CARS_HOME"] = str(next(Path("tests").glob("published*"), ""))
+        os.environ["CLASSIC_CARS_HOME"] = str(next(Path().glob("tests*/published*"), ""))
         if program == "classic-cars":
             from classic_cars.cli import main
             try:
@@ -73,7 +74,9 @@ for block in json.loads(sys.argv[1]):
                 print("exit code", stop.code, flush=True)
         elif words[:2] == ["-m", "pytest"]:
             import pytest
-            code = pytest.main([*words[2:], "-q", "-p", "no:xdist", "-p", "no:cacheprovider", "--basetemp", "tests"])
+            tests += 1
+            plugins = ["-p", "no:xdist", "-p", "no:cacheprovider"]
+            code = pytest.main([*words[2:], "-q", *plugins, "--basetemp", f"tests{tests}"])
             print("exit code", int(code), flush=True)
 """
 
@@ -112,7 +115,7 @@ class Checkout:
 
     def sales_by_vendor(self) -> list[tuple]:
         """The published rows, in the home in which the page's own tests published a small shop."""
-        settings = Settings(home=next((self.folder / "tests").glob("published*")))
+        settings = Settings(home=next(self.folder.glob("tests*/published*")))
         return ask(settings, "SELECT * FROM analytics.sales_by_vendor ORDER BY 1")
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from classic_cars.automation.changes import differences
 from classic_cars.contracts.order_system import metadata, orderdetails, orders, productlines, products
 from classic_cars.errors import SourceMissing
-from classic_cars.sources.order_system import OrderSystem
+from classic_cars.sources.order_system import open_order_system
 from classic_cars_tests.order_systems import TODAY, change, line, make_tables, order, put
 
 
@@ -31,7 +31,7 @@ def shop(order_system_url: str) -> str:
 
 
 def look(url: str) -> dict[str, dict[str, str]]:
-    return OrderSystem(url).fingerprints(today=TODAY)
+    return open_order_system(url).fingerprints(today=TODAY)
 
 
 def test_two_looks_at_the_same_rows_are_the_same(shop: str) -> None:
@@ -65,7 +65,7 @@ def test_two_looks_at_the_same_rows_are_the_same(shop: str) -> None:
         (
             """DELETE FROM orders WHERE "orderNumber" = 1""",
             # Its lines live on, without a month of their own.
-            {"orderdetails": ["2003-01", "2004-01"], "orders": ["2004-01"]},
+            {"orderdetails": ["1900-01", "2004-01"], "orders": ["2004-01"]},
         ),
         ("""UPDATE productlines SET "textDescription" = 'Puff'""", {"productlines": [""]}),
         ("""UPDATE productlines SET image = NULL""", {"productlines": [""]}),
@@ -114,10 +114,10 @@ def test_a_table_that_keeps_the_moment_of_its_last_change_is_compared_by_it(shop
 
 
 def test_a_look_asks_one_aggregate_query_a_table_and_locks_nothing(shop: str) -> None:
-    order_system = OrderSystem(shop)
+    order_system = open_order_system(shop)
     order_system.fingerprints(today=TODAY)
     asked: list[str] = []
-    sa.event.listen(order_system._engine, "before_cursor_execute", lambda _c, _k, text, *_: asked.append(text))
+    sa.event.listen(order_system.engine, "before_cursor_execute", lambda _c, _k, text, *_: asked.append(text))
     order_system.fingerprints(today=TODAY)
     if shop.startswith("sqlite"):
         assert asked == []  # DuckDB reads the file
@@ -131,7 +131,7 @@ def test_an_order_system_that_takes_too_long_is_told_to_stop(shop: str) -> None:
         pytest.skip("a file is read by this process itself")
     values = ", ".join(f"('{number}')" for number in range(500))
     change(shop, "CREATE TABLE numbers (n VARCHAR(9))", f"INSERT INTO numbers VALUES {values}")
-    slow = OrderSystem(shop, query_seconds=0.2)._engine
+    slow = open_order_system(shop, query_seconds=0.2).engine
     with slow.connect() as connection, pytest.raises(sa.exc.OperationalError):
         connection.exec_driver_sql("SELECT count(*) FROM numbers a, numbers b, numbers c, numbers d")
 

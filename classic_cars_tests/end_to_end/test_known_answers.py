@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from classic_cars import simulator
 from classic_cars.runs import execute
 from classic_cars.settings import Settings
+from classic_cars_shop import api as simulator
 from classic_cars_tests.platform import ask, expected_sales, order_system_frames, published_sales
 
 PRODUCT_LINES = {

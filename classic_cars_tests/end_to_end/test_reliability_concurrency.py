@@ -114,6 +114,7 @@ def test_a_reader_that_waited_long_enough_says_who_holds_the_store(published: Se
             store.row_counts()
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_waited_long_enough_says_who_holds_the_store(published: Settings) -> None:
     with held_open(published.store_path) as pid:
         told = classic_cars(published.home, "run", "--select", "source/offices", CLASSIC_CARS_STORE_WAIT="0.5")

@@ -22,7 +22,7 @@ from classic_cars_tests.platform import change, expected_sales, order_system_fra
 
 ROOT = Path(__file__).parents[2]
 SEED = 20031
-KILLS = int(os.environ.get("CLASSIC_CARS_TEST_KILLS", "9"))
+KILLS = int(os.environ.get("CLASSIC_CARS_TEST_KILLS", "6"))
 #: Tables that one run of the orders makes.
 ORDERS = ["source/order*+"]
 
@@ -101,6 +101,7 @@ def test_kills_in_a_row_leave_every_table_whole(tmp_path: Path, shop_file: Path)
     assert classic_cars(home, "doctor", CLASSIC_CARS_SOURCE_URL=shops.urls[1]).returncode == 0
 
 
+@pytest.mark.exhaustive
 def test_killed_writers_of_a_lake_leave_readers_on_whole_versions(tmp_path: Path, shop_file: Path) -> None:
     shops = Shops(tmp_path, shop_file)
     dice = random.Random(SEED)
@@ -127,6 +128,7 @@ def test_killed_writers_of_a_lake_leave_readers_on_whole_versions(tmp_path: Path
     assert healed["held"] == new["held"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_first_run_that_is_killed_is_simply_run_again(tmp_path: Path, shop_file: Path, moment: str) -> None:
     shops = Shops(tmp_path, shop_file)

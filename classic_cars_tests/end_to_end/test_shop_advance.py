@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from classic_cars import simulator
 from classic_cars.contracts.order_system import metadata
 from classic_cars.errors import ShopRefused, SourceMissing
-from classic_cars.simulator.ownership import marker
+from classic_cars_shop import api as simulator
+from classic_cars_shop.ownership import marker
 from classic_cars_tests.end_to_end.test_shop_create import dump, engine, run_sql
 from classic_cars_tests.unit.test_simulator_load import GOOD
 

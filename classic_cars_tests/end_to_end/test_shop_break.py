@@ -10,12 +10,12 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from classic_cars import simulator
-from classic_cars.automation.requests import ACCEPT_SHRINK
 from classic_cars.contracts.order_system import metadata
 from classic_cars.errors import ShopRefused
 from classic_cars.settings import Settings
 from classic_cars.sources.urls import SourceURL
+from classic_cars.tables.run_tags import ACCEPT_SHRINK
+from classic_cars_shop import api as simulator
 from classic_cars_tests.platform import ask, fingerprint, run
 
 KINDS = list(simulator.KINDS)
@@ -140,6 +140,7 @@ def published_shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, 
     return settings, fingerprint(settings)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("kind", "failed", "error"),
     [

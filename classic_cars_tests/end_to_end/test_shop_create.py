@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from classic_cars import simulator
 from classic_cars.contracts.order_system import metadata
 from classic_cars.errors import ShopRefused, SourceError, SourceMissing
-from classic_cars.simulator import database
 from classic_cars.sources.urls import SourceURL
+from classic_cars_shop import api as simulator
+from classic_cars_shop import database
 
 SIZES = {"customers": 30, "employees": 23, "offices": 7, "orders": 65, "productlines": 7, "products": 49}
 MARKER = "classic_cars_shop"
@@ -183,7 +183,7 @@ def test_a_failure_half_way_leaves_nothing_where_nothing_was(order_system_url: s
 
 KILLED = """
 import os, signal, sys
-from classic_cars import simulator
+from classic_cars_shop import api as simulator
 def die(what, done, total):
     if "payments" in what or "orderdetails" in what:
         os.kill(os.getpid(), signal.SIGKILL)

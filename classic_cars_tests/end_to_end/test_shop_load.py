@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from classic_cars import simulator
 from classic_cars.contracts.order_system import metadata
 from classic_cars.errors import ShopRefused
+from classic_cars_shop import api as simulator
 from classic_cars_tests.end_to_end.test_shop_create import dump, engine, names
 from classic_cars_tests.unit.test_simulator_load import GOOD
 

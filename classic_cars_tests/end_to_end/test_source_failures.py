@@ -20,9 +20,9 @@ from classic_cars.errors import (
     SourceSchemaChanged,
     SourceUnreachable,
 )
-from classic_cars.sources.order_system import OrderSystem
-from classic_cars_tests.order_systems import TODAY, change, make_tables, one_order
-from classic_cars_tests.servers import PASSWORD, Server, free_port, silent_port
+from classic_cars.sources.order_system import open_order_system
+from classic_cars_shop.servers import PASSWORD, Server, free_port, silent_port
+from classic_cars_tests.order_systems import TODAY, arrived, change, make_tables, one_order, said_now
 
 #: What a person at the terminal waits at most.
 PATIENCE = 5.0
@@ -84,10 +84,10 @@ ALL = ("customers", "employees", "offices", "orderdetails", "orders", "payments"
 def test_a_user_who_may_only_read_is_enough(server: Server, shop: str) -> None:
     url = reader_of(server, shop, *ALL)
     try:
-        order_system = OrderSystem(url)
+        order_system = open_order_system(url)
         order_system.probe()
-        assert order_system.read(orderdetails).read_all().num_rows == 1
-        assert [each.cents for each in order_system.control_totals(orderdetails, today=TODAY).values()] == [375]
+        assert arrived(url, orderdetails).num_rows == 1
+        assert [each.cents for each in said_now(url, orderdetails).values()] == [375]
     finally:
         drop_reader(server, shop)
 
@@ -96,40 +96,59 @@ def test_a_missing_permission_is_named(server: Server, shop: str) -> None:
     url = reader_of(server, shop, *(table for table in ALL if table != "orders"))
     try:
         with said_soon(SourceAccessDenied, "orders", "SELECT", "CLASSIC_CARS_SOURCE_URL"):
-            OrderSystem(url).probe()
+            open_order_system(url).probe()
     finally:
         drop_reader(server, shop)
 
 
-@pytest.mark.parametrize("look", [OrderSystem.probe, lambda each: each.read(orders)], ids=["probe", "read"])
-def test_a_wrong_password_is_named(server: Server, shop: str, look: Callable[[OrderSystem], object]) -> None:
+def test_views_without_the_permission_to_show_them_are_named(mariadb_server: Server) -> None:
+    with mariadb_server.database() as url:
+        one_order(url)
+        change(url, *(f"RENAME TABLE {each} TO {each}_base" for each in ALL))
+        change(url, *(f"CREATE VIEW {each} AS SELECT * FROM {each}_base" for each in ALL))
+        reader = reader_of(mariadb_server, url, *ALL)
+        database, name = url.rpartition("/")[2], f"{READER}_{url.rpartition('/')[2]}"
+        try:
+            for look in (lambda: open_order_system(reader).months(TODAY), lambda: arrived(reader, orders)):
+                with said_soon(SourceAccessDenied, "are views", "GRANT SHOW VIEW"):
+                    look()
+            change(url, *(f"GRANT SHOW VIEW ON {database}.{each} TO {name}@'127.0.0.1'" for each in ALL))
+            assert arrived(reader, orderdetails).num_rows == 1
+        finally:
+            drop_reader(mariadb_server, url)
+
+
+@pytest.mark.parametrize(
+    "look", [lambda url: open_order_system(url).probe(), lambda url: arrived(url, orders)], ids=["probe", "read"]
+)
+def test_a_wrong_password_is_named(server: Server, shop: str, look: Callable[[str], object]) -> None:
     url = server.url(shop.rpartition("/")[2], password="wrong-secret")
     with said_soon(SourceAccessDenied, "127.0.0.1", "password", "CLASSIC_CARS_SOURCE_URL", secret="wrong-secret"):
-        look(OrderSystem(url))
+        look(url)
 
 
 def test_a_missing_database_is_named(server: Server) -> None:
     with said_soon(ClassicCarsError, "no_such_shop"):  # type: ignore[arg-type]
-        OrderSystem(server.url("no_such_shop")).probe()
+        open_order_system(server.url("no_such_shop")).probe()
 
 
 def test_a_missing_table_is_named(server: Server, shop: str) -> None:
     change(shop, "DROP TABLE payments")
     with said_soon(SourceMissing, "payments"):
-        OrderSystem(shop).probe()
+        open_order_system(shop).probe()
 
 
 def test_a_missing_column_is_named(server: Server, shop: str) -> None:
     change(shop, 'ALTER TABLE orders DROP COLUMN "comments"')
     with said_soon(SourceSchemaChanged, "orders", "comments"):
-        OrderSystem(shop).probe()
+        open_order_system(shop).probe()
 
 
 @pytest.mark.parametrize("scheme", ["mariadb", "mysql", "postgresql"])
 def test_a_port_where_nobody_listens_is_named(scheme: str) -> None:
     url = f"{scheme}://{READER}:{quote(PASSWORD, safe='')}@127.0.0.1:{free_port()}/shop"
     with said_soon(SourceUnreachable, "127.0.0.1", "the server runs"):
-        OrderSystem(url).probe()
+        open_order_system(url).probe()
 
 
 @pytest.mark.parametrize("scheme", ["mariadb", "postgresql"])
@@ -137,19 +156,19 @@ def test_a_server_that_never_answers_is_given_up(scheme: str) -> None:
     with silent_port() as port:
         url = f"{scheme}://{READER}:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/shop"
         with said_soon(SourceUnreachable, "127.0.0.1"):
-            OrderSystem(url).probe()
+            open_order_system(url).probe()
 
 
 @pytest.mark.parametrize("scheme", ["mariadb", "postgresql"])
 def test_a_host_that_nobody_knows_is_named(scheme: str) -> None:
     with said_soon(SourceUnreachable, "shop.invalid"):
-        OrderSystem(f"{scheme}://{READER}:{quote(PASSWORD, safe='')}@shop.invalid/shop").probe()
+        open_order_system(f"{scheme}://{READER}:{quote(PASSWORD, safe='')}@shop.invalid/shop").probe()
 
 
 def test_a_sqlite_file_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> None:
     path = tmp_path / "no-such.sqlite"
     with said_soon(SourceMissing, str(path), "shop create"):
-        OrderSystem(f"sqlite:///{path}").probe()
+        open_order_system(f"sqlite:///{path}").probe()
     assert not path.exists()
 
 
@@ -157,7 +176,7 @@ def test_a_file_that_is_no_sqlite_database_is_named(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("nothing to see here\n" * 100)
     with said_soon(SourceMissing, str(path)):
-        OrderSystem(f"sqlite:///{path}").probe()
+        open_order_system(f"sqlite:///{path}").probe()
 
 
 def test_an_empty_database_lacks_every_table(order_system_url: str) -> None:
@@ -165,4 +184,4 @@ def test_an_empty_database_lacks_every_table(order_system_url: str) -> None:
         make_tables(order_system_url)
         change(order_system_url, "DROP TABLE orders")
     with said_soon(SourceMissing, "order"):
-        OrderSystem(order_system_url).probe()
+        open_order_system(order_system_url).probe()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import dagster as dg
 import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from classic_cars.automation.requests import outcomes
 from classic_cars.errors import SettingsError
 from classic_cars.instance import open_instance
 from classic_cars.runs import execute
@@ -40,21 +38,3 @@ def test_a_folder_without_dagster_yaml_is_named(tmp_path: Path, monkeypatch: pyt
         SettingsError, match=r"CLASSIC_CARS_DAGSTER_CONFIG: expected a folder that holds a dagster.yaml"
     ):
         load_settings()
-
-
-def test_a_run_that_dagster_does_again_is_judged_by_its_last_attempt() -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
-        job = dg.define_asset_job("everything")
-
-        @dg.asset
-        def table() -> None: ...
-
-        made = dg.Definitions([table], jobs=[job]).resolve_job_def("everything")
-        tags = {"dagster/run_key": "asked"}
-        died = instance.create_run_for_job(made, tags=tags, status=dg.DagsterRunStatus.FAILURE)
-        assert outcomes(instance, ["asked", "unknown"]) == {"asked": dg.DagsterRunStatus.FAILURE}
-        instance.add_run_tags(died.run_id, {"dagster/will_retry": "true"})
-        assert outcomes(instance, ["asked"]) == {"asked": dg.DagsterRunStatus.QUEUED}
-        again = instance.create_run_for_job(made, status=dg.DagsterRunStatus.SUCCESS)
-        instance.add_run_tags(died.run_id, {"dagster/auto_retry_run_id": again.run_id})
-        assert outcomes(instance, ["asked"]) == {"asked": dg.DagsterRunStatus.SUCCESS}

@@ -30,7 +30,7 @@ from classic_cars_tests.platform import ask
 from classic_cars_tests.receivers import webhook
 
 #: Nobody waits longer for anything on a slow machine.
-PATIENCE = 120.0
+PATIENCE = 300.0
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
     "--no-sandbox",
@@ -134,19 +134,19 @@ def test_a_day_in_front_of_the_web_page(browser: Any, tmp_path: Path) -> None:
         while int(re.findall(r"([\d,]+) orders", classic_cars(home, "shop", "advance").stdout)[0]) == 0:
             pass
         ((now,),) = wait_for("the new orders", lambda: [row for row in ask(settings, lines) if row[0] > first])
-        eyes.open("/runs", "order_system_changes", "tables_follow_their_inputs")
+        eyes.open("/runs", "sources_follow_what_is_observed", "tables_follow_their_inputs")
         eyes.picture("runs")
         with open_instance(settings) as instance:
             made = instance.get_latest_materialization_event(dg.AssetKey(["source", "orders"]))
         assert made is not None
-        eyes.open(f"/runs/{made.run_id}", "order_system_changes")
+        eyes.open(f"/runs/{made.run_id}", "sources_follow_what_is_observed")
 
         # A partner drops a file.
         ((customer, product),) = ask(settings, "SELECT customerNumber, productCode FROM warehouse.fact_orders LIMIT 1")
         drop(settings, "partner.jsonl", jsonl(rating(customer, product, 4)))
         rated = f"SELECT averageRating FROM analytics.product_ratings WHERE productCode = '{product}' AND ratings > 0"
         wait_for("the rating", lambda: stars(settings).get((customer, product)) == 4 and ask(settings, rated))
-        eyes.open("/runs", "landed_files")
+        eyes.open("/assets/landing/ratings", "Files that partners dropped")
 
         # A fault is planted: seen, told, and not published.
         assert classic_cars(home, "shop", "break", "negatives").returncode == 0

@@ -1,7 +1,7 @@
 """Plants one bug, makes the tables that it reaches, and says what stopped it.
 
-No Dagster: the steps are those that its assets take. Nothing is ever published: staged tables are visible to the steps
-that follow within one transaction, which is rolled back when the verdict is known.
+No Dagster: the steps are those that its assets take. Nothing is ever published: all steps of a mutant share one
+transaction, in which a step reads what those before it staged, and which is discarded when the verdict is known.
 """
 
 from __future__ import annotations
@@ -16,26 +16,30 @@ from typing import Any
 from unittest import mock
 
 import duckdb
+import ibis
 import pyarrow as pa
 
 from classic_cars import checks
 from classic_cars.assets import ALL_TABLES
-from classic_cars.checks.base import Audit, Verdict
+from classic_cars.checks.base import Audit, CheckOutcome
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ClassicCarsError, ContractError
+from classic_cars.months import Months
 from classic_cars.settings import Settings
 from classic_cars.sources.landing import Landing
-from classic_cars.sources.order_system import OrderSystem
+from classic_cars.sources.order_system import open_order_system
 from classic_cars.stores.duckdb import DuckDBStore
-from classic_cars.tables.materialize import Outcome, Step, from_tables
+from classic_cars.stores.duckdb.transaction import DuckDBTransaction
+from classic_cars.tables.materialize import from_tables
 from classic_cars.tables.outside import from_outside
+from classic_cars.tables.step import Outcome, Step
 from classic_cars.tables.table import Catalog, Table
 from classic_cars_tests.mutation import shop
 from classic_cars_tests.mutation.mutant import Mutant
 
 STOPPED, SURVIVED, EQUIVALENT, BROKEN = "stopped", "survived", "equivalent", "broken"
 #: The layer whose tables keep what they have: a mutant needs it without them.
-LANDED = ("source.ratings", "source.landed_files")
+LANDED = ("source.ratings", "source.ratings_files", "source.stock_counts", "source.stock_counts_files")
 #: The published tables, for comparison.
 ORIGINAL = "original.duckdb"
 #: Of quarantined rows, what differs from run to run.
@@ -45,9 +49,9 @@ AT_LOAD, IN_STEP = "load", "error in the step"
 Rows = Counter[tuple[str, ...]]
 
 
-def _until_one_fails(audit: Audit) -> list[Verdict]:
+def _until_one_fails(audit: Audit) -> list[CheckOutcome]:
     """The verdicts of the checks in their order, as ``checks.evaluated``, until one of them blocks."""
-    verdicts: list[Verdict] = []
+    verdicts: list[CheckOutcome] = []
     for check in checks.checks_of(audit.contract, audit.origins):
         verdicts.append(check.evaluate(audit))
         if not verdicts[-1].passed and not verdicts[-1].warning:
@@ -110,12 +114,20 @@ def publish_template(home: Path) -> None:
     shop.create(home)
     bench = Bench(home)
     for table in bench.in_order:
-        outcome = bench.made(bench.catalog, table, bench.store)
-        if not outcome.publishable:
+        outcome = bench.made(bench.catalog, table, bench.transaction(bench.store))
+        if not outcome.publishable or outcome.staged is None:
             raise Refused(f"{table.address}, as it is: {_blocking(outcome)}")
-        bench.store.publish()
+        outcome.staged.publish()
     bench.close()
     shutil.copy(bench.store.path, home / ORIGINAL)
+
+
+class Unpublished(DuckDBTransaction):
+    """Reads what it staged as if it were published: a mutant's tables are made from each other."""
+
+    def read(self, contract: Contract, months: Months | None = None) -> ibis.Table:
+        self._execute("SELECT 1")
+        return self._store.read(contract, months)
 
 
 @dataclass
@@ -123,6 +135,7 @@ class _Course:
     """One mutant on its way through the tables."""
 
     catalog: Catalog
+    tx: Unpublished
     store: DuckDBStore
     changed: set[str] = field(default_factory=set)
     passed: list[str] = field(default_factory=list)
@@ -137,9 +150,9 @@ class Bench:
             shutil.copytree(template, home)
         self.home = home
         settings = Settings(home=home)
-        self.store = DuckDBStore(settings.store_path, threads=1)
+        self.store = DuckDBStore(settings.store_path, config={"threads": 1})
         self.systems: dict[str, Any] = {
-            "order_system": OrderSystem(settings.order_system_url),
+            "order_system": open_order_system(settings.order_system_url),
             "landing": Landing(settings.landing_location),
         }
         self.catalog = Catalog(ALL_TABLES)
@@ -148,12 +161,20 @@ class Bench:
         self.in_order = _in_order(self.catalog)
         _compiling_once(self.store)
         self._originals: dict[str, Rows] = {}
+        self._transactions: dict[Path, Unpublished] = {}
         self._unlanded: DuckDBStore | None = None
 
     def close(self) -> None:
+        for each in self._transactions.values():
+            each.discard()
+        self._transactions.clear()
         for store in (self.store, self._unlanded):
             if store is not None:
                 store.release()
+
+    def transaction(self, store: DuckDBStore) -> Unpublished:
+        """The one in which all tables of a store are made; in no `with`, so that the file stays open."""
+        return self._transactions.setdefault(store.path, Unpublished(store))
 
     def judge(self, mutant: Mutant) -> Result:
         """Plant the bug, follow it down, and take it out again."""
@@ -165,9 +186,8 @@ class Bench:
         except Exception as error:  # a mutant that cannot be planted is an error of the table of mutants
             return Result(mutant, BROKEN, said=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}")
         finally:
-            for store in (self.store, self._unlanded):
-                if store is not None:
-                    store.discard()
+            for each in self._transactions.values():
+                each.discard()
 
     def _judged(self, mutant: Mutant) -> Result:
         planted = mutant.planted(self.catalog)
@@ -180,7 +200,8 @@ class Bench:
         except ContractError as error:
             return Result(mutant, STOPPED, address, AT_LOAD, str(error))
         addresses = {each.address for each in planted}
-        course = _Course(catalog, self._store_for(addresses))
+        store = self._store_for(addresses)
+        course = _Course(catalog, self.transaction(store), store)
         found: Result | None = None
         for each in (catalog[original.address] for original in self.in_order):
             is_mutated = each.address in addresses
@@ -207,7 +228,7 @@ class Bench:
         """Make one table; the result when something stopped it."""
         passed = tuple(course.passed)
         try:
-            outcome = self.made(course.catalog, table, course.store)
+            outcome = self.made(course.catalog, table, course.tx)
         except ContractError as error:
             return Result(mutant, STOPPED, table.address, AT_LOAD, str(error), passed)
         except (ClassicCarsError, duckdb.Error, pa.ArrowException) as error:
@@ -226,11 +247,11 @@ class Bench:
             course.wrong.append(f"{table.address}: {differing[0]}")
         return None
 
-    def made(self, catalog: Catalog, table: Table, store: DuckDBStore) -> Outcome:
-        step = Step(catalog, table, store, "mutation", shop.MONTHS if table.contract.partitioned_by else None)
+    def made(self, catalog: Catalog, table: Table, tx: Unpublished) -> Outcome:
+        step = Step(catalog, table, tx, "mutation", shop.MONTHS if table.contract.partitioned_by else None)
         if table.arrives_from is not None:
             return from_outside(step, self.systems[table.arrives_from.system])
-        return from_tables(step, {name: step.read(each.contract) for name, each in catalog.inputs(table).items()})
+        return from_tables(step)
 
     def _catalog(self, planted: Sequence[Table]) -> Catalog:
         """A catalog with the bug in it; what is known of the other tables need not be worked out anew."""
@@ -251,7 +272,7 @@ class Bench:
 
     def _store_for(self, addresses: set[str]) -> DuckDBStore:
         """The store; for bugs in taking files in, one in which no file was taken in yet."""
-        if "source/ratings" not in addresses:
+        if not {"source/ratings", "source/stock_counts"} & addresses:
             return self.store
         if self._unlanded is None:
             self.store.release()
@@ -261,7 +282,7 @@ class Bench:
             with duckdb.connect(str(path)) as connection:
                 for name in LANDED:
                     connection.execute(f"DROP TABLE {name}")
-            self._unlanded = DuckDBStore(path, threads=1)
+            self._unlanded = DuckDBStore(path, config={"threads": 1})
             _compiling_once(self.store)
             _compiling_once(self._unlanded)
         return self._unlanded

@@ -2,7 +2,7 @@
 
 Small enough that a table takes a fraction of a second, and so full of exceptions that no bug changes nothing by luck:
 places that share a postal code, customers without one, cancelled orders, orders around New Year, missing members,
-values that do not fit, texts to trim, ratings that are superseded.
+values that do not fit, texts to trim, ratings and stock counts that are superseded.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import sqlite3
 import time
 from datetime import date
 from pathlib import Path
+from typing import Any
 
-from classic_cars import simulator
-from classic_cars.stores.base import Months
+from classic_cars.months import Months
+from classic_cars_shop import api as simulator
 
 UNTIL = date(2004, 1, 20)
 MONTHS = Months(date(2003, 1, 1), date(2004, 1, 1))
@@ -68,6 +69,17 @@ RATINGS = (
     (144, "S10_1057", " 4", {}),  # not a number as it should be written: rescued, and quarantined
 )
 
+#: (product, warehouse, units, hour of the count)
+COUNTS = (
+    ("S18_1009", "LYO", 12, 17),
+    ("S18_1009", "LYO", 11, 18),  # a recount
+    ("S18_1009", "OSL", 0, 17),
+    ("S18_1086", "LYO", 40, 17),
+    ("S18_1086", "OSL", 7, 17),
+    ("S18_1106", "LYO", -3, 17),  # less than nothing: quarantined
+    ("S18_1134", "OSL", "8 ", 17),  # not a number as it should be written: rescued, and quarantined
+)
+
 
 def create(home: Path) -> None:
     """The order system as ``shop.sqlite`` and a folder ``landing``, in ``home``."""
@@ -93,7 +105,7 @@ def _allow_nulls(path: Path) -> None:
 
 
 def _land(folder: Path) -> None:
-    folder.mkdir()
+    (folder / "stock_counts").mkdir(parents=True)
     for name, some in (("ratings-1.jsonl", RATINGS[:6]), ("ratings-2.jsonl", RATINGS[6:])):
         lines = [
             {"customerNumber": who, "productCode": what, "productRating": stars, "ratedAt": RATED}
@@ -101,6 +113,17 @@ def _land(folder: Path) -> None:
             | more
             for who, what, stars, more in some
         ]
-        (folder / name).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-        settled = time.time() - 60
-        os.utime(folder / name, (settled, settled))
+        _drop(folder / name, lines)
+    for name, some in (("counts-1.jsonl", COUNTS[:4]), ("counts-2.jsonl", COUNTS[4:])):
+        counts = [
+            {"countDate": "2003-08-01", "warehouseCode": where, "productCode": what, "quantityCounted": units}
+            | {"countedAt": f"2003-08-01T{hour}:00:00Z"}
+            for what, where, units, hour in some
+        ]
+        _drop(folder / "stock_counts" / name, counts)
+
+
+def _drop(path: Path, lines: list[dict[str, Any]]) -> None:
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    settled = time.time() - 60
+    os.utime(path, (settled, settled))

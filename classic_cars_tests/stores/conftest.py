@@ -10,7 +10,8 @@ import pytest
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
-from classic_cars_tests.object_store import ObjectStore, seaweedfs
+from classic_cars_shop.object_store import ObjectStore, seaweedfs
+from classic_cars_tests.programs import or_skip
 
 #: Opens one more store over the same tables, as another process would: a writing one, or a reader.
 Open = Callable[..., Store]
@@ -18,7 +19,7 @@ Open = Callable[..., Store]
 
 @pytest.fixture(scope="session")
 def object_store() -> Iterator[ObjectStore]:
-    with seaweedfs() as running:
+    with or_skip(seaweedfs()) as running:
         yield running
 
 

@@ -10,8 +10,10 @@ import ibis
 import pandera.ibis as pa
 import pyarrow
 
-from classic_cars.contracts.base import Binary, Bool, Contract, Date, Int, Long, Text, facts
-from classic_cars.stores.base import Months, Provenance, Store
+from classic_cars.contracts.base import Contract
+from classic_cars.contracts.vocabulary import Binary, Bool, Date, Int, Long, Text, facts
+from classic_cars.months import Months
+from classic_cars.stores.base import Provenance, Staged, Store, Transaction
 
 JANUARY, FEBRUARY, MARCH = (Months.parse(f"2004-0{month}") for month in (1, 2, 3))
 FIRST_QUARTER = Months.parse("2004-01..2004-03")
@@ -83,18 +85,28 @@ def arrow(of: Contract, rows: list[dict[str, Any]]) -> pyarrow.Table:
     return pyarrow.Table.from_pylist(rows, schema=of.types.to_pyarrow())
 
 
-def stage(store: Store, of: Contract, rows: list[dict[str, Any]], months: Months | None = None) -> Any:
-    return store.stage(of, store.receive(arrow(of, rows)), months)
+def stage(
+    store: Store, of: Contract, rows: list[dict[str, Any]], months: Months | None = None, *, append: bool = False
+) -> Staged:
+    """Rows staged in a transaction of their own, which is left open."""
+    return staged(store.begin(BY_TEST), of, rows, months, append=append)
 
 
-def publish(store: Store, of: Contract, rows: list[dict[str, Any]], months: Months | None = None) -> None:
+def staged(
+    tx: Transaction, of: Contract, rows: list[dict[str, Any]], months: Months | None = None, *, append: bool = False
+) -> Staged:
+    return tx.stage(of, tx.receive(arrow(of, rows)), months, append=append)
+
+
+def publish(
+    store: Store, of: Contract, rows: list[dict[str, Any]], months: Months | None = None, *, append: bool = False
+) -> None:
     """One step of a run: stage, publish, let go."""
-    stage(store, of, rows, months)
-    store.publish(BY_TEST)
-    store.release()
+    with store.begin(BY_TEST) as tx:
+        staged(tx, of, rows, months, append=append).publish()
 
 
-def held(store: Store, of: Contract, months: Months | None = None) -> list[dict[str, Any]]:
+def held(store: Store | Transaction, of: Contract, months: Months | None = None) -> list[dict[str, Any]]:
     """The rows that a store shows, by their first column; as a new step would see them."""
     rows = store.read(of, months)
     return rows.order_by(of.types.names[0]).to_pyarrow().to_pylist()

@@ -6,11 +6,16 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from classic_cars.settings import Settings
+from classic_cars.stores import open_store
+from classic_cars.stores.base import Provenance, Staged
+from classic_cars.stores.iceberg.transaction import IcebergTransaction
+from classic_cars.tables import failures
 from classic_cars_tests.assets import test_answers, test_partitions, test_surprises, test_write_audit_publish
-from classic_cars_tests.platform import run
+from classic_cars_tests.platform import ask, run
 from classic_cars_tests.shops import shop_file
 
 __all__ = ["shop_file"]
@@ -27,6 +32,28 @@ test_another_kind_of_table = test_write_audit_publish.test_an_author_may_drop_in
 test_a_negative_quantity = test_surprises.test_a_negative_quantity_is_quarantined_with_its_reason
 test_rows_that_share_a_key = test_surprises.test_rows_that_share_a_key_and_differ_are_both_quarantined
 test_invalid_utf8 = test_surprises.test_invalid_utf8_stays_with_its_row_as_its_bytes
+
+
+def test_a_step_whose_publish_was_refused_runs_again(shop: Settings, monkeypatch: pytest.MonkeyPatch):
+    """Another writer replaces the table between a step's first look at it and its publish."""
+    publishing, refused = IcebergTransaction.publish, []
+
+    def publish(tx: IcebergTransaction, staged: Staged) -> None:
+        if not refused:
+            refused.append(staged.contract.address)
+            other = open_store(shop)
+            with other.begin(Provenance("other", "source/offices")) as theirs:
+                theirs.stage(staged.contract, theirs.receive(staged.rows.limit(1).to_pyarrow())).publish()
+            other.end_run()
+        publishing(tx, staged)
+
+    monkeypatch.setattr(IcebergTransaction, "publish", publish)
+    monkeypatch.setattr(failures, "RETRY", dg.RetryPolicy(max_retries=1, delay=0))
+    ran = run(shop, select=["source/offices"])
+    assert refused == ["source/offices"]
+    assert ran.success, ran.errors
+    assert any(event.is_step_up_for_retry for event in ran.result.all_events)
+    assert ask(shop, "SELECT count(*) FROM source.offices")[0][0] > 1
 
 
 @pytest.fixture

@@ -10,15 +10,14 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from classic_cars.contracts.base import Text
+from classic_cars.contracts.vocabulary import Text
 from classic_cars.errors import StoreError
 from classic_cars.settings import Settings
-from classic_cars.stores.base import Store
+from classic_cars.stores.base import Staged, Store
 from classic_cars.stores.iceberg.lake import Lake
-from classic_cars_tests.object_store import ObjectStore
+from classic_cars_shop.object_store import ObjectStore
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
-    BY_TEST,
     COLUMNS,
     FEBRUARY,
     FIRST_QUARTER,
@@ -86,18 +85,20 @@ def test_tables_are_published_replaced_and_evolved(store: Store, open_another: O
 @pytest.mark.parametrize("settings", ["postgresql", "rest"], indirect=True)  # moto's Glue ignores version ids
 def test_writers_of_different_months_all_succeed(store: Store, open_another: Open):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
-    writers = {10: (open_another(), JANUARY), 20: (open_another(), FEBRUARY), 30: (open_another(), MARCH)}
-    for number, (writer, month) in writers.items():
-        stage(writer, SALES, [sale(number, f"{month.first:%Y-%m}-15")], month)
+    months = {10: JANUARY, 20: FEBRUARY, 30: MARCH}
+    work = [
+        stage(open_another(), SALES, [sale(number, f"{month.first:%Y-%m}-15")], month)
+        for number, month in months.items()
+    ]
     failures: list[BaseException] = []
 
-    def commit(writer: Store) -> None:
+    def commit(mine: Staged) -> None:
         try:
-            writer.publish(BY_TEST)
+            mine.publish()
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=commit, args=(writer,)) for writer, _ in writers.values()]
+    threads = [threading.Thread(target=commit, args=(each,)) for each in work]
     for each in threads:
         each.start()
     for each in threads:

@@ -9,7 +9,7 @@ import ibis
 import pyarrow as pa
 import pytest
 
-from classic_cars.contracts.base import Int, Text
+from classic_cars.contracts.vocabulary import Int, Text
 from classic_cars.errors import ContractError, StoreError, TableMissing
 from classic_cars.stores.base import Store
 from classic_cars_tests.stores.conftest import Open
@@ -28,6 +28,7 @@ from classic_cars_tests.stores.tables import (
     sale,
     seen,
     stage,
+    staged,
 )
 
 QUARTER = [sale(1, "2004-01-31"), sale(2, "2004-02-01", "2.50"), sale(3, "2004-03-15", None, "free")]
@@ -53,36 +54,90 @@ def test_an_empty_store_has_no_tables(store: Store, open_another: Open):
 
 def test_what_was_staged_and_discarded_is_seen_by_nobody(store: Store, open_another: Open):
     publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
-    staged = stage(store, PLACES, [{"place": "Rome", "visitors": 2}, {"place": "Bonn", "visitors": None}])
-    assert staged.rows.count().to_pyarrow().as_py() == 2
-    assert staged.others is None
-    store.discard()
-    store.release()
+    with store.begin(BY_TEST) as tx:
+        new = staged(tx, PLACES, [{"place": "Rome", "visitors": 2}, {"place": "Bonn", "visitors": None}])
+        assert new.rows.count().to_pyarrow().as_py() == 2
+        assert new.others is None
     assert seen(open_another(read_only=True), PLACES) == [{"place": "Oslo", "visitors": 1}]
 
 
-def test_a_step_reads_its_own_staged_rows(store: Store):
+def test_what_a_transaction_staged_is_not_read_as_published(store: Store):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
-    stage(store, SALES, [sale(9, "2004-02-29")], FEBRUARY)
-    assert [row["sale"] for row in held(store, SALES)] == [1, 3, 9]
-    assert [row["sale"] for row in held(store, SALES, FEBRUARY)] == [9]
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
+    with store.begin(BY_TEST) as tx:
+        new = staged(tx, SALES, [sale(9, "2004-02-29")], FEBRUARY)
+        with pytest.raises(StoreError, match=r"warehouse/sales: was staged in this transaction.*read the staged"):
+            tx.read(SALES)
+        assert held(tx, PLACES) == [{"place": "Oslo", "visitors": 1}]
+        assert new.rows.sale.to_pyarrow().to_pylist() == [9]
 
 
 def test_discarding_brings_the_published_rows_back(store: Store):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
-    stage(store, SALES, [], FIRST_QUARTER)
-    store.discard()
+    with store.begin(BY_TEST) as tx:
+        staged(tx, SALES, [], FIRST_QUARTER)
+        tx.discard()
+        assert held(tx, SALES) == QUARTER
+        tx.discard()
+        staged(tx, SALES, [sale(9, "2004-02-29")], FEBRUARY).publish()
+    assert [row["sale"] for row in held(store, SALES)] == [1, 3, 9]
+
+
+def test_a_transaction_that_ends_in_an_error_leaves_what_was(store: Store):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    with pytest.raises(ContractError), store.begin(BY_TEST) as tx:  # noqa: PT012  (leaving the `with` is the point)
+        staged(tx, SALES, [], FIRST_QUARTER)
+        tx.stage(PLACES, tx.receive(arrow(SALES, QUARTER)))
     assert held(store, SALES) == QUARTER
-    store.discard()
+
+
+def test_a_transaction_left_open_by_a_dead_step_is_discarded_by_the_next(store: Store):
+    dead = stage(store, SALES, QUARTER, FIRST_QUARTER)
+    with store.begin(BY_TEST) as tx:
+        assert not tx.exists(SALES)
+        with pytest.raises(StoreError, match="warehouse/sales: this staged version is not its transaction's any more"):
+            dead.publish()
+        staged(tx, SALES, QUARTER[:1], FIRST_QUARTER).publish()
+    assert held(store, SALES) == QUARTER[:1]
+
+
+def test_only_what_was_staged_last_is_published_and_only_once(store: Store):
+    with store.begin(BY_TEST) as tx:
+        first = staged(tx, SALES, QUARTER, FIRST_QUARTER)
+        last = staged(tx, SALES, QUARTER[:1], FIRST_QUARTER)
+        with pytest.raises(StoreError, match="it was staged anew"):
+            first.publish()
+        last.publish()
+        with pytest.raises(StoreError, match="it was published or discarded"):
+            last.publish()
+    assert held(store, SALES) == QUARTER[:1]
+
+
+@pytest.mark.parametrize(("months", "append"), [(JANUARY, False), (None, False), (None, True)])
+def test_other_rows_of_a_staged_table_are_refused_and_not_mixed(store: Store, months, append: bool):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    with store.begin(BY_TEST) as tx:
+        kept = staged(tx, SALES, [sale(9, "2004-02-29")], FEBRUARY)
+        with pytest.raises(StoreError, match="found 2004-02 staged in this transaction already, expected to stage"):
+            staged(tx, SALES, [sale(8, "2004-01-08")], months, append=append)
+        kept.publish()
+    assert [row["sale"] for row in held(store, SALES)] == [1, 3, 9]
+
+
+def test_a_store_that_was_opened_for_reading_begins_nothing(store: Store, open_another: Open):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    with pytest.raises(StoreError, match="was opened for reading only"):
+        open_another(read_only=True).begin(BY_TEST)
 
 
 def test_replacing_a_month_leaves_every_other_row(store: Store, open_another: Open):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
-    staged = stage(store, SALES, [sale(7, "2004-02-10"), sale(8, "2004-02-11")], FEBRUARY)
-    assert {row["sale"] for row in staged.rows.to_pyarrow().to_pylist()} == {7, 8}
-    assert {row["sale"] for row in staged.others.to_pyarrow().to_pylist()} == {1, 3}
-    store.publish(BY_TEST)
-    store.release()
+    with store.begin(BY_TEST) as tx:
+        new = staged(tx, SALES, [sale(7, "2004-02-10"), sale(8, "2004-02-11")], FEBRUARY)
+        assert {row["sale"] for row in new.rows.to_pyarrow().to_pylist()} == {7, 8}
+        assert new.others is not None
+        assert {row["sale"] for row in new.others.to_pyarrow().to_pylist()} == {1, 3}
+        new.publish()
     expected = [QUARTER[0], QUARTER[2], sale(7, "2004-02-10"), sale(8, "2004-02-11")]
     assert seen(open_another(read_only=True), SALES) == expected
 
@@ -152,9 +207,9 @@ def test_every_type_keeps_its_values(store: Store, open_another: Open):
 
 
 def test_reordered_columns_keep_their_values(store: Store):
-    rows = store.receive(arrow(SALES, QUARTER))
-    store.stage(SALES, rows.select("note", "amount", "day", "sale"), FIRST_QUARTER)
-    store.publish(BY_TEST)
+    with store.begin(BY_TEST) as tx:
+        rows = tx.receive(arrow(SALES, QUARTER)).select("note", "amount", "day", "sale")
+        tx.stage(SALES, rows, FIRST_QUARTER).publish()
     assert held(store, SALES) == QUARTER
 
 
@@ -164,19 +219,18 @@ def test_reordered_columns_keep_their_values(store: Store):
     ids=["missing column", "other type"],
 )
 def test_rows_of_another_shape_are_refused(store: Store, bend):
-    with pytest.raises(ContractError, match="warehouse/sales: found"):
-        store.stage(SALES, bend(store.receive(arrow(SALES, QUARTER))), FIRST_QUARTER)
-    store.release()
+    with pytest.raises(ContractError, match="warehouse/sales: found"), store.begin(BY_TEST) as tx:
+        tx.stage(SALES, bend(tx.receive(arrow(SALES, QUARTER))), FIRST_QUARTER)
     assert not store.exists(SALES)
 
 
 def test_a_value_that_overflows_its_type_changes_nothing(store: Store):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
-    rows = store.receive(arrow(SALES, QUARTER))
-    huge = (rows.amount.cast("decimal(38, 2)") * ibis.literal(10**9)).cast("decimal(10, 2)")
-    with pytest.raises(Exception, match=r"(?i)cast|range|decimal"):
-        store.stage(SALES, rows.mutate(amount=huge), FIRST_QUARTER)
-    store.release()
+    with store.begin(BY_TEST) as tx:
+        rows = tx.receive(arrow(SALES, QUARTER))
+        huge = (rows.amount.cast("decimal(38, 2)") * ibis.literal(10**9)).cast("decimal(10, 2)")
+        with pytest.raises(Exception, match=r"(?i)cast|range|decimal"):
+            tx.stage(SALES, rows.mutate(amount=huge), FIRST_QUARTER)
     assert held(store, SALES) == QUARTER
 
 
@@ -184,23 +238,23 @@ def test_rows_that_arrive_in_batches_are_read_once(store: Store):
     batches = pa.RecordBatchReader.from_batches(
         SALES.types.to_pyarrow(), (batch for row in QUARTER for batch in arrow(SALES, [row]).to_batches())
     )
-    store.stage(SALES, store.receive(batches), FIRST_QUARTER)
-    store.publish(BY_TEST)
+    with store.begin(BY_TEST) as tx:
+        tx.stage(SALES, tx.receive(batches), FIRST_QUARTER).publish()
     assert held(store, SALES) == QUARTER
 
 
 def test_staging_again_replaces_what_was_staged(store: Store):
-    stage(store, SALES, QUARTER, FIRST_QUARTER)
-    stage(store, SALES, QUARTER[:1], FIRST_QUARTER)
-    store.publish(BY_TEST)
+    with store.begin(BY_TEST) as tx:
+        staged(tx, SALES, QUARTER, FIRST_QUARTER)
+        staged(tx, SALES, QUARTER[:1], FIRST_QUARTER).publish()
     assert held(store, SALES) == QUARTER[:1]
 
 
 def test_tables_staged_together_are_published_together(store: Store, open_another: Open):
-    stage(store, SALES, QUARTER, FIRST_QUARTER)
-    stage(store, PLACES, [{"place": "Oslo", "visitors": 1}])
-    store.publish(BY_TEST)
-    store.release()
+    with store.begin(BY_TEST) as tx:
+        main = staged(tx, SALES, QUARTER, FIRST_QUARTER)
+        staged(tx, PLACES, [{"place": "Oslo", "visitors": 1}])
+        main.publish()
     assert open_another(read_only=True).row_counts() == {"staging/places": 1, "warehouse/sales": 3}
 
 
@@ -267,27 +321,24 @@ def test_a_wrong_query_says_what_is_wrong(store: Store, open_another: Open):
 def test_appended_rows_come_beside_all_published_ones(store: Store, open_another: Open):
     publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
     for place in ("Rome", "Bonn"):
-        before = {row["place"] for row in held(store, PLACES)}
-        staged = store.stage(PLACES, store.receive(arrow(PLACES, [{"place": place, "visitors": 2}])), append=True)
-        assert staged.rows.place.to_pyarrow().to_pylist() == [place]
-        assert staged.others is not None
-        assert set(staged.others.place.to_pyarrow().to_pylist()) == before
-        assert {row["place"] for row in held(store, PLACES)} == {*before, place}
-        store.publish(BY_TEST)
-        store.release()
+        with store.begin(BY_TEST) as tx:
+            before = {row["place"] for row in held(tx, PLACES)}
+            new = staged(tx, PLACES, [{"place": place, "visitors": 2}], append=True)
+            assert new.rows.place.to_pyarrow().to_pylist() == [place]
+            assert new.others is not None
+            assert set(new.others.place.to_pyarrow().to_pylist()) == before
+            new.publish()
     assert [row["place"] for row in seen(open_another(read_only=True), PLACES)] == ["Bonn", "Oslo", "Rome"]
 
 
 def test_discarded_additions_leave_the_published_rows(store: Store):
     publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
-    store.stage(PLACES, store.receive(arrow(PLACES, [{"place": "Rome", "visitors": 2}])), append=True)
-    store.discard()
+    with store.begin(BY_TEST) as tx:
+        staged(tx, PLACES, [{"place": "Rome", "visitors": 2}], append=True)
     assert [row["place"] for row in held(store, PLACES)] == ["Oslo"]
 
 
 def test_the_first_addition_makes_the_table(store: Store):
-    store.stage(PLACES, store.receive(arrow(PLACES, [])), append=True)
-    store.publish(BY_TEST)
-    store.release()
+    publish(store, PLACES, [], append=True)
     assert store.exists(PLACES)
     assert held(store, PLACES) == []

@@ -8,12 +8,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from classic_cars import simulator
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.errors import SettingsError
 from classic_cars.instance import open_instance
 from classic_cars.settings import Settings, load_settings
 from classic_cars.stores import open_store
+from classic_cars_shop import api as simulator
 
 CHOSEN = ["source/offices", "staging/offices"]
 
@@ -23,6 +23,7 @@ def everything() -> dg.JobDefinition:
     return build_defs().resolve_job_def(EVERYTHING)
 
 
+@pytest.mark.exhaustive
 def test_steps_in_processes_of_their_own_publish_the_same_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     settings = Settings(home=tmp_path, store="iceberg", executor="multiprocess")
     simulator.create(settings.order_system_url, until=date(2003, 1, 31))

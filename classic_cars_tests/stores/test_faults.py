@@ -15,10 +15,11 @@ from classic_cars.errors import ClassicCarsError, StoreAccessDenied, StoreUnreac
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
+from classic_cars_shop.object_store import ObjectStore, SeaweedFS, killable_seaweedfs
 from classic_cars_tests.end_to_end.test_cli import PROGRAM, classic_cars
 from classic_cars_tests.faulty_proxy import WRITES, Faults, faulty_proxy
-from classic_cars_tests.object_store import ObjectStore, SeaweedFS, killable_seaweedfs
 from classic_cars_tests.platform import fingerprint
+from classic_cars_tests.programs import or_skip
 from classic_cars_tests.shops import shop_file
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
@@ -63,6 +64,7 @@ def lake(store: Store) -> Store:
     return store
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", ["InternalError", "reset", "slow"])
 def test_now_and_then_a_fault_is_overcome(lake: Store, faults: Faults, open_another: Open, kind: str):
     # Rare enough that one request and both its repetitions are not hit.
@@ -108,10 +110,10 @@ def test_a_refusal_in_the_middle_is_said_soon(lake: Store, faults: Faults, open_
 
 
 def test_faults_while_publishing_leave_the_old_version_and_files_that_upkeep_finds(lake: Store, faults: Faults):
-    stage(lake, SALES, NEW, FEBRUARY)
+    new = stage(lake, SALES, NEW, FEBRUARY)
     faults.set("AccessDenied", methods=WRITES)
     with pytest.raises(ClassicCarsError):
-        lake.publish()
+        new.publish()
     lake.release()  # its files cannot be removed now
     faults.set("")
     assert held(lake, SALES) == QUARTER
@@ -152,9 +154,10 @@ SOME = ("--select", "source/order*", "--select", "staging/order*", "--select", "
 READ = ("--select", "source/*", "--select", "staging/*")
 
 
+@pytest.mark.exhaustive
 def test_a_server_that_dies_during_a_run(shop_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run ends in success or in a clear error, tables are whole, and the next run needs no repair."""
-    with killable_seaweedfs() as server:
+    with or_skip(killable_seaweedfs()) as server:
         for name, value in server.store.environment.items():
             monkeypatch.setenv(name, value)
         home = tmp_path / "home"

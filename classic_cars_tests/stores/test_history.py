@@ -1,8 +1,11 @@
-"""History, differences, rollback and upkeep of a lake, in a folder and on S3; a DuckDB store says that it has none."""
+"""History, differences, rollback and maintenance of a lake, in a folder and on S3; of a DuckDB store, only errors."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pyarrow
 import pytest
@@ -10,7 +13,9 @@ import pytest
 from classic_cars.errors import StoreError
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
-from classic_cars.stores.base import Store
+from classic_cars.stores.base import Store, versions_of
+from classic_cars.stores.iceberg import commit, maintenance
+from classic_cars.stores.maintenance import maintained
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
     BY_TEST,
@@ -106,7 +111,7 @@ def test_a_version_that_never_was_is_named(store: Store):
             ask()
 
 
-def test_upkeep_is_planned_first_and_changes_nothing_that_readers_see(store: Store, open_another: Open):
+def test_maintenance_is_planned_first_and_changes_nothing_that_readers_see(store: Store, open_another: Open):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     publish(store, SALES, [sale(7, "2004-02-10")], FEBRUARY)
     publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
@@ -135,13 +140,77 @@ def test_files_of_a_writer_that_died_are_removed_once_they_are_old(store: Store,
     assert held(store, SALES) == QUARTER
 
 
-def test_many_small_files_become_one(store: Store):
+def fragmented(store: Store) -> None:
+    """Three places in as many files, as another engine's appends leave them."""
     publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
-    # As another engine's appends leave it.
     for place in ("Bonn", "Rome"):
         table = store.catalog.load_table(("staging", "places"))  # type: ignore[attr-defined]
         table.append(pyarrow.Table.from_pylist([{"place": place, "visitors": 2}], schema=table.schema().as_arrow()))
     store.release()
+
+
+def places(store: Store) -> list[str]:
+    return [row["place"] for row in held(store, PLACES)]
+
+
+def compacting_while(monkeypatch: pytest.MonkeyPatch, store: Store, meanwhile: Callable[[], None]) -> list[str]:
+    """What maintenance says, when somebody does something between its reading of the files and its commit."""
+    committing, done = commit.commit, []
+
+    def overtaken(*args: Any) -> Any:
+        if not done:
+            done.append(True)
+            meanwhile()
+        return committing(*args)
+
+    monkeypatch.setattr(commit, "commit", overtaken)
+    return list(store.maintain([PLACES], dry_run=False, keep=timedelta(days=7), orphan_age=timedelta(hours=1)))
+
+
+def test_rows_that_are_added_while_files_are_put_together_stay(store: Store, open_another: Open, monkeypatch):
+    fragmented(store)
+    other = open_another()
+
+    def add() -> None:
+        publish(other, PLACES, [{"place": "Paris", "visitors": 3}], append=True)
+
+    said = compacting_while(monkeypatch, store, add)
+    assert said == ["staging/places: 1 months of many small files to write anew"]
+    assert places(store) == ["Bonn", "Oslo", "Paris", "Rome"]
+
+
+def test_putting_files_together_gives_way_to_whoever_replaced_them(store: Store, open_another: Open, monkeypatch):
+    fragmented(store)
+    other = open_another()
+    said = compacting_while(monkeypatch, store, lambda: publish(other, PLACES, [{"place": "Paris", "visitors": 3}]))
+    assert "another writer replaced rows while their files were written anew" in said[-1]
+    assert places(store) == ["Paris"]
+
+
+def test_a_writer_is_not_in_the_way_of_maintenance(store: Store, open_another: Open):
+    fragmented(store)
+    mine = stage(open_another(), PLACES, [{"place": "Paris", "visitors": 3}], append=True)
+    assert list(store.maintain([PLACES], dry_run=False, keep=timedelta(days=7), orphan_age=timedelta(hours=1)))
+    mine.publish()
+    store.release()
+    assert places(store) == ["Bonn", "Oslo", "Paris", "Rome"]
+
+
+def test_a_version_is_kept_from_when_it_was_replaced_and_not_from_when_it_was_published(store: Store):
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
+    time.sleep(0.05)
+    publish(store, PLACES, [{"place": "Rome", "visitors": 1}])
+    newest, first = store.history(PLACES)
+    between = first.published + (newest.published - first.published) / 2
+    table = store.catalog.load_table(("staging", "places"))  # type: ignore[attr-defined]
+    plan = maintenance.planned(table, PLACES, timedelta(0), timedelta(hours=1), between)
+    assert plan.expired == []
+    plan = maintenance.planned(table, PLACES, timedelta(0), timedelta(hours=1), newest.published + timedelta(seconds=1))
+    assert plan.expired == [first.number]
+
+
+def test_many_small_files_become_one(store: Store):
+    fragmented(store)
     before = held(store, PLACES)
     assert len(before) == 3
     young = {"keep": timedelta(days=7), "orphan_age": timedelta(hours=1)}
@@ -153,16 +222,12 @@ def test_many_small_files_become_one(store: Store):
     assert store.history(PLACES)[0].run_id == "maintain"
 
 
-def test_a_duckdb_store_says_that_it_keeps_no_history(tmp_path):
+def test_a_duckdb_store_has_no_versions_and_says_what_to_do(tmp_path):
     store = open_store(Settings(home=tmp_path))
     publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
-    for ask in (
-        lambda: store.history(PLACES),
-        lambda: store.difference(PLACES, 1, 2),
-        lambda: store.roll_back(PLACES, 1),
-    ):
-        with pytest.raises(StoreError, match=r"keeps no history.*CLASSIC_CARS_STORE=iceberg"):
-            ask()
-    assert "checkpoint" in next(iter(store.maintain([PLACES], dry_run=True, **AT_ONCE)))
-    assert "checkpoint" in next(iter(store.maintain([PLACES], dry_run=False, **AT_ONCE)))
+    assert not hasattr(store, "history")
+    with pytest.raises(StoreError, match=r"keeps no versions.*CLASSIC_CARS_STORE=iceberg"):
+        versions_of(store)
+    assert "to write" in next(iter(maintained(store, [PLACES], dry_run=True, **AT_ONCE)))
+    assert "written" in next(iter(maintained(store, [PLACES], dry_run=False, **AT_ONCE)))
     assert held(store, PLACES) == [{"place": "Oslo", "visitors": 1}]

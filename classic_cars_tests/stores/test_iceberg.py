@@ -20,11 +20,13 @@ import pytest
 from pyiceberg.catalog import load_catalog
 from pyiceberg.table import Table
 
-from classic_cars.contracts.base import Contract, Int, Long, Text
+from classic_cars.contracts.base import Contract
+from classic_cars.contracts.vocabulary import Int, Long, Text
 from classic_cars.errors import ContractError, StoreConflict, StoreError
+from classic_cars.months import Months
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
-from classic_cars.stores.base import Months, Store
+from classic_cars.stores.base import Staged, Store
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
     BY_TEST,
@@ -41,6 +43,7 @@ from classic_cars_tests.stores.tables import (
     sale,
     seen,
     stage,
+    staged,
 )
 
 QUARTER = [sale(1, "2004-01-31"), sale(2, "2004-02-01", "2.50"), sale(3, "2004-03-15", None, "free")]
@@ -140,18 +143,20 @@ def test_other_engines_read_the_same_totals(store: Store, settings: Settings, en
 def test_readers_stay_on_the_old_version_until_the_new_one_is_published(store: Store, open_another: Open):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     reader = open_another(read_only=True)
-    stage(store, SALES, [sale(9, "2004-02-09")], FEBRUARY)
+    new = stage(store, SALES, [sale(9, "2004-02-09")], FEBRUARY)
     assert seen(reader, SALES) == QUARTER
-    store.publish(BY_TEST)
+    new.publish()
     assert [row["sale"] for row in seen(reader, SALES)] == [1, 3, 9]
 
 
 def test_a_step_sees_one_version_however_often_it_reads(store: Store, open_another: Open):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
-    assert held(store, SALES) == QUARTER
-    publish(open_another(), SALES, [], FEBRUARY)
-    assert held(store, SALES) == QUARTER
-    store.release()
+    with store.begin(BY_TEST) as tx:
+        lazy = tx.read(SALES)
+        publish(open_another(), SALES, [], FEBRUARY)
+        assert held(tx, SALES) == QUARTER
+        assert [row["sale"] for row in held(store, SALES)] == [1, 3]
+        assert lazy.count().to_pyarrow().as_py() == 3
     assert [row["sale"] for row in held(store, SALES)] == [1, 3]
 
 
@@ -164,14 +169,14 @@ def test_a_query_may_ask_what_was(store: Store, open_another: Open, settings: Se
     reader = open_another(read_only=True)
     count = "SELECT count(*) AS n FROM warehouse.sales"
     assert reader.query(count).read_all().to_pylist() == [{"n": 0}]
-    assert reader.query(count, as_of=before).read_all().to_pylist() == [{"n": 3}]
+    assert reader.query_as_of(count, as_of=before).read_all().to_pylist() == [{"n": 3}]
     first, last = table(settings).snapshots()
-    assert reader.query(count, as_of=first.snapshot_id).read_all().to_pylist() == [{"n": 3}]
-    assert reader.query(count, as_of=last.snapshot_id).read_all().to_pylist() == [{"n": 0}]
+    assert reader.query_as_of(count, as_of=first.snapshot_id).read_all().to_pylist() == [{"n": 3}]
+    assert reader.query_as_of(count, as_of=last.snapshot_id).read_all().to_pylist() == [{"n": 0}]
     with pytest.raises(StoreError, match="places"):
-        reader.query("SELECT * FROM staging.places", as_of=before)
+        reader.query_as_of("SELECT * FROM staging.places", as_of=before)
     with pytest.raises(StoreError, match="no table has a snapshot 7"):
-        reader.query(count, as_of=7)
+        reader.query_as_of(count, as_of=7)
 
 
 # Evolution -----------------------------------------------------------------------------------------------
@@ -268,10 +273,13 @@ def test_another_partition_is_refused(store: Store):
         stage(store, contract(partitioned_by=None), QUARTER)
 
 
-def test_rows_of_months_that_were_not_asked_for_are_refused(store: Store):
+def test_rows_of_months_that_were_not_asked_for_are_refused(store: Store, settings: Settings):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
+    before = data_files(settings)
     with pytest.raises(ContractError, match="found rows of 2004-03, expected rows of 2004-02 only"):
         stage(store, SALES, QUARTER[2:], FEBRUARY)
+    store.release()
+    assert data_files(settings) == before
 
 
 # Many writers --------------------------------------------------------------------------------------------
@@ -280,40 +288,136 @@ def test_rows_of_months_that_were_not_asked_for_are_refused(store: Store):
 def test_two_writers_of_different_months_both_succeed(store: Store, open_another: Open):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     other = open_another()
-    stage(store, SALES, [sale(10, "2004-01-10")], JANUARY)
-    stage(other, SALES, [sale(30, "2004-03-30")], MARCH)
-    other.publish(BY_TEST)
-    store.publish(BY_TEST)
-    store.release()
+    mine = stage(store, SALES, [sale(10, "2004-01-10")], JANUARY)
+    theirs = stage(other, SALES, [sale(30, "2004-03-30")], MARCH)
+    theirs.publish()
+    mine.publish()
     assert [row["sale"] for row in held(store, SALES)] == [2, 10, 30]
 
 
-def test_of_two_writers_of_one_month_the_later_wins_whole(store: Store, open_another: Open):
+def test_of_two_writers_of_one_month_the_second_is_refused(store: Store, open_another: Open, settings: Settings):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     other = open_another()
-    stage(store, SALES, [sale(10, "2004-02-10"), sale(11, "2004-02-11")], FEBRUARY)
-    stage(other, SALES, [sale(20, "2004-02-20"), sale(21, "2004-02-21")], FEBRUARY)
-    other.publish(BY_TEST)
-    store.publish(BY_TEST)
+    mine = stage(store, SALES, [sale(10, "2004-02-10"), sale(11, "2004-02-11")], FEBRUARY)
+    theirs = stage(other, SALES, [sale(20, "2004-02-20"), sale(21, "2004-02-21")], FEBRUARY)
+    theirs.publish()
+    with pytest.raises(StoreConflict, match="warehouse/sales: found another writer's replace of 2004-02") as refused:
+        mine.publish()
+    assert refused.value.retryable
+    before = data_files(settings)
     store.release()
-    assert [row["sale"] for row in held(store, SALES)] == [1, 3, 10, 11]
+    assert len(before - data_files(settings)) == 1
+    assert [row["sale"] for row in held(store, SALES)] == [1, 3, 20, 21]
+
+
+#: What a writer does, and how: rows, months, whether they are added.
+Work = tuple[list[dict], Months | None, bool]
+EMPTIED_FEBRUARY: Work = ([], FEBRUARY, False)
+ALL_ANEW: Work = ([sale(40, "2004-01-04")], None, False)
+ADDED_TO_FEBRUARY: Work = ([sale(50, "2004-02-05")], None, True)
+ADDED_TO_MARCH: Work = ([sale(60, "2004-03-06")], None, True)
+FEBRUARY_ANEW: Work = ([sale(20, "2004-02-20")], FEBRUARY, False)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (EMPTIED_FEBRUARY, FEBRUARY_ANEW, None),
+        (ALL_ANEW, FEBRUARY_ANEW, None),
+        (FEBRUARY_ANEW, ALL_ANEW, None),
+        (ADDED_TO_FEBRUARY, ALL_ANEW, None),
+        (ADDED_TO_FEBRUARY, FEBRUARY_ANEW, None),
+        (ADDED_TO_MARCH, FEBRUARY_ANEW, [1, 3, 20, 60]),
+        (FEBRUARY_ANEW, ADDED_TO_MARCH, [1, 3, 20, 60]),
+        (FEBRUARY_ANEW, ADDED_TO_FEBRUARY, None),
+        (ALL_ANEW, ADDED_TO_MARCH, None),
+        (ADDED_TO_FEBRUARY, ADDED_TO_MARCH, None),
+    ],
+)
+def test_who_is_in_whose_way(store: Store, open_another: Open, first: Work, second: Work, expected: list[int] | None):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    other = open_another()
+    mine = stage(store, SALES, second[0], second[1], append=second[2])
+    publish(other, SALES, first[0], first[1], append=first[2])
+    after = held(other, SALES)
+    if expected is None:
+        with pytest.raises(StoreConflict, match="warehouse/sales: found another writer's"):
+            mine.publish()
+        assert held(store, SALES) == after
+    else:
+        mine.publish()
+        assert [row["sale"] for row in held(store, SALES)] == expected
+
+
+def test_a_version_that_was_rolled_back_is_no_base(store: Store, open_another: Open):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    publish(store, SALES, [sale(7, "2004-01-07")], JANUARY)
+    mine = stage(store, SALES, [sale(20, "2004-02-20")], FEBRUARY)
+    other = open_another()
+    other.roll_back(SALES, other.history(SALES)[-1].number)  # type: ignore[attr-defined]
+    with pytest.raises(StoreConflict, match="the table was rolled back"):
+        mine.publish()
+    assert held(store, SALES) == QUARTER
+
+
+def test_of_two_writers_that_make_a_table_the_second_is_refused(store: Store, open_another: Open):
+    other = open_another()
+    with store.begin(BY_TEST) as tx:
+        assert not tx.exists(PLACES)
+        publish(other, PLACES, [{"place": "Oslo", "visitors": 1}], append=True)
+        with pytest.raises(StoreConflict, match="another writer made it"):
+            staged(tx, PLACES, [{"place": "Oslo", "visitors": 1}], append=True)
+    mine = stage(store, SALES, QUARTER, FIRST_QUARTER)
+    publish(other, SALES, QUARTER, FIRST_QUARTER)
+    with pytest.raises(StoreConflict, match="replace of 2004-01, 2004-02, 2004-03"):
+        mine.publish()
+
+
+def test_a_refused_table_takes_the_one_that_was_staged_with_it_along(store: Store, open_another: Open):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    with store.begin(BY_TEST) as tx:
+        mine = staged(tx, SALES, [], FEBRUARY)
+        staged(tx, PLACES, [{"place": "Oslo", "visitors": 1}])
+        publish(open_another(), SALES, [sale(20, "2004-02-20")], FEBRUARY)
+        with pytest.raises(StoreConflict):
+            mine.publish()
+    assert not store.exists(PLACES)
+
+
+def test_an_addition_is_refused_however_late_the_other_one_comes(
+    store: Store, open_another: Open, monkeypatch: pytest.MonkeyPatch
+):
+    """PyIceberg itself would add both: between its look at the table and its commit, somebody else commits."""
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
+    other, committing = open_another(), Table._do_commit
+    mine = stage(store, PLACES, [{"place": "Rome", "visitors": 2}], append=True)
+
+    def overtaken(self: Table, *args: object, **kwargs: object) -> None:
+        monkeypatch.setattr(Table, "_do_commit", committing)
+        publish(other, PLACES, [{"place": "Rome", "visitors": 2}], append=True)
+        committing(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Table, "_do_commit", overtaken)
+    with pytest.raises(StoreConflict, match="found another writer's append"):
+        mine.publish()
+    assert [row["place"] for row in held(other, PLACES)] == ["Oslo", "Rome"]
 
 
 def test_many_writers_at_once_lose_nothing(store: Store, open_another: Open, settings: Settings):
     publish(store, SALES, [], Months.parse("2004-01..2004-08"))
-    writers = [open_another() for _ in range(4)]
-    for number, writer in enumerate(writers):
-        month = Months.parse(f"2004-{number + 1:02}")
-        stage(writer, SALES, [sale(number, f"2004-{number + 1:02}-15")], month)
+    work = [
+        stage(open_another(), SALES, [sale(number, f"2004-{number + 1:02}-15")], Months.parse(f"2004-{number + 1:02}"))
+        for number in range(4)
+    ]
     failures: list[BaseException] = []
 
-    def commit(writer: Store) -> None:
+    def commit(mine: Staged) -> None:
         try:
-            writer.publish(BY_TEST)
+            mine.publish()
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=commit, args=(each,)) for each in writers]
+    threads = [threading.Thread(target=commit, args=(each,)) for each in work]
     for each in threads:
         each.start()
     for each in threads:
@@ -327,14 +431,14 @@ def test_a_writer_that_never_gets_its_turn_says_so(settings: Settings, monkeypat
     from pyiceberg.exceptions import CommitFailedException
 
     impatient = open_store(settings.model_copy(update={"store_wait": 0.2}))
-    stage(impatient, SALES, QUARTER, FIRST_QUARTER)
+    mine = stage(impatient, SALES, QUARTER, FIRST_QUARTER)
 
     def refuse(*_: object, **__: object) -> None:
         raise CommitFailedException("someone else was quicker")
 
     monkeypatch.setattr(Table, "_do_commit", refuse)
     with pytest.raises(StoreConflict, match="warehouse/sales: could not be published"):
-        impatient.publish(BY_TEST)
+        mine.publish()
     monkeypatch.undo()
     impatient.end_run()
 
@@ -371,9 +475,9 @@ def test_a_writer_killed_before_it_published_leaves_the_old_version(store: Store
 def test_what_is_discarded_leaves_no_file(store: Store, settings: Settings):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     before = data_files(settings)
-    stage(store, SALES, [sale(9, "2004-02-09")], FEBRUARY)
-    stage(store, SALES, [], FEBRUARY)
-    store.release()
+    with store.begin(BY_TEST) as tx:
+        staged(tx, SALES, [sale(9, "2004-02-09")], FEBRUARY)
+        staged(tx, SALES, [], FEBRUARY)
     assert data_files(settings) == before
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pyiceberg.catalog import load_catalog
 
-from classic_cars import simulator
 from classic_cars.runs import execute
 from classic_cars.settings import Settings
+from classic_cars_shop import api as simulator
 from classic_cars_tests.end_to_end.test_known_answers import COUNTRIES, PRODUCT_LINES, booked
 from classic_cars_tests.platform import ask
 from classic_cars_tests.shops import real_data

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import gzip
+import os
+import socket
+import time
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
-from classic_cars import simulator
 from classic_cars.errors import SourceAccessDenied, SourceMissing, SourceUnreachable, StoreConflict
+from classic_cars.resources.s3 import S3, LandingBucket
 from classic_cars.settings import Settings
 from classic_cars.sources.landing import Landing
 from classic_cars.stores.base import Store
+from classic_cars_shop import api as simulator
+from classic_cars_shop.object_store import ObjectStore
 from classic_cars_tests.landed import jsonl, ledger, rating
-from classic_cars_tests.object_store import ObjectStore
 from classic_cars_tests.platform import ask, run
 from classic_cars_tests.stores.conftest import Open
-from classic_cars_tests.stores.tables import BY_TEST, PLACES, arrow, held, publish
+from classic_cars_tests.stores.tables import PLACES, held, publish, stage
 
 SOURCE = "source/ratings"
 
@@ -83,14 +88,56 @@ def test_what_is_wrong_with_a_bucket_is_said(bucket: str, monkeypatch: pytest.Mo
         Landing(f"s3://{bucket}/drop").list()
 
 
+def test_a_bucket_elsewhere_is_reached_as_its_resource_says(
+    object_store: ObjectStore, bucket: str, monkeypatch: pytest.MonkeyPatch
+):
+    object_store.client().put_object(Bucket=bucket, Key="drop/a.jsonl", Body=jsonl(rating()).encode())
+    s3 = S3(
+        endpoint_url=os.environ["AWS_ENDPOINT_URL"],
+        region_name="eu-central-1",
+        aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=os.environ["AWS_SECRET_ACCESS_KEY"],
+    )
+    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+
+    @dg.op(required_resource_keys={"landing"})
+    def landed(context) -> list[str]:
+        return [each.name for each in context.resources.landing.list().files]
+
+    @dg.job(resource_defs={"landing": LandingBucket(location=f"s3://{bucket}/drop", s3=s3)})
+    def listing() -> None:
+        landed()
+
+    assert listing.execute_in_process().output_for_node("landed") == ["a.jsonl"]
+
+
+def test_a_bucket_that_is_gone_holds_nobody_up():
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        host, port = silent.getsockname()
+        s3 = S3(
+            endpoint_url=f"http://{host}:{port}",
+            aws_access_key_id="any",
+            aws_secret_access_key="any",
+            read_timeout=0.5,
+            connect_timeout=0.5,
+            max_attempts=1,
+        )
+        began = time.monotonic()
+        with pytest.raises(SourceUnreachable, match="does not answer as it should"):
+            Landing("s3://bucket/drop", s3=s3.get_client).list()
+        assert time.monotonic() - began < 20
+
+
 @pytest.mark.parametrize("settings", ["folder", "s3"], indirect=True)
 def test_rows_are_not_added_beside_others_that_were_not_seen(store: Store, open_another: Open):
     publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
-    store.stage(PLACES, store.receive(arrow(PLACES, [{"place": "Rome", "visitors": 2}])), append=True)
+    mine = stage(store, PLACES, [{"place": "Rome", "visitors": 2}], append=True)
     other = open_another()
-    other.stage(PLACES, other.receive(arrow(PLACES, [{"place": "Rome", "visitors": 2}])), append=True)
-    other.publish(BY_TEST)
-    with pytest.raises(StoreConflict, match="another writer added rows meanwhile"):
-        store.publish(BY_TEST)
+    publish(other, PLACES, [{"place": "Rome", "visitors": 2}], append=True)
+    with pytest.raises(StoreConflict, match="found another writer's append"):
+        mine.publish()
     store.release()
     assert [row["place"] for row in held(store, PLACES)] == ["Oslo", "Rome"]

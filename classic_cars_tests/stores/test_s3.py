@@ -11,9 +11,9 @@ import pytest
 from classic_cars.errors import ClassicCarsError, StoreAccessDenied, StoreUnreachable
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
-from classic_cars_tests.object_store import SECRET, ObjectStore
+from classic_cars_shop.object_store import SECRET, ObjectStore
+from classic_cars_shop.servers import free_port
 from classic_cars_tests.platform import ask, run
-from classic_cars_tests.servers import free_port
 from classic_cars_tests.shops import shop_file
 from classic_cars_tests.stores.tables import PLACES, publish, stage
 

@@ -12,7 +12,7 @@ from classic_cars.errors import StoreError
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
-from classic_cars.transfer import MANIFEST, export_tables, import_tables
+from classic_cars.stores.transfer import MANIFEST, export_tables, import_tables
 from classic_cars_tests.stores.tables import FIRST_QUARTER, PLACES, SALES, held, publish, sale
 
 QUARTER = [sale(1, "2004-01-31"), sale(2, "2004-02-01", "2.50"), sale(3, "2004-03-15", None, "free")]

@@ -7,7 +7,7 @@ import pandera.ibis as pa
 import pytest
 
 from classic_cars.assets import ALL_TABLES
-from classic_cars.contracts.base import Int, TableModel, facts
+from classic_cars.contracts.vocabulary import Int, TableModel, facts
 from classic_cars.errors import ContractError
 from classic_cars.tables.table import Catalog, Table, table
 
@@ -50,7 +50,7 @@ def test_every_function_compiles_for(each, engine):
     assert "SELECT" in ibis.to_sql(CATALOG.expression(each), dialect=engine)
 
 
-def test_a_name_means_the_nearest_table_at_or_below_the_own_layer():
+def test_a_name_means_the_table_at_or_below_the_own_layer():
     assert CATALOG.resolve(CATALOG["staging/orders"], "orders").address == "source/orders"
     assert CATALOG.resolve(CATALOG["staging/orderdetails"], "orders").address == "staging/orders"
     assert CATALOG.resolve(CATALOG["warehouse/fact_orders"], "orders").address == "staging/orders"
@@ -63,6 +63,27 @@ def test_a_name_with_its_layer_means_the_one_of_that_layer():
     assert CATALOG.resolve_contract(answer, "quarantine_orders").address == "quarantine/orders"
     with pytest.raises(ContractError, match="no layer up to staging has one"):
         CATALOG.resolve(CATALOG["staging/orders"], "warehouse_fact_orders")
+
+
+class WarehouseCustomers(TableModel):
+    """A later table whose name staging has as well."""
+
+    customerNumber: Int = pa.Field(description="Customer's number")
+
+    class Config:
+        name = "warehouse/customers"
+        metadata = facts()
+
+
+def test_a_name_that_two_layers_have_is_an_error_and_never_another_table_than_before():
+    """The proof of the answers reads ``customers``: a new table of that name must not silently take their place."""
+    added = table(WarehouseCustomers)(lambda staging_customers: staging_customers.select("customerNumber"))
+    catalog = Catalog([*ALL_TABLES, added])
+    answer = catalog["analytics/sales_by_country"]
+    with pytest.raises(ContractError, match="staging/customers or warehouse/customers; name the parameter staging_cu"):
+        catalog.resolve(answer, "customers")
+    assert catalog.resolve(answer, "staging_customers").address == "staging/customers"
+    assert catalog.audited_against(answer) == CATALOG.audited_against(CATALOG["analytics/sales_by_country"])
 
 
 def disagreeing(function, address: str = "warehouse/fact_payments") -> str:
@@ -193,12 +214,13 @@ def test_the_graph_is_the_one_that_was_meant():
         "warehouse/fact_orders",
     ]
     assert inputs["staging/ratings"] == ["source/ratings"]
+    assert inputs["staging/stock_counts"] == ["source/stock_counts"]
     assert inputs["warehouse/fact_ratings"] == ["staging/customers", "staging/ratings"]
     assert inputs["analytics/product_ratings"] == ["warehouse/dim_products", "warehouse/fact_ratings"]
     layers = [each.contract.layer for each in CATALOG]
     assert {layer: layers.count(layer) for layer in layers} == {
-        "source": 9,
-        "staging": 9,
+        "source": 10,
+        "staging": 10,
         "warehouse": 8,
         "analytics": 4,
     }

@@ -14,16 +14,17 @@ import pyarrow as pa_arrow
 import pytest
 
 from classic_cars.checks import KINDS, Audit, checks_of, columns, landed, not_examined
-from classic_cars.checks.base import Before, Limits, plain
+from classic_cars.checks.base import BaseVersion, Limits, plain
 from classic_cars.checks.completeness import Completeness
 from classic_cars.checks.quarantine import Quarantine
 from classic_cars.checks.reconciliation import Conservation, Reconciliations, reconcile
 from classic_cars.checks.rules import Keys, References, Schema, Values
-from classic_cars.checks.source import Arrived, Moved, OrderSystemAgrees, Volume
-from classic_cars.contracts.base import (
-    RESCUED,
+from classic_cars.checks.source import Moved, OrderSystemAgrees, SourceRead, Volume
+from classic_cars.contracts.base import RESCUED, Contract
+from classic_cars.contracts.order_system import READ_ORDER
+from classic_cars.contracts.origins import EXPECTED, FLAG, REPAIRED, UNKNOWN, copied, derived, grain, spelled
+from classic_cars.contracts.vocabulary import (
     Complete,
-    Contract,
     Date,
     Int,
     Money,
@@ -33,8 +34,6 @@ from classic_cars.contracts.base import (
     Text,
     facts,
 )
-from classic_cars.contracts.order_system import READ_ORDER
-from classic_cars.contracts.origins import EXPECTED, FLAG, REPAIRED, UNKNOWN, copied, derived, grain, spelled
 from classic_cars.sources.control_totals import proven
 from classic_cars.stores.base import Staged
 from classic_cars.tables import origins, quarantine
@@ -133,15 +132,15 @@ def numbers(table: ibis.Table) -> list:
     return sorted(table.number.to_pyarrow().to_pylist(), key=str)
 
 
-def reasons(sieved: quarantine.Sieved) -> dict:
-    rows = sieved.aside.to_pyarrow().to_pylist()
+def reasons(screened: quarantine.Screened) -> dict:
+    rows = screened.rejected.to_pyarrow().to_pylist()
     return {row["number"]: row["_reason"] for row in rows}
 
 
 def test_rows_that_break_a_rule_are_rejected_with_every_reason():
-    sieved = quarantine.by_rules(STAFF, staff((1, None, "1"), (0, None, "1"), (None, None, "1")))
-    assert numbers(sieved.kept) == [1]
-    assert reasons(sieved) == {
+    screened = quarantine.by_rules(STAFF, staff((1, None, "1"), (0, None, "1"), (None, None, "1")))
+    assert numbers(screened.accepted) == [1]
+    assert reasons(screened) == {
         0: "number: greater_than_or_equal_to(1)",
         None: "number: not null (a value is present)",
     }
@@ -149,9 +148,9 @@ def test_rows_that_break_a_rule_are_rejected_with_every_reason():
 
 def test_a_value_that_did_not_fit_rejects_its_row_only_where_a_row_cannot_be_counted_without_it():
     rows = staff((None, None, "1"), (2, None, "1"), **{RESCUED: ['{"number": "x"}', '{"manager": "y"}']})
-    sieved = quarantine.by_rules(STAFF, quarantine.repaired(STAFF, rows))
-    assert numbers(sieved.kept) == [2]
-    assert "number: the value does not fit its column, see _rescued_data" in reasons(sieved)[None]
+    screened = quarantine.by_rules(STAFF, quarantine.repaired(STAFF, rows))
+    assert numbers(screened.accepted) == [2]
+    assert "number: the value does not fit its column, see _rescued_data" in reasons(screened)[None]
 
 
 def test_a_value_that_is_repaired_is_kept_beside_its_row():
@@ -169,24 +168,24 @@ def test_a_value_that_is_repaired_is_kept_beside_its_row():
 
 def test_of_equal_rows_one_stays_and_of_different_rows_with_one_key_none():
     rows = staff((1, None, "1"), (1, None, "1"), (2, None, "1"), (2, None, "2"), (3, None, "2"))
-    sieved = quarantine.by_key(STAFF, quarantine.by_rules(STAFF, rows))
-    assert numbers(sieved.kept) == [1, 3]
-    assert numbers(sieved.aside) == [1, 2, 2]
+    screened = quarantine.by_key(STAFF, quarantine.by_rules(STAFF, rows))
+    assert numbers(screened.accepted) == [1, 3]
+    assert numbers(screened.rejected) == [1, 2, 2]
 
 
 def test_rows_that_refer_to_nothing_are_rejected_and_so_are_those_that_refer_to_them():
     rows = staff((1, None, "1"), (2, 1, "9"), (3, 2, "1"), (4, 3, "1"))
-    sieved = quarantine.by_rules(STAFF, rows)
+    screened = quarantine.by_rules(STAFF, rows)
     for _ in range(3):
-        sieved = quarantine.by_references(STAFF, sieved, OFFICES)
-    assert numbers(sieved.kept) == [1]
-    assert numbers(sieved.aside) == [2, 3, 4]
+        screened = quarantine.by_references(STAFF, screened, OFFICES)
+    assert numbers(screened.accepted) == [1]
+    assert numbers(screened.rejected) == [2, 3, 4]
 
 
-def test_nothing_is_lost_whatever_the_sieves_do():
+def test_nothing_is_lost_whatever_the_screens_do():
     rows = staff((1, None, "1"), (1, None, "1"), (2, 7, "1"), (None, None, "1"), (5, 1, None), (5, 1, "2"))
-    sieved = quarantine.by_references(STAFF, quarantine.by_key(STAFF, quarantine.by_rules(STAFF, rows)), OFFICES)
-    assert len(numbers(sieved.kept)) + len(numbers(sieved.aside)) == 6
+    screened = quarantine.by_references(STAFF, quarantine.by_key(STAFF, quarantine.by_rules(STAFF, rows)), OFFICES)
+    assert len(numbers(screened.accepted)) + len(numbers(screened.rejected)) == 6
 
 
 def test_metadata_values_are_plain_and_exact():
@@ -482,8 +481,8 @@ def test_completeness_counts_quarantined_rows_whose_money_cannot_be_read():
     assert ", and 1 of unknown amount" in verdict.summary
 
 
-def arrived(found: Mapping[str, Totals], expected: Mapping[str, Totals]) -> Arrived:
-    return Arrived(found, expected, lambda: ["price"], "sqlite:///shop.sqlite", rescued=1)
+def arrived(found: Mapping[str, Totals], expected: Mapping[str, Totals]) -> SourceRead:
+    return SourceRead(found, expected, lambda: ["price"], "sqlite:///shop.sqlite", rescued=1)
 
 
 @pytest.mark.parametrize(
@@ -513,7 +512,7 @@ def test_a_table_that_shrank_blocks_until_somebody_accepts_it(before, accepted, 
         audit(
             *GOOD,
             contract=source,
-            before=Before({"": before}),
+            before=BaseVersion({"": before}),
             shrink_accepted=accepted,
             limits=limits,
             arrived=arrived({"": Totals(3)}, {}),
@@ -531,17 +530,17 @@ def test_a_table_that_shrank_blocks_until_somebody_accepts_it(before, accepted, 
 )
 def test_what_is_empty_now_blocks_unless_it_was_one_small_month(before, passed):
     source = Contract.of(pa.DataFrameSchema(RAW.schema.columns, name="source/lines"))
-    emptied = audit(*GOOD, contract=source, before=Before(before), limits=Limits(), arrived=arrived({}, {}))
+    emptied = audit(*GOOD, contract=source, before=BaseVersion(before), limits=Limits(), arrived=arrived({}, {}))
     assert Volume().evaluate(emptied).passed is passed
 
 
 def test_an_order_that_moved_to_a_month_that_is_not_read_blocks_and_names_both():
-    before = Before({}, {"2005-05": {"2005-04": 1}})
+    before = BaseVersion({}, {"2005-05": {"2005-04": 1}})
     verdict = Moved().evaluate(audit(*GOOD, before=before))
     assert not verdict.passed
     assert "1 orders of 2005-05 are now in 2005-04" in verdict.summary
     assert "--months 2005-04..2005-05" in verdict.summary
-    assert Moved().evaluate(audit(*GOOD, before=Before({}))).passed
+    assert Moved().evaluate(audit(*GOOD, before=BaseVersion({}))).passed
 
 
 @dataclass(frozen=True)

@@ -15,19 +15,10 @@ from classic_cars.assets import ALL_TABLES
 from classic_cars.checks.base import Audit, measure
 from classic_cars.checks.rules import Keys
 from classic_cars.contracts import staging, warehouse
-from classic_cars.contracts.base import (
-    Contract,
-    Int,
-    Money,
-    Reconciliation,
-    TableModel,
-    Text,
-    clean,
-    facts,
-    row_rule,
-)
+from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins, grain
 from classic_cars.contracts.versions import digest
+from classic_cars.contracts.vocabulary import Int, Money, Reconciliation, TableModel, Text, clean, facts, row_rule
 from classic_cars.stores.base import Staged
 
 CONTRACTS = [each.contract for each in ALL_TABLES]

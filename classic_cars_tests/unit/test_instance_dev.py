@@ -46,7 +46,11 @@ def test_the_command_names_the_workspace_and_the_environment_the_home(tmp_path: 
     command = dev.dev_command("127.0.0.1", 3001)
     assert command[1:5] == ["-m", "dagster", "dev", "--workspace"]
     assert command[5:] == [str(PROJECT / "workspace.yaml"), "--host", "127.0.0.1", "--port", "3001"]
-    assert dev.dev_environment(settings) == {"DAGSTER_HOME": str(PROJECT), "CLASSIC_CARS_HOME": str(tmp_path)}
+    assert dev.dev_environment(settings) == {
+        "DAGSTER_HOME": str(PROJECT),
+        "CLASSIC_CARS_HOME": str(tmp_path),
+        "CLASSIC_CARS_ATTENDED": "true",
+    }
     assert home.config_folder() == PROJECT
 
 
@@ -108,7 +112,6 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["serve", "plain dagster dev"])
 def test_dagster_starts_in_the_background_runs_a_job_stops_when_told_and_writes_only_in_its_home(
     project: Path, tmp_path: Path, how: str

@@ -1,4 +1,4 @@
-"""The sensor of landed files: one run for what is new, none while one is under way, and patience with failures."""
+"""The sensor of landed files: one observation for what is new, and backoff with failures."""
 
 from __future__ import annotations
 
@@ -9,88 +9,54 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from classic_cars.automation import landing_changes
-from classic_cars.automation.landing_changes import Watch, digest
-from classic_cars.automation.landing_sensor import RATINGS, landing_sensor, tick
-from classic_cars.automation.watching import DOWN_SECONDS, RETRY_SECONDS, SHARE, look_failed
-from classic_cars.definitions import EVERYTHING, build_defs
+from classic_cars.automation import landing_sensor as sensor
+from classic_cars.automation.watching import DOWN_SECONDS, RETRY_SECONDS, SHARE, PollState, answered, poll_failed
+from classic_cars.definitions import build_defs
 from classic_cars.settings import Settings
 from classic_cars.sources.landing import LandedFile, Landing
+from classic_cars.tables.external import DATA_VERSION, digest_of
+from classic_cars.tables.landed import UNREAD
 from classic_cars_tests.landed import drop
 
-NEW = Watch(began=1000.0)
+RATINGS = dg.AssetKey(["source", "ratings"])
+NOW = 2_000_000_000.0
 
 
 def file(name: str = "a.csv", size: int = 1, version: str = "1") -> LandedFile:
     return LandedFile(name, size, version, datetime(2003, 8, 1), name)
 
 
-def looked(watch: Watch, files: list[LandedFile]) -> tuple[Watch, str | None]:
-    return landing_changes.looked(watch, files, seconds=0.0, now=2000.0)
-
-
-def test_new_files_are_one_run():
-    watch, key = looked(NEW, [file("a.csv"), file("b.csv")])
-    assert key == "landed_files-v1-1000-0"
-    assert watch.asked == key
-    again, none = looked(replace(watch, asked=""), [file("b.csv"), file("a.csv")])
-    assert none is None
-    assert again.requests == 1
-
-
 @pytest.mark.parametrize("changed", [file("b.csv"), file(size=2), file(version="2")])
-def test_another_name_size_or_version_is_new(changed: LandedFile):
-    watch, _ = looked(NEW, [file()])
-    assert looked(watch, [changed])[1] == "landed_files-v1-1000-1"
-
-
-def test_an_empty_place_is_asked_for_once_so_that_the_table_exists():
-    watch, key = looked(NEW, [])
-    assert key == "landed_files-v1-1000-0"
-    assert looked(watch, [])[1] is None
-
-
-def test_a_run_that_failed_is_asked_for_again_each_time_later():
-    watch, waits = NEW, []
-    for number in range(6):
-        watch, key = looked(watch, [file()])
-        assert key == f"landed_files-v1-1000-{number}"
-        watch = landing_changes.ended(watch, 5000.0, again=True)
-        waits.append(watch.not_before - 5000.0)
-    assert waits == [60, 300, 900, 3600, 3600, 3600]
-    assert RETRY_SECONDS[-1] == 3600
-    watch, _ = looked(watch, [file()])
-    assert landing_changes.ended(watch, 5000.0, again=False).failed_requests == 0
-
-
-def test_a_place_that_cannot_be_reached_is_looked_at_ever_more_rarely():
-    watch, waits = NEW, []
-    for now in (100.0, 200.0, 300.0, 400.0, 500.0, 600.0, 700.0):
-        watch = look_failed(watch, now)
-        waits.append(watch.not_before - now)
-    assert waits == [*DOWN_SECONDS, DOWN_SECONDS[-1]]
-    assert watch.failing_since == 100.0
-    assert looked(watch, [])[0].failing_since == 0
-
-
-def test_a_place_that_is_slow_to_list_is_looked_at_rarely():
-    watch, _ = landing_changes.looked(NEW, [file()], seconds=2.0, now=100.0)
-    assert watch.not_before == 100.0 + 2.0 / SHARE - 2.0
-
-
-def test_the_cursor_is_small_and_comes_back():
-    watch, _ = looked(NEW, [file(f"{number}.csv") for number in range(5000)])
-    assert len(watch.dump()) < 500
-    assert Watch.load(watch.dump(), 0) == watch
-
-
-@pytest.mark.parametrize("cursor", [None, "", "nonsense", "[]", '{"version": 0}', '{"version": 1, "other": 2}'])
-def test_a_cursor_of_another_form_begins_anew(cursor: str | None):
-    assert Watch.load(cursor, 7.0) == Watch(7.0)
+def test_another_name_size_or_version_is_another_data_version(changed: LandedFile):
+    assert digest_of([file()]) != digest_of([changed])
 
 
 def test_the_digest_does_not_depend_on_the_order():
-    assert digest([file("a"), file("b")]) == digest([file("b"), file("a")])
+    assert digest_of([file("a"), file("b")]) == digest_of([file("b"), file("a")])
+
+
+def test_a_place_that_cannot_be_reached_is_polled_ever_more_rarely():
+    watch, waits = PollState(), []
+    for now in (100.0, 200.0, 300.0, 400.0, 500.0, 600.0, 700.0):
+        watch = poll_failed(watch, now)
+        waits.append(watch.not_before - now)
+    assert waits == [*DOWN_SECONDS, DOWN_SECONDS[-1]]
+    assert watch.failing_since == 100.0
+    assert answered(watch, 0.0, 800.0).failing_since == 0
+
+
+def test_a_place_that_is_slow_to_list_is_polled_rarely():
+    assert answered(PollState(), 2.0, 100.0).not_before == 100.0 + 2.0 / SHARE - 2.0
+
+
+def test_the_cursor_comes_back():
+    watch = poll_failed(PollState(retries=2, retry_at=5.0), 7.0)
+    assert PollState.load(watch.dump()) == watch
+
+
+@pytest.mark.parametrize("cursor", [None, "", "nonsense", "[]", '{"version": 0}', '{"version": 2, "other": 2}'])
+def test_a_cursor_of_another_form_begins_anew(cursor: str | None):
+    assert PollState.load(cursor) == PollState()
 
 
 # With Dagster ------------------------------------------------------------------------------------------
@@ -101,81 +67,114 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path)
 
 
-def evaluated(settings: Settings, instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorResult:
-    context = dg.build_sensor_context(instance, cursor=cursor)
-    result = landing_sensor(Landing(settings.landing_location), EVERYTHING)(context)
-    assert isinstance(result, dg.SensorResult)
-    return result
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    moment = [NOW]
+    monkeypatch.setattr("classic_cars.automation.landing_sensor.time.time", lambda: moment[0])
+    return moment
 
 
-def test_the_sensor_asks_for_the_ratings_only_and_waits_for_the_run(settings: Settings):
+class Zone:
+    """A landing zone that is polled."""
+
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance, *tables: str) -> None:
+        self.landing, self.instance, self.tables = (
+            Landing(settings.landing_location),
+            instance,
+            dict.fromkeys(tables or ("ratings",), lambda name: True),
+        )
+        self.watch, self.said = PollState(), ""
+
+    def poll(self) -> list[str]:
+        """The assets that were observed."""
+        self.watch = replace(self.watch, not_before=0.0)
+        self.watch, observations, self.said = sensor.tick(self.watch, self.landing, self.tables, self.instance)
+        for each in observations:
+            self.instance.report_runless_asset_event(each)
+        return [each.asset_key.to_user_string() for each in observations]
+
+    def read(self, unread: int = 0) -> None:
+        self.instance.report_runless_asset_event(dg.AssetMaterialization(RATINGS, metadata={f"total {UNREAD}": unread}))
+
+
+def test_new_files_are_observed_once(settings: Settings, clock: list[float]):
+    with dg.DagsterInstance.ephemeral() as instance:
+        zone = Zone(settings, instance)
+        assert zone.poll() == ["landing/ratings"]  # nothing lies there: that is an answer too
+        assert zone.poll() == []
+        drop(settings, "a.jsonl", "{}")
+        assert zone.poll() == ["landing/ratings"]
+        assert zone.poll() == []
+        assert "no new file among 1" in zone.said
+
+
+def test_files_that_are_still_being_written_are_left_alone(settings: Settings):
     drop(settings, "a.jsonl", "{}")
     drop(settings, "growing.jsonl", "{}", seconds_ago=1)
-    with dg.instance_for_test() as instance:
-        result = evaluated(settings, instance)
-        (request,) = result.run_requests or []
-        assert request.asset_selection == [dg.AssetKey(["source", "ratings"])]
-        run = dg.DagsterRun(job_name="x", status=dg.DagsterRunStatus.STARTED, tags={"dagster/run_key": request.run_key})
-        instance.add_run(run)
-        waiting = evaluated(settings, instance, result.cursor)
-        assert "waits" in str(waiting.skip_reason)
-        instance.delete_run(run.run_id)
-        instance.add_run(run.with_status(dg.DagsterRunStatus.SUCCESS))
-        done = evaluated(settings, instance, waiting.cursor)
-        assert "no new file among 1; 1 are still being written" in str(done.skip_reason)
+    with dg.DagsterInstance.ephemeral() as instance:
+        zone = Zone(settings, instance)
+        zone.poll()
+        assert zone.said == "1 files; 1 are still being written"
 
 
-def test_a_failed_run_is_asked_for_again_after_a_while(settings: Settings):
-    drop(settings, "a.jsonl", "{}")
-    landing = Landing(settings.landing_location)
-    with dg.instance_for_test() as instance:
-        watch, key, _ = tick(Watch(0.0), landing, instance)
-        instance.add_run(
-            dg.DagsterRun(job_name="x", status=dg.DagsterRunStatus.FAILURE, tags={"dagster/run_key": str(key)})
-        )
-        watch, none, reason = tick(watch, landing, instance)
-        assert none is None
-        assert reason.startswith("1 runs in a row failed, or could not read a file; looks again at")
-        _, again, _ = tick(replace(watch, not_before=0.0), landing, instance)
-        assert again not in (None, key)
+def test_each_landed_table_has_an_asset_of_its_own(settings: Settings):
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert Zone(settings, instance, "ratings", "returns").poll() == ["landing/ratings", "landing/returns"]
 
 
-@pytest.mark.parametrize(
-    ("status", "unread", "again"),
-    [
-        (dg.DagsterRunStatus.SUCCESS, 0, False),
-        (dg.DagsterRunStatus.SUCCESS, 1, True),
-        (dg.DagsterRunStatus.CANCELED, 0, True),
-    ],
-)
-def test_files_that_were_not_taken_in_are_asked_for_again(
-    settings: Settings, status: dg.DagsterRunStatus, unread: int, again: bool
-):
-    drop(settings, "a.jsonl", "{}")
-    landing = Landing(settings.landing_location)
-    with dg.instance_for_test() as instance:
-        watch, key, _ = tick(Watch(0.0), landing, instance)
-        instance.add_run(dg.DagsterRun(job_name="x", status=status, tags={"dagster/run_key": str(key)}))
-        instance.report_runless_asset_event(
-            dg.AssetMaterialization(RATINGS, metadata={f"total {landing_changes.UNREAD}": unread})
-        )
-        watch, _, reason = tick(watch, landing, instance)
-        assert ("could not read a file; looks again at" in reason) is again
-        _, key, _ = tick(replace(watch, not_before=0.0), landing, instance)
-        assert (key is not None) is again
+@pytest.mark.parametrize("unread", [None, 1])
+def test_what_was_not_read_is_observed_again_ever_later(settings: Settings, clock: list[float], unread: int | None):
+    with dg.DagsterInstance.ephemeral() as instance:
+        zone = Zone(settings, instance)
+        zone.poll()
+        zone.poll()
+        for wait in [*RETRY_SECONDS, RETRY_SECONDS[-1]]:
+            if unread is not None:
+                zone.read(unread)
+            clock[0] += wait - 1
+            assert zone.poll() == []
+            clock[0] += 1
+            assert zone.poll() == ["landing/ratings"]
+        assert "asked again 5 times for files that were not read" in zone.said
+        zone.read()
+        clock[0] += 10_000
+        assert zone.poll() == []
+        assert zone.watch.retries == 0
+
+
+def test_files_that_are_read_again_have_a_fresh_data_version(settings: Settings, clock: list[float]):
+    with dg.DagsterInstance.ephemeral() as instance:
+        zone = Zone(settings, instance)
+        zone.poll()
+        zone.poll()
+        clock[0] += 60
+        zone.poll()
+        records = instance.fetch_observations(dg.AssetKey(["landing", "ratings"]), limit=5).records
+        found = [each.asset_observation.tags[DATA_VERSION] for each in records if each.asset_observation]
+        assert len(set(found)) == 2
+        assert found[0].startswith(found[1])
+
+
+def test_nothing_is_asked_for_again_while_a_run_is_under_way(settings: Settings, clock: list[float]):
+    with dg.DagsterInstance.ephemeral() as instance:
+        zone = Zone(settings, instance)
+        zone.poll()
+        zone.poll()
+        instance.add_run(dg.DagsterRun(job_name="x", status=dg.DagsterRunStatus.STARTED))
+        clock[0] += 61
+        assert zone.poll() == []
 
 
 def test_a_place_that_cannot_be_reached_is_a_reason_to_skip(settings: Settings):
     place = settings.home / "landing"
     place.touch()
-    with dg.instance_for_test() as instance:
-        result = evaluated(settings, instance)
-    assert "the landing place cannot be reached since" in str(result.skip_reason)
-    assert "is a file, expected a folder" in str(result.skip_reason)
-    assert Watch.load(result.cursor, 0).failures == 1
+    with dg.DagsterInstance.ephemeral() as instance:
+        zone = Zone(settings, instance)
+        assert zone.poll() == []
+    assert "the landing zone cannot be reached since" in zone.said
+    assert "is a file, expected a folder" in zone.said
+    assert zone.watch.failures == 1
 
 
-def test_the_platform_has_the_sensor_and_it_runs(settings: Settings):
-    sensor = build_defs(settings).get_sensor_def("landed_files")
-    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
-    assert sensor.minimum_interval_seconds == 9
+def test_the_platform_has_the_sensor(settings: Settings):
+    assert build_defs(settings).get_sensor_def("landed_files").minimum_interval_seconds == 9

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from classic_cars.sources.landed_copy import Copy
 from classic_cars.sources.landing import LandedFile
-from classic_cars.tables.ledger import Entry, judged, still_true
+from classic_cars.sources.landing.copies import Copy
+from classic_cars.tables.ledger import Entry, classify, latest, still_true
 
 DAY = datetime(2003, 8, 1)
 
@@ -20,12 +20,12 @@ def copy(name: str, content: str | None, reason: str | None = None) -> Copy:
     return Copy(file(name), "jsonl", content, reason, None if reason else Path(name))
 
 
-def entry(name: str, content: str | None, state: str, rows: int = 0) -> Entry:
-    return Entry(name, 1, "1", content, "jsonl", DAY, rows, state, None)
+def entry(name: str, content: str | None, state: str, rows: int = 0, logged: datetime = DAY) -> Entry:
+    return Entry(name, 1, "1", content, "jsonl", DAY, rows, state, None, logged)
 
 
 def states(copies: list[Copy], rows: list[int], known: list[Entry], taken: dict[str, int]) -> tuple[dict, list[str]]:
-    entries, to_take = judged(copies, rows, known, taken)
+    entries, to_take = classify(copies, rows, known, taken, DAY)
     return {each.fileName: (each.state, each.rows) for each in entries}, [each.file.name for each in to_take]
 
 
@@ -71,3 +71,9 @@ def test_files_are_read_again_when_their_rows_are_gone_or_they_could_not_be_read
     listed = [file(each.fileName) for each in known if each.fileName != "lost, and the file too"]
     kept = {each.fileName for each in still_true(known, {"1": 2}, listed)}
     assert kept == {"good", "lost, and the file too", "empty", "bad"}
+
+
+def test_the_latest_entry_of_a_file_is_what_is_so():
+    first, second = entry("a", None, "quarantined"), entry("a", "1", "taken", 2, logged=datetime(2003, 8, 2))
+    other = entry("b", "2", "taken", 1)
+    assert {(each.fileName, each.state) for each in latest([second, first, other])} == {("a", "taken"), ("b", "taken")}

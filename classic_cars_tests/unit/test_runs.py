@@ -5,13 +5,11 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from classic_cars.automation.partitions import MONTHLY, month_of
-from classic_cars.automation.requests import ACCEPT_SHRINK, accepted_shrinks
 from classic_cars.definitions import build_defs
 from classic_cars.errors import SettingsError
-from classic_cars.runs import must_be_partitions, select_tables, shrinking_tables
+from classic_cars.runs import select_tables, shrinking_tables
 from classic_cars.settings import Settings
-from classic_cars.stores.base import Months, next_month
+from classic_cars.tables.run_tags import ACCEPT_SHRINK, accepted_shrinks
 
 PRODUCTS = {"source/products", "staging/products"}
 
@@ -26,7 +24,7 @@ def selected(defs: dg.Definitions, *patterns: str) -> set[str]:
 
 
 def test_no_pattern_is_everything(defs: dg.Definitions) -> None:
-    assert len(selected(defs)) == 30
+    assert len(selected(defs)) == 32
 
 
 def test_names_layers_and_wildcards(defs: dg.Definitions) -> None:
@@ -82,14 +80,3 @@ def test_what_may_shrink_is_read_from_the_tag_of_a_run() -> None:
         "source/orderdetails",
     }
     assert accepted_shrinks({"another": "tag"}) == frozenset()
-
-
-def test_months_are_partitions_up_to_the_last_one() -> None:
-    key = MONTHLY.get_last_partition_key()
-    assert key is not None
-    last = month_of(key)
-    must_be_partitions(Months(last, last))
-    must_be_partitions(Months.parse(f"2003-01..{key}"))
-    for beyond in (Months(last, next_month(last)), Months.parse("2002-12..2003-01")):
-        with pytest.raises(SettingsError, match=f"--months {beyond}: expected months from 2003-01 to {key}"):
-            must_be_partitions(beyond)

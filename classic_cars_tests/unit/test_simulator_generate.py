@@ -12,9 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from classic_cars.contracts.order_system import metadata
-from classic_cars.simulator import ShopInputError, generate
-from classic_cars.simulator.generate import NewShop
-from classic_cars.simulator.plan import ShopPlan
+from classic_cars_shop import generate
+from classic_cars_shop.api import ShopInputError
+from classic_cars_shop.generate import NewShop
+from classic_cars_shop.plan import ShopPlan
 
 Frames = dict[str, pd.DataFrame]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from classic_cars.simulator import lifecycle
-from classic_cars.simulator.columns import cents, money
-from classic_cars.simulator.people import digits, postal_code
-from classic_cars.simulator.randomness import stream, weighted
+from classic_cars_shop import lifecycle
+from classic_cars_shop.columns import cents, money
+from classic_cars_shop.people import digits, postal_code
+from classic_cars_shop.randomness import stream, weighted
 
 
 def ints(*values: int) -> np.ndarray:

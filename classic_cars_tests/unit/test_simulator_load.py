@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from classic_cars.simulator import ShopInputError
-from classic_cars.simulator.load import ShopFiles
-from classic_cars.simulator.ownership import TABLES
+from classic_cars_shop.api import ShopInputError
+from classic_cars_shop.load import ShopFiles
+from classic_cars_shop.ownership import TABLES
 
 GOOD = {
     "productlines": 'productLine,textDescription,htmlDescription,image\n"Ships",\\N,"<p>\n""S""</p>","blob:40"\n',

@@ -12,9 +12,9 @@ import duckdb
 import pandas as pd
 import pytest
 
-from classic_cars import simulator
-from classic_cars.simulator import ratings
-from classic_cars.simulator.ratings import COLUMNS, written
+from classic_cars_shop import api as simulator
+from classic_cars_shop import ratings
+from classic_cars_shop.ratings import COLUMNS, written
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from classic_cars.errors import (
     SourceUnreachable,
 )
 from classic_cars.sources import retries
-from classic_cars.sources.errors import lost_connection, said_by_scanner, translated
+from classic_cars.sources.errors import lost_connection, said_by_scanner, translate_error
 from classic_cars.sources.urls import SourceURL
-from classic_cars_tests.servers import PASSWORD
+from classic_cars_shop.servers import PASSWORD
 
 URL = SourceURL.parse(f"postgresql://reader:{quote(PASSWORD, safe='')}@db.example:5433/classicmodels")
 LITE = SourceURL.parse("sqlite:////data/shop.sqlite")
@@ -60,7 +60,7 @@ LITE = SourceURL.parse("sqlite:////data/shop.sqlite")
     ids=lambda value: str(value) if isinstance(value, Exception) else None,
 )
 def test_each_failure_has_its_kind(error: Exception, kind: type[SourceError]) -> None:
-    found = translated(error, URL)
+    found = translate_error(error, URL)
     assert type(found) is kind
     assert found.retryable is (kind is SourceUnreachable)
     assert str(found).startswith("postgresql://reader:***@db.example:5433/classicmodels: ")
@@ -68,7 +68,7 @@ def test_each_failure_has_its_kind(error: Exception, kind: type[SourceError]) ->
 
 @pytest.mark.parametrize("spelling", [PASSWORD, quote(PASSWORD, safe=""), quote(PASSWORD), repr(PASSWORD)[1:-1]])
 def test_a_password_that_a_driver_quotes_is_not_shown(spelling: str) -> None:
-    shown = str(translated(psycopg.OperationalError(f"cannot connect with password={spelling}"), URL))
+    shown = str(translate_error(psycopg.OperationalError(f"cannot connect with password={spelling}"), URL))
     assert spelling not in shown
     assert "password=***" in shown
 
@@ -94,7 +94,7 @@ def test_a_relative_sqlite_path_starts_at_the_current_folder(tmp_path: Path, mon
 
 
 def test_options_of_the_url_reach_the_connection() -> None:
-    options = SourceURL.parse("postgresql://u@h/d?sslmode=require&connect_timeout=9").options(4.0)
+    options = SourceURL.parse("postgresql://u@h/d?sslmode=require&connect_timeout=9").options()
     assert options["sslmode"] == "require"
     assert options["connect_timeout"] == "9"
 
@@ -127,26 +127,26 @@ def failing(times: int, error: Exception) -> tuple[list[int], object]:
 
 def test_a_passing_failure_is_tried_again() -> None:
     attempts, ask = failing(2, SourceUnreachable("gone"))
-    assert retries.patiently(ask) == "answer"
+    assert retries.retry_transient(ask) == "answer"
     assert len(attempts) == 3
 
 
 def test_a_lasting_failure_is_not_tried_again() -> None:
     attempts, ask = failing(1, SourceAccessDenied("no"))
     with pytest.raises(SourceAccessDenied, match="no"):
-        retries.patiently(ask)
+        retries.retry_transient(ask)
     assert len(attempts) == 1
 
 
 def test_a_failure_that_does_not_pass_is_given_up() -> None:
     attempts, ask = failing(99, SourceUnreachable("gone"))
     with pytest.raises(SourceUnreachable, match="gone"):
-        retries.patiently(ask)
+        retries.retry_transient(ask)
     assert len(attempts) == retries.ATTEMPTS
 
 
 def test_an_error_that_is_not_ours_is_not_tried_again() -> None:
     attempts, ask = failing(1, KeyError("bug"))
     with pytest.raises(KeyError):
-        retries.patiently(ask)
+        retries.retry_transient(ask)
     assert len(attempts) == 1

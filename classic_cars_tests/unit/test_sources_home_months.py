@@ -9,10 +9,11 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy.dialects import postgresql
 
-from classic_cars.contracts.order_system import FIRST_MONTH, orders
+from classic_cars.contracts.order_system import FIRST_MONTH, UNDATED, orders
 from classic_cars.sources.conform import conform
-from classic_cars.sources.home_months import at_home, home_of, months_until
+from classic_cars.sources.home_months import OrderDate, at_home, home_of, others
 from classic_cars_tests.order_systems import TODAY
 
 near_dates = st.from_regex(r"\A(19|20)[0-9]{2}-[0-9]{1,2}-[0-9]{1,2}( [0-9:.]{0,15})?\Z")
@@ -25,7 +26,7 @@ def homes_in_sql(texts: list[str | None]) -> list[str]:
     with sqlite3.connect(":memory:") as connection:
         connection.execute("CREATE TABLE orders (orderNumber INTEGER PRIMARY KEY, orderDate TEXT)")
         connection.executemany("INSERT INTO orders VALUES (?, ?)", list(enumerate(texts)))
-        query = sa.select(home_of(orders.c.orderDate, TODAY)).order_by(orders.c.orderNumber)
+        query = sa.select(home_of(OrderDate(orders.c.orderDate), TODAY)).order_by(orders.c.orderNumber)
         dialect = sa.create_engine("sqlite://").dialect
         sql = str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
         return [row[0] for row in connection.execute(sql)]
@@ -50,14 +51,43 @@ def test_every_day_since_the_first_month_is_at_home_in_its_month() -> None:
     assert homes_in_sql([str(day) for day in days]) == [f"{day:%Y-%m}" for day in days]
 
 
-@pytest.mark.parametrize(
-    ("today", "count", "last"), [(date(2003, 1, 1), 13, date(2004, 1, 1)), (date(2004, 12, 31), 36, date(2005, 12, 1))]
-)
-def test_the_possible_homes_end_a_year_ahead(today: date, count: int, last: date) -> None:
-    assert len(months_until(today)) == count
-    assert months_until(today)[-1] == last
+def test_every_day_of_a_century_is_at_home_in_its_month_and_no_other_text_is() -> None:
+    texts = [
+        f"{year}-{month:02d}-{day:02d}" for year in (1900, 1999, 2000, 2004) for month in range(14) for day in range(33)
+    ]
+    expected = []
+    for text in texts:
+        try:
+            day = date.fromisoformat(text)
+        except ValueError:
+            day = UNDATED
+        expected.append(f"{day if day >= FIRST_MONTH else UNDATED:%Y-%m}")
+    assert homes_in_sql(texts) == homes_in_ibis(texts) == expected
+
+
+def test_orders_of_a_year_ahead_are_at_home_and_later_ones_are_not() -> None:
+    texts = ["2006-05-31", "2006-06-01", "1900-01-31", "1900-02-01"]
+    assert homes_in_sql(texts) == ["2006-05", "1900-01", "1900-01", "1900-02"]
+
+
+@pytest.mark.parametrize("is_date", [True, False])
+def test_no_month_of_the_past_is_listed_in_a_query(is_date: bool) -> None:
+    months = [UNDATED, *(date(year, month, 1) for year in range(1950, 2005) for month in range(1, 13))]
+    condition = at_home(OrderDate(orders.c.orderDate, is_date), months, TODAY)
+    assert len(str(condition.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}))) < 1500
+
+
+def test_an_index_on_dates_can_be_used() -> None:
+    condition = at_home(OrderDate(orders.c.orderDate, is_date=True), [date(2004, 2, 1)], TODAY)
+    sql = str(condition.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}))
+    assert """orders."orderDate" >= '2004-02-01' AND orders."orderDate" < '2004-03-01'""" in sql
+
+
+def test_others_are_the_gaps_between_months() -> None:
+    found = others([date(1900, 2, 1), date(2004, 1, 1), date(2004, 2, 1), date(2006, 5, 1), date(2007, 1, 1)], TODAY)
+    assert found == [(date(1900, 3, 1), date(2003, 12, 1)), (date(2004, 3, 1), date(2006, 4, 1))]
 
 
 def test_no_month_is_nobodys_home() -> None:
-    condition = at_home(orders.c.orderDate, [], TODAY)
-    assert "false" in str(condition).lower()
+    condition = at_home(OrderDate(orders.c.orderDate), [], TODAY)
+    assert "false" in str(condition.compile(dialect=postgresql.dialect())).lower()

@@ -17,12 +17,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from classic_cars.assets.source import ratings
-from classic_cars.contracts.source import RATINGS
+from classic_cars.contracts.landed import RATINGS
 from classic_cars.errors import SourceAccessDenied, SourceError, SourceMissing, SourceUnreachable
-from classic_cars.sources import landed_copy
-from classic_cars.sources.landed_copy import Copier, Copy
-from classic_cars.sources.landed_lines import intake
-from classic_cars.sources.landing import Landing, is_ignored, is_settled
+from classic_cars.sources.landing import Landing, copies, text
+from classic_cars.sources.landing.copies import Copier, Copy
+from classic_cars.sources.landing.lines import intake
+from classic_cars.sources.landing.listing import is_ignored, is_settled
 from classic_cars_tests.landed import jsonl, rating
 
 NOW = 2_000_000_000.0
@@ -105,7 +105,7 @@ def test_a_place_that_refuses_is_an_error_and_a_folder_in_it_is_named(root: Path
 
     def refusing(folder: str):
         if folder.endswith(refused):
-            raise PermissionError(13, "Permission denied")
+            raise PermissionError(13, "Permission denied", folder)
         return scan(folder)
 
     monkeypatch.setattr(os, "scandir", refusing)
@@ -166,10 +166,10 @@ GOOD = {name: ["1"] for name in RATINGS.columns}
         ("a.parquet", HEADER.encode(), "is not Parquet"),
         ("a.parquet", parquet(**GOOD)[:-20], "is damaged Parquet"),
         ("a.parquet", parquet(customerNumber=[1]), "has no column productCode"),
-        ("a.jsonl", b"x" * (landed_copy.LONGEST_LINE + 1), "line 1 is longer than"),
+        ("a.jsonl", b"x" * (text.LONGEST_LINE + 1), "line 1 is longer than"),
         ("a.xlsx", b"PK\x03\x04", "its name does not say what it is"),
         ("a.csv", b"x" * 200_000, "its first line cannot be taken apart as CSV"),
-        ("a.csv", f'{HEADER}\n1,"'.encode() + b"x\n" * landed_copy.LONGEST_LINE, "or a quote in it is not closed"),
+        ("a.csv", f'{HEADER}\n1,"'.encode() + b"x\n" * text.LONGEST_LINE, "or a quote in it is not closed"),
         ("a.json", b'{\n  "customerNumber": 1\n}', "is one JSON object over several lines"),
         ("a.jsonl", b'  [{"customerNumber": 1}]', "one JSON array"),
         ("a.parquet", parquet(**GOOD | {"productCode": ["x" * 50_000]}), "has a value of more than 32,768 bytes"),
@@ -225,7 +225,7 @@ def test_a_file_that_cannot_be_opened_is_refused_without_a_hash(root: Path, monk
 
 
 def test_an_archive_that_unpacks_to_far_more_than_ratings_would_is_refused(root: Path, monkeypatch):
-    monkeypatch.setattr(landed_copy, "UNSUSPICIOUS", 1000)
+    monkeypatch.setattr(copies, "UNSUSPICIOUS", 1000)
     bomb = copied(root, "a.jsonl.gz", gzip.compress(b"\n" * 10_000_000))
     assert bomb is not None
     assert "unpacks to more than 200 times its size" in str(bomb.reason)
@@ -237,7 +237,7 @@ def test_an_archive_that_unpacks_to_far_more_than_ratings_would_is_refused(root:
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 50, 1000])
 def test_a_line_break_in_a_quoted_field_begins_no_row(root: Path, tmp_path: Path, monkeypatch, chunk: int):
-    monkeypatch.setattr(landed_copy, "CHUNK", chunk)
+    monkeypatch.setattr(copies, "CHUNK", chunk)
     forged = "109,S2,1,2003-08-01,2003-08-01,x"
     drop(
         root,

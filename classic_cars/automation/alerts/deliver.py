@@ -30,7 +30,7 @@ Send = Callable[[str, Message], bool]
 
 
 @dataclass(frozen=True)
-class Letter:
+class Notification:
     """A message to one address, which is known by its fingerprint."""
 
     address: str
@@ -50,44 +50,44 @@ def addresses(urls: str) -> dict[str, str]:
     return {hashlib.sha256(url.encode()).hexdigest()[:12]: url for url in found}
 
 
-def letters(messages: Sequence[Message], urls: str, moment: float) -> list[Letter]:
-    """One letter for each message and address."""
-    return [Letter(address, each.title, each.body, moment) for each in messages for address in addresses(urls)]
+def notifications(messages: Sequence[Message], urls: str, moment: float) -> list[Notification]:
+    """One notification for each message and address."""
+    return [Notification(address, each.title, each.body, moment) for each in messages for address in addresses(urls)]
 
 
-def deliver(outbox: Sequence[Letter], urls: str, moment: float, send: Send) -> tuple[list[Letter], int]:
-    """Try every letter that is due: those that stay in the outbox, and how many were delivered. Never raises."""
+def deliver(outbox: Sequence[Notification], urls: str, moment: float, send: Send) -> tuple[list[Notification], int]:
+    """Try every notification that is due: those that stay in the outbox, and how many were delivered. Never raises."""
     known = addresses(urls)
     left, delivered = [], 0
     end = time.monotonic() + TICK_SECONDS
-    for letter in outbox:
-        url = known.get(letter.address)
+    for notification in outbox:
+        url = known.get(notification.address)
         if url is None:
             continue  # its address was taken out of the settings
-        if letter.not_before > moment or time.monotonic() > end:
-            left.append(letter)
-        elif _taken(send, url, letter):
+        if notification.not_before > moment or time.monotonic() > end:
+            left.append(notification)
+        elif _accepted_by_receiver(send, url, notification):
             delivered += 1
         else:
-            left += _again(letter, url, moment)
+            left += _postponed(notification, url, moment)
     return left, delivered
 
 
-def _taken(send: Send, url: str, letter: Letter) -> bool:
+def _accepted_by_receiver(send: Send, url: str, notification: Notification) -> bool:
     try:
-        return send(url, Message(letter.title, letter.body))
+        return send(url, Message(notification.title, notification.body))
     except Exception as error:  # whatever a library raises: an alert must not break anything else
         log.warning("alert to %s: %s", scheme(url), type(error).__name__)
         return False
 
 
-def _again(letter: Letter, url: str, moment: float) -> list[Letter]:
-    if moment - letter.written > GIVE_UP_SECONDS:
-        log.error("alert to %s given up after a day: %s", scheme(url), letter.title)
+def _postponed(notification: Notification, url: str, moment: float) -> list[Notification]:
+    if moment - notification.written > GIVE_UP_SECONDS:
+        log.error("alert to %s given up after a day: %s", scheme(url), notification.title)
         return []
-    wait = RETRY_SECONDS[min(letter.attempts, len(RETRY_SECONDS) - 1)]
-    log.warning("alert to %s was not taken; tried again in %.0f s: %s", scheme(url), wait, letter.title)
-    return [replace(letter, attempts=letter.attempts + 1, not_before=moment + wait)]
+    wait = RETRY_SECONDS[min(notification.attempts, len(RETRY_SECONDS) - 1)]
+    log.warning("alert to %s was not accepted; next attempt in %.0f s: %s", scheme(url), wait, notification.title)
+    return [replace(notification, attempts=notification.attempts + 1, not_before=moment + wait)]
 
 
 def scheme(url: str) -> str:

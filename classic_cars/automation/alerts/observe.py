@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.freshness import FreshnessState
-from dagster._core.scheduler.instigation import TickStatus
 
 from classic_cars.automation.alerts.incidents import Incident, Observation
 
@@ -159,12 +157,12 @@ def stale_tables(instance: dg.DagsterInstance, owners: Mapping[dg.AssetKey, tupl
             kind="stale",
             what=f"{key.to_user_string()} is stale",
             since=record.updated_at.timestamp(),
-            severity="ERROR" if record.freshness_state == FreshnessState.FAIL else "WARN",
+            severity="ERROR" if record.freshness_state.value == "FAIL" else "WARN",
             owners=owners.get(key, ()),
             details="It was not made again in time, so what analysts read is old.",
         )
         for key, record in instance.get_freshness_state_records(list(owners)).items()
-        if record.freshness_state in (FreshnessState.FAIL, FreshnessState.WARN)
+        if record.freshness_state.value in ("FAIL", "WARN")
     ]
 
 
@@ -173,7 +171,7 @@ def failing_ticks(instance: dg.DagsterInstance) -> list[Incident]:
     incidents = []
     for state in instance.all_instigator_state():
         ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=TICKS)
-        if len(ticks) == TICKS and all(tick.status == TickStatus.FAILURE for tick in ticks):
+        if len(ticks) == TICKS and all(tick.status.value == "FAILURE" for tick in ticks):
             kind = state.instigator_type.value.lower()
             incidents.append(
                 Incident(

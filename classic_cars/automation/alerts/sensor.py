@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from classic_cars.automation.alerts.deliver import Letter, Send, deliver, letters, send_with_apprise
+from classic_cars.automation.alerts.deliver import Notification, Send, deliver, notifications, send_with_apprise
 from classic_cars.automation.alerts.incidents import Incident, Links, Message, Observation, news
 from classic_cars.automation.alerts.observe import observe
 from classic_cars.settings import Settings
@@ -21,11 +21,11 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class Desk:
+class AlertState:
     """The sensor's cursor: what is open, and what is still to be delivered."""
 
     incidents: dict[str, Incident] = field(default_factory=dict)
-    outbox: tuple[Letter, ...] = ()
+    outbox: tuple[Notification, ...] = ()
 
     def dump(self) -> str:
         return json.dumps(
@@ -37,38 +37,38 @@ class Desk:
         )
 
     @classmethod
-    def load(cls, cursor: str | None) -> Desk:
+    def load(cls, cursor: str | None) -> AlertState:
         try:
             found = json.loads(cursor or "")
             incidents = [Incident.load(each) for each in found["open"]]
-            return cls({each.key: each for each in incidents}, tuple(Letter(**each) for each in found["outbox"]))
+            return cls({each.key: each for each in incidents}, tuple(Notification(**each) for each in found["outbox"]))
         except (ValueError, TypeError, KeyError):
             return cls()
 
 
 def tick(
-    desk: Desk, now: Observation, settings: Settings, moment: float, send: Send = send_with_apprise
-) -> tuple[Desk, str]:
-    """One round: the new desk, and in words what was done."""
+    state: AlertState, now: Observation, settings: Settings, moment: float, send: Send = send_with_apprise
+) -> tuple[AlertState, str]:
+    """One tick: the new state, and in words what was done."""
     urls = settings.alert_urls.get_secret_value()
-    incidents, messages = news(desk.incidents, now, moment, Links(settings.web_url, settings.runbook_url))
-    waiting = [*desk.outbox, *letters(messages, urls, moment)]
+    incidents, messages = news(state.incidents, now, moment, Links(settings.web_url, settings.runbook_url))
+    waiting = [*state.outbox, *notifications(messages, urls, moment)]
     left, delivered = deliver(waiting, urls, moment, send)
     said = f"{len(incidents)} incidents open"
     if not urls:
-        return Desk(incidents), f"{said}; CLASSIC_CARS_ALERT_URLS is not set: nobody is told"
-    return replace(desk, incidents=incidents, outbox=tuple(left)), (
+        return AlertState(incidents), f"{said}; CLASSIC_CARS_ALERT_URLS is not set: nobody is told"
+    return replace(state, incidents=incidents, outbox=tuple(left)), (
         f"{said}, {delivered} messages delivered, {len(left)} to be tried again"
     )
 
 
-def alerts_sensor(settings: Settings, jobs: Sequence[str]) -> dg.SensorDefinition:
+def alerts_sensor(settings: Settings, jobs: Sequence[str], status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """Tells what began and what is over; ``jobs`` are those without tables. Asks for no runs, and fails none."""
 
     @dg.sensor(
         name=SENSOR,
         minimum_interval_seconds=TICK_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING,
+        default_status=status,
         description="Tells people of failed runs and checks, stale tables and failing sensors, once each, and when "
         "they are over.",
     )
@@ -82,8 +82,8 @@ def alerts_sensor(settings: Settings, jobs: Sequence[str]) -> dg.SensorDefinitio
             jobs,
             moment,
         )
-        desk, said = tick(Desk.load(context.cursor), now, settings, moment)
-        return dg.SensorResult(skip_reason=dg.SkipReason(said), cursor=desk.dump())
+        state, said = tick(AlertState.load(context.cursor), now, settings, moment)
+        return dg.SensorResult(skip_reason=dg.SkipReason(said), cursor=state.dump())
 
     return alerts
 
@@ -93,6 +93,8 @@ def sender(settings: Settings) -> Callable[[str, str], None]:
 
     def send(title: str, text: str) -> None:
         urls, moment = settings.alert_urls.get_secret_value(), time.time()
-        deliver(letters([Message(f"[Classic Cars] {title}", text)], urls, moment), urls, moment, send_with_apprise)
+        deliver(
+            notifications([Message(f"[Classic Cars] {title}", text)], urls, moment), urls, moment, send_with_apprise
+        )
 
     return send

@@ -108,10 +108,10 @@ class S3:
         return str(rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"])
 
     def _client(self):  # type: ignore[no-untyped-def]  # boto3 makes its classes at run time
-        patience = Config(
+        config = Config(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS / 2,
             retries={"total_max_attempts": 2, "mode": "standard"},
             s3={"addressing_style": "auto"},
         )
-        return self._session.client("s3", region_name=self._session.region_name or DEFAULT_REGION, config=patience)
+        return self._session.client("s3", region_name=self._session.region_name or DEFAULT_REGION, config=config)

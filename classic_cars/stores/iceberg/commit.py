@@ -1,7 +1,7 @@
-"""Commits: one atomic snapshot per publish, that replaces exactly the months written, or the whole table.
+"""Commits: one atomic snapshot per published table, planned on the version that is current at that moment.
 
-Other writers may commit to the same table meanwhile. Then everything is planned again on what they left: months
-of their own stay as they are; of the same month the later commit wins whole.
+Each says what it means and from which base it was made (``changes.py``). Whoever is out of its way only makes it be
+planned again; whoever is in its way makes it be refused. It never wins silently.
 """
 
 from __future__ import annotations
@@ -9,165 +9,54 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import (
-    CommitFailedException,
-    CommitStateUnknownException,
-    NamespaceAlreadyExistsError,
-    NoSuchTableError,
-    TableAlreadyExistsError,
-    ValidationException,
-)
-from pyiceberg.expressions import AlwaysTrue, BooleanExpression
-from pyiceberg.expressions.parser import parse
+from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException, ValidationException
 from pyiceberg.manifest import DataFile
 from pyiceberg.schema import Schema
-from pyiceberg.table import FileScanTask, Table, TableProperties
-from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.table import Table, TableProperties, Transaction
 from sqlalchemy.exc import OperationalError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from classic_cars.contracts.base import Contract
-from classic_cars.errors import StoreConflict, StoreError
-from classic_cars.stores.base import Months, Provenance
-from classic_cars.stores.iceberg.lake import Lake
-from classic_cars.stores.iceberg.schema import COMMENT, evolve, iceberg_schema, partition_spec
+from classic_cars.errors import StoreConflict, StoreUnreachable
+from classic_cars.months import Months
+from classic_cars.stores.base import Provenance
+from classic_cars.stores.iceberg.changes import PREFIX, Change, Kind, must_be_clear
+from classic_cars.stores.iceberg.schema import evolve
+from classic_cars.stores.iceberg.tables import condition, files_of, identifier, staying
 
-#: Prefix of what a snapshot says about its origin.
-PREFIX = "classic_cars."
 #: Identifies one publish among the snapshots, when it is not known whether a commit came through.
 PUBLISH_ID = f"{PREFIX}publish_id"
-PROPERTIES = {
-    TableProperties.PARQUET_COMPRESSION: "zstd",
-    # Old metadata files go with the commit that makes them superfluous; snapshots stay until they are expired.
-    TableProperties.METADATA_DELETE_AFTER_COMMIT_ENABLED: "true",
-    TableProperties.METADATA_PREVIOUS_VERSIONS_MAX: "20",
-}
-CONFLICTS = (CommitFailedException, ValidationException, CommitStateUnknownException, OperationalError)
+#: It is not known whether such a commit came through.
+UNKNOWN = (CommitStateUnknownException, OperationalError)
+CONFLICTS = (CommitFailedException, ValidationException, *UNKNOWN)
 
-
-@dataclass(frozen=True)
-class Beside:
-    """Files come beside those of this snapshot, and of no other: what was added since may hold the same rows."""
-
-    snapshot_id: int | None
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Version:
-    """What is to be published: the files of a new version of ``months`` of a table, or of the whole of it.
-
-    With ``beside``, nothing is replaced.
-    """
+    """What is to be published: the files of a new version of ``months`` of a table, or of the whole of it."""
 
     contract: Contract
+    change: Change
     months: Months | None
     files: Sequence[DataFile]
     #: The schema whose field ids the files carry.
     schema: Schema
-    beside: Beside | None = None
+    #: The version that it was made from; None when there was none.
+    base: int | None
+    #: Of a rewrite, the files that were read.
+    rewritten: Sequence[DataFile] = ()
 
 
-def identifier(contract: Contract) -> tuple[str, str]:
-    return contract.layer, contract.name
+def commit_with_retries(address: str, wait: float, attempt: Callable[[], Result]) -> Result:
+    """What ``attempt`` gives, tried again while other writers are quicker.
 
-
-def load(catalog: Catalog, contract: Contract) -> Table | None:
-    """The table as the catalog has it now; None when there is none."""
-    try:
-        return catalog.load_table(identifier(contract))
-    except NoSuchTableError:
-        return None
-
-
-def load_or_create(catalog: Catalog, lake: Lake, contract: Contract) -> Table:
-    """The table; a new one has no snapshot, so that it counts as never published."""
-    found = load(catalog, contract)
-    if found is not None:
-        return found
-    schema = iceberg_schema(contract)
-    try:
-        if not catalog.namespace_exists((contract.layer,)):
-            catalog.create_namespace((contract.layer,))
-    except NamespaceAlreadyExistsError:
-        pass  # another run was quicker
-    try:
-        return catalog.create_table(
-            identifier(contract),
-            schema,
-            location=lake.location(contract.layer, contract.name),
-            partition_spec=partition_spec(contract, schema),
-            properties={**PROPERTIES, COMMENT: contract.description},
-        )
-    except TableAlreadyExistsError:
-        return catalog.load_table(identifier(contract))
-
-
-def files_of(
-    table: Table, contract: Contract, months: Months | None = None, snapshot: Snapshot | None = None
-) -> list[DataFile]:
-    """The files of a version, the current one by default; of some months only when they are given."""
-    if snapshot is None and table.current_snapshot() is None:
-        return []
-    scan = table.scan(
-        row_filter=_condition(contract, months), snapshot_id=snapshot.snapshot_id if snapshot is not None else None
-    )
-    return [_data_file(contract, task) for task in scan.plan_files()]
-
-
-def _data_file(contract: Contract, task: FileScanTask) -> DataFile:
-    if task.delete_files:
-        raise StoreError(
-            f"{contract.address}: another writer left row-level deletes in it, which are not read here; compact the "
-            "table with that writer's tools (Spark: CALL system.rewrite_data_files), or materialize all months"
-        )
-    return task.file
-
-
-def _condition(contract: Contract, months: Months | None) -> BooleanExpression:
-    if months is None or not contract.partitioned_by:
-        return AlwaysTrue()
-    column = contract.partitioned_by
-    return parse(f"{column} >= '{months.first}' AND {column} < '{months.end}'")
-
-
-def evolved(table: Table, contract: Contract, months: Months | None, append: bool) -> Table:
-    """The table as it will be once the contract is applied to it; nothing is committed.
-
-    Raises ``StoreError`` for a contract that would lose data.
+    Raises ``StoreConflict`` after ``wait`` seconds, and ``StoreUnreachable`` when nobody knows what became of it.
     """
-    transaction = table.transaction()
-    evolve(contract, transaction, _staying(table, contract, months, append))
-    return Table(table.name(), transaction.table_metadata, table.metadata_location, table.io, table.catalog)
-
-
-def _staying(table: Table, contract: Contract, months: Months | None, append: bool) -> Callable[[], list[DataFile]]:
-    def found() -> list[DataFile]:
-        if append:
-            return files_of(table, contract)
-        if months is None:
-            return []
-        replaced = set(files_of(table, contract, months))
-        return [each for each in files_of(table, contract) if each not in replaced]
-
-    return found
-
-
-def commit(catalog: Catalog, version: Version, provenance: Provenance | None, wait: float) -> Table:
-    """Publish the version in one snapshot and give back the table with it.
-
-    Raises ``StoreConflict`` when others kept committing for ``wait`` seconds.
-    """
-    publish_id = uuid.uuid4().hex
-    properties = _summary(version.contract, provenance) | {PUBLISH_ID: publish_id}
-
-    def attempt() -> Table:
-        table = catalog.load_table(identifier(version.contract))
-        if any(PUBLISH_ID in each and each[PUBLISH_ID] == publish_id for each in _summaries(table)):
-            return table  # an earlier attempt came through, only its answer was lost
-        return _commit_once(table, version, properties)
-
     retrying = Retrying(
         retry=retry_if_exception_type(CONFLICTS),
         wait=wait_random_exponential(multiplier=0.05, max=2),
@@ -176,41 +65,89 @@ def commit(catalog: Catalog, version: Version, provenance: Provenance | None, wa
     )
     try:
         return retrying(attempt)
+    except UNKNOWN as error:
+        raise StoreUnreachable(
+            f"{address}: the catalog did not say for {wait:.0f} s whether it published it ({type(error).__name__}); "
+            "check that it answers, and run again"
+        ) from None
     except CONFLICTS as error:
         raise StoreConflict(
-            f"{version.contract.address}: could not be published for {wait:.0f} s because others publish it too "
+            f"{address}: could not be published for {wait:.0f} s because others publish it too "
             f"({type(error).__name__}); run again when they have finished"
         ) from None
 
 
+def must_not_conflict(catalog: Catalog, version: Version) -> None:
+    """Raises ``StoreConflict`` when the version could not be published now."""
+    _planned(catalog.load_table(identifier(version.contract)), version)
+
+
+def commit(catalog: Catalog, version: Version, provenance: Provenance, wait: float) -> Table:
+    """Publish the version in one snapshot and give back the table with it."""
+    publish_id = uuid.uuid4().hex
+    properties = _summary(version, provenance) | {PUBLISH_ID: publish_id}
+
+    def attempt() -> Table:
+        table = catalog.load_table(identifier(version.contract))
+        if any(each.get(PUBLISH_ID) == publish_id for each in _summaries(table)):
+            return table  # an earlier attempt came through, only its answer was lost
+        return _commit_once(table, version, properties)
+
+    return commit_with_retries(version.contract.address, wait, attempt)
+
+
 def _commit_once(table: Table, version: Version, properties: dict[str, str]) -> Table:
-    contract, months = version.contract, version.months
-    _same_neighbours(table, version)
-    transaction = table.transaction()
-    evolve(contract, transaction, _staying(table, contract, months, version.beside is not None))
-    _same_field_ids(version, transaction.table_metadata.schema())
-    if version.beside is not None:
-        with transaction.update_snapshot(snapshot_properties=properties).fast_append() as addition:
+    removed, transaction = _planned(table, version)
+    update = transaction.update_snapshot(snapshot_properties=properties)
+    if version.change.kind == Kind.APPEND:
+        with update.fast_append() as addition:
             for file in version.files:
                 addition.append_data_file(file)
         return transaction.commit_transaction()
-    replaced = files_of(table, contract, months)
-    with transaction.update_snapshot(snapshot_properties=properties).overwrite() as snapshot:
-        # The condition tells PyIceberg which concurrent commits are in conflict with this one.
-        snapshot.delete_by_predicate(_condition(contract, months))
-        for file in replaced:
+    with update.overwrite() as snapshot:
+        # The condition tells PyIceberg in which manifests to look for the files.
+        snapshot.delete_by_predicate(condition(version.contract, version.months))
+        for file in removed:
             snapshot.delete_data_file(file)
         for file in version.files:
             snapshot.append_data_file(file)
     return transaction.commit_transaction()
 
 
-def _same_neighbours(table: Table, version: Version) -> None:
-    found = table.current_snapshot()
-    if version.beside is not None and version.beside.snapshot_id != (found.snapshot_id if found else None):
-        raise StoreConflict(
-            f"{version.contract.address}: another writer added rows meanwhile, perhaps the same ones; run again"
-        )
+def _planned(table: Table, version: Version) -> tuple[list[DataFile], Transaction]:
+    """The files that go, and a transaction in which the table fits the contract."""
+    contract, change = version.contract, version.change
+    must_be_clear(table, contract.address, change, version.base)
+    removed = _removed(table, version)
+    transaction = _once(table).transaction()
+    evolve(contract, transaction, staying(table, contract, change.kind, version.months))
+    _same_field_ids(version, transaction.table_metadata.schema())
+    return removed, transaction
+
+
+def _removed(table: Table, version: Version) -> list[DataFile]:
+    """Of a rewrite only what it read; anything else there was not seen by it."""
+    match version.change.kind:
+        case Kind.APPEND:
+            return []
+        case Kind.REPLACE:
+            return files_of(table, version.contract, version.months)
+        case Kind.REWRITE:
+            rewritten = set(version.rewritten)
+            found = [each for each in files_of(table, version.contract) if each in rewritten]
+            if len(found) != len(rewritten):
+                raise StoreConflict(
+                    f"{version.contract.address}: another writer replaced rows while their files were written anew; "
+                    "nothing was changed: maintain it again later"
+                )
+            return found
+
+
+def _once(table: Table) -> Table:
+    """The same, without PyIceberg's own attempts: by its rules additions never conflict."""
+    properties = {**table.metadata.properties, TableProperties.COMMIT_NUM_RETRIES: "0"}
+    metadata = table.metadata.model_copy(update={"properties": properties})
+    return Table(table.name(), metadata, table.metadata_location, table.io, table.catalog, table.config)
 
 
 def _same_field_ids(version: Version, schema: Schema) -> None:
@@ -221,15 +158,14 @@ def _same_field_ids(version: Version, schema: Schema) -> None:
         )
 
 
-def _summary(contract: Contract, provenance: Provenance | None) -> dict[str, str]:
-    known = {"contract_version": contract.version}
-    if provenance is not None:
-        known |= {
-            "run_id": provenance.run_id,
-            "asset_key": provenance.asset_key,
-            "code_version": provenance.code_version,
-        }
-    return {PREFIX + name: value for name, value in known.items()}
+def _summary(version: Version, provenance: Provenance) -> dict[str, str]:
+    known = {
+        "contract_version": version.contract.version,
+        "run_id": provenance.run_id,
+        "asset_key": provenance.asset_key,
+        "code_version": provenance.code_version,
+    }
+    return {PREFIX + name: value for name, value in known.items()} | version.change.properties()
 
 
 def _summaries(table: Table) -> list[dict[str, str]]:

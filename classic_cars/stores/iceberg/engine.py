@@ -9,8 +9,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import ibis
@@ -19,11 +20,12 @@ from pyiceberg.schema import Schema
 
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
+from classic_cars.interrupts import interruptible
 from classic_cars.stores.iceberg.aws import S3Access
 from classic_cars.stores.iceberg.failures import clear_errors
 from classic_cars.stores.iceberg.lake import Lake
 from classic_cars.stores.iceberg.schema import reading_type
-from classic_cars.stores.sql import first_line, literal, quoted
+from classic_cars.stores.sql import MEMORY, first_line, literal, quoted
 
 WHEEL = "duckdb-extension-httpfs"
 #: DuckDB uploads files in 10,000 parts at most: this bounds one part, and so its memory, to a few MiB.
@@ -33,11 +35,11 @@ LARGEST_UPLOAD = "50GB"
 class Engine:
     """DuckDB over the files of ``lake``; opened when first used. ``read_only`` engines reach nothing else."""
 
-    def __init__(self, lake: Lake, scratch: Path, *, read_only: bool, memory: str, threads: int) -> None:
+    def __init__(self, lake: Lake, scratch: Path, *, read_only: bool, config: Mapping[str, Any]) -> None:
         self.lake = lake
         self.read_only = read_only
         self._scratches = scratch
-        self._memory, self._threads = memory, threads
+        self._config = config
         self._backend: Backend | None = None
         self._access: S3Access | None = None
         self._views: dict[tuple[str, str], tuple[str, ibis.Table]] = {}
@@ -58,7 +60,7 @@ class Engine:
         _remove_abandoned(self._scratches)
         self.scratch.mkdir(parents=True, exist_ok=True)
         config: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": self._memory,
+            "memory_limit": MEMORY,
             "temp_directory": str(self.scratch),
             # Tables have no order: rows may be written as they come, which halves the memory of big writes.
             "preserve_insertion_order": False,
@@ -66,10 +68,9 @@ class Engine:
             "autoload_known_extensions": False,
             # Credentials stay in memory.
             "allow_persistent_secrets": False,
+            **self._config,
         }
-        if self._threads:
-            config["threads"] = self._threads
-        connection = duckdb.connect(config=config)
+        connection = interruptible(duckdb.connect(config=config))
         if self.lake.bucket:
             _load_httpfs(connection)
             connection.execute(f"SET s3_uploader_max_filesize = '{LARGEST_UPLOAD}'")

@@ -7,8 +7,10 @@ name files, buckets and kinds of failure; what could hold an address with a pass
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import duckdb
 from botocore.exceptions import BotoCoreError, ClientError
@@ -16,7 +18,8 @@ from pyiceberg.exceptions import RESTError
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from classic_cars.errors import StoreAccessDenied, StoreUnavailable, StoreUnreachable
+from classic_cars.errors import StoreAccessDenied, StoreDamaged, StoreError, StoreUnavailable, StoreUnreachable
+from classic_cars.stores.failures import is_damaged, is_full, without_places
 from classic_cars.stores.iceberg.lake import Lake
 from classic_cars.stores.sql import first_line
 
@@ -31,20 +34,51 @@ _NO_LOGIN = re.compile("NoCredentials|PartialCredentials")
 _DENIED = re.compile("(?i)AccessDenied|ACCESS_DENIED|HTTP 403|Forbidden|AllAccessDisabled")
 
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class OfLake(Protocol):
+    """Whatever works on a lake."""
+
+    @property
+    def lake(self) -> Lake: ...
+
+
+Self = TypeVar("Self", bound=OfLake)
+
+
+def clearly(method: Callable[Concatenate[Self, Arguments], Result]) -> Callable[Concatenate[Self, Arguments], Result]:
+    """The method, with every library's storage errors turned into ours."""
+
+    @wraps(method)
+    def clear(self: Self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with clear_errors(self.lake):
+            return method(self, *args, **kwargs)
+
+    return clear
+
+
 @contextmanager
 def clear_errors(lake: Lake) -> Iterator[None]:
     """Turn storage errors of every library into ours."""
     try:
         yield
-    except duckdb.OutOfMemoryException as error:
-        raise StoreUnavailable(
-            f"{lake.warehouse}: not enough memory; raise CLASSIC_CARS_DUCKDB_MEMORY. {UNCHANGED} "
-            f"({first_line(str(error))})"
-        ) from None
     except (ClientError, BotoCoreError) as error:
         raise refusal(lake, _code(error)) from None
-    except (duckdb.HTTPException, duckdb.IOException, duckdb.FatalException, OSError) as error:
-        raise refusal(lake, first_line(str(error))) from None
+    except (
+        duckdb.HTTPException,
+        duckdb.IOException,
+        duckdb.OutOfMemoryException,
+        duckdb.FatalException,
+        OSError,
+    ) as error:
+        raise _of_storage(lake, error) from None
+    except duckdb.InvalidInputException as error:
+        # DuckDB's word for a Parquet file that is none, and for much else that is no failure of storage.
+        if not is_damaged(error):
+            raise
+        raise _of_storage(lake, error) from None
     except (SQLAlchemyError, RESTError, RequestException) as error:
         raise StoreUnreachable(
             f"{lake.kind} catalog at {lake.redacted}: does not answer as it should ({type(error).__name__}); check "
@@ -59,27 +93,44 @@ def _code(error: ClientError | BotoCoreError) -> str:
     )
 
 
+def _of_storage(lake: Lake, error: Exception) -> StoreError:
+    text = first_line(str(error))
+    if is_full(error):
+        return StoreUnavailable(
+            f"{lake.warehouse}: the disk is full; free some space and run again. {UNCHANGED} ({text})"
+        )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return StoreUnavailable(
+            f"{lake.warehouse}: not enough memory; raise CLASSIC_CARS_DUCKDB_MEMORY. {UNCHANGED} ({text})"
+        )
+    if is_damaged(error):
+        return StoreDamaged(
+            f"{lake.warehouse}: found a file that is damaged ({text}), expected one that the lake wrote; restore it "
+            "from a backup or an earlier version (`classic-cars lake history`, `lake rollback`), or run all months of "
+            "its table again"
+        )
+    return refusal(lake, text)
+
+
 def refusal(lake: Lake, text: str) -> StoreAccessDenied | StoreUnavailable | StoreUnreachable:
     """The error for what a storage library said."""
-    place = lake.warehouse
-    if "No space left" in text:
-        return StoreUnavailable(f"{place}: the disk is full; free some space and run again. {UNCHANGED} ({text})")
+    place, words = lake.warehouse, without_places(text)
     if not lake.bucket:
         return StoreUnavailable(
             f"{place}: cannot be used ({text}); check that it exists and that this user may read and write it. "
             f"{UNCHANGED}"
         )
-    if _EXPIRED.search(text):
+    if _EXPIRED.search(words):
         return StoreAccessDenied(f"{place}: the AWS session has expired; log in again and run again. {UNCHANGED}")
-    if found := _WRONG_LOGIN.search(text):
+    if found := _WRONG_LOGIN.search(words):
         return StoreAccessDenied(
             f"{place}: S3 refuses the credentials ({found[0]}); check AWS_ACCESS_KEY_ID and its secret. {UNCHANGED}"
         )
-    if _NO_LOGIN.search(text):
+    if _NO_LOGIN.search(words):
         return StoreAccessDenied(f"{place}: no complete AWS credentials; set AWS_ACCESS_KEY_ID and its secret")
-    if _NO_BUCKET.search(text) or text == "404":
+    if _NO_BUCKET.search(words) or text == "404":
         return StoreAccessDenied(f"{place}: there is no such bucket; create it, or correct CLASSIC_CARS_WAREHOUSE")
-    if _DENIED.search(text) or text == "403":
+    if _DENIED.search(words) or text == "403":
         return StoreAccessDenied(
             f"{place}: S3 denies access; the credentials lack a permission on it. {UNCHANGED} ({text})"
         )

@@ -26,7 +26,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.utils.concurrent import ExecutorFactory
 
 from classic_cars.contracts.base import Contract
-from classic_cars.stores.base import Months
+from classic_cars.months import Months
 from classic_cars.stores.iceberg.engine import Engine
 from classic_cars.stores.sql import duckdb_type, literal, quoted
 

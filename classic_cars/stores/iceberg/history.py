@@ -12,7 +12,8 @@ from pyiceberg.table.snapshots import Snapshot
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.stores.base import Difference, TableVersion
-from classic_cars.stores.iceberg import commit
+from classic_cars.stores.iceberg import commit, tables
+from classic_cars.stores.iceberg.changes import PREFIX
 from classic_cars.stores.iceberg.engine import Engine
 from classic_cars.stores.sql import literal, quoted
 
@@ -33,9 +34,9 @@ def _version(snapshot: Snapshot, *, current: bool) -> TableVersion:
         published=datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC),
         rows=int(facts.get("total-records", 0)),
         rows_written=int(facts.get("added-records", 0)),
-        run_id=facts.get(f"{commit.PREFIX}run_id", ""),
-        contract_version=facts.get(f"{commit.PREFIX}contract_version", ""),
-        code_version=facts.get(f"{commit.PREFIX}code_version", ""),
+        run_id=facts.get(f"{PREFIX}run_id", ""),
+        contract_version=facts.get(f"{PREFIX}contract_version", ""),
+        code_version=facts.get(f"{PREFIX}code_version", ""),
         current=current,
     )
 
@@ -57,7 +58,7 @@ def difference(engine: Engine, table: Table, contract: Contract, old: int, new: 
     not the same columns of the contract.
     """
     sides = [snapshot(table, contract, number) for number in (old, new)]
-    files = [set(commit.files_of(table, contract, snapshot=each)) for each in sides]
+    files = [set(tables.files_of(table, contract, snapshot=each)) for each in sides]
     only = [
         sorted(each.file_path for each in files[0] - files[1]),
         sorted(each.file_path for each in files[1] - files[0]),
@@ -112,7 +113,14 @@ def _schema_of(table: Table, side: Snapshot) -> Schema:
     return table.schemas()[side.schema_id] if side.schema_id is not None else table.schema()
 
 
-def roll_back(table: Table, contract: Contract, number: int) -> None:
-    """Make an earlier version the current one, in one commit; every version stays in the history."""
-    snapshot(table, contract, number)
-    table.manage_snapshots().set_current_snapshot(snapshot_id=number).commit()
+def roll_back(table: Table, contract: Contract, number: int, wait: float) -> None:
+    """Make an earlier version the current one, in one commit; every version stays in the history.
+
+    Raises ``StoreConflict`` when others keep publishing.
+    """
+
+    def attempt() -> None:
+        snapshot(table.refresh(), contract, number)
+        table.manage_snapshots().set_current_snapshot(snapshot_id=number).commit()
+
+    commit.commit_with_retries(contract.address, wait, attempt)

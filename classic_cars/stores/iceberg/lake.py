@@ -21,7 +21,7 @@ SQLITE_SECONDS = 30
 
 
 #: Processes that open a new SQL catalog together all make its tables; those that come second try again.
-_patiently = Retrying(
+_retry_transient = Retrying(
     retry=retry_if_exception_type(DBAPIError),
     stop=stop_after_attempt(4),
     wait=wait_random(0.05, 0.3),
@@ -68,7 +68,7 @@ class Lake:
             properties |= {"py-io-impl": f"{EncryptingFileIO.__module__}.EncryptingFileIO", KEY_PROPERTY: self.kms_key}
         properties |= {"sql": self._sql, "rest": self._rest, "glue": self._glue}[self.kind](access)
         try:
-            return _patiently(lambda: load_catalog(CATALOG_NAME, **properties))
+            return _retry_transient(lambda: load_catalog(CATALOG_NAME, **properties))
         except Exception as error:
             # A driver's message may quote the whole address.
             raise StoreError(

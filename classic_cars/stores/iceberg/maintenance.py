@@ -1,22 +1,30 @@
-"""Upkeep of a lake: old versions forgotten, small files put together, files that nothing refers to removed.
+"""Maintenance of a lake: old versions forgotten, small files put together, files that nothing refers to removed.
 
-Everything can be planned without being done. What readers see does not change.
+Everything can be planned without being done. What readers see does not change, and neither does what others write
+meanwhile: compaction replaces the files that it read and no others, and gives way to whoever replaced them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pyarrow.fs as pafs
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
+from pyiceberg.table.update import AssertRefSnapshotId, AssertTableUUID, RemoveSnapshotsUpdate
 
 from classic_cars.contracts.base import Contract
-from classic_cars.errors import StoreError
-from classic_cars.stores.iceberg import commit, files
+from classic_cars.errors import StoreConflict, StoreError
+from classic_cars.stores.base import Provenance
+from classic_cars.stores.iceberg import commit, files, tables
+
+if TYPE_CHECKING:
+    from classic_cars.stores.iceberg.store import IcebergStore
 
 #: Months of a table whose files are smaller than this on average are written anew as fewer files.
 SMALL_BYTES = 16 * 1024**2
@@ -31,7 +39,7 @@ class Orphan:
 
 
 @dataclass(frozen=True)
-class Upkeep:
+class MaintenancePlan:
     """What maintaining one table means: versions to forget, months to compact, files to remove."""
 
     address: str
@@ -50,9 +58,28 @@ class Upkeep:
             yield f"{self.address}: {len(self.orphans)} files ({size:.1f} MiB) to remove that nothing refers to"
 
 
-def planned(table: Table, contract: Contract, keep: timedelta, orphan_age: timedelta, now: datetime) -> Upkeep:
+def of_table(
+    store: IcebergStore, contract: Contract, keep: timedelta, orphan_age: timedelta, *, dry_run: bool
+) -> Iterator[str]:
+    """Do, or only say, what there is to do for one table."""
+    now = datetime.now(UTC)
+    table = store.reading.current(contract)
+    todo = planned(table, contract, keep, orphan_age, now)
+    if dry_run:
+        yield from todo.lines()
+        return
+    kept = list(_compacted(store, contract, todo.compact))
+    forgotten = expire(table, contract, now - keep, store.wait)
+    # Forgetting versions has left more files that nothing refers to; all older than they were.
+    found = orphans(table, now - orphan_age)
+    files.remove(table.io, [each.path for each in found])
+    yield from replace(todo, expired=forgotten, orphans=found).lines()
+    yield from kept
+
+
+def planned(table: Table, contract: Contract, keep: timedelta, orphan_age: timedelta, now: datetime) -> MaintenancePlan:
     """What there is to do. Files younger than ``orphan_age`` may be those of a run that is under way."""
-    return Upkeep(
+    return MaintenancePlan(
         contract.address,
         expired=_expired(table, now - keep),
         compact=_months_of_small_files(table, contract),
@@ -60,25 +87,51 @@ def planned(table: Table, contract: Contract, keep: timedelta, orphan_age: timed
     )
 
 
+def _compacted(store: IcebergStore, contract: Contract, months: list[date | None]) -> Iterator[str]:
+    """Write the months anew as few files; says which it left because somebody else was at work on them."""
+    for month in months:
+        try:
+            with store.begin(Provenance("maintain", contract.address)) as tx:
+                tx.rewrite(contract, month).publish()
+        except StoreConflict as conflict:
+            yield str(conflict)
+
+
 def _expired(table: Table, before: datetime) -> list[int]:
-    current = table.current_snapshot()
-    kept = {each.snapshot_id for each in table.metadata.refs.values()} | {current.snapshot_id if current else None}
+    """Versions that were replaced before then: a version is read until the next one is published, however old it is."""
+    current = tables.snapshot_id(table)
+    kept = {each.snapshot_id for each in table.metadata.refs.values()} | {current}
+    replaced: dict[int, int] = {}
+    for entry, successor in pairwise(table.metadata.snapshot_log):
+        replaced[entry.snapshot_id] = successor.timestamp_ms  # the last time, for one that was rolled back to
     moment = before.timestamp() * 1000
     return [
-        each.snapshot_id for each in table.snapshots() if each.timestamp_ms < moment and each.snapshot_id not in kept
+        each.snapshot_id
+        for each in table.snapshots()
+        if replaced.get(each.snapshot_id, each.timestamp_ms) < moment and each.snapshot_id not in kept
     ]
 
 
-def expire(table: Table, snapshots: list[int]) -> Table:
-    """Forget these versions; their files are orphans from then on."""
-    if snapshots:
-        table.maintenance.expire_snapshots().by_ids(snapshots).commit()
-    return table.refresh()
+def expire(table: Table, contract: Contract, before: datetime, wait: float) -> list[int]:
+    """Forget the versions that were replaced before then; their files are orphans from then on."""
+
+    def attempt() -> list[int]:
+        found = _expired(table.refresh(), before)
+        if found:
+            # Whoever rolls back to one of them meanwhile moves the reference, and all is judged again.
+            requirements = (
+                AssertTableUUID(uuid=table.metadata.table_uuid),
+                AssertRefSnapshotId(ref="main", snapshot_id=tables.snapshot_id(table)),
+            )
+            table.catalog.commit_table(table, requirements, (RemoveSnapshotsUpdate(snapshot_ids=found),))
+        return found
+
+    return commit.commit_with_retries(contract.address, wait, attempt)
 
 
 def _months_of_small_files(table: Table, contract: Contract) -> list[date | None]:
     by_month: dict[date | None, list[DataFile]] = {}
-    for each in commit.files_of(table, contract):
+    for each in tables.files_of(table, contract):
         by_month.setdefault(files.month_of(each), []).append(each)
     return sorted(
         (

@@ -146,4 +146,8 @@ MUTANTS = (
         then(lost(at(customerNumber=132)), twice(at(customerNumber=113))),
     ),
     _bug("ratings", "stars that are no number become three", every(productRating=lambda c: c.fill_null(3))),
+    _bug("stock_counts", "one count a unit short", some(at(quantityCounted=40), quantityCounted=lambda c: c - 1)),
+    _bug("stock_counts", "days one day off", every(countDate=lambda c: c + ibis.interval(days=1))),
+    _bug("stock_counts", "warehouse and product swapped", swapped("warehouseCode", "productCode")),
+    _bug("stock_counts", "a line lost", lost(at(quantityCounted=7))),
 )

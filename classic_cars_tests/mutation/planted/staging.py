@@ -137,5 +137,10 @@ MUTANTS = (
     _bug("ratings", "the earliest rating counts", lost(lambda t: (t.customerNumber == 199) & (t.productRating == 4))),
     _bug("ratings", "ratings out of range cut to five stars", every(productRating=lambda c: ibis.least(c, 5))),
     _bug("ratings", "a rating given to another product", some(at(customerNumber=132), productCode=put("S18_1134"))),
+    _bug("stock_counts", "counts divided by ten", every(quantityCounted=lambda c: c // 10)),
+    _bug("stock_counts", "one count a unit more", some(at(quantityCounted=40), quantityCounted=lambda c: c + 1)),
+    _bug("stock_counts", "the first count counts", lost(at(quantityCounted=11))),
+    _bug("stock_counts", "less than nothing becomes nothing", every(quantityCounted=lambda c: ibis.greatest(c, 0))),
+    _bug("stock_counts", "a count of another warehouse", some(at(quantityCounted=7), warehouseCode=put("LYO"))),
     _bug("customers", "names by the row, not by the key", every_row(customerName=lambda t: t.contactLastName)),
 )

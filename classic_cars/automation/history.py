@@ -1,0 +1,81 @@
+"""What Dagster's history says: which runs are under way, what was observed outside, and what was not read since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import dagster as dg
+
+from classic_cars.tables.external import DATA_VERSION
+
+#: Tags of runs that read from outside, and of those that make what is downstream; the value is the sensor's name.
+READS, FOLLOWS = "classic_cars/reads", "classic_cars/follows"
+#: The one part of a table without months.
+WHOLE = ""
+
+UNFINISHED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+
+
+def under_way(instance: dg.DagsterInstance, *tags: str) -> str:
+    """The id of a run under way that has one of these tags, or of any without; empty when there is none.
+
+    What reads and what follows wait for each other. Otherwise a table could be made from an input of before, be
+    published after the input of now, and look newer than it is.
+    """
+    runs = instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)))
+    return next((run.run_id for run in runs if not tags or not run.tags.keys().isdisjoint(tags)), "")
+
+
+def observed(instance: dg.DagsterInstance, key: dg.AssetKey, *, partitioned: bool) -> dict[str, str]:
+    """The data versions that were last observed, by month, or under ``WHOLE`` without months."""
+    if partitioned:
+        found = instance.event_log_storage.get_latest_tags_by_partition(
+            key, dg.DagsterEventType.ASSET_OBSERVATION, [DATA_VERSION]
+        )
+        return {month: tags[DATA_VERSION] for month, tags in found.items()}
+    records = instance.fetch_observations(key, limit=1).records
+    event = records[0].asset_observation if records else None
+    return {WHOLE: event.tags[DATA_VERSION]} if event and DATA_VERSION in event.tags else {}
+
+
+def latest(
+    instance: dg.DagsterInstance, key: dg.AssetKey, kind: dg.DagsterEventType, *, partitioned: bool
+) -> Mapping[str, int]:
+    """When a table was last materialized (or observed), by month or under ``WHOLE``; as numbers that only grow."""
+    if partitioned:
+        return instance.event_log_storage.get_latest_storage_id_by_partition(key, kind)
+    was_observed = kind == dg.DagsterEventType.ASSET_OBSERVATION
+    records = (instance.fetch_observations if was_observed else instance.fetch_materializations)(key, limit=1).records
+    return {WHOLE: records[0].storage_id} if records else {}
+
+
+def behind(own: Mapping[str, int], made: Mapping[str, int], *, partitioned: bool) -> set[str]:
+    """The parts of a table that are missing, or older than an input that was ``made``: months, or ``WHOLE``."""
+    if not partitioned:
+        return {WHOLE} if max(made.values(), default=-1) > own.get(WHOLE, -1) else set()
+    months = dict.fromkeys(own, made[WHOLE]) if WHOLE in made else made
+    return {month for month, moment in months.items() if moment > own.get(month, -1)}
+
+
+def unread(
+    instance: dg.DagsterInstance, system: str, tables: Iterable[str], partitioned: frozenset[str] = frozenset()
+) -> dict[str, list[str]]:
+    """Tables of a system outside, and their months, that were observed and not read since."""
+    pending = {}
+    for table in tables:
+        has_months = table in partitioned
+        seen = latest(
+            instance, dg.AssetKey([system, table]), dg.DagsterEventType.ASSET_OBSERVATION, partitioned=has_months
+        )
+        read = latest(
+            instance, dg.AssetKey(["source", table]), dg.DagsterEventType.ASSET_MATERIALIZATION, partitioned=has_months
+        )
+        if parts := behind(read, seen, partitioned=has_months):
+            pending[table] = sorted(parts)
+    return pending

@@ -1,0 +1,1 @@
+"""The command line, thin: what each command does is decided elsewhere."""

@@ -1,0 +1,131 @@
+"""The command line: thin commands over the platform's parts. Imports late, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+import click
+from rich.markup import escape
+
+from classic_cars.cli.lake import exporting, importing, lake
+from classic_cars.cli.operations import dev, docs, doctor, incident, status
+from classic_cars.cli.questions import answers, query
+from classic_cars.cli.startup import quick_imports
+from classic_cars.cli.terminal import Commands, err, out, progress, published, show_balance, show_contradictions
+from classic_cars.interrupts import EXIT_CODE
+
+if TYPE_CHECKING:
+    from classic_cars.runs import FailedCheck, RunReport
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """From a retailer's order system to a star schema that agrees with it to the cent.
+
+    \b
+    A first look, without a database of your own:
+      classic-cars shop create     make an order system to play with
+      classic-cars run             read it, check it, publish the star schema
+      classic-cars answers         which product lines are more successful? which countries?
+
+    Everything is written below CLASSIC_CARS_HOME (default ./var). CLASSIC_CARS_SOURCE_URL names the order
+    system: sqlite:///shop.db, mysql://user:password@host/db, mariadb://... or postgresql://...
+    """
+
+
+# Running ----------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.option(
+    "--select",
+    "patterns",
+    multiple=True,
+    metavar="TABLE",
+    help="Only these, such as warehouse/* or source/order*+ (with what is made from them); repeatable.",
+)
+@click.option("--months", metavar="MONTHS", help="Only these months of orderDate: 2004-01 or 2004-01..2004-03.")
+@click.option(
+    "--accept-shrink",
+    "shrinking",
+    multiple=True,
+    metavar="TABLE",
+    help="This table of the order system, such as orders, may have far fewer rows than before; repeatable.",
+)
+@click.option("--in-memory", is_flag=True, help="Keep the run's events in memory, out of Dagster's history.")
+def run(patterns: tuple[str, ...], months: str | None, shrinking: tuple[str, ...], in_memory: bool) -> None:
+    """Read the order system, check everything, publish what passes.
+
+    Makes every table for all months that the order system has, unless told otherwise. A table whose
+    checks fail keeps its previous version; the exit code is then 1. The last lines say how much of what
+    the order system sent is published, and how much is quarantined.
+    """
+    with progress("loading the platform"):
+        with quick_imports():
+            from classic_cars.months import Months
+            from classic_cars.runs import execute
+            from classic_cars.settings import load_settings
+        try:
+            chosen = Months.parse(months) if months else None
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--months") from None
+        report = execute(load_settings(), patterns, chosen, ephemeral=in_memory, accept_shrink=shrinking)
+    _show_report(report)
+    if report.interrupted:
+        sys.exit(EXIT_CODE)
+    _show_completeness()
+    if not report.succeeded:
+        sys.exit(1)
+
+
+def _show_completeness() -> None:
+    """What is published now, whatever became of the run; the run's outcome is not changed by what is found."""
+    from classic_cars.errors import StoreError
+    from classic_cars.serving.completeness import balances
+    from classic_cars.serving.consistency import contradictions
+
+    try:
+        with published() as store:
+            for balance in balances(store):
+                show_balance(balance)
+            show_contradictions(contradictions(store))
+    except StoreError as error:
+        err.print(f"[yellow]completeness is not known[/]: {escape(str(error))}", soft_wrap=True)
+
+
+def _show_report(report: RunReport) -> None:
+    for check in report.failed_checks:
+        if check.blocking:
+            _show_check("[bold red]failed[/]", check)
+    for step, text in report.errors.items():
+        out.print(f"[bold red]error[/]   {step}: {escape(text)}", soft_wrap=True)
+    for check in report.failed_checks:
+        if not check.blocking:
+            _show_check("[yellow]warning[/]", check)
+    months = f" for {report.months}" if report.months else ""
+    if report.succeeded:
+        out.print(f"[green]published[/] {len(report.published)} tables{months}; run {report.run_id}", soft_wrap=True)
+    else:
+        kept = ", ".join(report.not_published)
+        out.print(f"[bold red]run failed[/]{months}; run {report.run_id}", soft_wrap=True)
+        out.print(
+            f"{len(report.published)} tables published; these keep their previous version: {kept}", soft_wrap=True
+        )
+
+
+def _show_check(kind: str, check: FailedCheck) -> None:
+    out.print(f"{kind}  {check.table}, check {check.check}: {escape(check.summary)}", soft_wrap=True)
+
+
+for command in (answers, query, status, incident, doctor, dev, docs):
+    main.add_command(command)
+for plugin in entry_points(group="classic_cars.commands"):
+    main.add_command(plugin.load(), plugin.name)
+for command in (lake, exporting, importing):
+    main.add_command(command)
+
+
+if __name__ == "__main__":
+    main()

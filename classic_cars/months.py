@@ -1,0 +1,79 @@
+"""Months: the unit in which orders and their lines are kept, read, written and published. At the bottom of it all.
+
+A month is given by its first day, or by its key ``YYYY-MM``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+import ibis
+import ibis.expr.types as ir
+
+KEY = "%Y-%m"
+
+
+def first_of_month(day: date) -> date:
+    return day.replace(day=1)
+
+
+def next_month(month: date) -> date:
+    return date(month.year + month.month // 12, month.month % 12 + 1, 1)
+
+
+def previous_month(month: date) -> date:
+    return date(month.year - (month.month == 1), (month.month - 2) % 12 + 1, 1)
+
+
+def partition_key(month: date) -> str:
+    return month.strftime(KEY)
+
+
+def month_of(key: str) -> date:
+    return date.fromisoformat(f"{key}-01")
+
+
+@dataclass(frozen=True)
+class Months:
+    """The months from ``first`` to ``last``, both included and both given by their first day."""
+
+    first: date
+    last: date
+
+    @classmethod
+    def parse(cls, text: str) -> Months:
+        """``2004-01`` or ``2004-01..2004-03``. Raises ``ValueError`` that says what was expected."""
+        start, _, end = text.partition("..")
+        try:
+            months = cls(month_of(start.strip()), month_of((end or start).strip()))
+        except ValueError:
+            raise ValueError(f"found {text!r}, expected a month such as 2004-01 or a range 2004-01..2004-03") from None
+        if months.first > months.last:
+            raise ValueError(f"found {text!r}: the range ends before it starts")
+        return months
+
+    def __str__(self) -> str:
+        return f"{self.first:%Y-%m}" if self.first == self.last else f"{self.first:%Y-%m}..{self.last:%Y-%m}"
+
+    def __iter__(self) -> Iterator[date]:
+        month = self.first
+        while month <= self.last:
+            yield month
+            month = next_month(month)
+
+    @property
+    def end(self) -> date:
+        """The first day after the last month."""
+        return next_month(self.last)
+
+    def hold(self, day: ir.DateValue) -> ir.BooleanValue:
+        """Condition: ``day`` lies in one of these months."""
+        return (day >= ibis.date(self.first)) & (day < ibis.date(self.end))
+
+
+def span(months: Iterable[date]) -> Months | None:
+    """The range from the first to the last of ``months``; None when there are none."""
+    found = sorted(months)
+    return Months(found[0], found[-1]) if found else None

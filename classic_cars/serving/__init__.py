@@ -1,0 +1,1 @@
+"""What people and programs ask of the published tables: headlines, contradictions, status, incidents, documents."""

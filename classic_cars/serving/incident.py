@@ -1,0 +1,156 @@
+"""The story of a run that failed: what went wrong first, what it kept from being made, what is good all the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from classic_cars.errors import SettingsError
+
+CHECK_FAILED = "DagsterAssetCheckFailedError"
+
+
+@dataclass(frozen=True)
+class TimelineEvent:
+    """One line of the timeline."""
+
+    when: datetime
+    what: str
+    bad: bool = False
+
+
+@dataclass(frozen=True)
+class Affected:
+    """A table that the run should have made and did not, with the version that readers still see."""
+
+    table: str
+    #: ``failed``, or ``not made`` because of another table.
+    how: str
+    materialized: datetime | None = None
+    run_id: str = ""
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class IncidentReport:
+    """All of it."""
+
+    run_id: str
+    status: str
+    #: What asked for the run: a sensor, a schedule, a person.
+    launched_by: str
+    timeline: list[TimelineEvent] = field(default_factory=list)
+    affected: list[Affected] = field(default_factory=list)
+
+    @property
+    def first(self) -> TimelineEvent | None:
+        """What went wrong first."""
+        return next((each for each in self.timeline if each.bad), None)
+
+
+def incident_report(instance: dg.DagsterInstance, run_id: str) -> IncidentReport:
+    """The story of a run, by its id or the beginning of it. Raises ``SettingsError`` when there is no such run."""
+    run = _find(instance, run_id)
+    timeline: list[TimelineEvent] = []
+    wanted: set[dg.AssetKey] = set()
+    made: set[dg.AssetKey] = set()
+    failed: set[str] = set()
+    for entry in instance.all_logs(run.run_id):
+        event = entry.dagster_event
+        if event is None:
+            continue
+        moment = datetime.fromtimestamp(entry.timestamp, UTC)
+        if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED and event.asset_key is not None:
+            wanted.add(event.asset_key)
+        if event.is_step_materialization and event.asset_key is not None:
+            made.add(event.asset_key)
+        if event.is_step_failure and event.step_key:
+            failed.add(event.step_key)
+        said = _said(event)
+        if said:
+            timeline.append(TimelineEvent(moment, *said))
+    return IncidentReport(
+        run.run_id,
+        run.status.value,
+        _launched_by(run),
+        timeline,
+        [_affected(instance, key, failed) for key in sorted(wanted - made)],
+    )
+
+
+def _find(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun:
+    found = instance.get_run_by_id(run_id)
+    if found is not None:
+        return found
+    alike = [run for run in instance.get_runs(limit=5_000) if run.run_id.startswith(run_id)] if run_id else []
+    if len(alike) == 1:
+        return alike[0]
+    if alike:
+        raise SettingsError(f"run {run_id}: {len(alike)} runs begin so; give more of the id")
+    raise SettingsError(f"run {run_id}: Dagster's history has no such run; its web page lists them all")
+
+
+def _said(event: dg.DagsterEvent) -> tuple[str, bool] | None:
+    """What an event means for the incident_report, and whether something went wrong; None when it does not matter."""
+    kind = event.event_type
+    if kind == dg.DagsterEventType.RUN_START:
+        return "the run started", False
+    if kind == dg.DagsterEventType.RUN_SUCCESS:
+        return "the run succeeded", False
+    if kind == dg.DagsterEventType.RUN_FAILURE:
+        return "the run failed", False
+    if kind == dg.DagsterEventType.RUN_CANCELED:
+        return "the run was ended by somebody", True
+    if kind == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        return _check(event.asset_check_evaluation_data)
+    if kind == dg.DagsterEventType.STEP_RESTARTED and event.step_key:
+        return f"{_table(event.step_key)} was tried again", False
+    if kind == dg.DagsterEventType.STEP_FAILURE and event.step_key:
+        return _failure(event)
+    return None
+
+
+def _check(evaluation: dg.AssetCheckEvaluation) -> tuple[str, bool] | None:
+    if evaluation.passed:
+        return None
+    kind = "check" if evaluation.severity == dg.AssetCheckSeverity.ERROR else "warning of check"
+    said = f"{evaluation.asset_key.to_user_string()}: {kind} {evaluation.check_name}: {evaluation.description}"
+    return said, evaluation.severity == dg.AssetCheckSeverity.ERROR
+
+
+def _failure(event: dg.DagsterEvent) -> tuple[str, bool] | None:
+    failure: Any = event.step_failure_data
+    if failure.error is not None and failure.error.cls_name == CHECK_FAILED:
+        return None  # told as its check
+    described = failure.user_failure_data.description if failure.user_failure_data else None
+    return f"{_table(event.step_key or '')} failed: {described or 'see the run on the web page'}", True
+
+
+def _table(step_key: str) -> str:
+    return step_key.replace("__", "/")
+
+
+def _launched_by(run: dg.DagsterRun) -> str:
+    for tag, kind in (("dagster/sensor_name", "sensor"), ("dagster/schedule_name", "schedule")):
+        if tag in run.tags:
+            changed = run.tags.get("classic_cars/changed")
+            return f"{kind} {run.tags[tag]}" + (f" ({changed})" if changed else "")
+    return "a person"
+
+
+def _affected(instance: dg.DagsterInstance, key: dg.AssetKey, failed: set[str]) -> Affected:
+    how = "failed" if "__".join(key.path) in failed else "not made"
+    event = instance.get_latest_materialization_event(key)
+    if event is None or event.asset_materialization is None:
+        return Affected(key.to_user_string(), how)
+    rows: Any = event.asset_materialization.metadata.get("dagster/row_count")
+    return Affected(
+        key.to_user_string(),
+        how,
+        datetime.fromtimestamp(event.timestamp, UTC),
+        event.run_id,
+        int(rows.value) if rows is not None else None,
+    )

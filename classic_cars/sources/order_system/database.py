@@ -1,0 +1,279 @@
+"""What all databases of order systems share: how they are asked, and what is asked of all of them alike.
+
+Questions are brief, read-only and tried again when the failure may pass; errors are ours. How rows are read and what
+a database says of them is in the class of each.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from copy import copy
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import duckdb
+import sqlalchemy as sa
+
+from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER, UNDATED
+from classic_cars.errors import SourceError, SourceMissing, SourceSchemaChanged, SourceUnreachable
+from classic_cars.months import month_of
+from classic_cars.sources.columns import kind_of, retyped
+from classic_cars.sources.control_totals import proven
+from classic_cars.sources.errors import lost_connection, said_by_scanner, translate_error
+from classic_cars.sources.fingerprints import watched_columns
+from classic_cars.sources.home_months import dated_in, home_of, home_of_text, others
+from classic_cars.sources.order_system.selecting import LINES, ORDERS, Orders, Selection
+from classic_cars.sources.retries import retry_transient
+from classic_cars.sources.texts import as_text
+from classic_cars.sources.urls import SourceURL
+
+Types = dict[str, sa.types.TypeEngine]
+
+#: What a driver raises; a text of its may not even be UTF-8.
+DRIVER_ERRORS = (sa.exc.SQLAlchemyError, OSError, UnicodeError)
+#: Control totals of a big table take a while; a server that says nothing for so long is gone.
+QUERY_SECONDS = 120
+#: Keys in one query.
+KEYS = 500
+
+
+@dataclass(frozen=True)
+class SchemaDrift:
+    """How a table of the order system differs from its declared columns, without harm so far.
+
+    It is true when there is something to tell; another order of columns alone is not.
+    """
+
+    added: tuple[str, ...] = ()
+    retyped: tuple[str, ...] = ()
+    reordered: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.retyped)
+
+
+class Database(ABC):
+    """Connections to the order system behind ``url``, opened when asked and closed; holds no lock."""
+
+    #: Whether a column of numbers or dates can hold nothing else, and heeds its size.
+    strict_types: ClassVar[bool] = True
+
+    def __init__(self, url: SourceURL, connect_timeout: float, query_seconds: float) -> None:
+        self.url = url
+        self.timeout, self.query_seconds = connect_timeout, query_seconds
+        self._shared: _Shared | None = None
+        self._watched: dict[str, list[sa.ColumnElement]] = {}
+
+    @property
+    def redacted(self) -> str:
+        return str(self.url)
+
+    # Of each database its own -----------------------------------------------------------------------
+
+    @cached_property
+    @abstractmethod
+    def engine(self) -> sa.Engine:
+        """Connections that refuse to write and give up waiting after ``timeout`` seconds."""
+
+    @abstractmethod
+    def _attach(self) -> duckdb.DuckDBPyConnection:
+        """A private DuckDB with the order system attached read-only; raises ``duckdb.Error``."""
+
+    @abstractmethod
+    def _new_snapshot(self, scratch: Path | None) -> AbstractContextManager[Any]: ...
+
+    # Snapshots --------------------------------------------------------------------------------------
+
+    def snapshot(self, scratch: Path | None = None) -> AbstractContextManager[Any]:
+        return self._shared.snapshot(scratch) if self._shared else self._new_snapshot(scratch)
+
+    @contextmanager
+    def in_one_snapshot(self) -> Iterator[Any]:
+        shared = copy(self)
+        shared._shared = _Shared(self._new_snapshot)
+        try:
+            yield shared
+        finally:
+            shared._shared.close()
+
+    # Questions --------------------------------------------------------------------------------------
+
+    def probe(self) -> None:
+        try:
+            # Without types: a value that is not of its column's type is no reason not to read it.
+            self.ask(*(sa.select(*_untyped(table).columns).limit(1) for table in READ_ORDER))
+        except SourceSchemaChanged:
+            for table in READ_ORDER:
+                self.drift(table)  # says what there is instead
+            raise
+
+    def drift(self, table: sa.Table) -> SchemaDrift:
+        actual = self.types(table)
+        declared = list(table.columns.keys())
+        missing = [name for name in declared if name not in actual]
+        added = [name for name in actual if name not in declared]
+        if missing:
+            hint = f"; new there: {', '.join(added)}, is one of them its new name?" if added else ""
+            raise SourceSchemaChanged(
+                f"{self.url}: table {table.name} has no column {', '.join(missing)}; found {', '.join(actual)}{hint}; "
+                "change classic_cars/contracts/order_system.py, or give the table its column back"
+            )
+        return SchemaDrift(
+            added=tuple(added),
+            retyped=tuple(
+                f"{column.name} is {actual[column.name]}, was {column.type}"
+                for column in table.columns
+                if retyped(column.type, actual[column.name], self.strict_types)
+            ),
+            reordered=[name for name in actual if name in declared] != declared,
+        )
+
+    def months(self, today: date | None = None) -> list[date]:
+        today = today or date.today()
+        home = home_of(self.orders.date_of(ORDERS, ORDERS), today)
+        (found,) = self.ask(sa.select(home).distinct())
+        months = {month_of(row[0]) for row in found}
+        if UNDATED not in months and self._has_orphans():
+            months.add(UNDATED)
+        return sorted(months)
+
+    def homes_of(self, order_numbers: Sequence[int], today: date | None = None) -> dict[int, date]:
+        """An order number that occurs twice is where its lines are: in its first month."""
+        if not order_numbers:
+            return {}
+        orders = self.orders.by_number
+        number: Any = orders.c.orderNumber
+        if kind_of(self.types(ORDERS)[number.name]) is not int:
+            number, order_numbers = as_text(number), [str(each) for each in order_numbers]  # type: ignore[misc]
+        keys = [order_numbers[start : start + KEYS] for start in range(0, len(order_numbers), KEYS)]
+        day = as_text(orders.c.orderDate)
+        found = self.ask(*(sa.select(number, day).where(number.in_(some)) for some in keys))
+        return {int(key): home_of_text(text, today or date.today()) for rows in found for key, text in rows}
+
+    def _has_orphans(self) -> bool:
+        known = sa.select(ORDERS.c.orderNumber).where(ORDERS.c.orderNumber == LINES.c.orderNumber)
+        orphan = sa.select(sa.literal(1)).select_from(LINES).where(~known.exists()).limit(1)
+        return bool(self.ask(orphan)[0])
+
+    # For the classes of databases and their snapshots -----------------------------------------------
+
+    def selection(self, table: sa.Table, months: Sequence[date] | None, today: date | None) -> Selection:
+        """The rows to read for these months: all of them, when no order's home lies outside."""
+        today = today or date.today()
+        if months is not None and table.name in PARTITIONED:
+            outside = dated_in(self.orders.date_of(ORDERS, ORDERS), others(months, today))
+            if not months or self.ask(sa.select(sa.literal(1)).select_from(ORDERS).where(outside).limit(1))[0]:
+                return Selection(table, self.orders, months, today)
+        return Selection(table, self.orders, None, today)
+
+    @cached_property
+    def orders(self) -> Orders:
+        def poll() -> Orders:
+            inspector, key, day = sa.inspect(self.engine), ORDERS.c.orderNumber.name, ORDERS.c.orderDate.name
+            unique = inspector.get_unique_constraints(ORDERS.name)
+            keys = [
+                inspector.get_pk_constraint(ORDERS.name)["constrained_columns"],
+                *(u["column_names"] for u in unique),
+            ]
+            kind = {each["name"]: each["type"] for each in inspector.get_columns(ORDERS.name)}.get(day)
+            return Orders([key] in map(list, keys), self.strict_types and type(kind) is sa.DATE)
+
+        return self.retry_transient(poll)
+
+    def types(self, table: sa.Table) -> Types:
+        """The columns that the order system has now, in its order."""
+
+        def poll() -> Types:
+            try:
+                return {each["name"]: each["type"] for each in sa.inspect(self.engine).get_columns(table.name)}
+            except sa.exc.NoSuchTableError:
+                raise SourceMissing(
+                    f"{self.url}: no table {table.name}; expected the eight tables of classicmodels; check the "
+                    "database in CLASSIC_CARS_SOURCE_URL"
+                ) from None
+
+        return self.retry_transient(poll)
+
+    def proven(self, table: sa.Table) -> list[tuple[sa.Column, sa.types.TypeEngine]]:
+        """The columns that are proven, each with the type that it has now."""
+        self.drift(table)  # says which columns are missing
+        types = self.types(table)
+        return [(column, types[column.name]) for column in proven(table)]
+
+    def watched(self, table: sa.Table) -> list[sa.ColumnElement]:
+        """The columns by which a change of a row is noticed."""
+        if table.name not in self._watched:
+            self._watched[table.name] = watched_columns(table, self.types(table))
+        return self._watched[table.name]
+
+    def ask(self, *queries: sa.Select | sa.CompoundSelect) -> list[list[Any]]:
+        """The rows of small queries, all on one connection."""
+
+        def ask() -> list[list[Any]]:
+            with self.engine.connect() as connection:
+                return [list(connection.execute(query)) for query in queries]
+
+        return self.retry_transient(ask)
+
+    def retry_transient(self, ask: Callable[[], Any]) -> Any:
+        """What ``ask`` returns, with errors of ours; transient failures are tried again, others are not."""
+
+        def translate_errors() -> Any:
+            try:
+                return ask()
+            except (*DRIVER_ERRORS, SourceError) as error:
+                raise translate_error(error, self.url) from None
+
+        return retry_transient(translate_errors)
+
+    def attached(self) -> duckdb.DuckDBPyConnection:
+        """A private DuckDB with the order system attached read-only as the current database."""
+        try:
+            return self._attach()
+        except duckdb.Error as error:
+            self.probe()  # says what is wrong in better words than the scanner
+            kind = SourceUnreachable if lost_connection(error, self.url) else SourceError
+            raise kind(
+                f"{self.url}: DuckDB's scanner cannot connect, though another driver can: "
+                f"{said_by_scanner(error, self.url)}"
+            ) from None
+
+    def sql(self, query: Any) -> str:
+        """The query as text in the order system's dialect, values included."""
+        return str(query.compile(self.engine, compile_kwargs={"literal_binds": True}))
+
+
+def read_only(url: SourceURL, **options: Any) -> sa.Engine:
+    """An engine without a pool, that shows no values in its errors."""
+    return sa.create_engine(url.for_sqlalchemy(), poolclass=sa.NullPool, hide_parameters=True, **options)
+
+
+def _untyped(table: sa.Table) -> sa.TableClause:
+    return sa.table(table.name, *(sa.column(column.name) for column in table.columns))
+
+
+class _Shared:
+    """One snapshot for all who ask; after a failure in it, the next who asks gets a new one."""
+
+    def __init__(self, opened: Callable[[Path | None], AbstractContextManager[Any]]) -> None:
+        self._opened, self._stack = opened, ExitStack()
+        self._held: Any = None
+
+    @contextmanager
+    def snapshot(self, scratch: Path | None) -> Iterator[Any]:
+        if self._held is None:
+            self._held = self._stack.enter_context(self._opened(scratch))
+        try:
+            yield self._held
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._held = None
+        self._stack.close()

@@ -1,0 +1,220 @@
+"""MariaDB and MySQL: rows and what the server says of them come in one statement, and so from one snapshot.
+
+DuckDB's scanner asks every question on another connection, so that no transaction holds two together. The rows of the
+account carry a text in a column of their own; they are taken out of the stream on its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import ibis
+import pyarrow as pa
+import sqlalchemy as sa
+
+from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
+from classic_cars.sources import scanner
+from classic_cars.sources.control_totals import ControlTotals
+from classic_cars.sources.home_months import OrderDate
+from classic_cars.sources.order_system import account
+from classic_cars.sources.order_system.database import Database, read_only
+from classic_cars.sources.order_system.selecting import Selection, together
+from classic_cars.sources.order_system.streams import (
+    BATCH_ROWS,
+    STREAM_ERRORS,
+    Shape,
+    guarded,
+    opened,
+    shaped,
+    unreadable,
+)
+from classic_cars.sources.retries import retry_transient
+
+SCANNER = "mysql"
+#: As booleans their values would all become 0 or 1.
+SETTINGS = ("SET mysql_tinyint1_as_boolean = false", "SET mysql_bit1_as_boolean = false")
+#: So much longer waits the client, so that it is the server that ends a query.
+GRACE_SECONDS = 5
+
+#: The column of the account; NULL in rows of the table.
+ACCOUNT = "_account"
+BETWEEN = "|"
+ARRIVAL = "arriving_rows"
+
+
+class MariaDB(Database):
+    """A MariaDB or MySQL server."""
+
+    @cached_property
+    def engine(self) -> sa.Engine:
+        engine = read_only(
+            self.url,
+            connect_args={
+                "connect_timeout": self.timeout,
+                # Also the time that a server may take to greet; raised once it has.
+                "read_timeout": self.timeout,
+                "init_command": "SET SESSION TRANSACTION READ ONLY",
+            },
+        )
+        seconds = self.query_seconds
+        sa.event.listen(engine, "connect", lambda connection, _record: _limit_queries(connection, seconds))
+        return engine
+
+    def _attach(self) -> duckdb.DuckDBPyConnection:
+        return scanner.attached_server(SCANNER, self.url, self.url.options(), SETTINGS)
+
+    @contextmanager
+    def _new_snapshot(self, scratch: Path | None) -> Iterator[_Snapshot]:  # noqa: ARG002
+        yield _Snapshot(self)
+
+    def column_digests(
+        self, table: sa.Table, months: Sequence[date] | None = None, today: date | None = None
+    ) -> dict[str, int]:
+        return account.column_digests(self, table, months, today)
+
+    def fingerprints(
+        self, tables: Sequence[sa.Table] = READ_ORDER, today: date | None = None
+    ) -> dict[str, dict[str, str]]:
+        return account.seen(self, tables, today, _day_in_bytes)
+
+
+class _Snapshot:
+    """Of each table that is read, the rows and the account that came with them."""
+
+    def __init__(self, database: MariaDB) -> None:
+        self._database = database
+        self._said: dict[Any, list[str]] = {}
+
+    def read(
+        self,
+        table: sa.Table,
+        months: Sequence[date] | None = None,
+        shape: Shape | None = None,
+        today: date | None = None,
+    ) -> pa.RecordBatchReader:
+        database = self._database
+        query = database.sql(_with_account(database, table, months, today))
+        said: list[str] = []
+
+        def at_end() -> None:
+            self._said[_question(table, months)] = said
+
+        return retry_transient(lambda: _stream(database, table, query, shape, months, said, at_end))
+
+    def control_totals(
+        self, table: sa.Table, months: Sequence[date] | None = None, today: date | None = None
+    ) -> dict[str, ControlTotals]:
+        database, today = self._database, today or date.today()
+        said = self._said.get(_question(table, months))
+        if said is not None:
+            return account.of_months([_taken_apart(each, table) for each in said], table, months, today)
+        (found,) = database.ask(together(_accounts(database, database.selection(table, months, today), 0)))
+        return account.of_months([_taken_apart(text, table) for (text,) in found], table, months, today)
+
+
+def _with_account(
+    database: MariaDB, table: sa.Table, months: Sequence[date] | None, today: date | None
+) -> sa.CompoundSelect:
+    """The rows and, below them, the account: one statement."""
+    database.drift(table)  # names missing columns
+    arriving = account.arriving(table, database.types(table))
+    selection = database.selection(table, months, today)
+    rows = selection.queries(lambda day: [*arriving(day), sa.null().label(ACCOUNT)])
+    others = len(rows[0].selected_columns) - 1
+    return sa.union_all(*rows, *_accounts(database, selection, others))
+
+
+def _accounts(database: MariaDB, selection: Selection, others: int) -> list[sa.Select]:
+    """A text per day of what the server says of its rows; before it so many empty columns."""
+    totals, by = account.totals(database, selection.table), account.by_day(selection.table, _day)
+
+    def columns(day: OrderDate) -> list[Any]:
+        text = sa.func.concat_ws(BETWEEN, *totals(day), *(by(day) if by else []))
+        return [*[sa.null()] * others, text]
+
+    return selection.queries(columns, by)
+
+
+def _day(day: OrderDate) -> list[sa.ColumnElement]:
+    """In digits: the server finds texts equal that differ, in case or by spaces at their end."""
+    return [sa.func.coalesce(sa.func.hex(_utf8(day.text)), "")]
+
+
+def _utf8(text: Any) -> Any:
+    return sa.func.convert(text.op("USING")(sa.literal_column("utf8mb4")))
+
+
+def _taken_apart(text: str, table: sa.Table) -> list[Any]:
+    *sums, last = text.split(BETWEEN)
+    return [*sums, bytes.fromhex(last)] if table.name in PARTITIONED else [*sums, last]
+
+
+def _without_account(raw: pa.RecordBatchReader, said: list[str], causes: list[Exception]) -> pa.RecordBatchReader:
+    """The rows of the table; what the others say goes to ``said``, and the error of the stream to ``causes``."""
+    index = raw.schema.get_field_index(ACCOUNT)
+
+    def passing() -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in raw:
+                texts = batch.column(index)
+                rows = batch.drop_columns([ACCOUNT])
+                if texts.null_count < len(texts):
+                    said.extend(texts.drop_null().to_pylist())
+                    rows = rows.filter(texts.is_null())
+                yield rows
+        except STREAM_ERRORS as error:
+            causes.append(error)
+            raise
+
+    return pa.RecordBatchReader.from_batches(raw.schema.remove(index), passing())
+
+
+def _stream(
+    database: MariaDB,
+    table: sa.Table,
+    query: str,
+    shape: Shape | None,
+    months: Sequence[date] | None,
+    said: list[str],
+    at_end: Any,
+) -> pa.RecordBatchReader:
+    connection = database.attached()
+    shaping = connection.cursor()
+    causes: list[Exception] = []
+
+    def close() -> None:
+        shaping.close()
+        connection.close()
+        at_end()
+
+    try:
+        raw = connection.execute(scanner.pushed_down(SCANNER, query)).to_arrow_reader(BATCH_ROWS)
+        shaping.register(ARRIVAL, _without_account(raw, said, causes))
+        arriving = ibis.duckdb.from_connection(shaping).table(ARRIVAL)
+        batches = opened(shaping, shaped(arriving, shape, months))
+    except STREAM_ERRORS as error:
+        close()
+        raise unreadable(table, error, database.url) from None
+    return guarded(batches, table, database.url, close, causes)
+
+
+def _day_in_bytes(day: OrderDate) -> list[sa.ColumnElement]:
+    return [sa.cast(day.text, sa.LargeBinary)]
+
+
+def _question(table: sa.Table, months: Sequence[date] | None) -> Any:
+    return table.name, None if months is None else tuple(months)
+
+
+def _limit_queries(connection: Any, seconds: float) -> None:
+    connection._read_timeout = seconds + GRACE_SECONDS
+    with connection.cursor() as cursor:
+        # Each of the two servers reads the other's as a comment.
+        cursor.execute(f"/*!50708 SET SESSION max_execution_time = {int(seconds * 1000)} */")
+        cursor.execute(f"/*M! SET SESSION max_statement_time = {seconds} */")

@@ -1,0 +1,79 @@
+"""Which rows of the order system are asked for: those of some home months, and of each its order's date. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import sqlalchemy as sa
+
+from classic_cars.contracts.order_system import UNDATED, metadata
+from classic_cars.months import first_of_month
+from classic_cars.sources.home_months import OrderDate, at_home
+from classic_cars.sources.texts import as_text
+
+#: From the date that decides a row's home to what is selected.
+Columns = Callable[[OrderDate], list[Any]]
+
+ORDERS = metadata.tables["orders"]
+LINES = metadata.tables["orderdetails"]
+
+
+@dataclass(frozen=True)
+class Orders:
+    """How orders are found: by number one row each, also where the database does not promise it."""
+
+    #: Whether a number occurs once, and whether dates are in a column of dates.
+    is_unique: bool
+    is_dated: bool
+
+    @property
+    def by_number(self) -> Any:
+        if self.is_unique:
+            return ORDERS
+        key, day = ORDERS.c.orderNumber, ORDERS.c.orderDate
+        first = sa.func.min(as_text(day)).label(day.name)
+        return sa.select(key, first).group_by(key).subquery("orders_by_number")
+
+    def date_of(self, table: sa.Table, orders: Any) -> OrderDate:
+        """The date that decides where a row of ``table`` is at home; ``orders``: ``by_number``, as it is joined."""
+        if table is ORDERS:
+            return OrderDate(ORDERS.c.orderDate, self.is_dated)
+        return OrderDate(orders.c.orderDate, self.is_dated and self.is_unique)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Rows of one table, of some home months if given."""
+
+    table: sa.Table
+    orders: Orders
+    months: Sequence[date] | None
+    today: date
+
+    def queries(self, columns: Columns, by: Columns | None = None) -> list[sa.Select]:
+        """Queries whose rows add up, grouped if asked for. Order lines come beside their orders."""
+        orders = self.orders.by_number.alias("orders_of_lines")
+        day = self.orders.date_of(self.table, orders)
+        query = sa.select(*columns(day)).group_by(*(by(day) if by else []))
+        if self.table is not LINES:
+            query = query.select_from(self.table)
+            return [query if self.months is None else query.where(at_home(day, self.months, self.today))]
+        number = LINES.c.orderNumber
+        joined = query.select_from(LINES.outerjoin(orders, orders.c.orderNumber == number))
+        if self.months is None:
+            return [joined]
+        # An IN makes the database go from few orders to their lines by key, whatever it knows of the tables.
+        those = self.orders.by_number.alias("orders_at_home")
+        at_homes = at_home(self.orders.date_of(LINES, those), self.months, self.today)
+        queries = [joined.where(number.in_(sa.select(those.c.orderNumber).where(at_homes)))]
+        if UNDATED in map(first_of_month, self.months):
+            queries.append(joined.where(orders.c.orderNumber.is_(None)))
+        return queries
+
+
+def together(queries: Sequence[sa.Select]) -> sa.Select | sa.CompoundSelect:
+    first, *others = queries
+    return sa.union_all(first, *others) if others else first

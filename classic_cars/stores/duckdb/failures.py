@@ -1,0 +1,47 @@
+"""What goes wrong with the file of a DuckDB store, in words that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from classic_cars.errors import StoreConflict, StoreDamaged, StoreError, StoreUnavailable
+from classic_cars.stores.failures import is_damaged, is_full
+from classic_cars.stores.sql import first_line
+
+UNCHANGED = "The published tables are unchanged."
+
+
+@contextmanager
+def clear_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's and DuckDB's storage errors into ours."""
+    try:
+        yield
+    except duckdb.TransactionException as error:
+        raise StoreConflict(
+            f"{path}: another writer changed the same rows meanwhile; run again. {UNCHANGED} ({first_line(str(error))})"
+        ) from None
+    except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException, OSError) as error:
+        raise _refusal(path, error) from None
+
+
+def _refusal(path: Path, error: Exception) -> StoreError:
+    said = first_line(str(error))
+    if is_full(error):
+        return StoreUnavailable(
+            f"{path}: the disk is full; free some space there ({path.parent}) and run again. {UNCHANGED} ({said})"
+        )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return StoreUnavailable(f"{path}: not enough memory; raise CLASSIC_CARS_DUCKDB_MEMORY. {UNCHANGED} ({said})")
+    if is_damaged(error):
+        return StoreDamaged(
+            f"{path}: found a file that is damaged or no DuckDB database, expected the store. Restore it from a backup "
+            "of the file or import an export (`classic-cars import`); or move the file away and run again: everything "
+            f"is then read again from the order system, and landed files from where they landed. ({said})"
+        )
+    return StoreUnavailable(
+        f"{path}: cannot be used ({said}); check that {path.parent} exists and is writable for this user. {UNCHANGED}"
+    )

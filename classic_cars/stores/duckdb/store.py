@@ -1,0 +1,242 @@
+"""The store over one DuckDB file: opening it, taking turns with other processes, and what readers ask.
+
+DuckDB lets one process write and keeps every other one out meanwhile, so the file is opened for a transaction and
+closed after it; readers get their turn in between. What is written is in ``transaction.py``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import ibis
+import pyarrow as pa
+from ibis.backends.duckdb import Backend
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from classic_cars.contracts.base import Contract
+from classic_cars.errors import StoreBusy, StoreError, TableMissing
+from classic_cars.interrupts import interruptible
+from classic_cars.months import Months, first_of_month
+from classic_cars.stores.base import Provenance
+from classic_cars.stores.duckdb.failures import clear_errors
+from classic_cars.stores.duckdb.lock import RunLock
+from classic_cars.stores.duckdb.transaction import DuckDBTransaction
+from classic_cars.stores.failures import is_locked
+from classic_cars.stores.sql import MEMORY, quoted
+
+progress = logging.getLogger("classic_cars.progress")
+
+ARRIVAL = "arriving"
+
+
+class DuckDBStore:
+    """The tables of one DuckDB file. ``read_only`` stores can be opened by many processes at once.
+
+    ``wait``: seconds to wait for a process that is in our way, before ``StoreBusy``. ``config``: DuckDB's own settings.
+    """
+
+    def __init__(
+        self, path: Path, *, read_only: bool = False, wait: float = 900.0, config: Mapping[str, Any] | None = None
+    ) -> None:
+        self.path = path
+        self.read_only = read_only
+        self._wait = wait
+        self._config: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": MEMORY,
+            "temp_directory": str(path.parent / "spill"),
+            # Tables have no order: rows may be written as they come, which halves the memory of big inserts.
+            "preserve_insertion_order": False,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            **(config or {}),
+        }
+        self._backend: Backend | None = None
+        self._transaction: DuckDBTransaction | None = None
+        self._lock = RunLock(path, wait)
+
+    # Opening and closing -----------------------------------------------------------------------------
+
+    def begin_run(self, holder: str) -> None:
+        """Wait until no other run writes to this store, then keep every other run out."""
+        with clear_errors(self.path):
+            self._lock.acquire(holder)
+
+    def end_run(self) -> None:
+        """Close the store and let the next run in."""
+        self.release()
+        self._lock.release()
+
+    def begin(self, provenance: Provenance) -> DuckDBTransaction:
+        if self.read_only:
+            raise StoreError(f"{self.path}: was opened for reading only; open the store for writing")
+        self._discard_open()
+        with clear_errors(self.path):
+            self._lock.acquire(f"run {provenance.run_id}, {provenance.asset_key}")
+        self._transaction = DuckDBTransaction(self)
+        return self._transaction
+
+    def left(self, transaction: DuckDBTransaction) -> None:
+        """A transaction is over: other processes get their turn."""
+        if transaction is self._transaction:
+            self._transaction = None
+            self._disconnect()
+        self._lock.release()
+
+    def _discard_open(self) -> None:
+        if self._transaction is not None:
+            self._transaction.__exit__(None, None, None)
+
+    def roll_back_open_transaction(self) -> None:
+        # A COMMIT that failed has rolled back already, and a broken database has nothing to roll back.
+        if self._backend is not None:
+            with suppress(duckdb.Error):
+                self._backend.con.execute("ROLLBACK")
+
+    @property
+    def place(self) -> str:
+        return str(self.path)
+
+    @property
+    def backend(self) -> Backend:
+        """The open database; opened when first asked for."""
+        if self._backend is None:
+            if self.read_only and not self.path.exists():
+                raise TableMissing(f"{self.path}: no such store; nothing was published yet: `classic-cars run`")
+            with clear_errors(self.path):
+                self._backend = ibis.duckdb.from_connection(self._connect())
+        return self._backend
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        retrying = Retrying(
+            retry=retry_if_exception_type(_Locked),
+            wait=wait_random_exponential(multiplier=0.02, max=0.5),
+            stop=stop_after_delay(self._wait),
+            before_sleep=_say_who_is_waited_for,
+            reraise=True,
+        )
+        try:
+            return retrying(self._connect_once)
+        except _Locked as error:
+            raise StoreBusy(
+                f"{self.path}: {error}, still after {self._wait:.0f} s; try again when it has finished"
+            ) from None
+
+    def _connect_once(self) -> duckdb.DuckDBPyConnection:
+        try:
+            connection = interruptible(duckdb.connect(str(self.path), read_only=self.read_only, config=self._config))
+        except duckdb.IOException as error:
+            if is_locked(error):
+                raise _Locked(_holder_in(str(error))) from None
+            raise
+        if self.read_only:
+            # A query sees the published tables and nothing else of the machine.
+            connection.execute("SET enable_external_access = false")
+        return connection
+
+    def release(self) -> None:
+        self._discard_open()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._backend is not None:
+            self._backend.disconnect()
+            self._backend = None
+
+    def execute(self, sql: str) -> duckdb.DuckDBPyConnection:
+        with clear_errors(self.path):
+            return self.backend.con.execute(sql)
+
+    # What readers ask --------------------------------------------------------------------------------
+
+    def read(self, contract: Contract, months: Months | None = None) -> ibis.Table:
+        if not self.exists(contract):
+            raise TableMissing(
+                f"{contract.address}: never published in {self.path}; materialize it first: "
+                f"`classic-cars run --select {contract.address}`"
+            )
+        table = self.backend.table(contract.name, database=contract.layer)
+        if months is not None and contract.partitioned_by:
+            table = table.filter(months.hold(table[contract.partitioned_by]))
+        return table
+
+    def exists(self, contract: Contract) -> bool:
+        if self.read_only and not self.path.exists():
+            return False
+        found = self.execute(
+            "SELECT count(*) FROM duckdb_tables() "
+            f"WHERE schema_name = '{contract.layer}' AND table_name = '{contract.name}'"
+        ).fetchone()
+        return bool(found and found[0])
+
+    def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:
+        self.backend.con.register(ARRIVAL, rows)
+        return self.backend.table(ARRIVAL)
+
+    def size(self, contract: Contract) -> int | None:
+        """Bytes of the table's blocks on disk; blocks hold 256 KiB, so a small table counts as one."""
+        self.execute("CHECKPOINT")
+        found = self.execute(
+            f"SELECT count(DISTINCT block_id) FROM pragma_storage_info('{contract.layer}.{contract.name}') "
+            "WHERE block_id >= 0"
+        ).fetchone()
+        return int(found[0]) * 262_144 if found else None
+
+    def months(self, contract: Contract) -> list[date]:
+        if not contract.partitioned_by or not self.exists(contract):
+            return []
+        column = self.read(contract)[contract.partitioned_by]
+        return sorted(first_of_month(day) for day in column.truncate("M").name("m").as_table().distinct().m.to_list())
+
+    def row_counts(self) -> dict[str, int]:
+        if self.read_only and not self.path.exists():
+            return {}
+        tables = self.execute("SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL").fetchall()
+        if not tables:
+            return {}
+        counts = " UNION ALL ".join(
+            f"SELECT '{schema}/{name}', count(*) FROM {quoted(schema)}.{quoted(name)}" for schema, name in tables
+        )
+        return dict(self.execute(counts).fetchall())
+
+    def query(self, sql: str) -> pa.RecordBatchReader:
+        try:
+            with clear_errors(self.path):
+                statements = self.backend.con.extract_statements(sql)
+                if len(statements) != 1:
+                    raise StoreError(f"found {len(statements)} SQL statements, expected one")
+                return self.backend.con.execute(statements[0]).to_arrow_reader(65_536)
+        except duckdb.Error as error:
+            raise StoreError(str(error)) from None
+
+    def checkpoint(self, *, dry_run: bool) -> Iterator[str]:
+        """All maintenance that there is: a checkpoint cuts free blocks off the file's end, others are used again."""
+        if dry_run:
+            yield f"{self.path}: a checkpoint to write"
+            return
+        before = self.path.stat().st_size if self.path.exists() else 0
+        self.execute("CHECKPOINT")
+        self.release()
+        yield f"{self.path}: checkpoint written, {(before - self.path.stat().st_size) / 1024**2:.1f} MiB freed"
+
+
+class _Locked(Exception):
+    """Another process has the file open in a way that excludes us."""
+
+
+def _say_who_is_waited_for(state: RetryCallState) -> None:
+    if state.attempt_number == 5 and state.outcome is not None:
+        progress.info("waiting for the store: %s", state.outcome.exception())
+
+
+def _holder_in(message: str) -> str:
+    """The process that DuckDB's lock error names: ``... held in /usr/bin/python3.11 (PID 4711) ...``."""
+    _, _, rest = message.partition("held in ")
+    holder, found, _ = rest.partition(")")
+    return f"held by {holder})" if found else "held by another process"

@@ -1,0 +1,155 @@
+"""One transaction of a DuckDB store: it is DuckDB's own, from the first statement to COMMIT or ROLLBACK.
+
+The new rows are written once, the audit reads them inside the transaction, and a process that dies leaves nothing
+behind. All tables that were staged are published by the same commit.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import duckdb
+import ibis
+import pyarrow as pa
+
+from classic_cars.contracts.base import Contract
+from classic_cars.errors import StoreError
+from classic_cars.months import Months
+from classic_cars.stores.base import Staged
+from classic_cars.stores.sql import (
+    duckdb_type,
+    in_months,
+    listed,
+    literal,
+    plain,
+    quoted,
+    same_columns,
+    table_name,
+)
+from classic_cars.stores.staging import StagedTables
+
+if TYPE_CHECKING:
+    from classic_cars.stores.duckdb.store import DuckDBStore
+
+
+class DuckDBTransaction:
+    """Keeps no provenance: the store has no history to keep it in."""
+
+    def __init__(self, store: DuckDBStore) -> None:
+        self._store = store
+        self._begun = self._closed = False
+        self._staged = StagedTables()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._closed:
+            self._closed = True
+            self.discard()
+            self._store.left(self)
+
+    def _execute(self, sql: str) -> duckdb.DuckDBPyConnection:
+        """The file is opened, and kept from others, no sooner than it is needed."""
+        if not self._begun:
+            self._begun = True
+            self._store.execute("BEGIN TRANSACTION")
+        return self._store.execute(sql)
+
+    def exists(self, contract: Contract) -> bool:
+        self._execute("SELECT 1")
+        return self._store.exists(contract)
+
+    def read(self, contract: Contract, months: Months | None = None) -> ibis.Table:
+        self._staged.must_not_hold(contract)
+        self._execute("SELECT 1")
+        return self._store.read(contract, months)
+
+    def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:
+        return self._store.receive(rows)
+
+    # Staging -----------------------------------------------------------------------------------------
+
+    def stage(
+        self, contract: Contract, rows: ibis.Table, months: Months | None = None, *, append: bool = False
+    ) -> Staged:
+        same_columns(contract, rows)
+        self._staged.must_take(contract, months, append)
+        query = self._store.backend.compile(rows.select(*contract.types.names))
+        if append and self.exists(contract):
+            staged = self._append(contract, query)
+        else:
+            staged = self._replace(contract, query, months)
+        return self._staged.add(staged, append)
+
+    def _append(self, contract: Contract, query: str) -> Staged:
+        self._same_published_columns(contract, "rows cannot be added to it: give the table a new name in its contract")
+        # Rows that are not committed yet have numbers above those of all that are.
+        found = self._execute(f"SELECT coalesce(max(rowid), -1) FROM {table_name(contract)}").fetchone()
+        statement = self._insert(contract, query)
+        table = self._table(contract)
+        is_new = table.rowid() > (found[0] if found else -1)
+        return Staged(contract, None, table.filter(is_new), table.filter(~is_new), statement, self)
+
+    def _replace(self, contract: Contract, query: str, months: Months | None) -> Staged:
+        if months is None or not self._has_rows_outside(contract, months):
+            self._create(contract)
+            statement = self._insert(contract, query)
+            return Staged(contract, months, self._table(contract), None, statement, self)
+        self._same_published_columns(contract, f"months {months} alone cannot be replaced: materialize all months")
+        self._execute(f"DELETE FROM {table_name(contract)} WHERE {in_months(contract, months)}")
+        statement = self._insert(contract, query)
+        table = self._table(contract)
+        inside = months.hold(table[contract.partitioned_by or ""])
+        return Staged(contract, months, table.filter(inside), table.filter(~inside), statement, self)
+
+    def _table(self, contract: Contract) -> ibis.Table:
+        return self._store.backend.table(contract.name, database=contract.layer)
+
+    def _insert(self, contract: Contract, query: str) -> str:
+        columns = ", ".join(quoted(name) for name in contract.types.names)
+        statement = f"INSERT INTO {table_name(contract)} ({columns})\n{query}"
+        self._execute(statement)
+        return statement
+
+    def _has_rows_outside(self, contract: Contract, months: Months) -> bool:
+        if not self.exists(contract):
+            return False
+        query = f"SELECT 1 FROM {table_name(contract)} WHERE NOT ({in_months(contract, months)}) LIMIT 1"
+        return self._execute(query).fetchone() is not None
+
+    def _same_published_columns(self, contract: Contract, otherwise: str) -> None:
+        published = self._table(contract).schema()
+        if plain(published) != plain(contract.types):
+            raise StoreError(
+                f"{contract.address}: the published table has {listed(published)}, its contract now asks for "
+                f"{listed(contract.types)}; {otherwise}"
+            )
+
+    def _create(self, contract: Contract) -> None:
+        columns = ", ".join(f"{quoted(name)} {duckdb_type(kind)}" for name, kind in contract.types.items())
+        self._execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(contract.layer)}")
+        self._execute(f"CREATE OR REPLACE TABLE {table_name(contract)} ({columns})")
+        comments = [f"COMMENT ON TABLE {table_name(contract)} IS {literal(contract.description)}"]
+        comments += [
+            f"COMMENT ON COLUMN {table_name(contract)}.{quoted(name)} IS {literal(contract.describe(name))}"
+            for name in contract.types.names
+        ]
+        self._execute("; ".join(comments))
+
+    # Its end -----------------------------------------------------------------------------------------
+
+    def publish(self, staged: Staged) -> None:
+        self._staged.must_hold(staged)
+        self._execute("COMMIT")
+        self._begun = False
+        self._staged.clear()
+
+    def discard(self) -> None:
+        self._staged.clear()
+        if self._begun:
+            self._begun = False
+            self._store.roll_back_open_transaction()

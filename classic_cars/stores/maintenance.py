@@ -1,0 +1,23 @@
+"""Maintenance of a store of any kind: what the nightly job and `classic-cars lake maintain` have done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+
+from classic_cars.contracts.base import Contract
+from classic_cars.stores.base import Store, Versions
+from classic_cars.stores.duckdb import DuckDBStore
+
+
+def maintained(
+    store: Store, contracts: Iterable[Contract], *, keep: timedelta, orphan_age: timedelta, dry_run: bool
+) -> Iterator[str]:
+    """Do, or only say, what there is to do; one line for each thing. Without versions, that is to write a checkpoint.
+
+    ``keep`` and ``orphan_age`` as ``Versions.maintain`` has them.
+    """
+    if isinstance(store, Versions):
+        yield from store.maintain(contracts, keep=keep, orphan_age=orphan_age, dry_run=dry_run)
+    elif isinstance(store, DuckDBStore):
+        yield from store.checkpoint(dry_run=dry_run)

@@ -1,0 +1,121 @@
+"""Move a whole warehouse between stores: every published table to a folder of Parquet files, and back.
+
+Each table is compared row for row with what was written before it counts as moved; an import publishes a table
+only after that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import ibis
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from classic_cars.contracts.base import Contract
+from classic_cars.errors import StoreError
+from classic_cars.stores.base import Provenance, Store
+
+MANIFEST = "manifest.json"
+BATCH_ROWS = 122_880
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """A table that arrived whole."""
+
+    address: str
+    rows: int
+
+
+def with_co_published(contracts: Iterable[Contract]) -> list[Contract]:
+    """The contracts of every table that a store may hold: those given, and those published with them."""
+    found = list(contracts)
+    return found + [other for each in found for other in each.co_published]
+
+
+def export_tables(store: Store, contracts: Iterable[Contract], folder: Path) -> Iterator[Transferred]:
+    """Write every published table of ``contracts`` to ``folder``, as ``layer/name.parquet``; yields each when proven.
+
+    Raises ``StoreError`` when the folder is not empty, or a file does not hold what the table does.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise StoreError(f"{folder}: is not empty; name a folder that is, or that is not there yet")
+    folder.mkdir(parents=True, exist_ok=True)
+    moved: dict[str, int] = {}
+    for contract in contracts:
+        if not store.exists(contract):
+            continue
+        path = folder / contract.layer / f"{contract.name}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        rows = store.read(contract)
+        count = _write(rows, contract, path)
+        _must_be_equal(contract, rows, store.receive(ds.dataset(path)))
+        moved[contract.address] = count
+        store.release()
+        yield Transferred(contract.address, count)
+    # Written last: a folder without it is not a whole export.
+    (folder / MANIFEST).write_text(json.dumps({"tables": moved}, indent=1))
+
+
+def _write(rows: ibis.Table, contract: Contract, path: Path) -> int:
+    count = 0
+    schema = contract.types.to_pyarrow()
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for batch in rows.select(*contract.types.names).to_pyarrow_batches(chunk_size=BATCH_ROWS):
+            writer.write_batch(batch.cast(schema))
+            count += batch.num_rows
+    return count
+
+
+def import_tables(store: Store, contracts: Iterable[Contract], folder: Path) -> Iterator[Transferred]:
+    """Publish every table of an export in ``store``, replacing what is there; yields each when it is published.
+
+    Raises ``StoreError`` when the folder is not a whole export, or holds tables that the platform does not know.
+    """
+    try:
+        tables = json.loads((folder / MANIFEST).read_text())["tables"]
+    except (OSError, ValueError, KeyError):
+        raise StoreError(
+            f"{folder}: no whole export, {MANIFEST} is missing or broken; write one with `classic-cars export`"
+        ) from None
+    known = {each.address: each for each in contracts}
+    unknown = sorted(set(tables) - set(known))
+    if unknown:
+        raise StoreError(f"{folder}: holds tables that this platform does not know: {', '.join(unknown)}")
+    store.begin_run(f"import of {folder}")
+    try:
+        for address, rows in tables.items():
+            yield _imported(store, known[address], folder / f"{address}.parquet", rows)
+    finally:
+        store.end_run()
+
+
+def _imported(store: Store, contract: Contract, path: Path, rows: int) -> Transferred:
+    if not path.is_file():
+        raise StoreError(f"{path}: is missing; the export was changed since")
+    with store.begin(Provenance("import", contract.address)) as tx:
+        arriving = tx.receive(ds.dataset(path))
+        staged = tx.stage(contract, arriving)
+        found = staged.rows.count().to_pyarrow().as_py()
+        if found != rows:
+            raise StoreError(f"{contract.address}: found {found:,} rows in {path}, expected {rows:,}")
+        _must_be_equal(contract, staged.rows, arriving)
+        staged.publish()
+    return Transferred(contract.address, rows)
+
+
+def _must_be_equal(contract: Contract, one: ibis.Table, other: ibis.Table) -> None:
+    """Both hold the same rows, each as often. Raises ``StoreError`` with counts."""
+    columns = contract.types.names
+    one, other = one.select(*columns), other.select(*columns)
+    lost = one.difference(other, distinct=False).count().to_pyarrow().as_py()
+    strange = other.difference(one, distinct=False).count().to_pyarrow().as_py()
+    if lost or strange:
+        raise StoreError(
+            f"{contract.address}: the copy differs: {lost:,} rows are missing and {strange:,} are not the table's; "
+            "nothing was published, the original is unchanged"
+        )

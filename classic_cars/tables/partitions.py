@@ -1,0 +1,54 @@
+"""The one partitioning of this platform: the months of ``orderDate`` that there are, as the data says.
+
+Dagster keeps the keys; polls and runs add them. They are kept in chronological order, because a range of partitions
+means the keys between its ends in the order in which Dagster lists them. Which months a run makes is not decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import dagster as dg
+
+from classic_cars.months import Months, month_of
+
+#: ``YYYY-MM``; the month of rows without a usable date among them.
+MONTHLY = dg.DynamicPartitionsDefinition(name="months")
+
+
+def months_of(keys: dg.PartitionKeyRange) -> Months:
+    """The months that a range of partition keys covers."""
+    return Months.parse(f"{keys.start}..{keys.end}")
+
+
+def known_months(instance: dg.DagsterInstance) -> list[str]:
+    """The keys that there are, in order."""
+    return list(instance.get_dynamic_partitions(str(MONTHLY.name)))
+
+
+def to_reorder(existing: Sequence[str], wanted: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The keys to delete, and those to add then, so that ``wanted`` are among them and all are in order.
+
+    New keys go to the end: those after an earlier new month are taken out and added again behind it. What was
+    materialized stays.
+    """
+    new = sorted(set(wanted) - set(existing))
+    if not new:
+        return [], []
+    after = [key for key in existing if key > new[0]]
+    return after, sorted([*new, *after])
+
+
+def add_months(instance: dg.DagsterInstance, wanted: Iterable[str]) -> None:
+    """Make partitions of these months."""
+    delete, add = to_reorder(known_months(instance), wanted)
+    for key in delete:
+        instance.delete_dynamic_partition(str(MONTHLY.name), key)
+    if add:
+        instance.add_dynamic_partitions(str(MONTHLY.name), add)
+
+
+def existing(instance: dg.DagsterInstance, months: Months) -> Months | None:
+    """From the first to the last of these months that is a partition; None when none is."""
+    found = [month for key in known_months(instance) if months.first <= (month := month_of(key)) <= months.last]
+    return Months(found[0], found[-1]) if found else None

@@ -1,0 +1,63 @@
+"""Months as partitions: the data says which there are, and they are in order whenever they appear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+
+import dagster as dg
+import pytest
+
+from classic_cars.errors import SettingsError
+from classic_cars.months import Months
+from classic_cars.runs import partitions_among
+from classic_cars.tables.partitions import MONTHLY, add_months, existing, known_months, to_reorder
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "delete", "add"),
+    [
+        ([], ["2003-02", "2003-01"], [], ["2003-01", "2003-02"]),
+        (["2003-01"], ["2003-01"], [], []),
+        (["2003-01"], ["2003-02"], [], ["2003-02"]),
+        (["2003-01", "2003-03", "2003-04"], ["2003-02"], ["2003-03", "2003-04"], ["2003-02", "2003-03", "2003-04"]),
+        (["2003-01"], ["1900-01"], ["2003-01"], ["1900-01", "2003-01"]),
+    ],
+)
+def test_new_months_go_where_they_belong(there: list, wanted: list, delete: list, add: list) -> None:
+    assert to_reorder(there, wanted) == (delete, add)
+
+
+def test_months_stay_in_order_and_ranges_hold_only_what_there_is(instance: dg.DagsterInstance) -> None:
+    add_months(instance, ["2003-01", "2003-05"])
+    add_months(instance, ["2003-03", "1900-01"])
+    assert known_months(instance) == ["1900-01", "2003-01", "2003-03", "2003-05"]
+
+    made = []
+
+    @dg.asset(partitions_def=MONTHLY, backfill_policy=dg.BackfillPolicy.single_run())
+    def table(context) -> None:
+        made.extend(context.partition_keys)
+
+    span = {"dagster/asset_partition_range_start": "1900-01", "dagster/asset_partition_range_end": "2003-03"}
+    job = dg.Definitions([table]).resolve_implicit_global_asset_job_def()
+    assert job.execute_in_process(instance=instance, tags=span).success
+    assert made == ["1900-01", "2003-01", "2003-03"]
+    # A month between them appears later: what was made stays made.
+    add_months(instance, ["2003-02"])
+    assert set(instance.get_materialized_partitions(table.key)) == set(made)
+    assert known_months(instance) == ["1900-01", "2003-01", "2003-02", "2003-03", "2003-05"]
+
+
+def test_a_run_of_months_is_of_those_that_there_are(instance: dg.DagsterInstance) -> None:
+    add_months(instance, ["1999-02", "1999-03", "2000-01"])
+    assert existing(instance, Months.parse("1999-01..1999-12")) == Months(date(1999, 2, 1), date(1999, 3, 1))
+    assert partitions_among(instance, Months.parse("1999-03..2005-01")) == Months(date(1999, 3, 1), date(2000, 1, 1))
+    with pytest.raises(SettingsError, match=r"--months 2003-01: there are no orders in it; .* from 1999-02 to 2000-01"):
+        partitions_among(instance, Months.parse("2003-01"))

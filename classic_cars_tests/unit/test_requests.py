@@ -1,0 +1,75 @@
+"""What one tick asks for: the months that changed, in few contiguous ranges of months that there are."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from classic_cars.automation.requests import CHANGED, ranges, run_requests
+
+UNDATED = "1900-01"
+MONTHS = [UNDATED, *(f"{year}-{month:02d}" for year in range(2003, 2027) for month in range(1, 13))]
+
+
+def request(month: str | None, *tables: str) -> dg.RunRequest:
+    return dg.RunRequest(partition_key=month, asset_selection=[dg.AssetKey(each.split("/")) for each in tables])
+
+
+def asked(requests: list[dg.RunRequest], *, each_time: bool = True) -> list[tuple[str, str, str]]:
+    found = run_requests(requests, MONTHS, {"why": "test"}, whole_tables_each_time=each_time)
+    assert all(each.tags["why"] == "test" for each in found)
+    return [
+        (
+            " ".join(key.to_user_string() for key in each.asset_selection or []),
+            each.tags.get("dagster/asset_partition_range_start", ""),
+            each.tags.get("dagster/asset_partition_range_end", ""),
+        )
+        for each in found
+    ]
+
+
+def test_an_undated_row_and_today_are_two_months_and_not_all_between() -> None:
+    found = asked([request(UNDATED, "staging/orders"), request("2026-11", "staging/orders")])
+    assert found == [("staging/orders", UNDATED, UNDATED), ("staging/orders", "2026-11", "2026-11")]
+
+
+def test_months_next_to_each_other_are_one_range_and_so_are_those_with_no_month_between() -> None:
+    assert ranges(MONTHS, {"2003-12", "2004-01"}) == [("2003-12", "2004-01")]
+    assert ranges(MONTHS, {UNDATED, "2003-01"}) == [(UNDATED, "2003-01")]
+
+
+def test_months_that_are_near_each_other_are_one_range() -> None:
+    assert ranges(MONTHS, {"2003-01", "2003-04", "2003-08"}) == [("2003-01", "2003-04"), ("2003-08", "2003-08")]
+
+
+def test_of_many_ranges_the_nearest_become_one() -> None:
+    wanted = {"2003-01", "2005-01", "2005-03", "2010-01", "2026-01", "2026-05"}
+    assert ranges(MONTHS, wanted) == [
+        ("2003-01", "2003-01"),
+        ("2005-01", "2005-03"),
+        ("2010-01", "2010-01"),
+        ("2026-01", "2026-05"),
+    ]
+
+
+def test_tables_without_months_are_made_in_each_run_or_read_in_the_last() -> None:
+    wanted = [
+        request("2003-01", "source/orders"),
+        request("2004-06", "source/orders"),
+        request(None, "source/products"),
+    ]
+    assert [each for each, *_ in asked(wanted)] == ["source/orders source/products"] * 2
+    assert [each for each, *_ in asked(wanted, each_time=False)] == ["source/orders", "source/orders source/products"]
+    assert asked([request(None, "source/products")]) == [("source/products", "", "")]
+    assert asked([]) == []
+
+
+def test_a_run_has_all_tables_of_its_months_and_says_what_it_was_asked_for() -> None:
+    wanted = [request("2003-01", "source/orders"), request("2003-02", "source/orderdetails"), request(None, "a/b")]
+    (found,) = run_requests(wanted, MONTHS, {}, whole_tables_each_time=True)
+    assert found.tags[CHANGED] == "b, orderdetails 2003-01..2003-02, orders 2003-01..2003-02"
+
+
+@pytest.mark.parametrize("at_most", [1, 2])
+def test_at_most_so_many(at_most: int) -> None:
+    assert len(ranges(MONTHS, {"2003-01", "2005-01", "2010-01"}, at_most)) == at_most
