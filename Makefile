@@ -41,7 +41,7 @@ demo-s3: setup ## The same with the tables on a real S3 server, started on this 
 dev: setup ## Dagster's web page and daemon at http://127.0.0.1:3000
 	@exec $(BIN)/classic-cars dev
 
-test: setup ## All tests (real DuckDB, MariaDB and PostgreSQL; those whose program is missing skip and say so)
+test: setup ## The tests, but for the exhaustive ones (real DuckDB, MariaDB and PostgreSQL; those whose program is missing skip and say so)
 	$(BIN)/python -m pytest -n 3 --dist worksteal --durations 25
 
 test-all: setup ## The same and the exhaustive ones: more databases, more kills, more faults of a kind that is tested anyway

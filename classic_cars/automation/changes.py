@@ -78,7 +78,7 @@ def _seen(known: Mapping[str, str], month: str) -> str:
 def decided(
     watch: OrderSystemPollState, poll: Poll, seconds: float, now: float
 ) -> tuple[OrderSystemPollState, Changes, str]:
-    """What follows from a poll that took ``seconds``: the new watch, what to observe, and in words why nothing."""
+    """What follows from a poll that took ``seconds``: the new state, what to observe, and in words why nothing."""
     watch = awaiting(answered(watch, seconds, now), now, pending=bool(poll.pending))
     if not poll.pending:
         watch = replace(watch, span=())

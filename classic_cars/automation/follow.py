@@ -145,7 +145,7 @@ def _follow_inputs(table: Table, catalog: Catalog) -> dg.AutomationCondition:
 
     A table with months is made for those that its inputs have, each when that month changed, or a whole table did.
     """
-    # Which rows staging sets aside depends on the tables that they refer to; other audits change no row.
+    # Which rows staging rejects depends on the tables that they refer to; other audits change no row.
     audited = [] if table.contract.quarantines else catalog.needed_for_audit(table)
     unread = [dg.AssetKey(address.split("/")) for address in audited]
     read = dg.AssetSelection.all() - dg.AssetSelection.assets(*unread)

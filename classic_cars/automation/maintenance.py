@@ -1,4 +1,4 @@
-"""Nightly maintenance: old runs leave Dagster's history, the store is tidied, and old quarantine is counted."""
+"""Nightly maintenance: old runs leave Dagster's history, the store is maintained, and old quarantine is counted."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -64,7 +64,7 @@ def _runs_of_months(instance: dg.DagsterInstance, key: dg.AssetKey) -> set[str]:
 
 
 def quarantine_age(store: Store, contracts: Iterable[Contract], instance: dg.DagsterInstance) -> dict[str, str]:
-    """Per quarantine table that has rows, how many, and when the oldest of the runs that set them aside began."""
+    """Per quarantine table that has rows, how many, and when the oldest of the runs that quarantined them began."""
     found = {}
     counts = store.row_counts()
     for contract in contracts:

@@ -37,7 +37,7 @@ class PollState:
 
     @classmethod
     def load(cls, cursor: str | None) -> Self:
-        """The watch that was dumped; a new one when there is none, or it has another form."""
+        """The state that was dumped; a new one when there is none, or it has another form."""
         try:
             found = json.loads(cursor or "")
             return cls(**cls.revived(found)) if found.pop("version") == VERSION else cls()

@@ -44,7 +44,7 @@ class Completeness:
             source=_measured(source, complete.raw),
         )
         wrong = [month for month, sums in found.items() if not _balanced(sums)]
-        aside = [month for month, sums in found.items() if sums["quarantined"][0]]
+        incomplete = [month for month, sums in found.items() if sums["quarantined"][0]]
         total = {side: _total(sums[side] for sums in found.values()) for side in SIDES}
         facts: dict[str, Any] = {}
         for side, (rows, amount) in total.items():
@@ -53,7 +53,7 @@ class Completeness:
         facts |= {
             "months": len(found),
             "months that differ": wrong[:NAMED],
-            "months with quarantined rows": aside[:NAMED],
+            "months with quarantined rows": incomplete[:NAMED],
         }
         (kept, kept_amount), (rows, amount) = total["published"], total["quarantined"]
         unknown = _unknown(rejected, complete.raw) if rows else 0
@@ -64,7 +64,7 @@ class Completeness:
             summary = f"rows or money are in neither, or in both ({', '.join(wrong[:NAMED])}): {said}"
             return CheckOutcome(self.name, False, summary, facts)
         if rows:
-            return CheckOutcome(self.name, False, f"{said} (of {', '.join(aside[:NAMED])})", facts, warning=True)
+            return CheckOutcome(self.name, False, f"{said} (of {', '.join(incomplete[:NAMED])})", facts, warning=True)
         return CheckOutcome(self.name, True, f"{said}; that is all of source", facts)
 
 

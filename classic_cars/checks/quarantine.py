@@ -13,7 +13,6 @@ from classic_cars.checks.base import Audit, CheckOutcome, sample
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.order_system import UNDATED
 from classic_cars.contracts.origins import Origins
-from classic_cars.months import Months
 
 #: The total of a contract that is its money.
 AMOUNT = "amount"
@@ -89,12 +88,12 @@ def _money(of: Callable[[ibis.Table], Any], rejected: ibis.Table, rows: int) -> 
 def _kept(audit: Audit) -> tuple[int, Decimal]:
     """The accepted rows that the rejected ones are measured against, and their money.
 
-    No row without a date is accepted. Such rows are measured against those of all other months, when they are read
-    alone: one order without a date is not all of the orders.
+    No row without a date is accepted. Months that begin with theirs are measured against all other months, too: one
+    order without a date is not all of the orders.
     """
     rows, amount = audit.measured.rows, Decimal(audit.measured.totals.get(AMOUNT) or 0)
     others = audit.staged.others
-    if audit.months != Months(UNDATED, UNDATED) or others is None:
+    if audit.months is None or audit.months.first != UNDATED or others is None:
         return rows, amount
     money = audit.contract.money(others).sum() if audit.contract.money else ibis.literal(0)
     (found,) = others.aggregate(rows=others.count(), amount=money).to_pyarrow().to_pylist()

@@ -2,7 +2,7 @@
 
 These are the row-level rules of the order system, and what becomes of a row that breaks one. A row that cannot be
 counted (no key, no number, no usable order date, a conflicting duplicate) goes to ``quarantine/<table>`` with the
-reason. No money is set aside for a descriptive column: its value becomes NULL and the raw one is kept in
+reason. No money is quarantined for a descriptive column: its value becomes NULL and the raw one is kept in
 ``_rescued_data``, or it stays as it is and is counted as a warning.
 
 Every text column is trimmed, and an empty text means missing: that is the layer's cleaning, and the proof against

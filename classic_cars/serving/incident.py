@@ -94,7 +94,7 @@ def _find(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun:
 
 
 def _said(event: dg.DagsterEvent) -> tuple[str, bool] | None:
-    """What an event means for the incident_report, and whether something went wrong; None when it does not matter."""
+    """What an event means for the report, and whether something went wrong; None when it does not matter."""
     kind = event.event_type
     if kind == dg.DagsterEventType.RUN_START:
         return "the run started", False

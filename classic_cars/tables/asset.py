@@ -130,7 +130,7 @@ def _materialized(context: AssetExecutionContext, table: Table, catalog: Catalog
             progress.info("%s: %s rows in %.1f s", table.address, f"{outcome.rows:,}", time.perf_counter() - started)
             yield dg.Output(outcome.staged, metadata=metadata)
             # Here Dagster's IO manager has published.
-            yield from _company(outcome)
+            yield from _co_published(outcome)
             return
     # Discarded before anybody is told.
     yield from (_check_result(each) for each in outcome.verdicts)
@@ -234,7 +234,7 @@ def _say_content(context: dg.AssetExecutionContext, step: Step, outcome: Outcome
         )
 
 
-def _company(outcome: Outcome) -> Iterator[dg.AssetMaterialization]:
+def _co_published(outcome: Outcome) -> Iterator[dg.AssetMaterialization]:
     """That the tables which were published with this one are materialized too, see ``tables/co_published.py``."""
     for address, rows in outcome.co_published.items():
         yield dg.AssetMaterialization(asset_key(address), metadata={"dagster/row_count": rows})

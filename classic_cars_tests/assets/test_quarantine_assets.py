@@ -15,7 +15,7 @@ from classic_cars.tables.asset import asset_key
 from classic_cars_tests.landed import drop, jsonl, rating
 from classic_cars_tests.platform import Ran, ask, run, swapped
 
-COMPANY = {each.address: table.address for table in ALL_TABLES for each in table.contract.co_published}
+CO_PUBLISHED = {each.address: table.address for table in ALL_TABLES for each in table.contract.co_published}
 LANDED, CLEANED = "source/ratings", "staging/ratings"
 
 
@@ -23,13 +23,13 @@ def reported(ran: Ran) -> dict[str, int]:
     """Rows by address, of the tables that were published with another one."""
     events = [event for event in ran.result.all_events if event.is_step_materialization]
     made = {str(event.asset_key.to_user_string()): event.materialization for event in events if event.asset_key}
-    return {name: each.metadata["dagster/row_count"].value for name, each in made.items() if name in COMPANY}
+    return {name: each.metadata["dagster/row_count"].value for name, each in made.items() if name in CO_PUBLISHED}
 
 
 def test_each_has_its_table_upstream_a_group_a_description_and_columns(shop: Settings):
     graph = build_defs(shop).resolve_asset_graph()
-    assert {"quarantine/orders", "quarantine/stock_counts", "source/ratings_files"} < set(COMPANY)
-    for address, owner in COMPANY.items():
+    assert {"quarantine/orders", "quarantine/stock_counts", "source/ratings_files"} < set(CO_PUBLISHED)
+    for address, owner in CO_PUBLISHED.items():
         node = graph.get(asset_key(address))
         assert node.parent_keys == {asset_key(owner)}
         assert node.group_name == address.split("/")[0]
@@ -44,7 +44,7 @@ def test_each_has_its_table_upstream_a_group_a_description_and_columns(shop: Set
 def test_they_are_in_no_job_and_cannot_be_selected(shop: Settings):
     defs = build_defs(shop)
     made = defs.resolve_job_def(EVERYTHING).asset_layer.executable_asset_keys
-    assert {key.to_user_string() for key in made}.isdisjoint(COMPANY)
+    assert {key.to_user_string() for key in made}.isdisjoint(CO_PUBLISHED)
     assert asset_key("quarantine/orders") not in select_tables(defs, ["source/orders+"])
     with pytest.raises(SettingsError, match=r"quarantine/orders: is made with staging/orders; there are analytics/"):
         select_tables(defs, ["quarantine/orders"])

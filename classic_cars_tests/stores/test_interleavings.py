@@ -1,4 +1,4 @@
-"""Two writers and a maintenance on one lake, in random interleavings, against a model: nothing lost, nothing twice.
+"""Two writers and maintenance on one lake, in random interleavings, against a model: nothing lost, nothing twice.
 
 Each writer opens a transaction, perhaps much earlier than it publishes. The model knows the rows of each month and, for
 each change, what was published since its base; it says whether a publish must succeed, and what readers then see.
@@ -55,7 +55,7 @@ class End:
 
 
 @dataclass(frozen=True)
-class MaintenancePlan:
+class Maintain:
     """Small files are put together and replaced versions forgotten, at once."""
 
 
@@ -72,7 +72,7 @@ begins = st.builds(
 )
 ends = st.builds(End, writers, st.sampled_from([True, True, True, False]))
 moves = st.lists(
-    st.one_of(begins, begins, ends, ends, st.just(MaintenancePlan()), st.builds(Read, writers)),
+    st.one_of(begins, begins, ends, ends, st.just(Maintain()), st.builds(Read, writers)),
     min_size=3,
     max_size=9,
 )
@@ -111,7 +111,7 @@ class Model:
         self.numbers = itertools.count(1)
         publish(stores[0], of, [])
 
-    def do(self, move: Begin | End | MaintenancePlan | Read) -> None:
+    def do(self, move: Begin | End | Maintain | Read) -> None:
         match move:
             case Begin():
                 self.begin(move)
@@ -121,7 +121,7 @@ class Model:
                 work = self.open[writer]
                 if work.staged.others is not None:
                     assert self.numbers_in(work.staged.others) == self.others_of(work)
-            case MaintenancePlan():
+            case Maintain():
                 self.maintain(LATER)
 
     def begin(self, move: Begin) -> None:
@@ -234,7 +234,7 @@ def test_nothing_is_lost_or_there_twice_whoever_comes_when(lake: list[IcebergSto
     try:
         for move in moves:
             model.do(move)
-            if isinstance(move, End | MaintenancePlan):
+            if isinstance(move, End | Maintain):
                 model.compare()
         for writer in list(model.open):
             model.do(End(writer, True))

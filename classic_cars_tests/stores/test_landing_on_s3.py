@@ -113,6 +113,7 @@ def test_a_bucket_elsewhere_is_reached_as_its_resource_says(
 
 
 def test_a_bucket_that_is_gone_holds_nobody_up():
+    assert S3().get_client().meta.config.retries["total_max_attempts"] == 3
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(0)

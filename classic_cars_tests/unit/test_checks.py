@@ -182,7 +182,7 @@ def test_rows_that_refer_to_nothing_are_rejected_and_so_are_those_that_refer_to_
     assert numbers(screened.rejected) == [2, 3, 4]
 
 
-def test_nothing_is_lost_whatever_the_screens_do():
+def test_nothing_is_lost_whatever_is_rejected():
     rows = staff((1, None, "1"), (1, None, "1"), (2, 7, "1"), (None, None, "1"), (5, 1, None), (5, 1, "2"))
     screened = quarantine.by_references(STAFF, quarantine.by_key(STAFF, quarantine.by_rules(STAFF, rows)), OFFICES)
     assert len(numbers(screened.accepted)) + len(numbers(screened.rejected)) == 6

@@ -25,7 +25,7 @@ GIVE_UP_SECONDS = 86_400.0
 #: No more is begun in a tick after so many seconds.
 TICK_SECONDS = 30.0
 
-#: Sends a message to one address; false when it was not taken.
+#: Sends a message to one address; false when it was not accepted.
 Send = Callable[[str, Message], bool]
 
 

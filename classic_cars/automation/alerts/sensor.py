@@ -89,7 +89,7 @@ def alerts_sensor(settings: Settings, jobs: Sequence[str], status: dg.DefaultSen
 
 
 def sender(settings: Settings) -> Callable[[str, str], None]:
-    """Sends a title and a text at once, for reports; what is not taken is logged and forgotten."""
+    """Sends a title and a text at once, for reports; what is not accepted is logged and dropped."""
 
     def send(title: str, text: str) -> None:
         urls, moment = settings.alert_urls.get_secret_value(), time.time()

@@ -173,7 +173,7 @@ class Database(ABC):
 
     @cached_property
     def orders(self) -> Orders:
-        def poll() -> Orders:
+        def ask() -> Orders:
             inspector, key, day = sa.inspect(self.engine), ORDERS.c.orderNumber.name, ORDERS.c.orderDate.name
             unique = inspector.get_unique_constraints(ORDERS.name)
             keys = [
@@ -183,12 +183,12 @@ class Database(ABC):
             kind = {each["name"]: each["type"] for each in inspector.get_columns(ORDERS.name)}.get(day)
             return Orders([key] in map(list, keys), self.strict_types and type(kind) is sa.DATE)
 
-        return self.retry_transient(poll)
+        return self.retry_transient(ask)
 
     def types(self, table: sa.Table) -> Types:
         """The columns that the order system has now, in its order."""
 
-        def poll() -> Types:
+        def ask() -> Types:
             try:
                 return {each["name"]: each["type"] for each in sa.inspect(self.engine).get_columns(table.name)}
             except sa.exc.NoSuchTableError:
@@ -197,7 +197,7 @@ class Database(ABC):
                     "database in CLASSIC_CARS_SOURCE_URL"
                 ) from None
 
-        return self.retry_transient(poll)
+        return self.retry_transient(ask)
 
     def proven(self, table: sa.Table) -> list[tuple[sa.Column, sa.types.TypeEngine]]:
         """The columns that are proven, each with the type that it has now."""

@@ -77,7 +77,7 @@ class SQLite(Database):
     def column_digests(
         self, table: sa.Table, months: Sequence[date] | None = None, today: date | None = None
     ) -> dict[str, int]:
-        def poll() -> dict[str, int]:
+        def ask() -> dict[str, int]:
             self.drift(table)  # SQLite takes the name of a missing column for a text
             selection = self.selection(table, months, today)
             with self.begun() as connection:
@@ -85,7 +85,7 @@ class SQLite(Database):
                 texts = {c.name: canonical_sqlite.canonical(rows[c.name], c.type) for c in proven(table)}
                 return digests.column_digests(rows, table, texts, with_hash=True)
 
-        return self.retry_transient(poll)
+        return self.retry_transient(ask)
 
     def fingerprints(
         self, tables: Sequence[sa.Table] = READ_ORDER, today: date | None = None
@@ -172,14 +172,14 @@ class _Snapshot:
         if (said := self._said.get(_question(table, months))) is not None:
             return said
 
-        def poll() -> dict[str, ControlTotals]:
+        def ask() -> dict[str, ControlTotals]:
             database = self._read_from(table, months, today or date.today())
             selection = database.selection(table, months, today)
             with database.begun() as connection:
                 return only(account_and_rows(database, connection, selection, database is self._copy)[0], months)
 
         self._database.drift(table)
-        return self._database.retry_transient(poll)
+        return self._database.retry_transient(ask)
 
     def _read_from(self, table: sa.Table, months: Sequence[date] | None, today: date) -> SQLite:
         """The copy, once there is reason for one; the file itself before, or where there is no room."""
