@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -34,6 +34,7 @@ from classic_cars.contracts.vocabulary import (
     Text,
     facts,
 )
+from classic_cars.months import Months
 from classic_cars.sources.control_totals import proven
 from classic_cars.stores.base import Staged
 from classic_cars.tables import origins, quarantine
@@ -448,6 +449,17 @@ def test_what_is_quarantined_warns_and_above_a_limit_blocks(prices, limits, pass
     verdict = Quarantine().evaluate(audit(contract=CLEANED, staged=rows, rejected=rejected(*prices), limits=limits))
     assert (verdict.passed, verdict.warning) == (passed, warning)
     assert said in verdict.summary
+
+
+@pytest.mark.parametrize(("months", "blocks"), [("1900-01", False), ("1900-01..1900-03", False), ("2004-01", True)])
+def test_only_rows_without_a_date_are_measured_against_all_months(months, blocks):
+    good = lines(*GOOD).select("number", "day", "price", "customer").mutate(**{RESCUED: ibis.null("string")})
+    alone = Staged(CLEANED, Months.parse(months), good.filter(ibis.literal(False)), good, "")
+    given = audit(contract=CLEANED, staged=alone.rows, rejected=rejected("0.50"), limits=Limits(0.3, 0.1))
+    verdict = Quarantine().evaluate(replace(given, staged=alone))
+    assert not verdict.passed
+    assert verdict.warning is not blocks
+    assert ("1 of 1 rows" if blocks else "1 of 4 rows") in verdict.summary
 
 
 def test_a_row_that_is_in_neither_part_is_missed():
