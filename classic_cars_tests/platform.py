@@ -19,7 +19,7 @@ from classic_cars.contracts.order_system import UNDATED, metadata
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.errors import SourceError
 from classic_cars.months import Months, partition_key
-from classic_cars.runs import months_that_exist
+from classic_cars.runs.selecting import months_that_exist
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import open_order_system
 from classic_cars.sources.urls import SourceURL

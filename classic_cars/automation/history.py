@@ -6,12 +6,10 @@ from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
-from classic_cars.tables.external import DATA_VERSION
+from classic_cars.tables.external import WHOLE
 
 #: Tags of runs that read from outside, and of those that make what is downstream; the value is the sensor's name.
 READS, FOLLOWS = "classic_cars/reads", "classic_cars/follows"
-#: The one part of a table without months.
-WHOLE = ""
 
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
@@ -30,18 +28,6 @@ def under_way(instance: dg.DagsterInstance, *tags: str) -> str:
     """
     runs = instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)))
     return next((run.run_id for run in runs if not tags or not run.tags.keys().isdisjoint(tags)), "")
-
-
-def observed(instance: dg.DagsterInstance, key: dg.AssetKey, *, partitioned: bool) -> dict[str, str]:
-    """The data versions that were last observed, by month, or under ``WHOLE`` without months."""
-    if partitioned:
-        found = instance.event_log_storage.get_latest_tags_by_partition(
-            key, dg.DagsterEventType.ASSET_OBSERVATION, [DATA_VERSION]
-        )
-        return {month: tags[DATA_VERSION] for month, tags in found.items()}
-    records = instance.fetch_observations(key, limit=1).records
-    event = records[0].asset_observation if records else None
-    return {WHOLE: event.tags[DATA_VERSION]} if event and DATA_VERSION in event.tags else {}
 
 
 def latest(

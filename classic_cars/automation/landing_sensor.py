@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 import dagster as dg
 
 from classic_cars.automation.changes import AGAIN
-from classic_cars.automation.history import WHOLE, observed, under_way, unread
+from classic_cars.automation.history import under_way, unread
 from classic_cars.automation.watching import PollState, answered, awaiting, clock, is_due, poll_failed, requeued
 from classic_cars.errors import SourceError
 from classic_cars.sources.landing import LandedFile, Landing
-from classic_cars.tables.external import DATA_VERSION, Claims, digest_of
+from classic_cars.tables.external import DATA_VERSION, WHOLE, Claims, digest_of, observed
 from classic_cars.tables.landed import UNREAD
 
 SENSOR = "landed_files"

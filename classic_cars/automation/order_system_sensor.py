@@ -15,12 +15,12 @@ import dagster as dg
 
 from classic_cars.automation import changes
 from classic_cars.automation.changes import Changes, OrderSystemPollState, Poll
-from classic_cars.automation.history import observed, under_way, unread
+from classic_cars.automation.history import under_way, unread
 from classic_cars.automation.watching import clock, poll_failed
 from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
 from classic_cars.errors import SourceError
 from classic_cars.sources.order_system import OrderSystem
-from classic_cars.tables.external import DATA_VERSION
+from classic_cars.tables.external import DATA_VERSION, observed
 from classic_cars.tables.live_agreement import disagreement
 from classic_cars.tables.partitions import MONTHLY, known_months, to_reorder
 

@@ -54,24 +54,31 @@ def main() -> None:
     metavar="TABLE",
     help="This table of the order system, such as orders, may have far fewer rows than before; repeatable.",
 )
+@click.option("--full", is_flag=True, help="Every table for every month, whether it changed or not.")
 @click.option("--in-memory", is_flag=True, help="Keep the run's events in memory, out of Dagster's history.")
-def run(patterns: tuple[str, ...], months: str | None, shrinking: tuple[str, ...], in_memory: bool) -> None:
+def run(patterns: tuple[str, ...], months: str | None, shrinking: tuple[str, ...], full: bool, in_memory: bool) -> None:
     """Read the order system, check everything, publish what passes.
 
-    Makes every table for all months that the order system has, unless told otherwise. A table whose
-    checks fail keeps its previous version; the exit code is then 1. The last lines say how much of what
-    the order system sent is published, and how much is quarantined.
+    Makes what changed: tables and months whose code or whose inputs have another version than the one that
+    they were made of. What is named with --select or --months is made in any case, and --full makes
+    everything; so does --in-memory, which knows of no run before. A table whose checks fail keeps its
+    previous version; the exit code is then 1. The last lines say how much of what the order system sent
+    is published, and how much is quarantined.
     """
     with progress("loading the platform"):
         with quick_imports():
             from classic_cars.months import Months
-            from classic_cars.runs import execute
+            from classic_cars.runs import execute, execute_what_changed
             from classic_cars.settings import load_settings
         try:
             chosen = Months.parse(months) if months else None
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--months") from None
-        report = execute(load_settings(), patterns, chosen, ephemeral=in_memory, accept_shrink=shrinking)
+        settings = load_settings()
+        if patterns or chosen or full or in_memory:
+            report = execute(settings, patterns, chosen, ephemeral=in_memory, accept_shrink=shrinking)
+        else:
+            report = execute_what_changed(settings, accept_shrink=shrinking)
     _show_report(report)
     if report.interrupted:
         sys.exit(EXIT_CODE)
@@ -105,7 +112,11 @@ def _show_report(report: RunReport) -> None:
         if not check.blocking:
             _show_check("[yellow]warning[/]", check)
     months = f" for {report.months}" if report.months else ""
-    if report.succeeded:
+    if report.unchanged:
+        out.print(f"{len(report.unchanged)} of {report.tables} tables unchanged")
+    if report.succeeded and not report.published:
+        out.print("[green]nothing to do[/]: everything that is published is as the order system has it")
+    elif report.succeeded:
         out.print(f"[green]published[/] {len(report.published)} tables{months}; run {report.run_id}", soft_wrap=True)
     else:
         kept = ", ".join(report.not_published)

@@ -49,6 +49,12 @@ class ControlTotals:
         cents = None if self.cents is None else self.cents + (other.cents or 0)
         return ControlTotals(self.rows + other.rows, cents, self.digest + other.digest)
 
+    @property
+    def version(self) -> str:
+        """The data version of rows with these totals: equal exactly if the totals are."""
+        cents = "" if self.cents is None else f"{self.cents} cents, "
+        return f"{self.rows} rows, {cents}digest {self.digest:x}"
+
 
 def proven(table: sa.Table) -> list[sa.Column]:
     """The columns whose values are proven: all but pictures, which no sum needs."""

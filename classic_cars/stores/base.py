@@ -148,6 +148,10 @@ class Store(Protocol):
         """Rows of every published table, by address; empty when nothing was ever published."""
         ...
 
+    def published_by(self) -> dict[str, str]:
+        """The run that published the current version of each table, by address: what a history of runs is held to."""
+        ...
+
     def query(self, sql: str) -> pa.RecordBatchReader:
         """The result of one read-only SQL statement over the published tables, in batches.
 

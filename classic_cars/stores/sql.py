@@ -13,6 +13,10 @@ from classic_cars.months import Months
 #: What DuckDB takes before it spills to disk, unless it is told otherwise.
 MEMORY = "700MB"
 
+#: The schema of what a DuckDB store keeps beside the tables: which run published the current version of each.
+OWN = "platform"
+PUBLICATIONS = f"{OWN}.publications"
+
 
 def same_columns(contract: Contract, rows: ibis.Table) -> None:
     """Raises ``ContractError`` when ``rows`` lack a column of the contract, or have it with another type."""

@@ -18,6 +18,10 @@ class StagedTables:
         self._staged[staged.contract.address] = staged, append
         return staged
 
+    @property
+    def addresses(self) -> list[str]:
+        return list(self._staged)
+
     def clear(self) -> None:
         self._staged.clear()
 

@@ -22,7 +22,7 @@ from classic_cars.contracts.base import Contract
 from classic_cars.stores.base import Provenance
 from classic_cars.tables import failures
 from classic_cars.tables.data_versions import content_of
-from classic_cars.tables.external import external_key
+from classic_cars.tables.external import external_key, observations
 from classic_cars.tables.materialize import from_tables
 from classic_cars.tables.outside import from_outside
 from classic_cars.tables.partitions import MONTHLY, months_of
@@ -122,6 +122,7 @@ def _materialized(context: AssetExecutionContext, table: Table, catalog: Catalog
             outcome = _made(step, context)
             metadata = _metadata(step, outcome, started)
             _say_content(context, step, outcome)
+            _say_what_was_read(context, step, outcome)
         except Exception as error:
             must_go_on()
             failures.report(table.address, error, context.retry_number)
@@ -232,6 +233,21 @@ def _say_content(context: dg.AssetExecutionContext, step: Step, outcome: Outcome
         context.add_asset_metadata(
             {"dagster/partition_row_count": content.rows.get(key, 0)}, asset_key=context.asset_key, partition_key=key
         )
+
+
+def _say_what_was_read(context: dg.AssetExecutionContext, step: Step, outcome: Outcome) -> None:
+    """The data versions of what was read from outside, unless they were observed: what was made is made of them.
+
+    A poll may have seen it as it was before; without this, the table would be out of sync with what it was read from.
+    """
+    key = external_key(step.table)
+    if key is None or outcome.staged is None:
+        return
+    partitioned = step.contract.partitioned_by is not None
+    for each in observations(context.instance, key, outcome.read, partitioned=partitioned):
+        context.log_event(each)
+    # Dagster notes the versions of a step's inputs when it begins.
+    context.get_step_execution_context().fetch_external_input_asset_version_info()
 
 
 def _co_published(outcome: Outcome) -> Iterator[dg.AssetMaterialization]:

@@ -28,6 +28,7 @@ from classic_cars.sources.landing.copies import Copy
 from classic_cars.sources.landing.digests import held
 from classic_cars.sources.landing.lines import intake
 from classic_cars.stores.base import Staged
+from classic_cars.tables.external import WHOLE, digest_of
 from classic_cars.tables.ledger import Entry, classify, latest, rebuilt, still_true, unseen
 from classic_cars.tables.step import Outcome, Step
 
@@ -127,7 +128,8 @@ def _audited(step: Step, staged: Staged, found: _Found, co_published: Mapping[st
     arrived = Landed(rows, found.ledger, found.new, found.listing, found.extra, values, found.digests)
     audit = step.audit(staged, {}, arrived=arrived)
     facts = {"new rows": audit.measured.rows, UNREAD: sum(each.fileHash is None for each in found.new)}
-    return Outcome(evaluated(audit), staged, sum(rows.values()), facts, co_published)
+    read = {WHOLE: digest_of(found.listing.files)}
+    return Outcome(evaluated(audit), staged, sum(rows.values()), facts, co_published, read)
 
 
 def _extra_columns(step: Step, copies: Sequence[Copy]) -> dict[str, str]:

@@ -28,6 +28,7 @@ from classic_cars.sources.errors import without_values
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores.base import Staged
 from classic_cars.tables import quarantine
+from classic_cars.tables.external import versions_of
 from classic_cars.tables.kinds import as_expression
 from classic_cars.tables.step import Outcome, Step
 
@@ -91,7 +92,8 @@ def from_order_system(step: Step, order_system: OrderSystem) -> Outcome:
     audit = step.audit(staged, {}, arrived=arrived, before=_with_moved(step, before, staged, order_system))
     cents = [each.cents for each in found.values() if each.cents is not None]
     totals = {"cents": sum(cents)} if cents else {}
-    return Outcome(evaluated(audit), staged, sum(each.rows for each in found.values()), totals)
+    read = versions_of(expected, months)
+    return Outcome(evaluated(audit), staged, sum(each.rows for each in found.values()), totals, read=read)
 
 
 def _arrives_from(step: Step) -> sa.Table:

@@ -80,6 +80,8 @@ class Outcome:
     totals: dict[str, Any] = field(default_factory=dict)
     #: Rows of the tables that are published in the same step, by address.
     co_published: Mapping[str, int] = field(default_factory=dict)
+    #: Data versions of what was read from outside, by month (``YYYY-MM``) or under ``""``.
+    read: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def publishable(self) -> bool:

@@ -16,11 +16,11 @@ from dagster._core.loader import LoadingContextForTest
 
 from classic_cars.assets import ALL_TABLES
 from classic_cars.automation import follow, landing_sensor, order_system_sensor, schedules
-from classic_cars.automation.history import FOLLOWS, READS, behind, observed
+from classic_cars.automation.history import FOLLOWS, READS, behind
 from classic_cars.automation.requests import CHANGED
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.months import Months, partition_key
-from classic_cars.runs import job_of
+from classic_cars.runs.selecting import job_of
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import ControlTotals
 from classic_cars.tables.live_agreement import CHECK, DIFFERENCES, MonthTotals, compare, disagreement

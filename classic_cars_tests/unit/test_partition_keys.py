@@ -10,7 +10,7 @@ import pytest
 
 from classic_cars.errors import SettingsError
 from classic_cars.months import Months
-from classic_cars.runs import partitions_among
+from classic_cars.runs.selecting import partitions_among
 from classic_cars.tables.partitions import MONTHLY, add_months, existing, known_months, to_reorder
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from classic_cars.definitions import build_defs
 from classic_cars.errors import SettingsError
-from classic_cars.runs import select_tables, shrinking_tables
+from classic_cars.runs.selecting import select_tables, shrinking_tables
 from classic_cars.settings import Settings
 from classic_cars.tables.run_tags import ACCEPT_SHRINK, accepted_shrinks
 

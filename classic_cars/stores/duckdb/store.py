@@ -28,7 +28,7 @@ from classic_cars.stores.duckdb.failures import clear_errors
 from classic_cars.stores.duckdb.lock import RunLock
 from classic_cars.stores.duckdb.transaction import DuckDBTransaction
 from classic_cars.stores.failures import is_locked
-from classic_cars.stores.sql import MEMORY, quoted
+from classic_cars.stores.sql import MEMORY, OWN, PUBLICATIONS, quoted
 
 progress = logging.getLogger("classic_cars.progress")
 
@@ -78,7 +78,7 @@ class DuckDBStore:
         self._discard_open()
         with clear_errors(self.path):
             self._lock.acquire(f"run {provenance.run_id}, {provenance.asset_key}")
-        self._transaction = DuckDBTransaction(self)
+        self._transaction = DuckDBTransaction(self, provenance)
         return self._transaction
 
     def left(self, transaction: DuckDBTransaction) -> None:
@@ -197,13 +197,23 @@ class DuckDBStore:
     def row_counts(self) -> dict[str, int]:
         if self.read_only and not self.path.exists():
             return {}
-        tables = self.execute("SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL").fetchall()
+        tables = self.execute(
+            f"SELECT schema_name, table_name FROM duckdb_tables() WHERE schema_name <> '{OWN}' ORDER BY ALL"
+        ).fetchall()
         if not tables:
             return {}
         counts = " UNION ALL ".join(
             f"SELECT '{schema}/{name}', count(*) FROM {quoted(schema)}.{quoted(name)}" for schema, name in tables
         )
         return dict(self.execute(counts).fetchall())
+
+    def published_by(self) -> dict[str, str]:
+        if self.read_only and not self.path.exists():
+            return {}
+        try:
+            return dict(self.execute(f"SELECT address, run_id FROM {PUBLICATIONS}").fetchall())
+        except duckdb.CatalogException:
+            return {}
 
     def query(self, sql: str) -> pa.RecordBatchReader:
         try:

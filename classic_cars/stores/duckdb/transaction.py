@@ -16,8 +16,10 @@ import pyarrow as pa
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.months import Months
-from classic_cars.stores.base import Staged
+from classic_cars.stores.base import Provenance, Staged
 from classic_cars.stores.sql import (
+    OWN,
+    PUBLICATIONS,
     duckdb_type,
     in_months,
     listed,
@@ -34,10 +36,10 @@ if TYPE_CHECKING:
 
 
 class DuckDBTransaction:
-    """Keeps no provenance: the store has no history to keep it in."""
+    """Of its provenance it keeps the run: there is no history of versions to keep more in."""
 
-    def __init__(self, store: DuckDBStore) -> None:
-        self._store = store
+    def __init__(self, store: DuckDBStore, provenance: Provenance) -> None:
+        self._store, self._provenance = store, provenance
         self._begun = self._closed = False
         self._staged = StagedTables()
 
@@ -144,6 +146,11 @@ class DuckDBTransaction:
 
     def publish(self, staged: Staged) -> None:
         self._staged.must_hold(staged)
+        self._execute(f"CREATE SCHEMA IF NOT EXISTS {OWN}")
+        self._execute(f"CREATE TABLE IF NOT EXISTS {PUBLICATIONS} (address VARCHAR PRIMARY KEY, run_id VARCHAR)")
+        run = literal(self._provenance.run_id)
+        rows = ", ".join(f"({literal(address)}, {run})" for address in self._staged.addresses)
+        self._execute(f"INSERT OR REPLACE INTO {PUBLICATIONS} VALUES {rows}")
         self._execute("COMMIT")
         self._begun = False
         self._staged.clear()

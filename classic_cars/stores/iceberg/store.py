@@ -149,6 +149,13 @@ class IcebergStore:
         }
 
     @clearly
+    def published_by(self) -> dict[str, str]:
+        return {
+            f"{layer}/{name}": history.published_by(self.catalog.load_table((layer, name)))
+            for layer, name in queries.all_tables(self.catalog)
+        }
+
+    @clearly
     def query(self, sql: str) -> pa.RecordBatchReader:
         return queries.answer(self.catalog, self.engine, sql)
 

@@ -1,0 +1,219 @@
+"""Which tables, and which of their months, are out of date, by Dagster's own record of versions.
+
+A table is out of date when it was never made, its code version is another, or an input has another data version than
+the one that it was made of; as Dagster's web page has it (*Unsynced*). A run of several months has one data version
+for all of them. Beyond Dagster's record, a table is out of date when its store does not hold what the record says: it
+was restored, rolled back, imported, or is another store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import dagster as dg
+
+from classic_cars.tables.external import DATA_VERSION, WHOLE
+from classic_cars.tables.partitions import known_months
+
+CODE_VERSION, INPUT_VERSION = "dagster/code_version", "dagster/input_data_version/"
+
+#: By table, by month (``YYYY-MM``) or ``WHOLE``.
+Parts = dict[str, set[str]]
+
+
+@dataclass(frozen=True)
+class Event:
+    """The latest materialization or observation of a part; ``moment`` only grows."""
+
+    moment: int
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A table, or what it is read from outside; ``parents`` are addresses."""
+
+    address: str
+    parents: tuple[str, ...]
+    partitioned: bool
+    code_version: str | None = None
+    external: bool = False
+
+
+@dataclass(frozen=True)
+class Record:
+    """What Dagster's history, and the store, say of all tables. ``nodes``: parents before their children."""
+
+    nodes: Mapping[str, Node]
+    months: list[str]
+    events: Mapping[str, Mapping[str, Event]]
+    #: The runs that made each table last, by the history and by the store.
+    runs: Mapping[str, str]
+    published_by: Mapping[str, str]
+    #: The data version that a part of a table had at a moment; asked where something newer is known of it.
+    version_at: Callable[[Node, str, int], str | None]
+
+
+def stale(record: Record) -> Parts:
+    """What is out of date by itself, whatever becomes of its inputs."""
+    found: Parts = {}
+    for node in record.nodes.values():
+        if node.external:
+            continue
+        parts = record.months if node.partitioned else [WHOLE]
+        made = record.events[node.address]
+        if made and record.runs[node.address] != record.published_by.get(node.address):
+            made = {}
+        if old := {part for part in parts if part not in made or _is_old(record, node, part, made[part])}:
+            found[node.address] = old
+    return found
+
+
+def _is_old(record: Record, node: Node, part: str, made: Event) -> bool:
+    if made.tags.get(CODE_VERSION) != node.code_version:
+        return True
+    return any(_has_changed(record, record.nodes[parent], node, part, made) for parent in node.parents)
+
+
+def _has_changed(record: Record, parent: Node, node: Node, part: str, made: Event) -> bool:
+    """Whether the input has changed since this part was made of it."""
+    found = record.events[parent.address]
+    if parent.partitioned:
+        read = [part] if node.partitioned else found
+        newer = {each: event for each in read if (event := found.get(each)) and event.moment > made.moment}
+        return any(
+            event.tags.get(DATA_VERSION) != record.version_at(parent, each, made.moment)
+            for each, event in newer.items()
+        )
+    if WHOLE not in found:
+        return False
+    return made.tags.get(f"{INPUT_VERSION}{parent.address}") != found[WHOLE].tags.get(DATA_VERSION)
+
+
+# From Dagster --------------------------------------------------------------------------------------------
+
+
+def recorded(instance: dg.DagsterInstance, defs: dg.Definitions, published_by: Mapping[str, str]) -> Record:
+    """The record of all tables; a few queries for each."""
+    graph = defs.get_repository_def().asset_graph
+    nodes = {each.address: each for each in _nodes(graph)}
+    events, runs = {}, {}
+    for node in nodes.values():
+        newest = _newest(instance, node)
+        runs[node.address] = newest.run_id if newest is not None else ""
+        events[node.address] = _events(instance, node, newest)
+    return Record(nodes, known_months(instance), events, runs, published_by, partial(_version_at, instance))
+
+
+def _version_at(instance: dg.DagsterInstance, node: Node, month: str, moment: int) -> str | None:
+    fetch = instance.fetch_observations if node.external else instance.fetch_materializations
+    wanted = dg.AssetRecordsFilter(_key(node.address), asset_partitions=[month], before_storage_id=moment)
+    for record in fetch(wanted, limit=1).records:
+        return _tags(record, node).get(DATA_VERSION)
+    return None
+
+
+def _nodes(graph: Any) -> Iterator[Node]:
+    """Tables with a step of their own and what they read from outside; not those that are published with another."""
+    made = graph.materializable_asset_keys
+    read = {parent for key in made for parent in graph.get(key).parent_keys} - made
+    for key in graph.toposorted_asset_keys:
+        if key in made or key in read:
+            node = graph.get(key)
+            yield Node(
+                key.to_user_string(),
+                tuple(sorted(parent.to_user_string() for parent in node.parent_keys)) if key in made else (),
+                node.is_partitioned,
+                node.code_version,
+                external=key not in made,
+            )
+
+
+def _newest(instance: dg.DagsterInstance, node: Node) -> dg.EventLogRecord | None:
+    fetch = instance.fetch_observations if node.external else instance.fetch_materializations
+    records = fetch(_key(node.address), limit=1).records
+    return records[0] if records else None
+
+
+def _events(instance: dg.DagsterInstance, node: Node, newest: dg.EventLogRecord | None) -> dict[str, Event]:
+    if newest is None:
+        return {}
+    if not node.partitioned:
+        return {WHOLE: Event(newest.storage_id, _tags(newest, node))}
+    kind = dg.DagsterEventType.ASSET_OBSERVATION if node.external else dg.DagsterEventType.ASSET_MATERIALIZATION
+    storage, key = instance.event_log_storage, _key(node.address)
+    moments = storage.get_latest_storage_id_by_partition(key, kind)
+    versions = storage.get_latest_tags_by_partition(key, kind, [DATA_VERSION])
+    if node.external:
+        return {month: Event(moment, versions.get(month, {})) for month, moment in moments.items()}
+    # Months of one data version were made by one run, of the same inputs: one event of it tells.
+    of_run = {versions[month][DATA_VERSION]: moment for month, moment in moments.items() if month in versions}
+    wanted = dg.AssetRecordsFilter(key, storage_ids=list(of_run.values()))
+    records = instance.fetch_materializations(wanted, limit=max(len(of_run), 1)).records if of_run else []
+    tags = {found[DATA_VERSION]: found for each in records if DATA_VERSION in (found := _tags(each, node))}
+    return {
+        month: Event(moment, tags.get(versions.get(month, {}).get(DATA_VERSION, ""), {}))
+        for month, moment in moments.items()
+    }
+
+
+def _tags(record: dg.EventLogRecord, node: Node) -> dict[str, str]:
+    event = record.asset_observation if node.external else record.asset_materialization
+    return dict((event and event.tags) or {})
+
+
+def _key(address: str) -> dg.AssetKey:
+    return dg.AssetKey(address.split("/"))
+
+
+# What to make next ---------------------------------------------------------------------------------------
+
+
+def wave(record: Record, old: Mapping[str, Iterable[str]], failed: Iterable[str] = ()) -> Parts:
+    """What to make in one go: what is ``old``, and what surely follows from it; nothing that is made of ``failed``.
+
+    Months follow their months, and tables without months follow any of them. Whether all other months follow too,
+    because a table without months has other rows, shows only when it was made: that, and what is made of it, waits
+    for the next wave.
+    """
+    made: Parts = {}
+    blocked = set(failed)
+    #: Tables without months whose inputs have other rows for certain; tables that wait.
+    certain, waiting = set[str](), set[str]()
+    for node in record.nodes.values():
+        parents = [record.nodes[each] for each in node.parents]
+        if node.external:
+            continue
+        if node.address in blocked or _any(parents, blocked):
+            blocked.add(node.address)
+            continue
+        parts = {*old.get(node.address, ()), *_following(node, parents, made, certain)}
+        if not node.partitioned and (node.address in old or _any(parents, certain)):
+            certain.add(node.address)
+        if _any(parents, waiting) or _may_grow(record, node, parts, parents, made, certain):
+            waiting.add(node.address)
+        elif parts:
+            made[node.address] = parts
+    return made
+
+
+def _following(node: Node, parents: list[Node], made: Parts, certain: set[str]) -> set[str]:
+    """The parts of a table that follow from what is made of its inputs."""
+    months = {month for each in parents if each.partitioned for month in made.get(each.address, ())}
+    if node.partitioned:
+        return months
+    return {WHOLE} if months or _any(parents, certain) else set()
+
+
+def _may_grow(record: Record, node: Node, parts: set[str], parents: list[Node], made: Parts, certain: set[str]) -> bool:
+    """Whether there is more to make of a table once it is known what rows its inputs without months have now."""
+    if node.partitioned:
+        return parts != set(record.months) and _any(parents, certain)
+    return not parts and any(each.address in made and not each.partitioned for each in parents)
+
+
+def _any(nodes: Iterable[Node], addresses: set[str]) -> bool:
+    return any(each.address in addresses for each in nodes)

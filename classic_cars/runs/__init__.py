@@ -1,0 +1,87 @@
+"""Plan and execute runs in this process, on the same Dagster instance as the web page's.
+
+What is run, for which months, and what came of it. How it is shown is the command line's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from classic_cars import interrupts
+from classic_cars.definitions import build_defs
+from classic_cars.instance import open_instance
+from classic_cars.months import Months, partition_key
+from classic_cars.runs.changes import make_what_changed
+from classic_cars.runs.report import QUIET, FailedCheck, RunReport, report_of
+from classic_cars.runs.selecting import (
+    job_of,
+    months_that_exist,
+    partitions_among,
+    published,
+    select_tables,
+    shrinking_tables,
+)
+from classic_cars.settings import Settings
+from classic_cars.sources.order_system import open_order_system
+from classic_cars.tables.partitions import add_months
+from classic_cars.tables.run_tags import ACCEPT_SHRINK, accepted_shrinks, range_tags
+
+__all__ = ["FailedCheck", "RunReport", "execute", "execute_what_changed"]
+
+
+def execute(
+    settings: Settings,
+    patterns: Sequence[str] = (),
+    months: Months | None = None,
+    *,
+    ephemeral: bool = False,
+    accept_shrink: Sequence[str] = (),
+) -> RunReport:
+    """Make the tables that ``patterns`` name (default: all) for ``months`` (default: all), whatever changed.
+
+    ``accept_shrink``: tables of the order system that may have far fewer rows than before, by address or name.
+    Raises ``ClassicCarsError`` when the run cannot start; a run that fails is a report that says so.
+    """
+    defs = build_defs(settings)
+    keys = select_tables(defs, patterns)
+    tags = _tags(accept_shrink, keys)
+    graph = defs.get_repository_def().asset_graph
+    order_system = open_order_system(settings.order_system_url, settings.connect_timeout)
+    reads = any(key.path[0] == "source" for key in keys)
+    if reads:
+        order_system.probe()
+    if any(graph.get(key).is_partitioned for key in keys):
+        with published(settings) as store:
+            there = months_that_exist(order_system, store, reads=months is None or reads)
+    else:
+        months, there = None, []
+    with interrupts.listening(), open_instance(settings, ephemeral=ephemeral) as instance:
+        if there:
+            add_months(instance, map(partition_key, there))
+            months = partitions_among(instance, months or Months(there[0], there[-1]))
+            tags |= range_tags(months.first, months.last)
+        result = job_of(defs, keys).execute_in_process(
+            instance=instance, tags=tags, raise_on_error=False, run_config=QUIET
+        )
+    return report_of(result, keys, months)
+
+
+def execute_what_changed(settings: Settings, *, accept_shrink: Sequence[str] = ()) -> RunReport:
+    """Make every table and month that is out of date, and nothing else; ``accept_shrink`` as in :func:`execute`.
+
+    Raises ``ClassicCarsError`` when it cannot start; a run that fails is a report that says so.
+    """
+    defs = build_defs(settings)
+    tags = _tags(accept_shrink, select_tables(defs, ()))
+    order_system = open_order_system(settings.order_system_url, settings.connect_timeout)
+    order_system.probe()
+    with interrupts.listening(), open_instance(settings, ephemeral=False) as instance:
+        again = accepted_shrinks(tags)
+        return make_what_changed(settings, defs, order_system, instance, tags, again)
+
+
+def _tags(accept_shrink: Sequence[str], keys: Sequence[dg.AssetKey]) -> dict[str, str]:
+    shrinking = shrinking_tables(accept_shrink, keys)
+    return {ACCEPT_SHRINK: ",".join(shrinking)} if shrinking else {}

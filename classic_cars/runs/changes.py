@@ -1,0 +1,175 @@
+"""Make what changed: observe what is outside now, then make whatever is out of date, until nothing is.
+
+What is skipped is skipped because it is proven unchanged: what the order system says of its rows, as control totals by
+month, is what it said when they were read; every other table was made by this code of these versions of its inputs;
+and the store holds what Dagster's history says it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
+
+import dagster as dg
+
+from classic_cars import interrupts
+from classic_cars.assets import ALL_TABLES
+from classic_cars.automation.landing_sensor import unread_files
+from classic_cars.automation.requests import run_requests
+from classic_cars.automation.staleness import Parts, Record, recorded, stale, wave
+from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
+from classic_cars.months import Months, month_of, partition_key, span
+from classic_cars.resources import resources
+from classic_cars.runs.report import QUIET, RunReport, report_of
+from classic_cars.runs.selecting import job_of, months_that_exist, published
+from classic_cars.settings import Settings
+from classic_cars.sources.landing import Landing
+from classic_cars.sources.order_system import OrderSystem
+from classic_cars.tables.external import (
+    EMPTY,
+    WHOLE,
+    Claims,
+    claims_of,
+    digest_of,
+    observations,
+    observed,
+    order_system_versions,
+)
+from classic_cars.tables.partitions import add_months
+from classic_cars.tables.run_tags import RANGE_END, RANGE_START
+
+SYSTEM, LANDING, SOURCE = "order_system", "landing", "source"
+
+
+def make_what_changed(
+    settings: Settings,
+    defs: dg.Definitions,
+    order_system: OrderSystem,
+    instance: dg.DagsterInstance,
+    tags: Mapping[str, str],
+    again: Iterable[str],
+) -> RunReport:
+    """Make every table and month that is out of date; ``again``: addresses that are made in any case.
+
+    A table that fails keeps its version, and so does whatever is made of it.
+    """
+    claims = claims_of(ALL_TABLES)
+    record = _record(settings, defs, instance)
+    made_before = {address for address, run in record.runs.items() if run}
+    _observe_order_system(instance, order_system, settings, made_before)
+    _observe_landing(instance, settings, claims)
+    record = _record(settings, defs, instance)
+    old = stale(record) | {address: _all_parts(record, address) for address in (*again, *_unread(instance, claims))}
+    reports: list[RunReport] = []
+    failed: set[str] = set()
+    before: Parts = {}
+    while (parts := wave(record, old, failed)) and parts != before and not interrupts.requested():
+        for request in _requests(parts, record, tags):
+            report = _executed(defs, instance, request)
+            reports.append(report)
+            failed |= set(report.not_published)
+        before, record = parts, _record(settings, defs, instance)
+        old = stale(record)
+    return _together(reports, record, failed)
+
+
+def _record(settings: Settings, defs: dg.Definitions, instance: dg.DagsterInstance) -> Record:
+    with published(settings) as store:
+        return recorded(instance, defs, store.published_by())
+
+
+def _all_parts(record: Record, address: str) -> set[str]:
+    return set(record.months) if record.nodes[address].partitioned else {WHOLE}
+
+
+# What is outside -----------------------------------------------------------------------------------------
+
+
+def _observe_order_system(
+    instance: dg.DagsterInstance, order_system: OrderSystem, settings: Settings, made: set[str]
+) -> None:
+    """Record what the order system's tables hold now; of those that are read anyway their reading will say it."""
+    names = [table.name for table in READ_ORDER if f"{SOURCE}/{table.name}" in made]
+    versions = order_system_versions(order_system, names)
+    if set(names) >= PARTITIONED:
+        add_months(instance, {month for name in PARTITIONED for month in versions[name]})
+    else:
+        with published(settings) as store:
+            add_months(instance, map(partition_key, months_that_exist(order_system, store, reads=True)))
+    for name, found in versions.items():
+        key, partitioned = dg.AssetKey([SYSTEM, name]), name in PARTITIONED
+        gone = dict.fromkeys(observed(instance, key, partitioned=partitioned).keys() - found.keys(), EMPTY)
+        for each in observations(instance, key, {**found, **gone}, partitioned=partitioned):
+            instance.report_runless_asset_event(each)
+
+
+def _observe_landing(instance: dg.DagsterInstance, settings: Settings, claims: Mapping[str, Claims]) -> None:
+    if not claims:
+        return
+    landing: Landing = resources(settings)[LANDING].get_object_to_set_on_execution_context()
+    listing = landing.list()
+    for name, claimed in claims.items():
+        found = {WHOLE: digest_of(listing.of(claimed).files)}
+        for each in observations(instance, dg.AssetKey([LANDING, name]), found, partitioned=False):
+            instance.report_runless_asset_event(each)
+
+
+def _unread(instance: dg.DagsterInstance, claims: Iterable[str]) -> Iterator[str]:
+    """Tables of landed files some of which could not be read the last time."""
+    for name in claims:
+        if unread_files(instance, name):
+            yield f"{SOURCE}/{name}"
+
+
+# Runs ----------------------------------------------------------------------------------------------------
+
+
+def _requests(parts: Parts, record: Record, tags: Mapping[str, str]) -> list[dg.RunRequest]:
+    """As few runs as make these parts; what has no months is made in each of them."""
+    by_part: dict[str, list[dg.AssetKey]] = {}
+    for address, found in parts.items():
+        for part in found:
+            by_part.setdefault(part, []).append(dg.AssetKey(address.split("/")))
+    requests = [dg.RunRequest(partition_key=part or None, asset_selection=keys) for part, keys in by_part.items()]
+    return run_requests(requests, record.months, tags, whole_tables_each_time=True)
+
+
+def _executed(defs: dg.Definitions, instance: dg.DagsterInstance, request: dg.RunRequest) -> RunReport:
+    keys = list(request.asset_selection or [])
+    first, last = request.tags.get(RANGE_START), request.tags.get(RANGE_END)
+    result = job_of(defs, keys).execute_in_process(
+        instance=instance, tags=dict(request.tags), raise_on_error=False, run_config=QUIET
+    )
+    months = Months(month_of(first), month_of(last)) if first and last else None
+    return report_of(result, keys, months)
+
+
+def _together(reports: list[RunReport], record: Record, failed: set[str]) -> RunReport:
+    """One report of all runs; without any, of nothing to do."""
+    tables = [node.address for node in record.nodes.values() if not node.external]
+    kept = [address for address in tables if address in failed or failed & _upstream(record, address)]
+    made = {address for each in reports for address in each.published}
+    months = [month for each in reports if each.months for month in (each.months.first, each.months.last)]
+    return RunReport(
+        run_id=reports[-1].run_id if reports else "",
+        succeeded=all(each.succeeded for each in reports),
+        months=span(months),
+        published=[address for address in tables if address in made],
+        not_published=kept,
+        failed_checks=[check for each in reports for check in each.failed_checks],
+        errors=reduce(lambda all_, each: all_ | each.errors, reports, dict[str, str]()),
+        events=sum(each.events for each in reports),
+        interrupted=interrupts.requested(),
+        unchanged=[address for address in tables if address not in made and address not in kept],
+    )
+
+
+def _upstream(record: Record, address: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [address]
+    while waiting:
+        for parent in record.nodes[waiting.pop()].parents:
+            if parent not in found:
+                found.add(parent)
+                waiting.append(parent)
+    return found

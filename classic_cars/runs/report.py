@@ -1,0 +1,106 @@
+"""What came of a run: what was published, which checks failed, and why steps did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from classic_cars import interrupts
+from classic_cars.months import Months
+
+#: Dagster's own log goes to its web page; people are told by the progress log.
+QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+#: What Dagster raises in a step when its process is told to end.
+INTERRUPTIONS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
+
+
+@dataclass(frozen=True)
+class FailedCheck:
+    """A check that did not pass; ``blocking`` ones kept their table from being published."""
+
+    table: str
+    check: str
+    summary: str
+    blocking: bool
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What came of what was asked for: of one run, or of several that followed from each other."""
+
+    run_id: str
+    succeeded: bool
+    months: Months | None = None
+    published: list[str] = field(default_factory=list)
+    not_published: list[str] = field(default_factory=list)
+    failed_checks: list[FailedCheck] = field(default_factory=list)
+    errors: dict[str, str] = field(default_factory=dict)
+    events: int = 0
+    interrupted: bool = False
+    #: Tables that were not made because nothing changed that they are made of.
+    unchanged: list[str] = field(default_factory=list)
+
+    @property
+    def tables(self) -> int:
+        """Tables that it is about."""
+        return len({*self.published, *self.not_published, *self.unchanged})
+
+
+def report_of(result: dg.ExecuteInProcessResult, keys: Sequence[dg.AssetKey], months: Months | None) -> RunReport:
+    """The report of one run that was to make ``keys``."""
+    published: set[str] = set()
+    failed_checks: list[FailedCheck] = []
+    errors: dict[str, str] = {}
+    for event in result.all_events:
+        if event.is_step_materialization and event.asset_key is not None:
+            published.add(event.asset_key.to_user_string())
+        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                failed_checks.append(
+                    FailedCheck(
+                        check.asset_key.to_user_string(),
+                        check.check_name,
+                        check.description or "",
+                        check.severity == dg.AssetCheckSeverity.ERROR,
+                    )
+                )
+        elif event.is_step_failure and event.step_failure_data.error is not None:
+            if event.step_failure_data.error.cls_name == "DagsterAssetCheckFailedError":
+                continue  # reported as a check, once
+            errors[str(event.step_key).replace("__", "/")] = _message(event.step_failure_data)
+        elif event.is_resource_init_failure and event.engine_event_data.error is not None:
+            # Before the first step: the store is held by another run, or cannot be written.
+            errors["store"] = _innermost(event.engine_event_data.error)
+    wanted = [key.to_user_string() for key in keys]
+    return RunReport(
+        run_id=result.run_id,
+        succeeded=result.success,
+        months=months,
+        published=[name for name in wanted if name in published],
+        not_published=[name for name in wanted if name not in published],
+        failed_checks=failed_checks,
+        errors=errors,
+        events=len(result.all_events),
+        interrupted=interrupts.requested(),
+    )
+
+
+def _message(failure: Any) -> str:
+    """What went wrong in a step, in one paragraph."""
+    if failure.user_failure_data is not None and failure.user_failure_data.description:
+        return failure.user_failure_data.description
+    return _innermost(failure.error)
+
+
+def _innermost(error: Any) -> str:
+    """The message of the cause of all causes."""
+    while error.cause is not None:
+        error = error.cause
+    if error.cls_name in INTERRUPTIONS:
+        return "interrupted"
+    text = error.message.strip()
+    return text.partition(": ")[2] if text.startswith(("classic_cars.", "dagster.")) else text
