@@ -13,6 +13,8 @@ help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready ## Make the virtual environment with the locked versions
+	@# What Python compiles at every start where PYTHONDONTWRITEBYTECODE is set: more than a second.
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m compileall -q classic_cars classic_cars_shop classic_cars_tests benchmarks || true
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	@echo "setting up $(VENV) (a minute or two, once) ..."

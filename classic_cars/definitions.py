@@ -135,4 +135,8 @@ def _latest_months(reader: Reader) -> Months | None:
     return Months(found[-1], found[-1]) if found else None
 
 
-defs = build_defs()
+def __getattr__(name: str) -> Any:
+    """``defs``, which Dagster's processes ask for; whoever composes definitions of his own need not build these too."""
+    if name != "defs":
+        raise AttributeError(name)
+    return globals().setdefault("defs", build_defs())

@@ -6,6 +6,8 @@ Each setting has a default that works on one machine with embedded parts. A wron
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -17,6 +19,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from classic_cars.errors import SettingsError
 
 Environment = Literal["development", "staging", "production"]
+
+#: DuckDB's memory, in bytes: less makes it spill at once, more makes it hardly faster.
+LEAST_MEMORY, MOST_MEMORY = 700 * 10**6, 2 * 10**9
+#: Where Linux says how much a container may have.
+CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 SOURCE_SCHEMES = ("sqlite", "mysql", "mariadb", "postgresql")
 
@@ -42,7 +49,10 @@ class Settings(BaseSettings):
     executor: Literal["in_process", "multiprocess"] = Field(
         "in_process", description="How launched runs work: multiprocess runs steps side by side, on an Iceberg store"
     )
-    duckdb_memory: str = Field("700MB", description="Memory DuckDB may use before it spills to disk")
+    duckdb_memory: str = Field(
+        "",
+        description="Memory DuckDB may use before it spills to disk; default: an eighth of the machine's, 0.7 to 2 GB",
+    )
     duckdb_threads: int = Field(0, ge=0, description="Threads DuckDB may use; 0: one per core")
     store_wait: float = Field(900.0, ge=0, description="Seconds a run waits for another run to finish")
     query_wait: float = Field(30.0, ge=0, description="Seconds a reader waits for a writing step to finish")
@@ -145,7 +155,7 @@ class Settings(BaseSettings):
     def duckdb_config(self) -> dict[str, str | int]:
         """DuckDB's own settings, wherever it works."""
         threads = {"threads": self.duckdb_threads} if self.duckdb_threads else {}
-        return {"memory_limit": self.duckdb_memory, **threads}
+        return {"memory_limit": self.duckdb_memory or f"{_share_of_memory() // 10**6}MB", **threads}
 
     @property
     def warehouse_location(self) -> str:
@@ -167,6 +177,15 @@ class Settings(BaseSettings):
     def dagster_home(self) -> Path:
         """Folder of the Dagster instance that the CLI, ``dagster dev`` and launched runs share."""
         return self.home / "dagster"
+
+
+def _share_of_memory() -> int:
+    """Bytes: an eighth of what this process may have at most, within bounds that suit a laptop and a big machine."""
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for limit in CONTAINER_LIMITS:
+        with suppress(OSError, ValueError):
+            found.append(int(limit.read_text()))
+    return max(LEAST_MEMORY, min(MOST_MEMORY, min(found) // 8))
 
 
 def _location(place: str, default: Path) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ibis
 
-from classic_cars.checks.base import Audit, CheckOutcome, Tables, duplicates, orphaned, sample
+from classic_cars.checks.base import Audit, CheckOutcome, Tables, broken_references, duplicates, orphaned, sample
 from classic_cars.contracts.base import Contract, Rule, differing_columns
 from classic_cars.contracts.origins import FLAG, Origins
 from classic_cars.contracts.vocabulary import Reference
@@ -170,7 +170,7 @@ class References:
 
 
 def dangling(
-    contract: Contract, others: ibis.Table, references: Iterable[Reference], tables: Tables
+    contract: Contract, others: ibis.Table, references: Sequence[Reference], tables: Tables
 ) -> dict[str, list[str]]:
     """By reference, the months whose published rows refer to nothing any more: a dimension was rebuilt since.
 
@@ -178,7 +178,7 @@ def dangling(
     """
     found: dict[str, list[str]] = {}
     month = contract.partitioned_by or ""
-    for each in references:
+    for each in broken_references(references, others, tables):
         used = others.select(each.column, month=others[month].truncate("M")).distinct()
         lost = used.filter(orphaned(used, each, tables)).select("month").distinct().order_by("month")
         months = lost.to_pyarrow().column("month").to_pylist()

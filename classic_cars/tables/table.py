@@ -85,6 +85,7 @@ class Catalog:
         self._expressions: dict[str, ibis.Table | None] = {}
         self._origins: dict[str, Origins] = {}
         self._audited: dict[str, dict[str, Contract]] = {}
+        self._code_versions: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[Table]:
         return iter(self._tables.values())
@@ -229,6 +230,11 @@ class Catalog:
 
     def code_version(self, made: Table) -> str:
         """Changes when the compiled expression or the contract's demands change, and with nothing else."""
+        if made.address not in self._code_versions:
+            self._code_versions[made.address] = self._code_version(made)
+        return self._code_versions[made.address]
+
+    def _code_version(self, made: Table) -> str:
         expression = self.expression(made)
         body = digest(made.function) if expression is None else ibis.to_sql(expression, dialect="duckdb")
         return hashlib.sha256(f"{body}\n{made.contract.version}".encode()).hexdigest()[:12]

@@ -1,7 +1,7 @@
 """The store over one DuckDB file: opening it, taking turns with other processes, and what readers ask.
 
-DuckDB lets one process write and keeps every other one out meanwhile, so the file is opened for a transaction and
-closed after it; readers get their turn in between. What is written is in ``transaction.py``.
+DuckDB lets one process write and keeps every other one out meanwhile. A run keeps the file open; readers who wait get
+their turn between two of its transactions. What is written is in ``transaction.py``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import duckdb
 import ibis
@@ -27,6 +28,7 @@ from classic_cars.stores.base import Provenance
 from classic_cars.stores.duckdb.failures import clear_errors
 from classic_cars.stores.duckdb.lock import RunLock
 from classic_cars.stores.duckdb.transaction import DuckDBTransaction
+from classic_cars.stores.duckdb.turns import Turns
 from classic_cars.stores.failures import is_locked
 from classic_cars.stores.sql import MEMORY, OWN, PUBLICATIONS, quoted
 
@@ -57,8 +59,11 @@ class DuckDBStore:
             **(config or {}),
         }
         self._backend: Backend | None = None
+        #: The tables that were looked for since the file was opened; None for those that are not there.
+        self._tables: dict[str, ibis.Table | None] = {}
         self._transaction: DuckDBTransaction | None = None
-        self._lock = RunLock(path, wait)
+        self._in_run = False
+        self._lock, self._turns = RunLock(path, wait), Turns(path)
 
     # Opening and closing -----------------------------------------------------------------------------
 
@@ -66,9 +71,11 @@ class DuckDBStore:
         """Wait until no other run writes to this store, then keep every other run out."""
         with clear_errors(self.path):
             self._lock.acquire(holder)
+        self._in_run = True
 
     def end_run(self) -> None:
         """Close the store and let the next run in."""
+        self._in_run = False
         self.release()
         self._lock.release()
 
@@ -82,10 +89,14 @@ class DuckDBStore:
         return self._transaction
 
     def left(self, transaction: DuckDBTransaction) -> None:
-        """A transaction is over: other processes get their turn."""
+        """A transaction is over: other processes get their turn, those who wait in the middle of a run."""
         if transaction is self._transaction:
             self._transaction = None
-            self._disconnect()
+            if not self._in_run:
+                self._disconnect()
+            elif self._turns.is_awaited():
+                self._disconnect()
+                self._turns.hand_over()
         self._lock.release()
 
     def _discard_open(self) -> None:
@@ -93,6 +104,7 @@ class DuckDBStore:
             self._transaction.__exit__(None, None, None)
 
     def roll_back_open_transaction(self) -> None:
+        self._tables.clear()
         # A COMMIT that failed has rolled back already, and a broken database has nothing to roll back.
         if self._backend is not None:
             with suppress(duckdb.Error):
@@ -116,19 +128,25 @@ class DuckDBStore:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         retrying = Retrying(
             retry=retry_if_exception_type(_Locked),
-            wait=wait_random_exponential(multiplier=0.02, max=0.5),
+            wait=wait_random_exponential(multiplier=0.02, max=0.2),
             stop=stop_after_delay(self._wait),
             before_sleep=_say_who_is_waited_for,
             reraise=True,
         )
         try:
-            return retrying(self._connect_once)
+            with suppress(_Locked):
+                return self._connect_once()
+            with self._turns.waiting():
+                return retrying(self._connect_once)
         except _Locked as error:
             raise StoreBusy(
                 f"{self.path}: {error}, still after {self._wait:.0f} s; try again when it has finished"
             ) from None
 
     def _connect_once(self) -> duckdb.DuckDBPyConnection:
+        writer = _open_for_writing.get(self.path)
+        if writer is not None and writer is not self and writer._transaction is None:
+            writer._disconnect()  # in this process DuckDB refuses at once to open a file in another way
         try:
             connection = interruptible(duckdb.connect(str(self.path), read_only=self.read_only, config=self._config))
         except duckdb.IOException as error:
@@ -138,6 +156,8 @@ class DuckDBStore:
         if self.read_only:
             # A query sees the published tables and nothing else of the machine.
             connection.execute("SET enable_external_access = false")
+        else:
+            _open_for_writing[self.path] = self
         return connection
 
     def release(self) -> None:
@@ -148,6 +168,7 @@ class DuckDBStore:
         if self._backend is not None:
             self._backend.disconnect()
             self._backend = None
+            self._tables.clear()
 
     def execute(self, sql: str) -> duckdb.DuckDBPyConnection:
         with clear_errors(self.path):
@@ -156,24 +177,36 @@ class DuckDBStore:
     # What readers ask --------------------------------------------------------------------------------
 
     def read(self, contract: Contract, months: Months | None = None) -> ibis.Table:
-        if not self.exists(contract):
+        table = self.table(contract)
+        if table is None:
             raise TableMissing(
                 f"{contract.address}: never published in {self.path}; materialize it first: "
                 f"`classic-cars run --select {contract.address}`"
             )
-        table = self.backend.table(contract.name, database=contract.layer)
         if months is not None and contract.partitioned_by:
             table = table.filter(months.hold(table[contract.partitioned_by]))
         return table
 
     def exists(self, contract: Contract) -> bool:
+        return self.table(contract) is not None
+
+    def table(self, contract: Contract) -> ibis.Table | None:
+        """The table as it is in the open file, with what the open transaction made of it; None if it is not there."""
         if self.read_only and not self.path.exists():
-            return False
-        found = self.execute(
-            "SELECT count(*) FROM duckdb_tables() "
-            f"WHERE schema_name = '{contract.layer}' AND table_name = '{contract.name}'"
-        ).fetchone()
-        return bool(found and found[0])
+            return None
+        backend = self.backend
+        if contract.address not in self._tables:
+            found = self.execute(
+                "SELECT count(*) FROM duckdb_tables() "
+                f"WHERE schema_name = '{contract.layer}' AND table_name = '{contract.name}'"
+            ).fetchone()
+            is_there = bool(found and found[0])
+            self._tables[contract.address] = backend.table(contract.name, database=contract.layer) if is_there else None
+        return self._tables[contract.address]
+
+    def made(self, contract: Contract) -> None:
+        """The open transaction made the table anew."""
+        self._tables.pop(contract.address, None)
 
     def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:
         self.backend.con.register(ARRIVAL, rows)
@@ -234,6 +267,10 @@ class DuckDBStore:
         self.execute("CHECKPOINT")
         self.release()
         yield f"{self.path}: checkpoint written, {(before - self.path.stat().st_size) / 1024**2:.1f} MiB freed"
+
+
+#: The stores of this process that have their file open for writing.
+_open_for_writing: WeakValueDictionary[Path, DuckDBStore] = WeakValueDictionary()
 
 
 class _Locked(Exception):

@@ -109,7 +109,7 @@ class DuckDBTransaction:
         return Staged(contract, months, table.filter(inside), table.filter(~inside), statement, self)
 
     def _table(self, contract: Contract) -> ibis.Table:
-        return self._store.backend.table(contract.name, database=contract.layer)
+        return self._store.read(contract)
 
     def _insert(self, contract: Contract, query: str) -> str:
         columns = ", ".join(quoted(name) for name in contract.types.names)
@@ -141,6 +141,7 @@ class DuckDBTransaction:
             for name in contract.types.names
         ]
         self._execute("; ".join(comments))
+        self._store.made(contract)
 
     # Its end -----------------------------------------------------------------------------------------
 
