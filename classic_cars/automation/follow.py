@@ -7,8 +7,9 @@ Dagster's own where they do; each of ours has a test that shows why Dagster's do
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import dagster as dg
 from dagster import AutomationCondition as When
@@ -16,8 +17,9 @@ from dagster import AutomationCondition as When
 # What a sensor's evaluation returns has no public name, and one that waits has to return it.
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
-from classic_cars.automation.history import FOLLOWS, READS, behind, latest, under_way
+from classic_cars.automation.history import FOLLOWS, READS, under_way
 from classic_cars.automation.requests import run_requests
+from classic_cars.automation.staleness import Record, recorded, stale_parts
 from classic_cars.tables.live_agreement import CHECK
 from classic_cars.tables.partitions import known_months
 from classic_cars.tables.table import Catalog, Table
@@ -26,8 +28,6 @@ SOURCE = "source"
 READING, FOLLOWING = "sources_follow_what_is_observed", "tables_follow_their_inputs"
 #: Less than the five seconds of Dagster's own round, so that every round counts.
 TICK_SECONDS = 4
-#: Dagster's tag of a materialization: the version of the code that made it.
-CODE_VERSION = "dagster/code_version"
 
 
 class RequestedNow(dg.AutomationCondition):
@@ -45,45 +45,49 @@ class RequestedNow(dg.AutomationCondition):
         return dg.AutomationResult(context, context.candidate_subset.compute_intersection(requested))
 
 
-class InitiallyOutdated(dg.AutomationCondition):
-    """True for what is missing, older than an input or made by other code, when it is asked for the first time.
+class OutOfDate(dg.AutomationCondition):
+    """True for what is missing, was made by other code, or of inputs that have other data versions now.
 
-    Dagster's own ``newly_updated``, ``data_version_changed`` and ``code_version_changed`` see changes as they happen.
-    What happened before the first tick, or under conditions that were others then, they never see.
+    Dagster's own ``newly_updated``, ``data_version_changed`` and ``code_version_changed`` see that something happened,
+    not whether the table was made since, or whether the input came out as it was.
     """
 
     @property
     def name(self) -> str:
-        return "an input or the code is newer, at the first tick"
+        return "out of date by its inputs' and its code's versions"
 
     def evaluate(self, context: Any) -> dg.AutomationResult:
-        if context.previous_temporal_context is not None:
+        record = _record(context.asset_graph_view, context.asset_graph)
+        parts = stale_parts(record, context.key.to_user_string())
+        if not parts:
             return dg.AutomationResult(context, context.get_empty_subset())
-        instance, graph = context.asset_graph_view.instance, context.asset_graph
-        table = graph.get(context.key)
-        if _made_by_other_code(instance, table):
+        table = context.asset_graph.get(context.key)
+        if not table.is_partitioned:
             return dg.AutomationResult(context, context.candidate_subset)
-        own = _made(instance, table)
-        inputs = [_made(instance, graph.get(key)) for key in table.parent_keys]
-        parts = {part for made in inputs for part in behind(own, made, partitioned=table.is_partitioned)}
-        if table.is_partitioned:
-            known = context.asset_graph_view.get_subset_from_partition_keys(context.key, table.partitions_def, parts)
-        else:
-            known = context.candidate_subset if parts else context.get_empty_subset()
+        known = context.asset_graph_view.get_subset_from_partition_keys(context.key, table.partitions_def, parts)
         return dg.AutomationResult(context, context.candidate_subset.compute_intersection(known))
 
 
-def _made(instance: dg.DagsterInstance, table: Any) -> Mapping[str, int]:
-    """When a table was last materialized, or observed if it is outside."""
-    event = dg.DagsterEventType
-    kind = event.ASSET_OBSERVATION if table.is_external else event.ASSET_MATERIALIZATION
-    return latest(instance, table.key, kind, partitioned=table.is_partitioned)
+#: The record of each tick.
+_records: WeakKeyDictionary[Any, Record] = WeakKeyDictionary()
 
 
-def _made_by_other_code(instance: dg.DagsterInstance, table: Any) -> bool:
-    event = instance.get_latest_materialization_event(table.key)
-    made = event.asset_materialization if event else None
-    return made is not None and (made.tags or {}).get(CODE_VERSION, table.code_version) != table.code_version
+def _record(view: Any, graph: Any) -> Record:
+    if view not in _records:
+        _records[view] = recorded(view.instance, graph)
+    return _records[view]
+
+
+class FirstTick(dg.AutomationCondition):
+    """True when a table is asked for the first time: what happened before, no other condition saw."""
+
+    @property
+    def name(self) -> str:
+        return "the first tick"
+
+    def evaluate(self, context: Any) -> dg.AutomationResult:
+        is_first = context.previous_temporal_context is None
+        return dg.AutomationResult(context, context.candidate_subset if is_first else context.get_empty_subset())
 
 
 class InputsPublishedAndPassed(dg.AutomationCondition):
@@ -134,10 +138,10 @@ def _read_what_changed() -> dg.AutomationCondition:
     What was asked for counts as handled, whatever became of it: a failed read is observed again, see ``changes``.
     """
     observed: Any = When.any_deps_updated().replace("newly_updated", When.data_version_changed())
-    changed = observed | When.code_version_changed() | InitiallyOutdated()
+    changed = observed | When.code_version_changed() | FirstTick()
     # What was observed since the last tick counts although that tick asked for the same month: ``since`` forgets it.
     wanted: Any = observed | changed.since(When.newly_requested())
-    return (wanted & ~When.in_progress()).with_label("what it is read from changed")
+    return (wanted & OutOfDate() & ~When.in_progress()).with_label("what it is read from changed")
 
 
 def _follow_inputs(table: Table, catalog: Catalog) -> dg.AutomationCondition:
@@ -155,14 +159,15 @@ def _follow_inputs(table: Table, catalog: Catalog) -> dg.AutomationCondition:
         | When.any_deps_updated().allow(read)
         | When.code_version_changed()
         | inputs_requested
-        | InitiallyOutdated()
+        | FirstTick()
     )
     handled = When.newly_requested() | When.newly_updated()
     ready = ~When.any_deps_in_progress() & ~When.in_progress() & InputsPublishedAndPassed()
     if table.contract.partitioned_by is not None:
         missing: Any = When.missing()
         ready = ~When.any_deps_match(missing & ~RequestedNow()) & ready
-    return (changed.since(handled) & ready).with_label("an input changed, and all inputs are sound")
+    due = changed.since(handled) & (OutOfDate() | inputs_requested)
+    return (due & ready).with_label("an input changed, and all inputs are sound")
 
 
 class ConditionSensor(dg.AutomationConditionSensorDefinition):

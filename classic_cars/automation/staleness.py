@@ -50,30 +50,30 @@ class Record:
     nodes: Mapping[str, Node]
     months: list[str]
     events: Mapping[str, Mapping[str, Event]]
-    #: The runs that made each table last, by the history and by the store.
+    #: The runs that made each table last, by the history and by the store; None when the store was not asked.
     runs: Mapping[str, str]
-    published_by: Mapping[str, str]
+    published_by: Mapping[str, str] | None
     #: The data version that a part of a table had at a moment; asked where something newer is known of it.
     version_at: Callable[[Node, str, int], str | None]
 
 
 def stale(record: Record) -> Parts:
     """What is out of date by itself, whatever becomes of its inputs."""
-    found: Parts = {}
-    for node in record.nodes.values():
-        if node.external:
-            continue
-        parts = record.months if node.partitioned else [WHOLE]
-        made = record.events[node.address]
-        if made and record.runs[node.address] != record.published_by.get(node.address):
-            made = {}
-        if old := {part for part in parts if part not in made or _is_old(record, node, part, made[part])}:
-            found[node.address] = old
-    return found
+    found = {address: stale_parts(record, address) for address, node in record.nodes.items() if not node.external}
+    return {address: parts for address, parts in found.items() if parts}
+
+
+def stale_parts(record: Record, address: str) -> set[str]:
+    """The same of one table."""
+    node, made = record.nodes[address], record.events[address]
+    if record.published_by is not None and record.runs[address] != record.published_by.get(address):
+        made = {}
+    parts = record.months if node.partitioned else [WHOLE]
+    return {part for part in parts if part not in made or _is_old(record, node, part, made[part])}
 
 
 def _is_old(record: Record, node: Node, part: str, made: Event) -> bool:
-    if made.tags.get(CODE_VERSION) != node.code_version:
+    if node.code_version is not None and made.tags.get(CODE_VERSION) != node.code_version:
         return True
     return any(_has_changed(record, record.nodes[parent], node, part, made) for parent in node.parents)
 
@@ -85,20 +85,21 @@ def _has_changed(record: Record, parent: Node, node: Node, part: str, made: Even
         read = [part] if node.partitioned else found
         newer = {each: event for each in read if (event := found.get(each)) and event.moment > made.moment}
         return any(
-            event.tags.get(DATA_VERSION) != record.version_at(parent, each, made.moment)
+            DATA_VERSION not in event.tags or event.tags[DATA_VERSION] != record.version_at(parent, each, made.moment)
             for each, event in newer.items()
         )
     if WHOLE not in found:
         return False
+    if DATA_VERSION not in found[WHOLE].tags:
+        return found[WHOLE].moment > made.moment
     return made.tags.get(f"{INPUT_VERSION}{parent.address}") != found[WHOLE].tags.get(DATA_VERSION)
 
 
 # From Dagster --------------------------------------------------------------------------------------------
 
 
-def recorded(instance: dg.DagsterInstance, defs: dg.Definitions, published_by: Mapping[str, str]) -> Record:
-    """The record of all tables; a few queries for each."""
-    graph = defs.get_repository_def().asset_graph
+def recorded(instance: dg.DagsterInstance, graph: Any, published_by: Mapping[str, str] | None = None) -> Record:
+    """The record of all tables of an asset graph; a few queries for each."""
     nodes = {each.address: each for each in _nodes(graph)}
     events, runs = {}, {}
     for node in nodes.values():

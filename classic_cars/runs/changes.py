@@ -75,7 +75,7 @@ def make_what_changed(
 
 def _record(settings: Settings, defs: dg.Definitions, instance: dg.DagsterInstance) -> Record:
     with published(settings) as store:
-        return recorded(instance, defs, store.published_by())
+        return recorded(instance, defs.get_repository_def().asset_graph, store.published_by())
 
 
 def _all_parts(record: Record, address: str) -> set[str]:

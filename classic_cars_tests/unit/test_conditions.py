@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 from dagster import AutomationCondition as When
 
-from classic_cars.automation.follow import InitiallyOutdated, InputsPublishedAndPassed, RequestedNow
+from classic_cars.automation.follow import FirstTick, InputsPublishedAndPassed, OutOfDate, RequestedNow
 
 MONTHS = dg.DynamicPartitionsDefinition(name="of_this_test")
 
@@ -83,7 +83,27 @@ def at_first(condition: dg.AutomationCondition, instance: dg.DagsterInstance) ->
 def test_the_stock_conditions_do_not_see_what_happened_before_the_first_tick(instance: dg.DagsterInstance) -> None:
     stock = When.newly_missing() | When.any_deps_updated() | When.code_version_changed()
     assert at_first(stock, instance) == set()
-    assert at_first(InitiallyOutdated(), instance) == {"downstream"}
+    assert at_first(FirstTick() & OutOfDate(), instance) == {"downstream"}
+
+
+def test_the_stock_condition_follows_an_input_that_came_out_as_it_was(instance: dg.DagsterInstance) -> None:
+    @dg.asset
+    def upstream(context) -> None:
+        context.set_data_version(context.asset_key, dg.DataVersion("the same"))
+
+    def defs(condition: dg.AutomationCondition) -> dg.Definitions:
+        @dg.asset(deps=[upstream], automation_condition=condition)
+        def downstream() -> None: ...
+
+        return dg.Definitions([upstream, downstream])
+
+    stock: Any = When.any_deps_updated()
+    ours: Any = stock & OutOfDate()
+    dg.materialize(list(defs(stock).assets or []), instance=instance)
+    cursors = [asked(defs(each), instance)[1] for each in (stock, ours)]
+    dg.materialize([upstream], instance=instance)
+    assert asked(defs(stock), instance, cursors[0])[0] == {"downstream"}
+    assert asked(defs(ours), instance, cursors[1])[0] == set()
 
 
 def coded(version: str, condition: Any) -> dg.Definitions:
@@ -95,9 +115,9 @@ def coded(version: str, condition: Any) -> dg.Definitions:
 
 def test_a_fix_that_came_with_other_conditions_is_seen(instance: dg.DagsterInstance) -> None:
     dg.materialize(list(coded("1", None).assets or []), instance=instance)
-    assert asked(coded("1", InitiallyOutdated()), instance)[0] == set()
+    assert asked(coded("1", OutOfDate()), instance)[0] == set()
     assert asked(coded("2", When.code_version_changed()), instance)[0] == set()
-    assert asked(coded("2", InitiallyOutdated()), instance)[0] == {"table"}
+    assert asked(coded("2", OutOfDate()), instance)[0] == {"table"}
 
 
 def test_the_stock_condition_sees_a_fix_that_is_deployed(instance: dg.DagsterInstance) -> None:

@@ -1,0 +1,152 @@
+"""What is out of date, and what is made in one go; by a record of versions that a test writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from classic_cars.automation.staleness import CODE_VERSION, INPUT_VERSION, Event, Node, Record, stale, wave
+from classic_cars.tables.external import DATA_VERSION, WHOLE
+
+MONTHS = ["2004-01", "2004-02", "2004-03"]
+#: A platform in small: orders by month, products whole, an audit of orders that refers to products.
+TABLES = {
+    "order_system/orders": ((), True),
+    "order_system/products": ((), False),
+    "source/orders": (("order_system/orders",), True),
+    "source/products": (("order_system/products",), False),
+    "staging/products": (("source/products",), False),
+    "staging/orders": (("source/orders", "staging/products"), True),
+    "warehouse/dim_products": (("staging/products", "staging/orders"), False),
+    "warehouse/facts": (("staging/orders", "warehouse/dim_products"), True),
+    "analytics/by_month": (("warehouse/facts",), True),
+    "analytics/by_product": (("warehouse/facts", "warehouse/dim_products"), False),
+    "analytics/catalogue": (("warehouse/dim_products",), False),
+}
+NODES = {
+    address: Node(address, parents, partitioned, "code", external=address.startswith("order_system"))
+    for address, (parents, partitioned) in TABLES.items()
+}
+ALL = set(MONTHS)
+
+
+class History:
+    """Everything was made once, in order; then this and that happened."""
+
+    def __init__(self) -> None:
+        self.moment = 0
+        self.events: dict[str, dict[str, Event]] = {address: {} for address in NODES}
+        self.past: list[tuple[str, str, int, str]] = []
+        self.runs = dict.fromkeys(NODES, "run")
+        self.published = dict.fromkeys(NODES, "run")
+        for address in NODES:
+            self.happens(address, "1")
+
+    def happens(self, address: str, version: str, *parts: str, code: str = "code") -> None:
+        node = NODES[address]
+        for part in parts or (MONTHS if node.partitioned else [WHOLE]):
+            self.moment += 1
+            inputs = {
+                f"{INPUT_VERSION}{parent}": self.events[parent][WHOLE].tags[DATA_VERSION]
+                for parent in node.parents
+                if not NODES[parent].partitioned and WHOLE in self.events[parent]
+            }
+            tags = {CODE_VERSION: code, DATA_VERSION: version, **inputs}
+            self.events[address][part] = Event(self.moment, tags)
+            self.past.append((address, part, self.moment, version))
+
+    def version_at(self, node: Node, part: str, moment: int) -> str | None:
+        known = [version for address, p, m, version in self.past if (address, p) == (node.address, part) and m < moment]
+        return known[-1] if known else None
+
+    def record(self) -> Record:
+        return Record(NODES, MONTHS, self.events, self.runs, self.published, self.version_at)
+
+
+@pytest.fixture
+def history() -> History:
+    return History()
+
+
+def test_nothing_is_out_of_date_when_everything_was_made(history: History) -> None:
+    assert stale(history.record()) == {}
+    assert wave(history.record(), {}) == {}
+
+
+def test_a_month_that_changed_is_read_and_its_tables_follow_in_one_go(history: History) -> None:
+    history.happens("order_system/orders", "2", "2004-02")
+    old = stale(history.record())
+    assert old == {"source/orders": {"2004-02"}}
+    february = {"2004-02"}
+    assert wave(history.record(), old) == {
+        "source/orders": february,
+        "staging/orders": february,
+        "warehouse/dim_products": {WHOLE},
+        "warehouse/facts": february,
+        "analytics/by_month": february,
+        "analytics/by_product": {WHOLE},
+        # not the catalogue: that the dimension has other rows is not known yet
+    }
+
+
+def test_an_observation_of_the_same_version_changes_nothing(history: History) -> None:
+    history.happens("order_system/orders", "1", "2004-02")
+    history.happens("order_system/products", "1")
+    assert stale(history.record()) == {}
+
+
+def test_a_table_that_came_out_as_it_was_is_the_end_of_it(history: History) -> None:
+    history.happens("order_system/products", "2")
+    assert wave(history.record(), stale(history.record())) == {
+        "source/products": {WHOLE},
+        "staging/products": {WHOLE},
+    }
+    history.happens("source/products", "2")
+    history.happens("staging/products", "1")
+    assert stale(history.record()) == {}
+
+
+def test_other_rows_of_a_whole_table_make_all_months_that_are_made_of_it(history: History) -> None:
+    history.happens("order_system/products", "2")
+    history.happens("order_system/orders", "2", "2004-02")
+    first = wave(history.record(), stale(history.record()))
+    # February's orders wait for the products that they may name.
+    assert first == {"source/products": {WHOLE}, "source/orders": {"2004-02"}, "staging/products": {WHOLE}}
+    history.happens("source/products", "2")
+    history.happens("source/orders", "2", "2004-02")
+    history.happens("staging/products", "2")
+    old = stale(history.record())
+    assert old == {"staging/orders": ALL, "warehouse/dim_products": {WHOLE}}
+    second = wave(history.record(), old)
+    assert second["warehouse/facts"] == second["analytics/by_month"] == ALL
+    assert second["analytics/by_product"] == second["analytics/catalogue"] == {WHOLE}
+
+
+def test_what_is_made_of_a_table_that_failed_keeps_its_version(history: History) -> None:
+    history.happens("order_system/orders", "2", "2004-02")
+    history.happens("order_system/products", "2")
+    old = stale(history.record())
+    assert wave(history.record(), old, failed={"source/products"}) == {"source/orders": {"2004-02"}}
+    assert wave(history.record(), old, failed={"source/products", "source/orders"}) == {}
+
+
+def test_a_new_month_and_other_code_are_made(history: History) -> None:
+    record = history.record()
+    with_april = Record(NODES, [*MONTHS, "2004-04"], record.events, record.runs, record.published_by, record.version_at)
+    assert stale(with_april)["source/orders"] == {"2004-04"}
+    history.happens("warehouse/facts", "1", code="older")
+    assert stale(history.record()) == {"warehouse/facts": ALL}
+
+
+@pytest.mark.parametrize("published", ["another run", None])
+def test_a_store_that_does_not_hold_what_the_history_says_is_filled_again(history: History, published: Any) -> None:
+    history.published["staging/orders"] = published
+    assert stale(history.record()) == {"staging/orders": ALL}
+
+
+def test_everything_is_made_in_one_go_where_there_is_nothing() -> None:
+    record = Record(NODES, MONTHS, dict.fromkeys(NODES, {}), dict.fromkeys(NODES, ""), {}, lambda *_: None)
+    made = wave(record, stale(record))
+    assert set(made) == {address for address in NODES if not NODES[address].external}
+    assert all(parts == (ALL if NODES[address].partitioned else {WHOLE}) for address, parts in made.items())
