@@ -26,7 +26,8 @@ from classic_cars.sources.columns import kind_of, retyped
 from classic_cars.sources.control_totals import proven
 from classic_cars.sources.errors import lost_connection, said_by_scanner, translate_error
 from classic_cars.sources.fingerprints import watched_columns
-from classic_cars.sources.home_months import dated_in, home_of, home_of_text, others
+from classic_cars.sources.home_months import away, home_of, home_of_text
+from classic_cars.sources.near_dates import near_in
 from classic_cars.sources.order_system.selecting import LINES, ORDERS, Orders, Selection
 from classic_cars.sources.retries import retry_transient
 from classic_cars.sources.texts import as_text
@@ -165,11 +166,11 @@ class Database(ABC):
     def selection(self, table: sa.Table, months: Sequence[date] | None, today: date | None) -> Selection:
         """The rows to read for these months: all of them, when no order's home lies outside."""
         today = today or date.today()
-        if months is not None and table.name in PARTITIONED:
-            outside = dated_in(self.orders.date_of(ORDERS, ORDERS), others(months, today))
-            if not months or self.ask(sa.select(sa.literal(1)).select_from(ORDERS).where(outside).limit(1))[0]:
-                return Selection(table, self.orders, months, today)
-        return Selection(table, self.orders, None, today)
+        if months is None or table.name not in PARTITIONED:
+            return Selection(table, self.orders, None, today)
+        outside = away(self.orders.date_of(ORDERS, ORDERS), months, today)
+        found = not months or self.ask(sa.select(sa.literal(1)).select_from(ORDERS).where(outside).limit(1))[0]
+        return Selection(table, self.orders, months, today, whole=not found)
 
     @cached_property
     def orders(self) -> Orders:
@@ -181,7 +182,8 @@ class Database(ABC):
                 *(u["column_names"] for u in unique),
             ]
             kind = {each["name"]: each["type"] for each in inspector.get_columns(ORDERS.name)}.get(day)
-            return Orders([key] in map(list, keys), self.strict_types and type(kind) is sa.DATE)
+            dated = self.strict_types and type(kind) is sa.DATE
+            return Orders([key] in map(list, keys), dated, near_in(self.engine.dialect.name, kind))
 
         return self.retry_transient(ask)
 

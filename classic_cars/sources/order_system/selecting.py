@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from classic_cars.contracts.order_system import UNDATED, metadata
 from classic_cars.months import first_of_month
 from classic_cars.sources.home_months import OrderDate, at_home
+from classic_cars.sources.near_dates import Near
 from classic_cars.sources.texts import as_text
 
 #: From the date that decides a row's home to what is selected.
@@ -25,9 +26,10 @@ LINES = metadata.tables["orderdetails"]
 class Orders:
     """How orders are found: by number one row each, also where the database does not promise it."""
 
-    #: Whether a number occurs once, and whether dates are in a column of dates.
+    #: Whether a number occurs once, and whether dates are in a column of dates; where they are near, if not.
     is_unique: bool
     is_dated: bool
+    near: Near | None = None
 
     @property
     def by_number(self) -> Any:
@@ -40,18 +42,31 @@ class Orders:
     def date_of(self, table: sa.Table, orders: Any) -> OrderDate:
         """The date that decides where a row of ``table`` is at home; ``orders``: ``by_number``, as it is joined."""
         if table is ORDERS:
-            return OrderDate(ORDERS.c.orderDate, self.is_dated)
-        return OrderDate(orders.c.orderDate, self.is_dated and self.is_unique)
+            return OrderDate(ORDERS.c.orderDate, self.is_dated, self.near)
+        return OrderDate(
+            orders.c.orderDate, self.is_dated and self.is_unique, self.near if self.is_unique else None
+        )
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Rows of one table, of some home months if given."""
+    """Rows of one table, of some home months if given; ``whole``: no order's home lies outside of them."""
 
     table: sa.Table
     orders: Orders
     months: Sequence[date] | None
     today: date
+    whole: bool = False
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether all orders are at home, so that none needs to be looked for."""
+        return self.months is None or self.whole
+
+    @property
+    def has_orphans(self) -> bool:
+        """Whether lines without an order are asked for."""
+        return self.months is None or UNDATED in map(first_of_month, self.months)
 
     def queries(self, columns: Columns, by: Columns | None = None) -> list[sa.Select]:
         """Queries whose rows add up, grouped if asked for. Order lines come beside their orders."""
@@ -60,18 +75,20 @@ class Selection:
         query = sa.select(*columns(day)).group_by(*(by(day) if by else []))
         if self.table is not LINES:
             query = query.select_from(self.table)
-            return [query if self.months is None else query.where(at_home(day, self.months, self.today))]
+            if self.months is None or self.whole:
+                return [query]
+            return [query.where(at_home(day, self.months, self.today))]
         number = LINES.c.orderNumber
+        # Not an inner join: the database might begin with all orders.
         joined = query.select_from(LINES.outerjoin(orders, orders.c.orderNumber == number))
-        if self.months is None:
-            return [joined]
+        orphan = orders.c.orderNumber.is_(None)
+        if self.months is None or self.whole:
+            return [joined if self.has_orphans else joined.where(sa.not_(orphan))]
         # An IN makes the database go from few orders to their lines by key, whatever it knows of the tables.
         those = self.orders.by_number.alias("orders_at_home")
         at_homes = at_home(self.orders.date_of(LINES, those), self.months, self.today)
         queries = [joined.where(number.in_(sa.select(those.c.orderNumber).where(at_homes)))]
-        if UNDATED in map(first_of_month, self.months):
-            queries.append(joined.where(orders.c.orderNumber.is_(None)))
-        return queries
+        return [*queries, joined.where(orphan)] if self.has_orphans else queries
 
 
 def together(queries: Sequence[sa.Select]) -> sa.Select | sa.CompoundSelect:

@@ -193,7 +193,7 @@ class _Snapshot:
         return self._database.ask(sa.text("PRAGMA journal_mode"))[0][0][0] == "wal"  # type: ignore[arg-type]
 
     def _all_lines(self, table: sa.Table, months: Sequence[date] | None, today: date) -> bool:
-        return table is LINES and self._database.selection(table, months, today).months is None
+        return table is LINES and self._database.selection(table, months, today).is_everything
 
 
 def copied(database: SQLite, folder: Path) -> SQLite | None:
