@@ -20,16 +20,8 @@ Near = Callable[[Any, Sequence[tuple[date, date]]], sa.ColumnElement[bool]]
 
 ONE_DAY = timedelta(days=1)
 
-
-def near_in(dialect: str, kind: sa.types.TypeEngine | None) -> Near | None:
-    """The condition for a column that has this type now; None where none is known to hold."""
-    if dialect == "sqlite":
-        return anything
-    if isinstance(kind, sa.DateTime):
-        return moments
-    if isinstance(kind, sa.String) and not isinstance(kind, sa.Enum):
-        return texts_in_c if dialect == "postgresql" else texts
-    return None
+#: Character sets of MariaDB and MySQL whose collations all sort digits as numbers; some of latin7 do not.
+PLAIN_CHARACTERS = frozenset({"utf8mb4", "utf8mb3", "utf8", "latin1", "ascii"})
 
 
 def anything(column: Any, spans: Sequence[tuple[date, date]]) -> sa.ColumnElement[bool]:
@@ -39,7 +31,7 @@ def anything(column: Any, spans: Sequence[tuple[date, date]]) -> sa.ColumnElemen
 
 
 def texts(column: Any, spans: Sequence[tuple[date, date]]) -> sa.ColumnElement[bool]:
-    """By the column's own collation, as its index is: all of MariaDB's and MySQL's sort digits as numbers."""
+    """By the column's own collation, as its index is; for collations that sort digits as numbers."""
     return _texts(sa.type_coerce(column, sa.Text()), spans)
 
 
@@ -49,14 +41,12 @@ def texts_in_c(column: Any, spans: Sequence[tuple[date, date]]) -> sa.ColumnElem
 
 
 def moments(column: Any, spans: Sequence[tuple[date, date]]) -> sa.ColumnElement[bool]:
-    """A day more on either side: clocks that are set back at midnight sort days otherwise than their texts."""
+    """A day more on either side: clocks that are set back at midnight sort moments otherwise than their texts."""
     value = sa.type_coerce(column, sa.Date())
     ranges = [sa.and_(value >= first - ONE_DAY, value < next_month(last) + ONE_DAY) for first, last in spans]
     return sa.or_(sa.false(), *ranges)
 
 
 def _texts(value: Any, spans: Sequence[tuple[date, date]]) -> sa.ColumnElement[bool]:
-    ranges = [
-        sa.and_(value >= partition_key(first), value < partition_key(next_month(last))) for first, last in spans
-    ]
+    ranges = [sa.and_(value >= partition_key(first), value < partition_key(next_month(last))) for first, last in spans]
     return sa.or_(sa.false(), *ranges)

@@ -27,7 +27,7 @@ from classic_cars.sources.control_totals import proven
 from classic_cars.sources.errors import lost_connection, said_by_scanner, translate_error
 from classic_cars.sources.fingerprints import watched_columns
 from classic_cars.sources.home_months import away, home_of, home_of_text
-from classic_cars.sources.near_dates import near_in
+from classic_cars.sources.near_dates import Near
 from classic_cars.sources.order_system.selecting import LINES, ORDERS, Orders, Selection
 from classic_cars.sources.retries import retry_transient
 from classic_cars.sources.texts import as_text
@@ -69,6 +69,8 @@ class Database(ABC):
         self.timeout, self.query_seconds = connect_timeout, query_seconds
         self._shared: _Shared | None = None
         self._watched: dict[str, list[sa.ColumnElement]] = {}
+        #: Types that were asked for, of the tables that are read in one snapshot; None: they are asked for each time.
+        self._known_types: dict[str, Types] | None = None
 
     @property
     def redacted(self) -> str:
@@ -82,11 +84,15 @@ class Database(ABC):
         """Connections that refuse to write and give up waiting after ``timeout`` seconds."""
 
     @abstractmethod
-    def _attach(self) -> duckdb.DuckDBPyConnection:
-        """A private DuckDB with the order system attached read-only; raises ``duckdb.Error``."""
+    def _attach(self, connection: duckdb.DuckDBPyConnection | None) -> duckdb.DuckDBPyConnection:
+        """A private DuckDB, or this one, with the order system attached read-only; raises ``duckdb.Error``."""
 
     @abstractmethod
     def _new_snapshot(self, scratch: Path | None) -> AbstractContextManager[Any]: ...
+
+    @abstractmethod
+    def _near(self, kind: sa.types.TypeEngine | None) -> Near | None:
+        """How days are found in ``orderDate`` when its type is this, no real date; None where no way is known."""
 
     # Snapshots --------------------------------------------------------------------------------------
 
@@ -97,6 +103,10 @@ class Database(ABC):
     def in_one_snapshot(self) -> Iterator[Any]:
         shared = copy(self)
         shared._shared = _Shared(self._new_snapshot)
+        shared.__dict__.pop("orders", None)  # what was known before may be so no longer
+        shared._watched = {}
+        if self.strict_types:  # others take the name of a column that is gone meanwhile for a text
+            shared._known_types = {}
         try:
             yield shared
         finally:
@@ -183,7 +193,7 @@ class Database(ABC):
             ]
             kind = {each["name"]: each["type"] for each in inspector.get_columns(ORDERS.name)}.get(day)
             dated = self.strict_types and type(kind) is sa.DATE
-            return Orders([key] in map(list, keys), dated, near_in(self.engine.dialect.name, kind))
+            return Orders([key] in map(list, keys), dated, None if dated else self._near(kind))
 
         return self.retry_transient(ask)
 
@@ -199,7 +209,12 @@ class Database(ABC):
                     "database in CLASSIC_CARS_SOURCE_URL"
                 ) from None
 
-        return self.retry_transient(ask)
+        known = self._known_types
+        if known is None:
+            return self.retry_transient(ask)
+        if table.name not in known:
+            known[table.name] = self.retry_transient(ask)
+        return known[table.name]
 
     def proven(self, table: sa.Table) -> list[tuple[sa.Column, sa.types.TypeEngine]]:
         """The columns that are proven, each with the type that it has now."""
@@ -233,10 +248,10 @@ class Database(ABC):
 
         return retry_transient(translate_errors)
 
-    def attached(self) -> duckdb.DuckDBPyConnection:
-        """A private DuckDB with the order system attached read-only as the current database."""
+    def attached(self, connection: duckdb.DuckDBPyConnection | None = None) -> duckdb.DuckDBPyConnection:
+        """A private DuckDB, or this one, with the order system attached read-only as the current database."""
         try:
-            return self._attach()
+            return self._attach(connection)
         except duckdb.Error as error:
             self.probe()  # says what is wrong in better words than the scanner
             kind = SourceUnreachable if lost_connection(error, self.url) else SourceError
