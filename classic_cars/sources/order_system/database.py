@@ -94,6 +94,10 @@ class Database(ABC):
     def _near(self, kind: sa.types.TypeEngine | None) -> Near | None:
         """How days are found in ``orderDate`` when its type is this, no real date; None where no way is known."""
 
+    def _lines_index(self, inspector: sa.Inspector) -> str | None:  # noqa: ARG002
+        """The index on lines by which their order's number finds them; None where the database finds it itself."""
+        return None
+
     # Snapshots --------------------------------------------------------------------------------------
 
     def snapshot(self, scratch: Path | None = None) -> AbstractContextManager[Any]:
@@ -193,7 +197,8 @@ class Database(ABC):
             ]
             kind = {each["name"]: each["type"] for each in inspector.get_columns(ORDERS.name)}.get(day)
             dated = self.strict_types and type(kind) is sa.DATE
-            return Orders([key] in map(list, keys), dated, None if dated else self._near(kind))
+            near = None if dated else self._near(kind)
+            return Orders([key] in map(list, keys), dated, near, self._lines_index(inspector))
 
         return self.retry_transient(ask)
 

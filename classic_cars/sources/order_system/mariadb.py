@@ -25,7 +25,7 @@ from classic_cars.sources.home_months import OrderDate
 from classic_cars.sources.near_dates import PLAIN_CHARACTERS, Near, moments, texts
 from classic_cars.sources.order_system import account
 from classic_cars.sources.order_system.database import Database, read_only
-from classic_cars.sources.order_system.selecting import ORDERS, Selection, together
+from classic_cars.sources.order_system.selecting import LINES, ORDERS, Selection, together
 from classic_cars.sources.order_system.streams import (
     BATCH_ROWS,
     STREAM_ERRORS,
@@ -84,6 +84,15 @@ class MariaDB(Database):
         with self.engine.connect() as connection:
             characters = connection.execute(CHARACTERS, {"table": ORDERS.name, "column": ORDERS.c.orderDate.name})
             return texts if characters.scalar() in PLAIN_CHARACTERS else None
+
+    def _lines_index(self, inspector: sa.Inspector) -> str | None:
+        """With statistics that are not up to date, it would rather scan all lines, and join them in a buffer."""
+        number, name = LINES.c.orderNumber.name, LINES.name
+        if not inspector.has_table(name) or inspector.get_pk_constraint(name)["constrained_columns"][:1] == [number]:
+            return "PRIMARY"
+        found = [each["name"] for each in inspector.get_indexes(name) if each["column_names"][:1] == [number]]
+        quoted = self.engine.dialect.identifier_preparer.quote_identifier
+        return quoted(str(found[0])) if found else None
 
     @contextmanager
     def _new_snapshot(self, scratch: Path | None) -> Iterator[_Snapshot]:  # noqa: ARG002

@@ -30,6 +30,8 @@ class Orders:
     is_unique: bool
     is_dated: bool
     near: Near | None = None
+    #: The index that lines are to be found by, for a database that has to be told.
+    lines_index: str | None = None
 
     @property
     def by_number(self) -> Any:
@@ -68,25 +70,35 @@ class Selection:
 
     def queries(self, columns: Columns, by: Columns | None = None) -> list[sa.Select]:
         """Queries whose rows add up, grouped if asked for. Order lines come beside their orders."""
-        orders = self.orders.by_number.alias("orders_of_lines")
-        day = self.orders.date_of(self.table, orders)
-        query = sa.select(*columns(day)).group_by(*(by(day) if by else []))
-        if self.table is not LINES:
-            query = query.select_from(self.table)
-            if self.months is None or self.whole:
-                return [query]
-            return [query.where(at_home(day, self.months, self.today))]
-        number = LINES.c.orderNumber
-        # Not an inner join: the database might begin with all orders.
-        joined = query.select_from(LINES.outerjoin(orders, orders.c.orderNumber == number))
+        if self.table is LINES:
+            return self._of_lines(columns, by)
+        day = self.orders.date_of(self.table, ORDERS)
+        query = _grouped(columns, by, day).select_from(self.table)
+        return [query if self.months is None or self.whole else query.where(at_home(day, self.months, self.today))]
+
+    def _of_lines(self, columns: Columns, by: Columns | None) -> list[sa.Select]:
+        orders, number = self.orders.by_number.alias("orders_of_lines"), LINES.c.orderNumber
+        joined = _grouped(columns, by, self.orders.date_of(LINES, orders)).select_from(
+            LINES.outerjoin(orders, orders.c.orderNumber == number)
+        )
         orphan = orders.c.orderNumber.is_(None)
         if self.months is None or self.whole:
             return [joined if self.has_orphans else joined.where(sa.not_(orphan))]
-        # An IN makes the database go from few orders to their lines by key, whatever it knows of the tables.
+        # From few orders to their lines by key, whatever the database knows of the tables: an IN does it, or hints.
         those = self.orders.by_number.alias("orders_at_home")
-        at_homes = at_home(self.orders.date_of(LINES, those), self.months, self.today)
-        queries = [joined.where(number.in_(sa.select(those.c.orderNumber).where(at_homes)))]
-        return [*queries, joined.where(orphan)] if self.has_orphans else queries
+        day = self.orders.date_of(LINES, those)
+        at_homes = at_home(day, self.months, self.today)
+        if self.orders.lines_index is None:
+            lines = joined.where(number.in_(sa.select(those.c.orderNumber).where(at_homes)))
+        else:
+            from_orders = those.join(LINES, those.c.orderNumber == number)
+            lines = _grouped(columns, by, day).select_from(from_orders).where(at_homes).prefix_with("STRAIGHT_JOIN")
+            lines = lines.with_hint(LINES, f"FORCE INDEX ({self.orders.lines_index})")
+        return [lines, joined.where(orphan)] if self.has_orphans else [lines]
+
+
+def _grouped(columns: Columns, by: Columns | None, day: OrderDate) -> sa.Select:
+    return sa.select(*columns(day)).group_by(*(by(day) if by else []))
 
 
 def together(queries: Sequence[sa.Select]) -> sa.Select | sa.CompoundSelect:
