@@ -106,7 +106,7 @@ class Database(ABC):
     @contextmanager
     def in_one_snapshot(self) -> Iterator[Any]:
         shared = copy(self)
-        shared._shared = _Shared(self._new_snapshot)
+        shared._shared = _Shared(shared._new_snapshot)
         shared.__dict__.pop("orders", None)  # what was known before may be so no longer
         shared._watched = {}
         if self.strict_types:  # others take the name of a column that is gone meanwhile for a text
