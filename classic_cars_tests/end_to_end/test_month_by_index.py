@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 import sqlalchemy as sa
 
@@ -16,6 +17,7 @@ from classic_cars.contracts.order_system import UNDATED, orderdetails, orders
 from classic_cars.sources.near_dates import PLAIN_CHARACTERS
 from classic_cars.sources.order_system import open_order_system
 from classic_cars.sources.order_system.selecting import Selection, together
+from classic_cars.sources.order_system.sqlite_rows import account_and_rows
 from classic_cars.sources.texts import MIDNIGHTS
 from classic_cars.sources.urls import SourceURL
 from classic_cars_shop import api as simulator
@@ -301,6 +303,26 @@ def test_more_rows_than_memory_may_hold_are_read_from_a_copy(tmp_path: Path, mon
     with open_order_system(url).snapshot(tmp_path / "scratch") as snapshot:
         assert snapshot.read(orders, [JUNE], None, TODAY).read_all().num_rows == 1
         assert len(list((tmp_path / "scratch").rglob("*.sqlite"))) == 1
+
+
+def test_a_month_that_a_busy_shop_does_not_let_be_read_is_read_from_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = []
+
+    def locked_at_first(database: Any, *rest: Any) -> Any:
+        attempts.append(database)
+        if len(attempts) == 1:
+            raise duckdb.Error("database is locked")
+        return account_and_rows(database, *rest)
+
+    monkeypatch.setattr("classic_cars.sources.order_system.sqlite.account_and_rows", locked_at_first)
+    url = f"sqlite:///{tmp_path / 'shop.sqlite'}"
+    one_order(url)
+    put(url, orders, order(2, date(2004, 6, 5)))
+    with open_order_system(url).snapshot() as snapshot:
+        assert snapshot.read(orders, [JUNE], None, TODAY).read_all().num_rows == 1
+    assert attempts[1].path.name == "copy.sqlite"
 
 
 def test_all_homes_together_are_all_rows_of_a_shop_with_hostile_dates(order_system_url: str) -> None:

@@ -69,7 +69,6 @@ class Database(ABC):
         self.timeout, self.query_seconds = connect_timeout, query_seconds
         self._shared: _Shared | None = None
         self._watched: dict[str, list[sa.ColumnElement]] = {}
-        #: Types that were asked for, of the tables that are read in one snapshot; None: they are asked for each time.
         self._known_types: dict[str, Types] | None = None
 
     @property
@@ -110,7 +109,7 @@ class Database(ABC):
         shared.__dict__.pop("orders", None)  # what was known before may be so no longer
         shared._watched = {}
         if self.strict_types:  # others take the name of a column that is gone meanwhile for a text
-            shared._known_types = {}
+            shared._known_types = {}  # asked for once in a run
         try:
             yield shared
         finally:

@@ -155,8 +155,8 @@ class _Snapshot:
         self._database, self._folder = database, folder
         self._copy: SQLite | None = None
         self._said: dict[Any, dict[str, ControlTotals]] = {}
-        #: What has more rows than can be held at once.
-        self._too_many: set[Any] = set()
+        #: What could not be taken at once: it has too many rows, or the shop was in the way.
+        self._to_copy: set[Any] = set()
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._is_attached = False
 
@@ -183,13 +183,15 @@ class _Snapshot:
                 held = held_at_once(batches)
             except STREAM_ERRORS as error:
                 self.close()
-                raise unreadable(table, error, self._database.url) from None
+                held = None
+                if not self._at_once(table, months):
+                    raise unreadable(table, error, self._database.url) from None
             except BaseException:
                 self.close()
                 raise
             self._detach()
             if held is None:
-                self._too_many.add(_question(table, months))
+                self._to_copy.add(_question(table, months))
                 return open_()
             return held
 
@@ -202,6 +204,9 @@ class _Snapshot:
         if (said := self._said.get(_question(table, months))) is not None:
             return said
 
+        if not self._writes_ahead:
+            self._to_copy.add(_question(table, months))
+
         def ask() -> dict[str, ControlTotals]:
             database = self._read_from(table, months, today or date.today())
             selection = database.selection(table, months, today)
@@ -213,13 +218,13 @@ class _Snapshot:
 
     def _read_from(self, table: sa.Table, months: Sequence[date] | None, today: date) -> SQLite:
         """The copy, once there is reason for one; the file itself before, or where there is no room."""
-        if self._copy is None and (_question(table, months) in self._too_many or self._all_lines(table, months, today)):
+        if self._copy is None and (_question(table, months) in self._to_copy or self._all_lines(table, months, today)):
             self._copy = self._database.retry_transient(lambda: copied(self._database, self._folder))
         return self._copy or self._database
 
     def _at_once(self, table: sa.Table, months: Sequence[date] | None) -> bool:
         """Whether rows are taken at once, so that nobody who writes waits for whoever takes them."""
-        return self._copy is None and not self._writes_ahead and _question(table, months) not in self._too_many
+        return self._copy is None and not self._writes_ahead and _question(table, months) not in self._to_copy
 
     @cached_property
     def _writes_ahead(self) -> bool:
@@ -231,15 +236,14 @@ class _Snapshot:
 
     def _attached(self, database: SQLite) -> duckdb.DuckDBPyConnection:
         _ = self._writes_ahead, database.orders  # asked by Python's SQLite, before
-        if self._is_attached:  # by a stream that nobody took to its end
-            self._detach()
+        self._detach()  # should nobody have taken a stream to its end
         self._connection = database.attached(self._connection)
         self._is_attached = True
         return self._connection
 
     def _detach(self) -> None:
         try:
-            if self._connection is not None:
+            if self._connection is not None and self._is_attached:
                 scanner.detach(self._connection)
             self._is_attached = False
         except duckdb.Error:
