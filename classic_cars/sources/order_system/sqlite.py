@@ -84,12 +84,11 @@ class SQLite(Database):
 
     @contextmanager
     def _new_snapshot(self, scratch: Path | None) -> Iterator[_Snapshot]:
-        with tempfile.TemporaryDirectory(prefix="order-system-", dir=scratch, ignore_cleanup_errors=True) as folder:
-            snapshot = _Snapshot(self, Path(folder))
-            try:
-                yield snapshot
-            finally:
-                snapshot.close()
+        with (
+            tempfile.TemporaryDirectory(prefix="order-system-", dir=scratch, ignore_cleanup_errors=True) as folder,
+            closing(_Snapshot(self, Path(folder))) as snapshot,
+        ):
+            yield snapshot
 
     def column_digests(
         self, table: sa.Table, months: Sequence[date] | None = None, today: date | None = None
@@ -155,8 +154,7 @@ class _Snapshot:
         self._database, self._folder = database, folder
         self._copy: SQLite | None = None
         self._said: dict[Any, dict[str, ControlTotals]] = {}
-        #: What could not be taken at once: it has too many rows, or the shop was in the way.
-        self._to_copy: set[Any] = set()
+        self._to_copy: set[Any] = set()  # what has too many rows to be taken at once, or the shop was in the way
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._is_attached = False
 
