@@ -2,7 +2,7 @@
 
 A row belongs to the month of ``orderDate`` if that is a day from ``FIRST_MONTH`` to ``last_month(today)``, and to
 ``UNDATED`` otherwise. Where the column is no real date, its text is compared: the only way that means the same in
-every database, whatever the column holds.
+every database, whatever the column holds. Beside it stands a range on the bare column, for its index (``near_dates``).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from classic_cars.contracts.order_system import FIRST_MONTH, UNDATED, last_month
 from classic_cars.months import first_of_month, next_month, partition_key, previous_month
+from classic_cars.sources.near_dates import Near
 from classic_cars.sources.texts import MIDNIGHTS, as_text, is_day
 
 #: The first and the last of some months in a row.
@@ -24,10 +25,14 @@ Span = tuple[date, date]
 
 @dataclass(frozen=True)
 class OrderDate:
-    """The column that decides a row's home, and whether its database promises that it holds dates."""
+    """The column that decides a row's home, and whether its database promises that it holds dates.
+
+    ``near``: where a column that holds no real dates may have the days of some months, as its index sorts them.
+    """
 
     column: Any
     is_date: bool = False
+    near: Near | None = None
 
     @property
     def text(self) -> sa.ColumnElement[str]:
@@ -58,13 +63,36 @@ def others(months: Collection[date], today: date) -> list[Span]:
 
 def at_home(day: OrderDate, months: Collection[date], today: date) -> sa.ColumnElement[bool]:
     """Condition: a row with this order date has its home in one of ``months``."""
-    if UNDATED not in {first_of_month(month) for month in months}:
-        return dated_in(day, [(max(f, FIRST_MONTH), min(t, last_month(today))) for f, t in spans(months)])
-    return sa.not_(sa.func.coalesce(dated_in(day, others(months, today)), sa.false()))
+    if _with_undated(months):
+        return sa.not_(sa.func.coalesce(_is_dated_in(day, others(months, today)), sa.false()))
+    return dated_in(day, _possible(months, today))
+
+
+def away(day: OrderDate, months: Collection[date], today: date) -> sa.ColumnElement[bool]:
+    """Condition: a row with this order date has its home in none of ``months``."""
+    if _with_undated(months):
+        return dated_in(day, others(months, today))
+    return sa.not_(sa.func.coalesce(_is_dated_in(day, _possible(months, today)), sa.false()))
+
+
+def _with_undated(months: Collection[date]) -> bool:
+    return UNDATED in {first_of_month(month) for month in months}
+
+
+def _possible(months: Collection[date], today: date) -> list[Span]:
+    clipped = [(max(first, FIRST_MONTH), min(last, last_month(today))) for first, last in spans(months)]
+    return [(first, last) for first, last in clipped if first <= last]
 
 
 def dated_in(day: OrderDate, within: Collection[Span]) -> sa.ColumnElement[bool]:
-    """Condition: the order date is a day of one of these spans of months."""
+    """Condition: the order date is a day of one of these spans of months; an index on the column finds them."""
+    exact = _is_dated_in(day, within)
+    if day.is_date or day.near is None or not within:
+        return exact
+    return sa.and_(day.near(day.column, list(within)), exact)
+
+
+def _is_dated_in(day: OrderDate, within: Collection[Span]) -> sa.ColumnElement[bool]:
     if day.is_date:  # on the bare column, so that its index helps
         inside = [sa.and_(day.column >= first, day.column < next_month(last)) for first, last in within]
     else:
@@ -75,7 +103,7 @@ def dated_in(day: OrderDate, within: Collection[Span]) -> sa.ColumnElement[bool]
 
 def home_of(day: OrderDate, today: date) -> sa.ColumnElement[str]:
     """The home month as ``YYYY-MM``."""
-    dated = dated_in(day, [(FIRST_MONTH, last_month(today))])
+    dated = _is_dated_in(day, [(FIRST_MONTH, last_month(today))])
     return sa.case((dated, sa.func.substr(day.text, 1, 7)), else_=partition_key(UNDATED))
 
 

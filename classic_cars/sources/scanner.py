@@ -41,10 +41,15 @@ def connected(name: str) -> duckdb.DuckDBPyConnection:
 
 
 def attached(
-    name: str, target: str, options: str = "READ_ONLY", *, first: Iterable[str] = ()
+    name: str,
+    target: str,
+    options: str = "READ_ONLY",
+    *,
+    first: Iterable[str] = (),
+    connection: duckdb.DuckDBPyConnection | None = None,
 ) -> duckdb.DuckDBPyConnection:
-    """The same with an order system attached as the current database, after some statements."""
-    connection = connected(name)
+    """The same, or one from before, with an order system attached as the current database, after some statements."""
+    connection = connected(name) if connection is None else connection
     try:
         for statement in first:
             connection.execute(statement)
@@ -54,6 +59,12 @@ def attached(
         connection.close()
         raise
     return connection
+
+
+def detach(connection: duckdb.DuckDBPyConnection) -> None:
+    """Ends the transaction and lets go of the order system. Raises ``duckdb.Error``."""
+    for statement in ("ROLLBACK", "USE memory", f"DETACH {ATTACHED}"):
+        connection.execute(statement)
 
 
 def attached_server(

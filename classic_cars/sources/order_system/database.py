@@ -26,7 +26,8 @@ from classic_cars.sources.columns import kind_of, retyped
 from classic_cars.sources.control_totals import proven
 from classic_cars.sources.errors import lost_connection, said_by_scanner, translate_error
 from classic_cars.sources.fingerprints import watched_columns
-from classic_cars.sources.home_months import dated_in, home_of, home_of_text, others
+from classic_cars.sources.home_months import away, home_of, home_of_text
+from classic_cars.sources.near_dates import Near
 from classic_cars.sources.order_system.selecting import LINES, ORDERS, Orders, Selection
 from classic_cars.sources.retries import retry_transient
 from classic_cars.sources.texts import as_text
@@ -68,6 +69,7 @@ class Database(ABC):
         self.timeout, self.query_seconds = connect_timeout, query_seconds
         self._shared: _Shared | None = None
         self._watched: dict[str, list[sa.ColumnElement]] = {}
+        self._known_types: dict[str, Types] | None = None
 
     @property
     def redacted(self) -> str:
@@ -81,11 +83,19 @@ class Database(ABC):
         """Connections that refuse to write and give up waiting after ``timeout`` seconds."""
 
     @abstractmethod
-    def _attach(self) -> duckdb.DuckDBPyConnection:
-        """A private DuckDB with the order system attached read-only; raises ``duckdb.Error``."""
+    def _attach(self, connection: duckdb.DuckDBPyConnection | None) -> duckdb.DuckDBPyConnection:
+        """A private DuckDB, or this one, with the order system attached read-only; raises ``duckdb.Error``."""
 
     @abstractmethod
     def _new_snapshot(self, scratch: Path | None) -> AbstractContextManager[Any]: ...
+
+    @abstractmethod
+    def _near(self, kind: sa.types.TypeEngine | None) -> Near | None:
+        """How days are found in ``orderDate`` when its type is this, no real date; None where no way is known."""
+
+    def _lines_index(self, inspector: sa.Inspector) -> str | None:  # noqa: ARG002
+        """The index on lines by which their order's number finds them; None where the database finds it itself."""
+        return None
 
     # Snapshots --------------------------------------------------------------------------------------
 
@@ -95,7 +105,11 @@ class Database(ABC):
     @contextmanager
     def in_one_snapshot(self) -> Iterator[Any]:
         shared = copy(self)
-        shared._shared = _Shared(self._new_snapshot)
+        shared._shared = _Shared(shared._new_snapshot)
+        shared.__dict__.pop("orders", None)  # what was known before may be so no longer
+        shared._watched = {}
+        if self.strict_types:  # others take the name of a column that is gone meanwhile for a text
+            shared._known_types = {}  # asked for once in a run
         try:
             yield shared
         finally:
@@ -165,11 +179,11 @@ class Database(ABC):
     def selection(self, table: sa.Table, months: Sequence[date] | None, today: date | None) -> Selection:
         """The rows to read for these months: all of them, when no order's home lies outside."""
         today = today or date.today()
-        if months is not None and table.name in PARTITIONED:
-            outside = dated_in(self.orders.date_of(ORDERS, ORDERS), others(months, today))
-            if not months or self.ask(sa.select(sa.literal(1)).select_from(ORDERS).where(outside).limit(1))[0]:
-                return Selection(table, self.orders, months, today)
-        return Selection(table, self.orders, None, today)
+        if months is None or table.name not in PARTITIONED:
+            return Selection(table, self.orders, None, today)
+        outside = away(self.orders.date_of(ORDERS, ORDERS), months, today)
+        found = not months or self.ask(sa.select(sa.literal(1)).select_from(ORDERS).where(outside).limit(1))[0]
+        return Selection(table, self.orders, months, today, whole=not found)
 
     @cached_property
     def orders(self) -> Orders:
@@ -181,7 +195,9 @@ class Database(ABC):
                 *(u["column_names"] for u in unique),
             ]
             kind = {each["name"]: each["type"] for each in inspector.get_columns(ORDERS.name)}.get(day)
-            return Orders([key] in map(list, keys), self.strict_types and type(kind) is sa.DATE)
+            dated = self.strict_types and type(kind) is sa.DATE
+            near = None if dated else self._near(kind)
+            return Orders([key] in map(list, keys), dated, near, self._lines_index(inspector))
 
         return self.retry_transient(ask)
 
@@ -197,7 +213,12 @@ class Database(ABC):
                     "database in CLASSIC_CARS_SOURCE_URL"
                 ) from None
 
-        return self.retry_transient(ask)
+        known = self._known_types
+        if known is None:
+            return self.retry_transient(ask)
+        if table.name not in known:
+            known[table.name] = self.retry_transient(ask)
+        return known[table.name]
 
     def proven(self, table: sa.Table) -> list[tuple[sa.Column, sa.types.TypeEngine]]:
         """The columns that are proven, each with the type that it has now."""
@@ -231,10 +252,10 @@ class Database(ABC):
 
         return retry_transient(translate_errors)
 
-    def attached(self) -> duckdb.DuckDBPyConnection:
-        """A private DuckDB with the order system attached read-only as the current database."""
+    def attached(self, connection: duckdb.DuckDBPyConnection | None = None) -> duckdb.DuckDBPyConnection:
+        """A private DuckDB, or this one, with the order system attached read-only as the current database."""
         try:
-            return self._attach()
+            return self._attach(connection)
         except duckdb.Error as error:
             self.probe()  # says what is wrong in better words than the scanner
             kind = SourceUnreachable if lost_connection(error, self.url) else SourceError

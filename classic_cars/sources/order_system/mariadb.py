@@ -22,9 +22,10 @@ from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
 from classic_cars.sources import scanner
 from classic_cars.sources.control_totals import ControlTotals
 from classic_cars.sources.home_months import OrderDate
+from classic_cars.sources.near_dates import PLAIN_CHARACTERS, Near, moments, texts
 from classic_cars.sources.order_system import account
 from classic_cars.sources.order_system.database import Database, read_only
-from classic_cars.sources.order_system.selecting import Selection, together
+from classic_cars.sources.order_system.selecting import LINES, ORDERS, Selection, together
 from classic_cars.sources.order_system.streams import (
     BATCH_ROWS,
     STREAM_ERRORS,
@@ -41,6 +42,12 @@ SCANNER = "mysql"
 SETTINGS = ("SET mysql_tinyint1_as_boolean = false", "SET mysql_bit1_as_boolean = false")
 #: So much longer waits the client, so that it is the server that ends a query.
 GRACE_SECONDS = 5
+
+#: Asks for the character set of a column.
+CHARACTERS = sa.text(
+    "SELECT character_set_name FROM information_schema.columns "
+    "WHERE table_schema = DATABASE() AND table_name = :table AND column_name = :column"
+)
 
 #: The column of the account; NULL in rows of the table.
 ACCOUNT = "_account"
@@ -66,8 +73,26 @@ class MariaDB(Database):
         sa.event.listen(engine, "connect", lambda connection, _record: _limit_queries(connection, seconds))
         return engine
 
-    def _attach(self) -> duckdb.DuckDBPyConnection:
+    def _attach(self, connection: duckdb.DuckDBPyConnection | None) -> duckdb.DuckDBPyConnection:  # noqa: ARG002
         return scanner.attached_server(SCANNER, self.url, self.url.options(), SETTINGS)
+
+    def _near(self, kind: sa.types.TypeEngine | None) -> Near | None:
+        if isinstance(kind, sa.DateTime):
+            return moments
+        if not isinstance(kind, sa.String) or isinstance(kind, sa.Enum):
+            return None
+        with self.engine.connect() as connection:
+            characters = connection.execute(CHARACTERS, {"table": ORDERS.name, "column": ORDERS.c.orderDate.name})
+            return texts if characters.scalar() in PLAIN_CHARACTERS else None
+
+    def _lines_index(self, inspector: sa.Inspector) -> str | None:
+        """With statistics that are not up to date, it would rather scan all lines, and join them in a buffer."""
+        number, name = LINES.c.orderNumber.name, LINES.name
+        if not inspector.has_table(name) or inspector.get_pk_constraint(name)["constrained_columns"][:1] == [number]:
+            return "PRIMARY"
+        found = [each["name"] for each in inspector.get_indexes(name) if each["column_names"][:1] == [number]]
+        quoted = self.engine.dialect.identifier_preparer.quote_identifier
+        return quoted(str(found[0])) if found else None
 
     @contextmanager
     def _new_snapshot(self, scratch: Path | None) -> Iterator[_Snapshot]:  # noqa: ARG002

@@ -17,6 +17,7 @@ from classic_cars.contracts.order_system import READ_ORDER
 from classic_cars.sources import scanner
 from classic_cars.sources.control_totals import ControlTotals
 from classic_cars.sources.home_months import OrderDate
+from classic_cars.sources.near_dates import Near, moments, texts_in_c
 from classic_cars.sources.order_system import account
 from classic_cars.sources.order_system.database import Database, read_only
 from classic_cars.sources.order_system.selecting import together
@@ -39,11 +40,16 @@ class PostgreSQL(Database):
     def _wait(self) -> int:
         return max(2, int(self.timeout))
 
-    def _attach(self) -> duckdb.DuckDBPyConnection:
+    def _attach(self, connection: duckdb.DuckDBPyConnection | None) -> duckdb.DuckDBPyConnection:  # noqa: ARG002
         dead = {"keepalives_idle": "20", "keepalives_interval": "5", "keepalives_count": "3"}  # notice a dead server
         return scanner.attached_server(
             SCANNER, self.url, {"connect_timeout": str(self._wait), **dead, **self.url.options()}
         )
+
+    def _near(self, kind: sa.types.TypeEngine | None) -> Near | None:
+        if isinstance(kind, sa.DateTime):
+            return moments
+        return texts_in_c if isinstance(kind, sa.String) and not isinstance(kind, sa.Enum) else None
 
     @contextmanager
     def _new_snapshot(self, scratch: Path | None) -> Iterator[_Snapshot]:  # noqa: ARG002

@@ -1,10 +1,11 @@
 """SQLite: a file that this process reads itself; its engine says nothing of hashes, so DuckDB works them out.
 
-Two ways to one snapshot. Some rows, or small tables, of a file with a write-ahead log: one transaction over the file
-itself, in which SQLite's engine sends texts. All order lines, which are many, or a file without such a log: a copy of
-the file, made by SQLite in one go. Its order lines are scanned several pages at a time, where the scanner bends no
-value. A long transaction would keep a shop that has no write-ahead log from committing, and scans of the file itself
-are not of one moment. Whatever is read after it comes from the copy.
+Two ways to one snapshot. Some rows, or small tables: one transaction over the file itself, in which SQLite's engine
+sends texts; where the file has no write-ahead log they are taken at once, as long as memory can hold them. All order
+lines, which are many, or more than that of a file without such a log: a copy of the file, made by SQLite in one go. Its
+order lines are scanned several pages at a time, where the scanner bends no value. A long transaction would keep a shop
+that has no write-ahead log from committing, and scans of the file itself are not of one moment. Whatever is read after
+it comes from the copy.
 
 Python and DuckDB bring a SQLite each, and a file's locks are the process's: when one closes the file, the other's are
 gone. So whatever Python's is to be asked, it is asked before a transaction of DuckDB's begins.
@@ -34,11 +35,20 @@ from classic_cars.sources import canonical_sqlite, digests, fingerprints, scanne
 from classic_cars.sources.control_totals import ControlTotals, proven
 from classic_cars.sources.errors import lost_connection, said_by_scanner
 from classic_cars.sources.home_months import OrderDate
+from classic_cars.sources.near_dates import Near, anything
 from classic_cars.sources.order_system.account import only
 from classic_cars.sources.order_system.database import Database, read_only
 from classic_cars.sources.order_system.selecting import LINES, Selection, together
 from classic_cars.sources.order_system.sqlite_rows import DAY, SCANNER, account_and_rows, texts_of
-from classic_cars.sources.order_system.streams import STREAM_ERRORS, Shape, guarded, opened, shaped, unreadable
+from classic_cars.sources.order_system.streams import (
+    STREAM_ERRORS,
+    Shape,
+    guarded,
+    held_at_once,
+    opened,
+    shaped,
+    unreadable,
+)
 from classic_cars.sources.retries import ended_after, retry_transient
 
 #: A copy is made only where it leaves at least as much room as it takes.
@@ -66,13 +76,19 @@ class SQLite(Database):
         connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
         return connection
 
-    def _attach(self) -> duckdb.DuckDBPyConnection:
-        return scanner.attached(SCANNER, str(self.path))
+    def _attach(self, connection: duckdb.DuckDBPyConnection | None) -> duckdb.DuckDBPyConnection:
+        return scanner.attached(SCANNER, str(self.path), connection=connection)
+
+    def _near(self, kind: sa.types.TypeEngine | None) -> Near | None:  # noqa: ARG002
+        return anything
 
     @contextmanager
     def _new_snapshot(self, scratch: Path | None) -> Iterator[_Snapshot]:
-        with tempfile.TemporaryDirectory(prefix="order-system-", dir=scratch, ignore_cleanup_errors=True) as folder:
-            yield _Snapshot(self, Path(folder))
+        with (
+            tempfile.TemporaryDirectory(prefix="order-system-", dir=scratch, ignore_cleanup_errors=True) as folder,
+            closing(_Snapshot(self, Path(folder))) as snapshot,
+        ):
+            yield snapshot
 
     def column_digests(
         self, table: sa.Table, months: Sequence[date] | None = None, today: date | None = None
@@ -129,12 +145,18 @@ class SQLite(Database):
 
 
 class _Snapshot:
-    """Of each table that is read, the rows and what was said of them in the same transaction, or of the same copy."""
+    """Of each table that is read, the rows and what was said of them in the same transaction, or of the same copy.
+
+    One private DuckDB for all of them, to which the file is attached anew for each.
+    """
 
     def __init__(self, database: SQLite, folder: Path) -> None:
         self._database, self._folder = database, folder
         self._copy: SQLite | None = None
         self._said: dict[Any, dict[str, ControlTotals]] = {}
+        self._to_copy: set[Any] = set()  # what has too many rows to be taken at once, or the shop was in the way
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._is_attached = False
 
     def read(
         self,
@@ -148,20 +170,28 @@ class _Snapshot:
         def open_() -> pa.RecordBatchReader:
             database = self._read_from(table, months, today)
             selection = database.selection(table, months, today)
-            connection = database.attached()
             try:
+                connection = self._attached(database)
                 connection.execute("BEGIN TRANSACTION")
                 said, rows = account_and_rows(database, connection, selection, database is self._copy)
                 self._said[_question(table, months)] = only(said, months)
-                return guarded(
-                    opened(connection, shaped(rows, shape, months)), table, self._database.url, connection.close
-                )
+                batches = opened(connection, shaped(rows, shape, months))
+                if not self._at_once(table, months):
+                    return guarded(batches, table, self._database.url, self._detach)
+                held = held_at_once(batches)
             except STREAM_ERRORS as error:
-                connection.close()
-                raise unreadable(table, error, self._database.url) from None
+                self.close()
+                held = None
+                if not self._at_once(table, months):
+                    raise unreadable(table, error, self._database.url) from None
             except BaseException:
-                connection.close()
+                self.close()
                 raise
+            self._detach()
+            if held is None:
+                self._to_copy.add(_question(table, months))
+                return open_()
+            return held
 
         self._database.drift(table)  # SQLite takes the name of a missing column for a text
         return retry_transient(open_)
@@ -171,6 +201,9 @@ class _Snapshot:
     ) -> dict[str, ControlTotals]:
         if (said := self._said.get(_question(table, months))) is not None:
             return said
+
+        if not self._writes_ahead:
+            self._to_copy.add(_question(table, months))
 
         def ask() -> dict[str, ControlTotals]:
             database = self._read_from(table, months, today or date.today())
@@ -183,9 +216,13 @@ class _Snapshot:
 
     def _read_from(self, table: sa.Table, months: Sequence[date] | None, today: date) -> SQLite:
         """The copy, once there is reason for one; the file itself before, or where there is no room."""
-        if self._copy is None and (not self._writes_ahead or self._all_lines(table, months, today)):
+        if self._copy is None and (_question(table, months) in self._to_copy or self._all_lines(table, months, today)):
             self._copy = self._database.retry_transient(lambda: copied(self._database, self._folder))
         return self._copy or self._database
+
+    def _at_once(self, table: sa.Table, months: Sequence[date] | None) -> bool:
+        """Whether rows are taken at once, so that nobody who writes waits for whoever takes them."""
+        return self._copy is None and not self._writes_ahead and _question(table, months) not in self._to_copy
 
     @cached_property
     def _writes_ahead(self) -> bool:
@@ -193,7 +230,27 @@ class _Snapshot:
         return self._database.ask(sa.text("PRAGMA journal_mode"))[0][0][0] == "wal"  # type: ignore[arg-type]
 
     def _all_lines(self, table: sa.Table, months: Sequence[date] | None, today: date) -> bool:
-        return table is LINES and self._database.selection(table, months, today).months is None
+        return table is LINES and self._database.selection(table, months, today).is_everything
+
+    def _attached(self, database: SQLite) -> duckdb.DuckDBPyConnection:
+        _ = self._writes_ahead, database.orders  # asked by Python's SQLite, before
+        self._detach()  # should nobody have taken a stream to its end
+        self._connection = database.attached(self._connection)
+        self._is_attached = True
+        return self._connection
+
+    def _detach(self) -> None:
+        try:
+            if self._connection is not None and self._is_attached:
+                scanner.detach(self._connection)
+            self._is_attached = False
+        except duckdb.Error:
+            self.close()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._is_attached = None, False
 
 
 def copied(database: SQLite, folder: Path) -> SQLite | None:

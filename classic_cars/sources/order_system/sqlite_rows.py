@@ -29,10 +29,11 @@ def account_and_rows(
 ) -> tuple[dict[str, ControlTotals], ibis.Table]:
     """What is said of the rows, and the rows themselves; ``scan``: by scanning, where that bends none."""
     table = selection.table
-    if scan and table is LINES and selection.months is None:
+    if scan and table is LINES and selection.is_everything:
         said = _scanned_totals(database, connection, selection)
         if said is not None:
-            return said, scanner.validated(_backend(connection).sql(_scan(database)), table)
+            scan_of_rows = _scan(database) + ("" if selection.has_orphans else " WHERE dates.number IS NOT NULL")
+            return said, scanner.validated(_backend(connection).sql(scan_of_rows), table)
     return _totals(database, connection, selection), _sent(database, connection, selection)
 
 

@@ -21,6 +21,9 @@ Shape = Callable[[ibis.Table], ibis.Table]
 
 BATCH_ROWS = 122_880  # one row group of DuckDB
 
+#: So much is held in memory where nobody may wait for whoever takes the rows.
+HELD_BYTES = 32 << 20
+
 #: What a scanner raises; a text of its may not even be UTF-8.
 STREAM_ERRORS = (duckdb.Error, pa.ArrowException, OSError, UnicodeError)
 
@@ -37,6 +40,17 @@ def shaped(arriving: ibis.Table, shape: Shape | None, months: Sequence[date] | N
 def opened(connection: duckdb.DuckDBPyConnection, rows: ibis.Table) -> pa.RecordBatchReader:
     backend: Any = rows.get_backend()
     return connection.execute(backend.compile(rows)).to_arrow_reader(BATCH_ROWS)
+
+
+def held_at_once(batches: pa.RecordBatchReader) -> pa.RecordBatchReader | None:
+    """The same batches in memory; None when they are too many."""
+    held, size = [], 0
+    for batch in batches:
+        held.append(batch)
+        size += batch.nbytes
+        if size > HELD_BYTES:
+            return None
+    return pa.RecordBatchReader.from_batches(batches.schema, held)
 
 
 def guarded(
