@@ -209,8 +209,16 @@ def test_the_graph_is_the_one_that_was_meant():
     assert inputs["warehouse/dim_products"] == ["staging/orderdetails", "staging/productlines", "staging/products"]
     assert inputs["warehouse/dim_dates"] == ["staging/orders", "staging/payments"]
     assert inputs["analytics/sales_by_country"] == [
+        "analytics/monthly_sales_by_customer",
         "warehouse/dim_customers",
         "warehouse/dim_locations",
+    ]
+    assert inputs["analytics/monthly_sales_by_customer"] == ["warehouse/fact_orders"]
+    assert inputs["analytics/monthly_sales_by_product"] == ["warehouse/fact_orders"]
+    assert inputs["analytics/sales_by_month"] == ["analytics/monthly_sales_by_customer"]
+    assert inputs["analytics/sales_by_product_line"] == [
+        "analytics/monthly_sales_by_product",
+        "warehouse/dim_products",
         "warehouse/fact_orders",
     ]
     assert inputs["staging/ratings"] == ["source/ratings"]
@@ -222,5 +230,5 @@ def test_the_graph_is_the_one_that_was_meant():
         "source": 10,
         "staging": 10,
         "warehouse": 8,
-        "analytics": 4,
+        "analytics": 6,
     }
