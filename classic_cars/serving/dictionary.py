@@ -110,10 +110,10 @@ def metric_definitions() -> str:
             *rows,
             "",
             "What is additive is kept per month, as partial aggregates by customer "
-            "(`analytics/monthly_sales_by_customer`) and by product (`analytics/monthly_sales_by_product`), and the answers are sums of them. What is not is "
-            "recomputed from all order lines: an order of products of two lines is one order of each, so that orders "
-            "cannot be summed over products. Every night check `agrees_with_recomputation` recomputes all of these "
-            "tables wholly and compares every value.",
+            "(`analytics/monthly_sales_by_customer`) and by product (`analytics/monthly_sales_by_product`), and the "
+            "answers are sums of them. What is not is recomputed from all order lines: an order of products of two "
+            "lines is one order of each, so that orders cannot be summed over products. Every night check "
+            "`agrees_with_recomputation` recomputes all of these tables wholly and compares every value.",
             "",
             "Cancelled orders count in orders, units and the booked amount, and in nothing else. The buy price is the "
             "one that the order system held when the month was last materialized: the order system keeps no history "

@@ -192,6 +192,8 @@ def test_column_lineage_goes_through_joins_aggregates_and_unions():
     assert [column for _, column in lineage["locationKey"]] == ["city", "country", "postalCode", "state"]
     sales = CATALOG.lineage(CATALOG["analytics/sales_by_country"])
     assert sales["country"] == [("warehouse/dim_locations", "country")]
+    assert sales["netSales"] == [("analytics/monthly_sales_by_customer", "netSales")]
+    sales = CATALOG.lineage(CATALOG["analytics/monthly_sales_by_customer"])
     assert sales["netSales"] == [("warehouse/fact_orders", "orderAmount"), ("warehouse/fact_orders", "status")]
     days = CATALOG.lineage(CATALOG["warehouse/dim_dates"])
     assert days["date"][0] == ("staging/orders", "orderDate")
