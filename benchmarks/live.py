@@ -226,7 +226,7 @@ LAUNCH = """mutation ($params: ExecutionParams!) { launchRun(executionParams: $p
 PLACE = "{ workspaceOrError { ... on Workspace { locationEntries { name } } } }"
 #: Every table with months.
 MONTHLY = ["source/orders", "source/orderdetails", "staging/orders", "staging/orderdetails", "warehouse/fact_orders"]
-MONTHLY += ["analytics/sales_by_month"]
+MONTHLY += [f"analytics/{name}" for name in ("monthly_sales_by_customer", "monthly_sales_by_product", "sales_by_month")]
 RUNS, MONTHS = 10, 24
 
 

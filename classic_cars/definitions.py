@@ -23,7 +23,7 @@ from classic_cars.automation.landing_sensor import landing_sensor
 from classic_cars.automation.maintenance import maintenance_job
 from classic_cars.automation.order_system_sensor import order_system_sensor
 from classic_cars.automation.report import report_job
-from classic_cars.automation.schedules import reconciliation_job, schedules
+from classic_cars.automation.schedules import recomputation_job, reconciliation_job, schedules
 from classic_cars.checks.base import Limits
 from classic_cars.contracts.base import LAYERS, Contract
 from classic_cars.contracts.warehouse import FactOrders
@@ -37,6 +37,7 @@ from classic_cars.tables.asset import Runtime, build_asset
 from classic_cars.tables.co_published import co_published_specs
 from classic_cars.tables.external import claims_of, external_assets
 from classic_cars.tables.live_agreement import CHECK, Reader, reconciliation_check
+from classic_cars.tables.recomputation import recomputation_check, recomputation_key, recomputed_tables
 from classic_cars.tables.table import Catalog, Table
 
 #: The job that makes every table; also what ``classic-cars run`` executes.
@@ -79,11 +80,18 @@ def _tables(settings: Settings, catalog: Catalog) -> dg.Definitions:
     assets = [build_asset(each, catalog, runtime, condition_of(each, catalog)) for each in catalog]
     everything = dg.define_asset_job(
         EVERYTHING,
-        selection=dg.AssetSelection.all() - dg.AssetSelection.checks(CHECK),
+        selection=dg.AssetSelection.all() - dg.AssetSelection.checks(*_nightly(catalog)),
         description="Makes every table",
     )
+    nightly = [recomputation_check(each, catalog, runtime.pool) for each in recomputed_tables(catalog)]
     outside, co_published = external_assets(catalog), co_published_specs(catalog, settings.store)
-    return dg.Definitions(assets=[*outside, *assets, *co_published], jobs=[everything])
+    return dg.Definitions(assets=[*outside, *assets, *co_published], asset_checks=nightly, jobs=[everything])
+
+
+def _nightly(catalog: Catalog) -> list[dg.AssetCheckKey]:
+    """The checks that have schedules of their own."""
+    live = [CHECK] if "warehouse/fact_orders" in catalog else []
+    return [*live, *map(recomputation_key, recomputed_tables(catalog))]
 
 
 def _automation(settings: Settings, catalog: Catalog) -> dg.Definitions:
@@ -97,15 +105,19 @@ def _automation(settings: Settings, catalog: Catalog) -> dg.Definitions:
 def _operations(settings: Settings, catalog: Catalog) -> dg.Definitions:
     """What watches over it: the live check, maintenance, the morning report, alerts, and when they run."""
     contracts, reader = [each.contract for each in catalog], partial(_reading, settings)
+    recomputed = list(map(recomputation_key, recomputed_tables(catalog)))
     runs = automation(settings.environment, attended=settings.attended)
     return dg.Definitions(
         asset_checks=[reconciliation_check(reader)] if "warehouse/fact_orders" in catalog else [],
         jobs=[
-            reconciliation_job(),
+            reconciliation_job(recomputed),
+            *([recomputation_job(recomputed)] if recomputed else []),
             maintenance_job(settings, contracts),
             report_job(settings, contracts, sender(settings)),
         ],
-        schedules=schedules(settings.timezone, lambda: _latest_months(reader), runs.schedules),
+        schedules=schedules(
+            settings.timezone, lambda: _latest_months(reader), runs.schedules, recomputes=bool(recomputed)
+        ),
         sensors=[alerts_sensor(settings, [maintenance.JOB, report.JOB], runs.sensors)],
     )
 

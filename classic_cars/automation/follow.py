@@ -20,8 +20,8 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 from classic_cars.automation.history import FOLLOWS, READS, under_way
 from classic_cars.automation.requests import run_requests
 from classic_cars.automation.staleness import Record, recorded, stale_parts
-from classic_cars.tables.live_agreement import CHECK
 from classic_cars.tables.partitions import known_months
+from classic_cars.tables.recomputation import disagreement, made_with
 from classic_cars.tables.table import Catalog, Table
 
 SOURCE = "source"
@@ -88,6 +88,29 @@ class FirstTick(dg.AutomationCondition):
     def evaluate(self, context: Any) -> dg.AutomationResult:
         is_first = context.previous_temporal_context is None
         return dg.AutomationResult(context, context.candidate_subset if is_first else context.get_empty_subset())
+
+
+class RecomputedDifferently(dg.AutomationCondition):
+    """True for what a nightly recomputation found different since the last tick: its months, or a table without.
+
+    Dagster's own ``check_failed`` is true of a whole table, and until the next night.
+    """
+
+    @property
+    def name(self) -> str:
+        return "a recomputation found it different"
+
+    def evaluate(self, context: Any) -> dg.AutomationResult:
+        failed, months = disagreement(context.asset_graph_view.instance, context.key)
+        before = context.previous_temporal_context
+        if before is None or failed <= before.effective_dt.timestamp():
+            return dg.AutomationResult(context, context.get_empty_subset())
+        if not context.asset_graph.get(context.key).is_partitioned:
+            return dg.AutomationResult(context, context.candidate_subset)
+        known = context.asset_graph_view.get_subset_from_partition_keys(
+            context.key, context.partitions_def, {*months} & {*known_months(context.asset_graph_view.instance)}
+        )
+        return dg.AutomationResult(context, context.candidate_subset.compute_intersection(known))
 
 
 class InputsPublishedAndPassed(dg.AutomationCondition):
@@ -166,7 +189,9 @@ def _follow_inputs(table: Table, catalog: Catalog) -> dg.AutomationCondition:
     if table.contract.partitioned_by is not None:
         missing: Any = When.missing()
         ready = ~When.any_deps_match(missing & ~RequestedNow()) & ready
-    due = changed.since(handled) & (OutOfDate() | inputs_requested)
+    due: Any = changed.since(handled) & (OutOfDate() | inputs_requested)
+    if table.contract.recomputed is not None:
+        due = due | RecomputedDifferently().since(handled)
     return (due & ready).with_label("an input changed, and all inputs are sound")
 
 
@@ -207,11 +232,10 @@ class ConditionSensor(dg.AutomationConditionSensorDefinition):
 
     @staticmethod
     def _checks(context: dg.SensorEvaluationContext, keys: Sequence[dg.AssetKey]) -> list[dg.AssetCheckKey]:
-        """The tables' own checks; the live one has its schedule."""
+        """The tables' own checks; the nightly ones have their schedules."""
         if context.repository_def is None:
             raise TypeError("a sensor is evaluated with its definitions")
-        found = context.repository_def.asset_graph.get_check_keys_for_assets(set(keys))
-        return sorted(set(found) - {CHECK})
+        return sorted(made_with(context.repository_def.asset_graph.get_check_keys_for_assets(set(keys))))
 
 
 def condition_sensors(layers: Sequence[str], status: dg.DefaultSensorStatus) -> list[ConditionSensor]:

@@ -1,12 +1,13 @@
-"""Contracts of the ``analytics`` layer: the small answer tables that dashboards read.
+"""Contracts of the ``analytics`` layer: the small answer tables that dashboards read, and their partial aggregates.
 
-Each metric is reconciled with ``source`` itself, by other means than it was made; see ``contracts.proofs``.
+Partial aggregates keep by month what is additive; answers sum them, and recompute the rest. Each metric of either is
+reconciled with ``source`` itself, by other means than it was made; see ``contracts.proofs``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
 
 import ibis
 import ibis.expr.datatypes as dt
@@ -14,44 +15,81 @@ import pandera.ibis as pa
 
 from classic_cars.contracts import proofs
 from classic_cars.contracts.base import Contract
-from classic_cars.contracts.metrics import METRICS
+from classic_cars.contracts.metrics import (
+    CUSTOMER,
+    METRICS,
+    MONTH,
+    PRODUCT,
+    Metric,
+    additive,
+    aggregate,
+    not_additive,
+    with_month,
+)
 from classic_cars.contracts.origins import derived
-from classic_cars.contracts.vocabulary import Long, Reconciliation, TableModel, Text, clean, facts, is_clean, row_rule
+from classic_cars.contracts.vocabulary import (
+    Long,
+    Reconciliation,
+    TableModel,
+    Text,
+    Total,
+    clean,
+    facts,
+    is_clean,
+    row_rule,
+)
 
 COUNTS = ("orders", "units")
-TOTALS = {
-    "units": lambda answer: answer.units.sum(),
-    "bookedAmount": lambda answer: answer.bookedAmount.sum(),
-    "netSales": lambda answer: answer.netSales.sum(),
-    "grossProfit": lambda answer: answer.grossProfit.sum(),
+
+#: What a key column of these tables is.
+KEYS = {
+    MONTH: pa.Column(
+        dt.Date(),
+        description="First day of the month of the order's date: the row's partition",
+        metadata=derived("warehouse/fact_orders.orderDate"),
+    ),
+    CUSTOMER: pa.Column(dt.Int32(), description="Customer, in dim_customers; -1 when the order names none"),
+    PRODUCT: pa.Column(dt.String(), description="Product, in dim_products"),
 }
 
 
-def _agrees(by: str, expected: Callable[..., ibis.Table]) -> Reconciliation:
-    names = [metric.name for metric in METRICS]
+def _agrees(by: Sequence[str], metrics: Sequence[Metric], expected: Callable[..., ibis.Table]) -> Reconciliation:
+    names = [*by, *(each.name for each in metrics)]
     return Reconciliation(
-        f"by {by}, from source",
-        by=(by,),
-        actual=lambda answer: answer.select(by, *names),
+        f"by {' and '.join(by)}, from source",
+        by=tuple(by),
+        actual=lambda answer: answer.select(*names),
         expected=expected,
         assumes=proofs.ASSUMES,
     )
 
 
-def _answer(name: str, description: str, by: str, column: pa.Column, expected: Callable, **more: Any) -> Contract:
-    """The contract of an answer table: one column that says of what, and every metric of it."""
-    measures = {
-        metric.name: pa.Column(
-            dt.Int64() if metric.name in COUNTS else dt.Decimal(18, 2),
-            checks=None if metric.name == "grossProfit" else pa.Check.ge(0),
-            description=metric.description,
-            metadata=derived(*metric.origins),
-        )
-        for metric in METRICS
-    }
+def _measure(metric: Metric, *origins: str) -> pa.Column:
+    return pa.Column(
+        dt.Int64() if metric.name in COUNTS else dt.Decimal(18, 2),
+        checks=None if metric.name == "grossProfit" else pa.Check.ge(0),
+        description=metric.description,
+        metadata=derived(*origins),
+    )
+
+
+def _total(name: str) -> Total:
+    return lambda rows: rows[name].sum()
+
+
+def _of_metrics(
+    name: str,
+    description: str,
+    keys: Mapping[str, pa.Column],
+    measures: Mapping[str, pa.Column],
+    expected: Callable[..., ibis.Table],
+    recomputed: Callable[..., ibis.Table],
+) -> Contract:
+    """A table of metrics: key columns, and metrics of the order lines that have them. A month is the partition."""
+    metrics = [each for each in METRICS if each.name in measures]
     return Contract.of(
         pa.DataFrameSchema(
-            {by: column, **measures},
+            {**keys, **{each.name: measures[each.name] for each in metrics}},
             checks=pa.Check(
                 lambda data: data.table.netSales <= data.table.bookedAmount,
                 name="net_within_booked",
@@ -59,40 +97,108 @@ def _answer(name: str, description: str, by: str, column: pa.Column, expected: C
             ),
             name=f"analytics/{name}",
             description=description,
-            unique=[by],
+            unique=list(keys),
             strict=True,
-            metadata=facts(reconciliations=[_agrees(by, expected)], totals=TOTALS, **more),
+            metadata=facts(
+                partitioned_by=MONTH if MONTH in keys else None,
+                reconciliations=[_agrees(list(keys), metrics, expected)],
+                totals={each.name: _total(each.name) for each in METRICS if each in additive(PRODUCT)},
+                recomputed=recomputed,
+            ),
         )
     )
+
+
+def _listed(metrics: Sequence[Metric]) -> str:
+    return ", ".join(each.name for each in metrics)
+
+
+# Partial aggregates --------------------------------------------------------------------------------------
+
+
+def _partial(name: str, over: str, expected: Callable[..., ibis.Table]) -> Contract:
+    """Partial aggregates by month and ``over``: of each metric that is additive over both."""
+    return _of_metrics(
+        name,
+        f"Partial aggregates of fact_orders that answers are summed from; one row per month and {over} with sales. "
+        f"Additive over months and this column: {_listed(additive(over))}."
+        + (f" Not additive over it, and so not here: {_listed(not_additive(over))}." if not_additive(over) else ""),
+        {name: KEYS[name] for name in (MONTH, over)},
+        {each.name: _measure(each, *each.origins) for each in additive(over)},
+        expected,
+        lambda fact_orders: aggregate(with_month(fact_orders), MONTH, over, metrics=additive(over)),
+    )
+
+
+MONTHLY_SALES_BY_CUSTOMER = _partial("monthly_sales_by_customer", CUSTOMER, proofs.by_month_and_customer)
+MONTHLY_SALES_BY_PRODUCT = _partial("monthly_sales_by_product", PRODUCT, proofs.by_month_and_product)
+
+
+# Answers -------------------------------------------------------------------------------------------------
+
+
+def _answer(
+    name: str,
+    question: str,
+    over: str,
+    column: pa.Column,
+    expected: Callable[..., ibis.Table],
+    recomputed: Callable[..., ibis.Table],
+) -> Contract:
+    """An answer: one column that says of what, and every metric of it, summed from partial aggregates by ``over``."""
+    partial = f"analytics/monthly_sales_by_{'customer' if over == CUSTOMER else 'product'}"
+    sums, others = additive(over), not_additive(over)
+    return _of_metrics(
+        name,
+        f"{question} Sums of {partial}: {_listed(sums)}."
+        + (f" Not additive, and so recomputed from all of warehouse/fact_orders: {_listed(others)}." if others else ""),
+        {str(column.name): column},
+        {each.name: _measure(each, f"{partial}.{each.name}") for each in sums}
+        | {each.name: _measure(each, *each.origins) for each in others},
+        expected,
+        recomputed,
+    )
+
+
+def _name(column: str, description: str) -> pa.Column:
+    return pa.Column(dt.String(), checks=pa.Check(is_clean, name="clean_text"), description=description, name=column)
+
+
+def _by_product_line(fact_orders: ibis.Table, dim_products: ibis.Table) -> ibis.Table:
+    return aggregate(fact_orders.left_join(dim_products.select(PRODUCT, "productLine"), PRODUCT), "productLine")
+
+
+def _by_country(fact_orders: ibis.Table, dim_customers: ibis.Table, dim_locations: ibis.Table) -> ibis.Table:
+    places = dim_locations.select("locationKey", "country")
+    homes = dim_customers.select(CUSTOMER, "locationKey").left_join(places, "locationKey").select(CUSTOMER, "country")
+    return aggregate(fact_orders.left_join(homes, CUSTOMER), "country")
 
 
 SALES_BY_PRODUCT_LINE = _answer(
     "sales_by_product_line",
     "Which product lines are more successful? One row per product line with sales.",
-    "productLine",
-    pa.Column(dt.String(), checks=pa.Check(is_clean, name="clean_text"), description="Product line"),
+    PRODUCT,
+    _name("productLine", "Product line"),
     proofs.by_product_line,
+    _by_product_line,
 )
 
 SALES_BY_COUNTRY = _answer(
     "sales_by_country",
     "How are sales distributed across countries? One row per customers' country with sales.",
-    "country",
-    pa.Column(dt.String(), checks=pa.Check(is_clean, name="clean_text"), description="Country of the customer"),
+    CUSTOMER,
+    _name("country", "Country of the customer"),
     proofs.by_country,
+    _by_country,
 )
 
 SALES_BY_MONTH = _answer(
     "sales_by_month",
     "How do sales develop? One row per month of the order's date with sales.",
-    "orderMonth",
-    pa.Column(
-        dt.Date(),
-        description="First day of the month of the order's date: the row's partition",
-        metadata=derived("warehouse/fact_orders.orderDate"),
-    ),
+    CUSTOMER,
+    pa.Column(dt.Date(), description=KEYS[MONTH].description, name=MONTH),
     proofs.by_month,
-    partitioned_by="orderMonth",
+    lambda fact_orders: aggregate(with_month(fact_orders), MONTH),
 )
 
 Stars = Annotated[dt.Decimal, 3, 2, True]

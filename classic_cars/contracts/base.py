@@ -86,6 +86,8 @@ class Contract:
     independent: Callable[[ibis.Table], Any] | None = None
     complete: Complete | None = None
     money: Callable[[ibis.Table], Any] | None = None
+    #: Compared every night, and no demand on a version that is published: it is not in :attr:`version`.
+    recomputed: Callable[..., ibis.Table] | None = None
     extra: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @classmethod

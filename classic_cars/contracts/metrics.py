@@ -2,11 +2,14 @@
 
 Assets aggregate with :data:`METRICS`; contracts, the data dictionary and ``docs/metrics.md`` take their
 wording from here. Amounts are in USD, the currency of the order system.
+
+A metric says over what it is additive. What is additive is kept per month in tables of partial aggregates, and summed;
+what is not is recomputed from the order lines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import ibis
@@ -14,18 +17,23 @@ import ibis.expr.types as ir
 
 CANCELLED = "Cancelled"
 
+#: What partial aggregates are kept by: the month of the order's date, and one of the others.
+MONTH, CUSTOMER, PRODUCT = "orderMonth", "customerNumber", "productCode"
+
 
 @dataclass(frozen=True)
 class Metric:
     """A number about a set of order lines. ``of`` maps ``fact_orders`` (any subset of it) to its value.
 
-    ``columns``: those of ``fact_orders`` that it is made of.
+    ``columns``: those of ``fact_orders`` that it is made of. ``additive_over``: its value of any order lines is the sum
+    of its values for each month, customer or product among them.
     """
 
     name: str
     description: str
     of: Callable[[ibis.Table], ir.Scalar]
     columns: tuple[str, ...]
+    additive_over: tuple[str, ...] = (MONTH, CUSTOMER, PRODUCT)
 
     @property
     def origins(self) -> tuple[str, ...]:
@@ -47,6 +55,8 @@ METRICS: tuple[Metric, ...] = (
         "Orders with at least one of the lines, whatever their status",
         lambda lines: lines.orderNumber.nunique(),
         ("orderNumber",),
+        # An order has one month and one customer, but several products.
+        additive_over=(MONTH, CUSTOMER),
     ),
     Metric(
         "units",
@@ -80,6 +90,36 @@ METRICS: tuple[Metric, ...] = (
 )
 
 
-def aggregate(lines: ibis.Table, by: str) -> ibis.Table:
-    """All metrics of ``lines`` (``fact_orders``, with column ``by`` added where needed), one row per ``by``."""
-    return lines.group_by(by).aggregate(**{metric.name: metric.of(lines) for metric in METRICS})
+def additive(over: str) -> tuple[Metric, ...]:
+    """The metrics that may be summed up from partial aggregates by month and ``over``."""
+    return tuple(each for each in METRICS if {MONTH, over} <= set(each.additive_over))
+
+
+def not_additive(over: str) -> tuple[Metric, ...]:
+    """The others: only the order lines tell them."""
+    summed = [each.name for each in additive(over)]
+    return tuple(each for each in METRICS if each.name not in summed)
+
+
+def aggregate(lines: ibis.Table, *by: str, metrics: Sequence[Metric] | None = None) -> ibis.Table:
+    """Metrics (by default all) of ``lines`` (``fact_orders``, with columns ``by`` added), one row per ``by``."""
+    chosen = METRICS if metrics is None else metrics
+    return lines.group_by(list(by)).aggregate(**{each.name: each.of(lines) for each in chosen})
+
+
+def with_month(lines: ibis.Table) -> ibis.Table:
+    """``fact_orders`` with the month of the order's date."""
+    return lines.mutate(**{MONTH: lines.orderDate.truncate("M")})
+
+
+def partials(lines: ibis.Table, over: str) -> ibis.Table:
+    """The partial aggregates of ``fact_orders``: what is additive, by month and ``over``."""
+    return aggregate(with_month(lines), MONTH, over, metrics=additive(over))
+
+
+def summed(partial: ibis.Table, by: str, over: str) -> ibis.Table:
+    """The additive metrics of partial aggregates, summed up to one row per ``by``."""
+    columns = [partial[each.name] for each in additive(over)]
+    return partial.group_by(by).aggregate(
+        **{each.get_name(): each.sum().cast(each.type().copy(nullable=True)) for each in columns}
+    )

@@ -74,8 +74,33 @@ def by_month(
     quarantine_products: ibis.Table,
 ) -> ibis.Table:
     lines = _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products)
-    named = _per_order(lines, source_orders, quarantine_orders)
-    return _summed(named.mutate(orderMonth=ibis.date(named.day.year(), named.day.month(), 1)), ["orderMonth"])
+    return _summed(_with_month(_per_order(lines, source_orders, quarantine_orders)), ["orderMonth"])
+
+
+def by_month_and_customer(
+    source_orderdetails: ibis.Table,
+    quarantine_orderdetails: ibis.Table,
+    source_orders: ibis.Table,
+    quarantine_orders: ibis.Table,
+    source_products: ibis.Table,
+    quarantine_products: ibis.Table,
+) -> ibis.Table:
+    lines = _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products)
+    named = _with_month(_per_order(lines, source_orders, quarantine_orders))
+    return _summed(named.mutate(customerNumber=named.customer), ["orderMonth", "customerNumber"])
+
+
+def by_month_and_product(
+    source_orderdetails: ibis.Table,
+    quarantine_orderdetails: ibis.Table,
+    source_orders: ibis.Table,
+    quarantine_orders: ibis.Table,
+    source_products: ibis.Table,
+    quarantine_products: ibis.Table,
+) -> ibis.Table:
+    lines = _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products)
+    named = _with_month(_per_order(lines, source_orders, quarantine_orders, "productCode"))
+    return _summed(named, ["orderMonth", "productCode"])
 
 
 def by_product_line(
@@ -141,6 +166,7 @@ def _counted_lines(
         booked=units * named.priceEach,
         # Of a line whose cost is not known neither the sale nor the cost counts.
         profit=units * (named.priceEach - cost),
+        productCode="code",
         productLine=_text(named.productLine).fill_null(NO_NAME),
     )
 
@@ -158,6 +184,10 @@ def _per_order(lines: ibis.Table, source_orders: ibis.Table, quarantine_orders: 
         day="orderDate",
     )
     return summed.left_join(orders, summed.orderNumber == orders.number)
+
+
+def _with_month(per_order: ibis.Table) -> ibis.Table:
+    return per_order.mutate(orderMonth=ibis.date(per_order.day.year(), per_order.day.month(), 1))
 
 
 def _one_per_key(source: ibis.Table, quarantined: ibis.Table, key: str, *columns: str) -> ibis.Table:

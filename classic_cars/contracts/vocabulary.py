@@ -122,6 +122,7 @@ def facts(
     independent: Callable[[ibis.Table], Any] | None = None,
     complete: Complete | None = None,
     money: Callable[[ibis.Table], Any] | None = None,
+    recomputed: Callable[..., ibis.Table] | None = None,
 ) -> dict[str, Any]:
     """The facts of a table that pandera has no word for, as ``Config.metadata`` of its model.
 
@@ -133,6 +134,8 @@ def facts(
     ``grain``: what the table has a row for; by default each row of the input that has the same key. ``independent``:
     from the table's rows to what they must be, in every column, worked out by other means. ``complete``: of what the
     table, with what is quarantined, must hold every row and cent. ``money``: of a row, in USD; quarantine has a limit.
+    ``recomputed``: of a table that is made in part or from partial aggregates, all its rows from the tables that its
+    parameters name; compared every night.
     """
     return {
         "partitioned_by": partitioned_by,
@@ -147,6 +150,7 @@ def facts(
         "independent": independent,
         "complete": complete,
         "money": money,
+        "recomputed": recomputed,
     }
 
 

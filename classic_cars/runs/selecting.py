@@ -18,8 +18,8 @@ from classic_cars.settings import Settings
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
-from classic_cars.tables.live_agreement import CHECK
 from classic_cars.tables.partitions import existing, known_months
+from classic_cars.tables.recomputation import made_with
 
 
 def select_tables(defs: dg.Definitions, patterns: Sequence[str]) -> list[dg.AssetKey]:
@@ -76,9 +76,9 @@ def months_that_exist(order_system: OrderSystem, store: Store, *, reads: bool) -
 
 
 def job_of(defs: dg.Definitions, keys: Iterable[dg.AssetKey]) -> dg.JobDefinition:
-    """The job that makes these tables and audits them; the live check has a schedule of its own."""
+    """The job that makes these tables and audits them; nightly checks have schedules of their own."""
     chosen = set(keys)
-    checks = set(defs.get_repository_def().asset_graph.get_check_keys_for_assets(chosen)) - {CHECK}
+    checks = made_with(defs.get_repository_def().asset_graph.get_check_keys_for_assets(chosen))
     return defs.resolve_job_def(EVERYTHING).get_subset(asset_selection=chosen, asset_check_selection=checks)
 
 

@@ -12,10 +12,10 @@ import dagster as dg
 from classic_cars.checks import KINDS
 from classic_cars.contracts.base import Contract
 from classic_cars.stores.base import Store
-from classic_cars.tables.live_agreement import CHECK
+from classic_cars.tables import live_agreement, recomputation
 
 #: Checks that are evaluated on a schedule of their own, beside those that a table's contract has.
-SCHEDULED = (CHECK,)
+SCHEDULED = (live_agreement.CHECK.name, recomputation.NAME)
 
 
 class Outcome(StrEnum):
@@ -73,8 +73,8 @@ def latest_checks(contracts: Collection[Contract], instance: dg.DagsterInstance)
     them, are left out."""
     addresses = {_key(contract): contract.address for contract in contracts}
     # Every kind of check for every table: those that a table does not have have no evaluations.
-    keys = {dg.AssetCheckKey(key, kind.name): address for key, address in addresses.items() for kind in KINDS}
-    keys |= {check: addresses[check.asset_key] for check in SCHEDULED if check.asset_key in addresses}
+    names = {*(kind.name for kind in KINDS), *SCHEDULED}
+    keys = {dg.AssetCheckKey(key, name): address for key, address in addresses.items() for name in names}
     found: dict[str, dict[str, Outcome]] = {}
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
     for key, record in latest.items():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
@@ -23,6 +24,7 @@ from classic_cars.months import Months, partition_key
 from classic_cars.runs.selecting import job_of
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import ControlTotals
+from classic_cars.tables.external import observed
 from classic_cars.tables.live_agreement import CHECK, DIFFERENCES, MonthTotals, compare, disagreement
 from classic_cars.tables.partitions import add_months
 from classic_cars.tables.table import Catalog
@@ -475,6 +477,48 @@ def test_a_change_that_nobody_noticed_is_found_at_night_and_healed(filled: Platf
     )
 
 
+def recompute(platform: Platform) -> set[str]:
+    """The tables that the nightly recomputation finds different."""
+    result = platform.defs.resolve_job_def(schedules.RECOMPUTATION).execute_in_process(
+        instance=platform.instance, run_config=QUIET
+    )
+    return {each.asset_key.to_user_string() for each in result.get_asset_check_evaluations() if not each.passed}
+
+
+def test_partial_aggregates_that_were_tampered_with_are_found_at_night_and_healed(filled: Platform) -> None:
+    settings = filled.settings
+    partial, country = "analytics/monthly_sales_by_customer", "analytics/sales_by_country"
+    assert recompute(filled) == set()
+    assert filled.round() == []
+    with duckdb.connect(str(settings.store_path)) as connection:
+        connection.execute(
+            "UPDATE analytics.monthly_sales_by_customer SET netSales = netSales - 1 WHERE orderMonth = '2003-04-01'"
+        )
+        connection.execute("UPDATE analytics.sales_by_country SET orders = orders + 1 WHERE country = 'France'")
+    assert recompute(filled) == {partial, country}
+    (request,) = filled.round()
+    assert {partial, country} <= tables(request) <= {partial, country, "analytics/sales_by_month"}
+    assert months_of(request) == ("2003-04", "2003-04")
+    assert recompute(filled) == set()
+    assert filled.round() == []
+    assert published_sales(settings, "sales_by_country", "country") == expected_sales(
+        order_system_frames(settings.order_system_url), "country"
+    )
+
+
+def test_what_cannot_be_healed_is_asked_for_once_a_night(filled: Platform) -> None:
+    """The sales of a month that does not exist: nothing makes it again, and nothing is asked for without end."""
+    with duckdb.connect(str(filled.settings.store_path)) as connection:
+        connection.execute(
+            "UPDATE analytics.sales_by_month SET orderMonth = '1950-01-01' WHERE orderMonth = '2003-04-01'"
+        )
+    assert recompute(filled) == {"analytics/sales_by_month"}
+    (request,) = filled.round()
+    assert (tables(request), months_of(request)) == ({"analytics/sales_by_month"}, ("2003-04", "2003-04"))
+    assert filled.round() == []
+    assert recompute(filled) == {"analytics/sales_by_month"}
+
+
 def test_the_live_check_is_no_part_of_making_the_table(filled: Platform) -> None:
     assert disagreement(filled.instance) == (0, [])
     (request,) = [each for each in filled.requests if "warehouse/fact_orders" in tables(each)]
@@ -486,7 +530,7 @@ def test_the_live_check_is_no_part_of_making_the_table(filled: Platform) -> None
 
 
 @pytest.mark.parametrize("zone", ["Europe/Paris", "America/New_York", "Australia/Lord_Howe", "UTC"])
-@pytest.mark.parametrize("cron", [schedules.NIGHTLY, schedules.MAINTENANCE, schedules.MORNING])
+@pytest.mark.parametrize("cron", [schedules.RECOMPUTED, schedules.NIGHTLY, schedules.MAINTENANCE, schedules.MORNING])
 def test_every_day_of_a_year_has_each_schedule_once_whatever_the_clocks_do(zone: str, cron: str) -> None:
     from zoneinfo import ZoneInfo
 
@@ -506,7 +550,9 @@ def test_every_day_of_a_year_has_each_schedule_once_whatever_the_clocks_do(zone:
 def test_schedules_run_in_the_time_zone_of_the_settings(tmp_path: Path) -> None:
     defs = build_defs(Settings(home=tmp_path, timezone="Europe/Paris"))
     found = {each.name: each.execution_timezone for each in defs.get_repository_def().schedule_defs}
-    assert found == dict.fromkeys(["nightly_reconciliation", "maintenance", "morning_report"], "Europe/Paris")
+    assert found == dict.fromkeys(
+        ["nightly_recomputation", "nightly_reconciliation", "maintenance", "morning_report"], "Europe/Paris"
+    )
 
 
 def test_the_report_and_the_upkeep_run(filled: Platform) -> None:

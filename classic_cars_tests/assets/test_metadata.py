@@ -54,6 +54,8 @@ def test_the_graph_has_the_groups_partitions_and_checks_that_were_meant(shop: Se
         "staging/orders",
         "staging/orderdetails",
         "warehouse/fact_orders",
+        "analytics/monthly_sales_by_customer",
+        "analytics/monthly_sales_by_product",
         "analytics/sales_by_month",
     }
     checks = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
@@ -84,6 +86,7 @@ def test_the_graph_has_the_groups_partitions_and_checks_that_were_meant(shop: Se
         "reconciliation",
     }
     assert {name for table, name in checks if table == "analytics/sales_by_country"} == {
+        "agrees_with_recomputation",
         "schema",
         "values",
         "keys",

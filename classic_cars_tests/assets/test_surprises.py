@@ -25,6 +25,7 @@ ORDERED = [
     "warehouse/dim_customers",
     "warehouse/dim_dates",
     "warehouse/fact_orders",
+    "analytics/monthly_sales_by_customer",
     "analytics/sales_by_country",
 ]
 #: Rebuilds a table without its constraints, as careless order systems have them.

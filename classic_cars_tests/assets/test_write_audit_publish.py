@@ -59,8 +59,10 @@ def test_an_untrimmed_country_is_caught(published: Settings):
 
 
 def test_a_country_split_in_two_is_caught(published: Settings):
-    def split(fact_orders: ibis.Table, dim_customers: ibis.Table, dim_locations: ibis.Table) -> ibis.Table:
-        answer = analytics.sales_by_country.function(fact_orders, dim_customers, dim_locations)
+    def split(
+        monthly_sales_by_customer: ibis.Table, dim_customers: ibis.Table, dim_locations: ibis.Table
+    ) -> ibis.Table:
+        answer = analytics.sales_by_country.function(monthly_sales_by_customer, dim_customers, dim_locations)
         return answer.mutate(country=ibis.ifelse(answer.country == "Norway", "Norwegen", answer.country))
 
     ran = run(published, tables=swapped("analytics/sales_by_country", split), select=["analytics/sales_by_country"])

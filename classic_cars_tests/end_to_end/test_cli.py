@@ -47,7 +47,7 @@ def test_from_nothing_to_the_answers(tmp_path: Path):
     assert made.returncode == 0, made.stderr
     ran = classic_cars(tmp_path, "run")
     assert ran.returncode == 0, ran.stderr + ran.stdout
-    assert "published 32 tables for 2003-01..2003-03" in ran.stdout
+    assert "published 34 tables for 2003-01..2003-03" in ran.stdout
     assert "warehouse/fact_orders" in ran.stderr
     answers = classic_cars(tmp_path, "answers")
     assert "Which product lines are more successful?" in answers.stdout

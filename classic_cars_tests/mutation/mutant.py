@@ -26,7 +26,16 @@ Where = Callable[[ibis.Table], ir.BooleanValue]
 #: From the original function and its inputs to wrong rows.
 Plant = Callable[..., ibis.Table]
 
-METRIC_TABLES = ("analytics/sales_by_product_line", "analytics/sales_by_country", "analytics/sales_by_month")
+METRIC_TABLES = tuple(
+    f"analytics/{name}"
+    for name in (
+        "monthly_sales_by_customer",
+        "monthly_sales_by_product",
+        "sales_by_product_line",
+        "sales_by_country",
+        "sales_by_month",
+    )
+)
 
 
 @dataclass(frozen=True)

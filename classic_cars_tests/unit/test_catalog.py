@@ -192,6 +192,8 @@ def test_column_lineage_goes_through_joins_aggregates_and_unions():
     assert [column for _, column in lineage["locationKey"]] == ["city", "country", "postalCode", "state"]
     sales = CATALOG.lineage(CATALOG["analytics/sales_by_country"])
     assert sales["country"] == [("warehouse/dim_locations", "country")]
+    assert sales["netSales"] == [("analytics/monthly_sales_by_customer", "netSales")]
+    sales = CATALOG.lineage(CATALOG["analytics/monthly_sales_by_customer"])
     assert sales["netSales"] == [("warehouse/fact_orders", "orderAmount"), ("warehouse/fact_orders", "status")]
     days = CATALOG.lineage(CATALOG["warehouse/dim_dates"])
     assert days["date"][0] == ("staging/orders", "orderDate")
@@ -209,8 +211,16 @@ def test_the_graph_is_the_one_that_was_meant():
     assert inputs["warehouse/dim_products"] == ["staging/orderdetails", "staging/productlines", "staging/products"]
     assert inputs["warehouse/dim_dates"] == ["staging/orders", "staging/payments"]
     assert inputs["analytics/sales_by_country"] == [
+        "analytics/monthly_sales_by_customer",
         "warehouse/dim_customers",
         "warehouse/dim_locations",
+    ]
+    assert inputs["analytics/monthly_sales_by_customer"] == ["warehouse/fact_orders"]
+    assert inputs["analytics/monthly_sales_by_product"] == ["warehouse/fact_orders"]
+    assert inputs["analytics/sales_by_month"] == ["analytics/monthly_sales_by_customer"]
+    assert inputs["analytics/sales_by_product_line"] == [
+        "analytics/monthly_sales_by_product",
+        "warehouse/dim_products",
         "warehouse/fact_orders",
     ]
     assert inputs["staging/ratings"] == ["source/ratings"]
@@ -222,5 +232,5 @@ def test_the_graph_is_the_one_that_was_meant():
         "source": 10,
         "staging": 10,
         "warehouse": 8,
-        "analytics": 4,
+        "analytics": 6,
     }

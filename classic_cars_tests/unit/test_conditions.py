@@ -7,12 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import dagster as dg
 import pytest
 from dagster import AutomationCondition as When
 
-from classic_cars.automation.follow import FirstTick, InputsPublishedAndPassed, OutOfDate, RequestedNow
+from classic_cars.automation.follow import (
+    FirstTick,
+    InputsPublishedAndPassed,
+    OutOfDate,
+    RecomputedDifferently,
+    RequestedNow,
+)
+from classic_cars.tables.recomputation import MONTHS as DIFFERING
+from classic_cars.tables.recomputation import NAME
 
 MONTHS = dg.DynamicPartitionsDefinition(name="of_this_test")
 
@@ -104,6 +113,36 @@ def test_the_stock_condition_follows_an_input_that_came_out_as_it_was(instance: 
     dg.materialize([upstream], instance=instance)
     assert asked(defs(stock), instance, cursors[0])[0] == {"downstream"}
     assert asked(defs(ours), instance, cursors[1])[0] == set()
+
+
+def test_the_stock_condition_is_true_of_all_months_and_goes_on_asking_when_a_recomputation_fails(
+    instance: dg.DagsterInstance,
+) -> None:
+    def asked_for(condition: Any) -> list[set[str]]:
+        @dg.asset(partitions_def=MONTHS, automation_condition=condition)
+        def table() -> None: ...
+
+        @dg.asset_check(asset=table, name=NAME)
+        def recomputation() -> dg.AssetCheckResult:
+            return dg.AssetCheckResult(
+                passed=False, metadata={DIFFERING: dg.MetadataValue.json(["2003-02", "1950-01"])}
+            )
+
+        defs, cursor, found = dg.Definitions([table], asset_checks=[recomputation]), None, []
+        for _ in range(3):
+            evaluated = dg.evaluate_automation_conditions(defs, instance, cursor=cursor)
+            found.append(set(evaluated.get_requested_partitions(table.key)))
+            if cursor is None:
+                defs.resolve_implicit_global_asset_job_def().get_subset(
+                    asset_check_selection={dg.AssetCheckKey(table.key, NAME)}, asset_selection=set()
+                ).execute_in_process(instance=instance)
+            cursor = evaluated.cursor
+        return found
+
+    both, nothing = {"2003-01", "2003-02"}, set[str]()
+    with mock.patch("classic_cars.automation.follow.known_months", return_value=sorted(both)):
+        assert asked_for(RecomputedDifferently()) == [nothing, {"2003-02"}, nothing]
+    assert asked_for(When.any_checks_match(When.check_failed()))[1:] == [both, both]
 
 
 def coded(version: str, condition: Any) -> dg.Definitions:

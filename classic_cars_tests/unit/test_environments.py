@@ -25,7 +25,7 @@ def running(settings: Settings) -> set[str]:
 
 EVERYTHING = {
     *("order_system_changes", "landed_files", "sources_follow_what_is_observed", "tables_follow_their_inputs"),
-    *("alerts", "nightly_reconciliation", "maintenance", "morning_report"),
+    *("alerts", "nightly_recomputation", "nightly_reconciliation", "maintenance", "morning_report"),
 }
 
 

@@ -24,7 +24,7 @@ def selected(defs: dg.Definitions, *patterns: str) -> set[str]:
 
 
 def test_no_pattern_is_everything(defs: dg.Definitions) -> None:
-    assert len(selected(defs)) == 32
+    assert len(selected(defs)) == 34
 
 
 def test_names_layers_and_wildcards(defs: dg.Definitions) -> None:

@@ -146,7 +146,7 @@ def test_a_store_that_does_not_hold_what_the_history_says_is_filled_again(histor
 
 
 def test_everything_is_made_in_one_go_where_there_is_nothing() -> None:
-    record = Record(NODES, MONTHS, dict.fromkeys(NODES, {}), dict.fromkeys(NODES, ""), {}, lambda *_: None)
+    record = Record(NODES, MONTHS, {address: {} for address in NODES}, dict.fromkeys(NODES, ""), {}, lambda *_: None)
     made = wave(record, stale(record))
     assert set(made) == {address for address in NODES if not NODES[address].external}
     assert all(parts == (ALL if NODES[address].partitioned else {WHOLE}) for address, parts in made.items())

@@ -1,4 +1,4 @@
-"""Bugs in ``analytics/*``: grouped by the wrong thing, names, shares, averages."""
+"""Bugs in ``analytics/*``: partial aggregates, grouped by the wrong thing, names, shares, averages."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 import ibis
 
-from classic_cars.contracts.metrics import aggregate
+from classic_cars.contracts.metrics import CUSTOMER, summed
 from classic_cars_tests.mutation.mutant import (
     Change,
     Mutant,
+    at,
     copied,
     every,
     every_row,
+    fitted,
     instead,
     into,
     lost,
@@ -31,6 +33,9 @@ LINE, COUNTRY, MONTH, RATED = (
 )
 
 
+BY_CUSTOMER, BY_PRODUCT = ("orderMonth", "customerNumber"), ("orderMonth", "productCode")
+
+
 def _bug(address: str, name: str, change: Change) -> Mutant:
     return out("answers", address, name, change)
 
@@ -39,36 +44,28 @@ def _made(address: str, name: str, function: Callable[..., ibis.Table]) -> Mutan
     return instead("answers", address, name, function)
 
 
-def _by(column: str, named: str, *joins: str) -> Callable[..., ibis.Table]:
-    """The metrics by another column, that is then called by the right name."""
-
-    def function(fact_orders: ibis.Table, **dimensions: ibis.Table) -> ibis.Table:
-        lines = fact_orders
-        for name, key in zip(joins[::2], joins[1::2], strict=True):
-            other = dimensions[name]
-            lines = lines.left_join(other.select(key, *(c for c in other.columns if c not in lines.columns)), key)
-        return aggregate(lines.mutate(**{named: lines[column]}), by=named)
-
-    return function
-
-
-def _by_place_of_the_fact(fact_orders: ibis.Table, dim_locations: ibis.Table, **_: ibis.Table) -> ibis.Table:
-    """The state, where there is one, instead of the country."""
-    places = dim_locations.select("locationKey", country=dim_locations.state.fill_null(dim_locations.country))
-    return aggregate(fact_orders.left_join(places, "locationKey"), by="country")
-
-
-def _by_month_of(day: Callable[[ibis.Table], ibis.Value]) -> Callable[..., ibis.Table]:
-    return lambda fact_orders: aggregate(fact_orders.mutate(orderMonth=day(fact_orders).truncate("M")), by="orderMonth")
-
-
-def _fanned_out(fact_orders: ibis.Table, dim_customers: ibis.Table, dim_locations: ibis.Table) -> ibis.Table:
+def _fanned_out(
+    monthly_sales_by_customer: ibis.Table, dim_customers: ibis.Table, dim_locations: ibis.Table
+) -> ibis.Table:
     """Customers joined with places by postal code alone."""
-    homes = dim_locations.select("postalCode", "country")
-    return aggregate(
-        fact_orders.left_join(homes, "postalCode").mutate(country=lambda t: t.country.fill_null("Unknown")),
-        by="country",
+    codes = dim_locations.select("locationKey", "postalCode")
+    homes = dim_customers.select("customerNumber", "locationKey").left_join(codes, "locationKey")
+    places = homes.select("customerNumber", "postalCode").left_join(
+        dim_locations.select("postalCode", "country"), "postalCode"
     )
+    sales = monthly_sales_by_customer.left_join(places.select("customerNumber", "country"), "customerNumber")
+    return summed(sales.mutate(country=sales.country.fill_null("Unknown")), by="country", over=CUSTOMER)
+
+
+def _orders_of_products(
+    original: Callable[..., ibis.Table], fact_orders: ibis.Table, dim_products: ibis.Table, **_: ibis.Table
+) -> ibis.Table:
+    """Orders of each product, summed up: an order of two products of a line is counted twice."""
+    by_product = fact_orders.group_by("productCode").aggregate(n=fact_orders.orderNumber.nunique())
+    named = by_product.left_join(dim_products.select("productCode", "productLine"), "productCode")
+    counted = named.group_by("productLine").aggregate(n=named.n.sum())
+    rows = original()
+    return fitted(rows.drop("orders").left_join(counted, "productLine").mutate(orders=lambda t: t.n), rows)
 
 
 def _rated(average: Callable[[ibis.Table, ibis.Table], ibis.Value]) -> Callable[..., ibis.Table]:
@@ -86,20 +83,59 @@ def _rated(average: Callable[[ibis.Table, ibis.Table], ibis.Value]) -> Callable[
     return function
 
 
+def _in_june(partial: ibis.Table) -> ibis.Value:
+    return partial.orderMonth == ibis.date(2003, 6, 1)
+
+
+def _of_partials(address: str, key: tuple[str, ...]) -> tuple[Mutant, ...]:
+    """Bugs in partial aggregates, whatever they are by."""
+    over = key[1]
+
+    def bug(name: str, change: Change) -> Mutant:
+        return out("partials", address, name, change)
+
+    def facts(name: str, change: Change) -> Mutant:
+        return into("partials", address, name, fact_orders=change)
+
+    return (
+        facts("by the month of shipping", every_row(orderDate=lambda t: t.shippedDate.fill_null(t.orderDate))),
+        facts("by the month after", every(orderDate=lambda c: c + ibis.interval(days=31))),
+        facts("a day of each month counts for the next", every(orderDate=lambda c: c + ibis.interval(days=1))),
+        facts(f"each line of the next {over}", shifted(over, "orderNumber", "productCode")),
+        facts("one order left out", lost(nth(3, "orderNumber", "productCode"))),
+        facts("lines there twice", twice(nth(3, "orderNumber", "productCode"))),
+        facts("cancelled orders left out", lost(at(status="Cancelled"))),
+        facts("lines without a buy price left out", lost(lambda t: t.buyPrice.isnull())),
+        bug("a month lost", lost(_in_june)),
+        bug("a month twice", twice(_in_june)),
+        bug("kept on the last day of the month", every(orderMonth=lambda c: c + ibis.interval(days=27))),
+        bug(f"values of the next {over}", shifted(over, *key, within=["orderMonth"])),
+        bug("a cent of one group", some(nth(2, *key), netSales=lambda c: c + 1)),
+        bug("units of one group", some(nth(2, *key), units=lambda c: c + 1)),
+        bug("profit cut off to dollars", every(grossProfit=lambda c: c.floor())),
+        bug("sums up to the month", _running(over)),
+        bug("booked amount is net sales", copied("bookedAmount", "netSales")),
+        bug("groups without net sales left out", lost(at(netSales=0))),
+    )
+
+
+def _running(over: str) -> Change:
+    def change(t: ibis.Table) -> ibis.Table:
+        window = ibis.cumulative_window(group_by=over, order_by="orderMonth")
+        return t.mutate(units=t.units.sum().over(window))
+
+    return change
+
+
 MUTANTS = (
-    _made(LINE, "grouped by vendor", _by("productVendor", "productLine", "dim_products", "productCode")),
-    _made(LINE, "grouped by scale", _by("productScale", "productLine", "dim_products", "productCode")),
-    _made(
-        LINE,
-        "inner join loses products without a line",
-        lambda fact_orders, dim_products: aggregate(
-            fact_orders.inner_join(
-                dim_products.select("productCode", "productLine").filter(dim_products.productLine != "Unknown"),
-                "productCode",
-            ),
-            by="productLine",
-        ),
-    ),
+    into("answers", LINE, "grouped by vendor", dim_products=copied("productLine", "productVendor")),
+    into("answers", LINE, "grouped by scale", dim_products=copied("productLine", "productScale")),
+    _bug(LINE, "products without a line left out", lost(at(productLine="Unknown"))),
+    Mutant("answers", "orders summed over products", LINE, _orders_of_products),
+    into("answers", LINE, "orders of the first half of the year", fact_orders=lost(lambda t: t.orderDate.month() > 6)),
+    into("answers", LINE, "a month of partial aggregates lost", monthly_sales_by_product=lost(_in_june)),
+    into("answers", LINE, "a month of partial aggregates twice", monthly_sales_by_product=twice(_in_june)),
+    into("answers", LINE, "partial aggregates one row off", monthly_sales_by_product=shifted("units", *BY_PRODUCT)),
     _bug(LINE, "a product line renamed", every(productLine=lambda c: c.replace("Motorcycles", "Bikes"))),
     _bug(LINE, "names of lines one row off", shifted("productLine", "productLine")),
     _bug(LINE, "shares of the whole", every_row(bookedAmount=lambda t: t.bookedAmount / t.bookedAmount.sum())),
@@ -115,7 +151,15 @@ MUTANTS = (
         "products are there twice",
         dim_products=lambda t: ibis.union(t, t.filter(t.productLine == "Planes")),
     ),
-    _made(COUNTRY, "grouped by state", _by_place_of_the_fact),
+    into(
+        "answers",
+        COUNTRY,
+        "grouped by state",
+        dim_locations=every_row(country=lambda t: t.state.fill_null(t.country)),
+    ),
+    into("answers", COUNTRY, "a month of partial aggregates lost", monthly_sales_by_customer=lost(_in_june)),
+    into("answers", COUNTRY, "a month of partial aggregates twice", monthly_sales_by_customer=twice(_in_june)),
+    into("answers", COUNTRY, "orders of nobody left out", monthly_sales_by_customer=lost(at(customerNumber=-1))),
     _made(COUNTRY, "customers joined with places by postal code", _fanned_out),
     _bug(COUNTRY, "a country renamed", every(country=lambda c: c.replace("UK", "United Kingdom"))),
     _bug(COUNTRY, "UK counted as USA", every(country=lambda c: c.replace("UK", "USA"))),
@@ -127,11 +171,8 @@ MUTANTS = (
     into("answers", COUNTRY, "customers one row off", dim_customers=shifted("locationKey", "customerNumber")),
     into("answers", COUNTRY, "places one row off", dim_locations=shifted("country", "locationKey")),
     into("answers", COUNTRY, "only customers that are known", dim_customers=lambda t: t.filter(~t.isInferred)),
-    _made(MONTH, "by the month of shipping", _by_month_of(lambda t: t.shippedDate.fill_null(t.orderDate))),
-    _made(MONTH, "by the month after", _by_month_of(lambda t: t.orderDate + ibis.interval(days=31))),
-    _made(
-        MONTH, "one day of each month counts for the next", _by_month_of(lambda t: t.orderDate + ibis.interval(days=1))
-    ),
+    into("answers", MONTH, "one customer left out", monthly_sales_by_customer=lost(nth(0, "customerNumber"))),
+    into("answers", MONTH, "a month of partial aggregates twice", monthly_sales_by_customer=twice(_in_june)),
     _bug(
         MONTH,
         "sums up to the month",
@@ -163,4 +204,18 @@ MUTANTS = (
     _bug(RATED, "name of one product lost", some(nth(3, "productCode"), productName=put("Unknown"))),
     _bug(RATED, "averages lost", every(averageRating=nulled)),
     _bug(RATED, "a product is there twice", twice(nth(3, "productCode"))),
+    *_of_partials("analytics/monthly_sales_by_customer", BY_CUSTOMER),
+    *_of_partials("analytics/monthly_sales_by_product", BY_PRODUCT),
+    out(
+        "partials",
+        "analytics/monthly_sales_by_customer",
+        "orders of nobody left out",
+        lost(at(customerNumber=-1)),
+    ),
+    out(
+        "partials",
+        "analytics/monthly_sales_by_customer",
+        "orders of one customer off by one",
+        some(nth(2, *BY_CUSTOMER), orders=lambda c: c + 1),
+    ),
 )

@@ -19,13 +19,15 @@ KNOWN_AS = tuple(f"classic_cars.contracts.{module}.METRICS" for module in ("metr
 
 
 def _remade(contract: Contract) -> Contract:
-    """The answer's contract, as it would have been made of the patched metrics."""
-    (by,) = contract.key
-    months = {"partitioned_by": contract.partitioned_by} if contract.partitioned_by else {}
+    """The contract of partial aggregates or of an answer, as it would have been made of the patched metrics."""
     (proof,) = contract.reconciliations
-    return analytics._answer(
-        contract.name, contract.description, by, contract.schema.columns[by], proof.expected, **months
-    )
+    if len(contract.key) == 2:
+        return analytics._partial(contract.name, contract.key[1], proof.expected)
+    (by,) = contract.key
+    over = true.PRODUCT if by == "productLine" else true.CUSTOMER
+    assert contract.recomputed is not None
+    column = contract.schema.columns[by]
+    return analytics._answer(contract.name, contract.description, over, column, proof.expected, contract.recomputed)
 
 
 def _metric(metric: str, name: str, of: Callable[[ibis.Table], Any], *columns: str) -> Mutant:

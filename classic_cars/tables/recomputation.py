@@ -1,0 +1,151 @@
+"""The nightly check of what is made from partial aggregates: recomputed wholly, and compared value by value.
+
+A table whose contract says how it is ``recomputed`` has this check beside those of its making. It reads what is
+published, whatever made it, and so notices what no step can: a month that was never made again, a stored row that was
+changed. The months that it names are made again, see ``automation/follow.py``.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from inspect import signature
+from typing import Any
+
+import dagster as dg
+import ibis
+
+from classic_cars.checks.base import plain
+from classic_cars.contracts.base import Contract
+from classic_cars.errors import StoreError
+from classic_cars.stores.base import Provenance, Transaction
+from classic_cars.tables.live_agreement import CHECK
+from classic_cars.tables.table import Catalog, Table
+
+NAME = "agrees_with_recomputation"
+#: Metadata of the check: values that differ, and the months (``YYYY-MM``) that they are in.
+DIFFERENCES, MONTHS = "first differences", "months that differ"
+#: Differences that a failed check shows.
+SHOWN = 10
+EXPECTED, FOUND = "expected ", "found "
+
+
+def recomputation_key(table: Table) -> dg.AssetCheckKey:
+    return dg.AssetCheckKey(dg.AssetKey(table.address.split("/")), NAME)
+
+
+def recomputed_tables(catalog: Catalog) -> list[Table]:
+    return [each for each in catalog if each.contract.recomputed is not None]
+
+
+def made_with(keys: Iterable[dg.AssetCheckKey]) -> set[dg.AssetCheckKey]:
+    """The checks that are part of making a table: all but those that have a schedule of their own."""
+    return {key for key in keys if key != CHECK and key.name != NAME}
+
+
+def differing(contract: Contract, found: ibis.Table, expected: ibis.Table) -> ibis.Table:
+    """The groups that differ in any value: the key, whether each side has the group, and each measure of both."""
+    measures = [name for name in contract.types.names if name not in contract.key]
+    sides = [
+        side.select(
+            *contract.key,
+            **{name: side[name].cast(contract.types[name]) for name in measures},
+            side=ibis.literal(label),
+        )
+        for label, side in ((FOUND, found), (EXPECTED, expected))
+    ]
+    both = ibis.union(*sides)
+    # A key twice on one side is a difference too: its rows are counted.
+    compared = both.group_by(list(contract.key)).aggregate(
+        **{f"{label}rows": (both.side == label).sum() for label in (FOUND, EXPECTED)},
+        **{
+            f"{label}{name}": both[name].max(where=both.side == label)
+            for name in measures
+            for label in (FOUND, EXPECTED)
+        },
+    )
+    unequal = [~compared[f"{FOUND}{name}"].identical_to(compared[f"{EXPECTED}{name}"]) for name in ("rows", *measures)]
+    return compared.filter(ibis.or_(*unequal))
+
+
+def evaluate(contract: Contract, found: ibis.Table, expected: ibis.Table) -> dg.AssetCheckResult:
+    """The check's result: each value that differs, with its table, group and column."""
+    groups = differing(contract, found, expected).order_by(list(contract.key))
+    rows = groups.to_pyarrow().to_pylist()
+    differences = [each for row in rows[:SHOWN] for each in _named(contract, row)]
+    months = sorted({f"{row[contract.partitioned_by]:%Y-%m}" for row in rows}) if contract.partitioned_by else []
+    said = f"{contract.address}: all values equal those recomputed from all of their inputs"
+    if rows:
+        said = f"{contract.address}: {len(rows)} groups differ from the recomputation, first {_said(differences[0])}"
+        said += "; they are made again by themselves, or by `classic-cars run`"
+    return dg.AssetCheckResult(
+        passed=not rows,
+        description=said,
+        metadata={
+            "groups that differ": len(rows),
+            DIFFERENCES: dg.MetadataValue.json(differences[:SHOWN]),
+            MONTHS: dg.MetadataValue.json(months),
+        },
+    )
+
+
+def _named(contract: Contract, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    measures: Sequence[str] = [name for name in contract.types.names if name not in contract.key]
+    columns = ["rows"] if row[f"{FOUND}rows"] != row[f"{EXPECTED}rows"] else measures
+    return [
+        {
+            "table": contract.address,
+            "group": {name: plain(row[name]) for name in contract.key},
+            "column": name,
+            "expected": plain(row[f"{EXPECTED}{name}"]),
+            "found": plain(row[f"{FOUND}{name}"]),
+        }
+        for name in columns
+        if row[f"{FOUND}{name}"] != row[f"{EXPECTED}{name}"]
+    ]
+
+
+def _said(difference: Mapping[str, Any]) -> str:
+    group = ", ".join(f"{name} {value}" for name, value in difference["group"].items())
+    return f"{difference['column']} of {group}: expected {difference['expected']}, found {difference['found']}"
+
+
+def recomputation_check(table: Table, catalog: Catalog, pool: str | None) -> dg.AssetChecksDefinition:
+    """The check of one table. It takes part in no run that makes tables, and waits for those to end."""
+    contract, key = table.contract, recomputation_key(table)
+
+    @dg.asset_check(
+        asset=key.asset_key,
+        name=NAME,
+        # Through it the check holds the runs' lock: halfway through one, tables do not belong together.
+        required_resource_keys={"io_manager"},
+        pool=pool,
+        description="Every value equals the one recomputed from all order lines and today's dimensions. "
+        "Months that differ are made again.",
+    )
+    def agrees_with_recomputation(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        provenance = Provenance(context.run.run_id, table.address, catalog.code_version(table))
+        try:
+            with context.resources.io_manager.store.begin(provenance) as tx:
+                return evaluate(contract, tx.read(contract), _expected(table, catalog, tx))
+        except StoreError as error:
+            return dg.AssetCheckResult(passed=False, description=str(error))
+
+    return agrees_with_recomputation
+
+
+def disagreement(instance: dg.DagsterInstance, table: dg.AssetKey) -> tuple[float, list[str]]:
+    """When the latest check of the table failed (0 if it passed, or never ran), and the months that it named."""
+    key = dg.AssetCheckKey(table, NAME)
+    record = instance.event_log_storage.get_latest_asset_check_execution_by_key([key]).get(key)
+    evaluation = record.evaluation if record is not None else None
+    if record is None or record.event is None or not isinstance(evaluation, dg.AssetCheckEvaluation):
+        return 0, []
+    if evaluation.passed:
+        return 0, []
+    months: Any = evaluation.metadata.get(MONTHS)
+    return record.event.timestamp, list(months.value) if months is not None else []
+
+
+def _expected(table: Table, catalog: Catalog, tx: Transaction) -> ibis.Table:
+    recomputed = table.contract.recomputed
+    if recomputed is None:
+        raise TypeError(f"{table.address}: its contract does not say how it is recomputed")
+    return recomputed(*[tx.read(catalog.resolve(table, name).contract) for name in signature(recomputed).parameters])

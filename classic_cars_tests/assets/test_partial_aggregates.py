@@ -1,0 +1,181 @@
+"""Partial aggregates through Dagster: a run of one month, and the nightly recomputation that sees tampering."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+
+from classic_cars.assets import ALL_TABLES
+from classic_cars.automation import schedules
+from classic_cars.definitions import EVERYTHING, build_defs
+from classic_cars.runs import job_of
+from classic_cars.settings import Settings
+from classic_cars.tables.recomputation import DIFFERENCES, MONTHS, NAME, recomputed_tables
+from classic_cars.tables.table import Catalog
+from classic_cars_tests.platform import (
+    QUIET,
+    ask,
+    change,
+    expected_sales,
+    fingerprint,
+    order_system_frames,
+    published_sales,
+    run,
+)
+
+MONTH = ("2003-04", "2003-04")
+BY_CUSTOMER, BY_PRODUCT = "analytics/monthly_sales_by_customer", "analytics/monthly_sales_by_product"
+COUNTRY, LINE, BY_MONTH = (
+    f"analytics/{name}" for name in ("sales_by_country", "sales_by_product_line", "sales_by_month")
+)
+
+
+def tamper(settings: Settings, statement: str) -> None:
+    """Change what is published behind the platform's back."""
+    with duckdb.connect(str(settings.store_path)) as connection:
+        connection.execute(statement)
+
+
+def recompute(settings: Settings) -> dict[str, dg.AssetCheckEvaluation]:
+    """What the nightly recomputation says of each table."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = build_defs(settings).resolve_job_def(schedules.RECOMPUTATION)
+        result = job.execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False)
+        assert result.success
+        assert not [event for event in result.all_events if event.is_step_materialization]
+        return {each.asset_key.to_user_string(): each for each in result.get_asset_check_evaluations()}
+
+
+def differences(evaluation: dg.AssetCheckEvaluation) -> list[dict[str, Any]]:
+    found: Any = evaluation.metadata[DIFFERENCES].value
+    return found
+
+
+def assert_answers_agree(settings: Settings) -> None:
+    frames = order_system_frames(settings.order_system_url)
+    for table, by in (("sales_by_country", "country"), ("sales_by_product_line", "productLine")):
+        assert published_sales(settings, table, by) == expected_sales(frames, by)
+    assert all(each.passed for each in recompute(settings).values())
+
+
+def test_a_run_of_one_month_updates_the_answers_exactly_and_no_other_month_of_the_partial_aggregates(
+    published: Settings,
+) -> None:
+    others = f"SELECT * FROM {{}} WHERE strftime(orderMonth, '%Y-%m') <> '{MONTH[0]}' ORDER BY ALL"
+    before = {each: ask(published, others.format(each.replace("/", "."))) for each in (BY_CUSTOMER, BY_PRODUCT)}
+    prints = fingerprint(published)
+    change(
+        published.order_system_url,
+        "UPDATE orderdetails SET quantityOrdered = quantityOrdered + 1 WHERE orderNumber IN "
+        f"(SELECT orderNumber FROM orders WHERE strftime('%Y-%m', orderDate) = '{MONTH[0]}')",
+        # These cost no month of any partial aggregate.
+        "UPDATE products SET productLine = (SELECT max(productLine) FROM productlines) WHERE productCode = "
+        "(SELECT min(productCode) FROM orderdetails)",
+        "UPDATE customers SET country = 'Norway' WHERE customerNumber = (SELECT min(customerNumber) FROM orders)",
+    )
+    ran = run(published, months=MONTH)
+    assert ran.success, ran.errors
+    for each in (BY_CUSTOMER, BY_PRODUCT):
+        assert ask(published, others.format(each.replace("/", "."))) == before[each]
+        assert fingerprint(published)[each] != prints[each]
+    assert_answers_agree(published)
+
+
+def test_an_order_that_moved_to_another_month_is_in_the_answers_once(published: Settings) -> None:
+    ((number,),) = ask(
+        published, "SELECT min(orderNumber) FROM warehouse.fact_orders WHERE strftime(orderDate, '%Y-%m') = '2003-04'"
+    )
+    change(
+        published.order_system_url,
+        "UPDATE orders SET orderDate = '2003-05-02', requiredDate = '2003-05-30', shippedDate = '2003-05-09' "
+        f"WHERE orderNumber = {number}",
+    )
+    ran = run(published, months=("2003-04", "2003-05"))
+    assert ran.success, ran.errors
+    assert_answers_agree(published)
+
+
+def test_every_table_of_metrics_is_recomputed_at_night_and_by_no_run(published: Settings) -> None:
+    found = recompute(published)
+    assert set(found) == {BY_CUSTOMER, BY_PRODUCT, COUNTRY, LINE, BY_MONTH}
+    assert all(each.passed for each in found.values())
+    defs = build_defs(published)
+    assert {each.address for each in recomputed_tables(Catalog(ALL_TABLES))} == set(found)
+    tables = defs.get_repository_def().asset_graph.materializable_asset_keys
+    jobs = [job_of(defs, tables), *map(defs.resolve_job_def, (EVERYTHING, schedules.RECONCILIATION))]
+    assert not [node.name for job in jobs for node in job.nodes if NAME in node.name]
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "orders",
+        "grossProfit",
+        *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("units", "bookedAmount", "netSales")),
+    ],
+)
+def test_a_partial_aggregate_that_was_tampered_with_is_named(published: Settings, metric: str) -> None:
+    row = f"SELECT customerNumber, {metric} FROM {BY_CUSTOMER.replace('/', '.')} WHERE orderMonth = '2003-04-01'"
+    customer, value = ask(published, f"{row} ORDER BY 1 LIMIT 1")[0]
+    tamper(
+        published,
+        f"UPDATE {BY_CUSTOMER.replace('/', '.')} SET {metric} = {metric} + 1 "
+        f"WHERE orderMonth = '2003-04-01' AND customerNumber = {customer}",
+    )
+    found = recompute(published)
+    assert {table for table, each in found.items() if not each.passed} == {BY_CUSTOMER}
+    assert differences(found[BY_CUSTOMER]) == [
+        {
+            "table": BY_CUSTOMER,
+            "group": {"orderMonth": "2003-04-01", "customerNumber": customer},
+            "column": metric,
+            "expected": value if isinstance(value, int) else str(value),
+            "found": value + 1 if isinstance(value, int) else str(value + 1),
+        }
+    ]
+    assert found[BY_CUSTOMER].metadata[MONTHS].value == ["2003-04"]
+    assert f"{metric} of orderMonth 2003-04-01, customerNumber {customer}" in str(found[BY_CUSTOMER].description)
+    # What is summed from it is refused by the proof from source, and what was published stays.
+    before = fingerprint(published)[COUNTRY]
+    assert run(published, select=[COUNTRY]).failed >= {(COUNTRY, "reconciliation")}
+    assert fingerprint(published)[COUNTRY] == before
+    # The months that it names, made again.
+    assert run(published, select=[BY_CUSTOMER, COUNTRY], months=MONTH).success
+    assert_answers_agree(published)
+
+
+@pytest.mark.parametrize(
+    ("statement", "table", "column"),
+    [
+        ("DELETE FROM analytics.sales_by_country WHERE country = 'France'", COUNTRY, "rows"),
+        ("INSERT INTO analytics.sales_by_country VALUES ('Nowhere', 0, 0, 0, 0, 0)", COUNTRY, "rows"),
+        ("INSERT INTO analytics.sales_by_country FROM analytics.sales_by_country LIMIT 1", COUNTRY, "rows"),
+        ("UPDATE analytics.sales_by_product_line SET orders = orders + 1", LINE, "orders"),
+        ("UPDATE analytics.sales_by_month SET netSales = netSales - 0.01", BY_MONTH, "netSales"),
+        ("DELETE FROM analytics.monthly_sales_by_product WHERE orderMonth = '2003-04-01'", BY_PRODUCT, "rows"),
+        ("UPDATE analytics.monthly_sales_by_product SET grossProfit = NULL", BY_PRODUCT, "grossProfit"),
+    ],
+)
+def test_any_other_difference_is_seen_too(published: Settings, statement: str, table: str, column: str) -> None:
+    tamper(published, statement)
+    found = recompute(published)
+    assert {address for address, each in found.items() if not each.passed} == {table}
+    assert {each["column"] for each in differences(found[table])} == {column}
+
+
+def test_the_fact_made_again_without_the_answers_is_seen(published: Settings) -> None:
+    change(published.order_system_url, "UPDATE orderdetails SET quantityOrdered = quantityOrdered + 1")
+    upstream = [f"{layer}/{name}" for layer in ("source", "staging") for name in ("orders", "orderdetails")]
+    assert run(published, select=[*upstream, "warehouse/fact_orders"]).success
+    found = recompute(published)
+    assert not any(each.passed for each in found.values())
+    assert len(differences(found[BY_PRODUCT])) == 10
+
+
+def test_a_table_that_was_never_published_is_said(shop: Settings) -> None:
+    found = recompute(shop)
+    assert not any(each.passed for each in found.values())
+    assert "analytics/sales_by_country" in str(found[COUNTRY].description)
