@@ -299,7 +299,7 @@ def looks(lines: list[int], **_: Any) -> None:
                 one = best(required(run("look", url)) for _ in range(2))
                 signs, seconds = f"{1000 * one.facts['signs']:.1f}", f"{one.facts['seconds']:.2f}"
                 rows.append([name, f"{count:,}", signs, seconds, f"{one.facts['peak_mb']:,.0f}"])
-    print("### One look at an order system in which nothing changed: its signs of change, and all of its fingerprints\n")
+    print("### One look at an order system in which nothing changed: signs of change, and all fingerprints\n")
     table(["Order system", "Order lines", "Signs: ms", "Fingerprints: s", "Peak MB of the process"], rows)
 
 
