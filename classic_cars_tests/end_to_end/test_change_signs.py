@@ -107,6 +107,7 @@ def test_a_table_that_was_emptied_and_filled_as_before_moves(shop: str) -> None:
 def test_a_long_transaction_moves_it_when_it_ends(shop: str) -> None:
     if shop.startswith("sqlite"):
         change(shop, "PRAGMA journal_mode = wal")
+    rest(shop)  # MariaDB: so that it does not begin in the second of another change
     with transaction(shop) as connection:
         connection.execute(orders.update().values(status="Disputed"))
         during = rest(shop)
@@ -272,6 +273,11 @@ def test_a_restart_moves_all_signs_and_changes_after_it_move_them_again(
         restart()
         after = rest(url)
         assert moved(before, after) == before.keys()
+        for _ in range(20):  # a server that was just started works on its own tables for a moment
+            time.sleep(0.5)
+            if not moved(after, now := signs(url)):
+                break
+            after = now
         assert moved(after, signs(url)) == set()
         change(url, "UPDATE orders SET status = 'On Hold'")
         assert "orders" in moved(after, signs(url))
