@@ -70,20 +70,22 @@ def tick(watch: OrderSystemPollState, order_system: OrderSystem, instance: dg.Da
     started = time.time()
     if started < watch.not_before:
         return Tick(watch, f"{_trouble(watch)}polls again at {clock(watch.not_before)}")
+    known = _known(instance)
     try:
-        known = _known(instance)
+        asked = time.time()
         signs = order_system.change_signs()
-        plan = sieve.planned(watch, signs, known, TABLES, started)
+        plan = sieve.planned(watch, signs, known, TABLES, time.time())
         polling = time.time()
         found = order_system.fingerprints([t for t in READ_ORDER if t.name in plan.tables]) if plan.tables else {}
+        polled = time.time()
         poll = _poll(instance, known, found, plan)
         missed = _missed(order_system, signs, sieve.suspects(plan, poll))
     except SourceError as error:
         watch = poll_failed(watch, time.time())
         return Tick(watch, f"{_trouble(watch)}{error}; polls again at {clock(watch.not_before)}")
     now = time.time()
-    watch = sieve.noted(sieve.distrusting(watch, missed, now), plan, signs, now - polling, now)
-    before, (watch, changed, reason) = watch, changes.decided(watch, poll, now - started, now)
+    watch = sieve.noted(sieve.distrusting(watch, missed, now), plan, signs, polled - polling, now)
+    before, (watch, changed, reason) = watch, changes.decided(watch, poll, polled - asked, now)
     new_months = _new_months(instance, poll, changed)
     if new_months is not None:
         # Dagster keeps observations before it makes partitions, and forgets those of months that are none: first the
