@@ -101,8 +101,12 @@ def look(url: str) -> dict[str, Any]:
     if system.fingerprints() != before:
         raise SystemExit("two looks differ")
     seconds = time.perf_counter() - started
+    system.change_signs()
+    started = time.perf_counter()
+    system.change_signs()
+    signs = time.perf_counter() - started
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return {"seconds": seconds, "peak_mb": int(status["VmHWM"].split()[0]) / 1024}
+    return {"seconds": seconds, "signs": signs, "peak_mb": int(status["VmHWM"].split()[0]) / 1024}
 
 
 VARIANTS = {each.__name__: each for each in (platform, persistent, script, pandas, audit, equal, shop, look)}

@@ -1,8 +1,9 @@
 """What the sensor of the order system remembers and decides. Pure: no database, no clock.
 
 The order system is seen as fingerprints: one for each table and home month. They are the data versions of what is
-observed; what was observed last is in Dagster's history. A change is observed when two polls agree, so that a burst is
-one observation, and what was observed and not read is observed again, ever later, for as long as it is not.
+observed; what was observed last is in Dagster's history. A change is observed when two polls agree, or one of a table
+that is quiet, so that a burst is one observation; and what was observed and not read is observed again, ever later, for
+as long as it is not. Which tables a poll is of, :mod:`classic_cars.automation.sieve` says.
 """
 
 from __future__ import annotations
@@ -34,6 +35,14 @@ class OrderSystemPollState(PollState):
     #: A poll that differs from what was observed, and since when; it counts when it is seen twice.
     moving: str = ""
     moving_since: float = 0.0
+    #: Of each table whose rows are known, their digest and the sign that stands for them (``automation/sieve.py``).
+    signs: dict[str, str] = field(default_factory=dict)
+    #: All signs at the last tick, as one digest.
+    last_signs: str = ""
+    #: Tables whose signs missed a change, and until when they are not relied on.
+    distrusted: dict[str, float] = field(default_factory=dict)
+    #: When all tables are polled next, whatever their signs say.
+    proof_due: float = 0.0
     #: The first and the last month that were observed since all was read.
     span: tuple[str, ...] = ()
     #: The latest reconciliation whose findings were invalidated.
@@ -51,6 +60,12 @@ class Poll:
     #: The data versions that were observed last, and the fingerprints now.
     known: Fingerprints
     found: Fingerprints
+    #: Tables that are quiet: one poll of them is enough.
+    quiet: frozenset[str] = frozenset()
+    #: Tables that may have changed and are not polled before they are quiet.
+    waiting: tuple[str, ...] = ()
+    #: Whether it polled nothing, because it would have been too soon.
+    deferred: bool = False
     #: What was observed and not read since.
     pending: Changes = field(default_factory=dict)
     #: Runs are under way: what is pending may be about to be read.
@@ -75,6 +90,11 @@ def _seen(known: Mapping[str, str], month: str) -> str:
     return known.get(month, "").partition(AGAIN)[0]
 
 
+def held(known: Mapping[str, str]) -> dict[str, str]:
+    """The fingerprints of a table that were observed last; what a poll finds when nothing changed."""
+    return {month: seen for month in known if (seen := _seen(known, month)) != EMPTY}
+
+
 def decided(
     watch: OrderSystemPollState, poll: Poll, seconds: float, now: float
 ) -> tuple[OrderSystemPollState, Changes, str]:
@@ -91,12 +111,17 @@ def decided(
 
 
 def _debounced(watch: OrderSystemPollState, poll: Poll, now: float) -> tuple[OrderSystemPollState, Changes, str]:
+    since = watch.moving_since or now
+    if poll.deferred:
+        return replace(watch, moving_since=since if watch.moving or poll.waiting else 0.0), {}, "nothing is polled"
     changes = differences(poll.known, poll.found)
-    still = replace(watch, moving="", moving_since=0.0)
+    still = replace(watch, moving="", moving_since=since if poll.waiting else 0.0)
     if not changes:
-        return still, {}, "nothing changed"
+        waits = f"{', '.join(poll.waiting)} may have changed; waits until it is quiet"
+        return still, {}, waits if poll.waiting else "nothing changed"
+    if changes.keys() <= poll.quiet:
+        return still, changes, ""
     seen = digest(poll.found)
-    since = watch.moving_since if watch.moving else now
     if watch.moving != seen and now - since < RESTLESS_SECONDS:
         return replace(watch, moving=seen, moving_since=since), {}, f"{described(changes)}; waits until it is quiet"
     return still, changes, ""

@@ -12,7 +12,16 @@ import dagster as dg
 
 from classic_cars.automation.changes import AGAIN
 from classic_cars.automation.history import under_way, unread
-from classic_cars.automation.watching import PollState, answered, awaiting, clock, is_due, poll_failed, requeued
+from classic_cars.automation.watching import (
+    PollState,
+    affordable_at,
+    answered,
+    awaiting,
+    clock,
+    is_due,
+    poll_failed,
+    requeued,
+)
 from classic_cars.errors import SourceError
 from classic_cars.sources.landing import LandedFile, Landing
 from classic_cars.tables.external import DATA_VERSION, WHOLE, Claims, digest_of, observed
@@ -47,8 +56,8 @@ def tick(
 ) -> tuple[PollState, list[dg.AssetObservation], str]:
     """One tick: the new cursor, what to observe, and in words why nothing."""
     started = time.time()
-    if started < watch.not_before:
-        return watch, [], f"{_trouble(watch)}polls again at {clock(watch.not_before)}"
+    if started < (due := max(watch.not_before, affordable_at(watch))):
+        return watch, [], f"{_trouble(watch)}polls again at {clock(due)}"
     try:
         listing = landing.list(started)
     except SourceError as error:

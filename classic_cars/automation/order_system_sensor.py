@@ -1,6 +1,7 @@
 """The sensor that polls the order system and observes what changed there, new rows and edits of old ones alike.
 
-It polls (:mod:`classic_cars.sources.fingerprints`), decides (:mod:`classic_cars.automation.changes`) and records
+It asks for cheap signs of change, polls the tables that moved (:mod:`classic_cars.automation.sieve`) for their
+fingerprints (:mod:`classic_cars.sources.fingerprints`), decides (:mod:`classic_cars.automation.changes`) and records
 observations with data versions. It asks for no runs: :mod:`classic_cars.automation.follow` does.
 """
 
@@ -13,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from classic_cars.automation import changes
+from classic_cars.automation import changes, sieve
 from classic_cars.automation.changes import Changes, OrderSystemPollState, Poll
 from classic_cars.automation.history import under_way, unread
 from classic_cars.automation.watching import clock, poll_failed
@@ -50,7 +51,7 @@ def order_system_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
         default_status=status,
         required_resource_keys={SYSTEM},
         description="Observes what changed in the order system: new orders, edits of old ones, deletions. "
-        "At most one aggregate query a table and tick, and at most a twentieth of the time.",
+        "One aggregate query for each table that may have changed, at most a twentieth of the time on average.",
     )
     def order_system_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         done = tick(OrderSystemPollState.load(context.cursor), getattr(context.resources, SYSTEM), context.instance)
@@ -65,36 +66,71 @@ def order_system_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
 
 
 def tick(watch: OrderSystemPollState, order_system: OrderSystem, instance: dg.DagsterInstance) -> Tick:
-    """One tick: poll, and observe what changed."""
+    """One tick: ask for signs of change, poll the tables that need it, and observe what changed."""
     started = time.time()
     if started < watch.not_before:
         return Tick(watch, f"{_trouble(watch)}polls again at {clock(watch.not_before)}")
+    known = _known(instance)
     try:
-        found = order_system.fingerprints()
+        asked = time.time()
+        signs = order_system.change_signs()
+        plan = sieve.planned(watch, signs, known, TABLES, time.time())
+        polling = time.time()
+        found = order_system.fingerprints([t for t in READ_ORDER if t.name in plan.tables]) if plan.tables else {}
+        polled = time.time()
+        poll = _poll(instance, known, found, plan)
+        missed = _missed(order_system, signs, sieve.suspects(plan, poll))
     except SourceError as error:
         watch = poll_failed(watch, time.time())
         return Tick(watch, f"{_trouble(watch)}{error}; polls again at {clock(watch.not_before)}")
     now = time.time()
-    poll = _poll(instance, found)
-    before, (watch, changed, reason) = watch, changes.decided(watch, poll, now - started, now)
+    watch = sieve.noted(sieve.distrusting(watch, missed, now), plan, signs, polled - polling, now)
+    before, (watch, changed, reason) = watch, changes.decided(watch, poll, polled - asked, now)
     new_months = _new_months(instance, poll, changed)
     if new_months is not None:
         # Dagster keeps observations before it makes partitions, and forgets those of months that are none: first the
         # months, and what changed at the next tick.
         if changed:
-            watch = replace(before, not_before=watch.not_before, failing_since=0.0, failures=0)
+            watch = replace(before, paid_off=watch.paid_off, not_before=0.0, failing_since=0.0, failures=0)
         return Tick(watch, reason or "new months become partitions first", partitions=new_months)
-    said = f"{changes.described(changed)}: observed" if changed else reason
-    return Tick(watch, f"{_trouble(watch)}{said}", _observations(changed, poll, now))
+    watch = sieve.concluded(watch, plan, signs, poll, changed, now)
+    said = [f"{changes.described(changed)}: observed" if changed else reason, plan.later, _said_of(missed)]
+    return Tick(watch, f"{_trouble(watch)}{'; '.join(filter(None, said))}", _observations(changed, poll, now))
 
 
-def _poll(instance: dg.DagsterInstance, found: changes.Fingerprints) -> Poll:
-    known = {
+def _known(instance: dg.DagsterInstance) -> changes.Fingerprints:
+    return {
         table: observed(instance, dg.AssetKey([SYSTEM, table]), partitioned=table in PARTITIONED) for table in TABLES
     }
+
+
+def _poll(
+    instance: dg.DagsterInstance, known: changes.Fingerprints, found: changes.Fingerprints, plan: sieve.Plan
+) -> Poll:
     pending = unread(instance, SYSTEM, TABLES, frozenset(PARTITIONED))
     reconciled, differing = disagreement(instance)
-    return Poll(known, found, pending, bool(pending and under_way(instance)), reconciled, changes.by_table(differing))
+    return Poll(
+        known,
+        {table: found.get(table, changes.held(known[table])) for table in TABLES},
+        quiet=plan.quiet,
+        waiting=plan.waiting,
+        deferred=bool(plan.later),
+        pending=pending,
+        busy=bool(pending and under_way(instance)),
+        reconciled=reconciled,
+        differing=changes.by_table(differing),
+    )
+
+
+def _missed(order_system: OrderSystem, signs: sieve.Signs, suspects: frozenset[str]) -> list[str]:
+    """Tables whose signs are still the same, though their rows are not."""
+    now = order_system.change_signs() if suspects else {}
+    return sorted(table for table in suspects if table in now and now[table].token == signs[table].token)
+
+
+def _said_of(missed: list[str]) -> str:
+    hours = sieve.DISTRUST_SECONDS / 3600
+    return f"no sign was seen of a change of {', '.join(missed)}, polled for {hours:.0f} h without" if missed else ""
 
 
 def _new_months(instance: dg.DagsterInstance, poll: Poll, changed: Changes) -> list[Any] | None:

@@ -1,4 +1,4 @@
-"""What polling sensors have in common: a small versioned cursor, duty cycle, backoff. Pure: no clock, no Dagster."""
+"""What polling sensors have in common: a small versioned cursor, budget, backoff. Pure: no clock, no Dagster."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
 #: Of the cursors' form: a cursor of another one is forgotten. What was seen is in Dagster's history, not in cursors.
-VERSION = 2
+VERSION = 3
 
-#: The duty cycle: a poll that took 2 s is followed by 38 s without.
+#: The budget: the share of the time that polls may take, on average. A poll that took 2 s is paid off after 40 s.
 SHARE = 0.05
+#: Seconds of polls that may be unpaid when the next one begins, so that after a quiet time a change is polled at once.
+BURST_SECONDS = 10.0
 #: Seconds until what was not read is asked for again; the last one for ever.
 RETRY_SECONDS = (60.0, 300.0, 900.0, 3600.0)
 #: Seconds between polls of something that does not answer; the last one for ever.
@@ -26,6 +28,8 @@ class PollState:
     """
 
     not_before: float = 0.0
+    #: When all polls are paid off.
+    paid_off: float = 0.0
     failing_since: float = 0.0
     failures: int = 0
     #: How often what is pending was asked for again, and when it will be next.
@@ -62,7 +66,13 @@ def poll_failed(watch: W, now: float) -> W:
 
 def answered(watch: W, seconds: float, now: float) -> W:
     """What is watched answered, after so many seconds."""
-    return replace(watch, failing_since=0.0, failures=0, not_before=now + seconds * (1 / SHARE - 1))
+    paid_off = max(watch.paid_off, now - seconds) + seconds / SHARE
+    return replace(watch, failing_since=0.0, failures=0, not_before=0.0, paid_off=paid_off)
+
+
+def affordable_at(watch: PollState) -> float:
+    """When the next poll may begin: until then too many seconds of polls are unpaid."""
+    return watch.paid_off - BURST_SECONDS / SHARE
 
 
 def awaiting(watch: W, now: float, *, pending: bool) -> W:

@@ -1,8 +1,8 @@
 """The order system, read-only: one class per database behind one protocol, and :func:`open_order_system` to choose.
 
 ``database`` has what all of them share, ``selecting`` which rows are asked for, ``account`` what a server says of its
-rows, ``streams`` how rows come. What a value means is decided elsewhere (:mod:`classic_cars.sources.conform`,
-:mod:`classic_cars.sources.canonical`).
+rows, ``change_signs`` what it says without reading them, ``streams`` how rows come. What a value means is decided
+elsewhere (:mod:`classic_cars.sources.conform`, :mod:`classic_cars.sources.canonical`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from classic_cars.contracts.order_system import READ_ORDER
 from classic_cars.sources.control_totals import ControlTotals
+from classic_cars.sources.order_system.change_signs import Sign
 from classic_cars.sources.order_system.database import QUERY_SECONDS, SchemaDrift
 from classic_cars.sources.order_system.mariadb import MariaDB
 from classic_cars.sources.order_system.postgresql import PostgreSQL
@@ -25,7 +26,7 @@ from classic_cars.sources.order_system.sqlite import SQLite
 from classic_cars.sources.order_system.streams import Shape
 from classic_cars.sources.urls import SourceURL
 
-__all__ = ["ControlTotals", "OrderSystem", "SchemaDrift", "Snapshot", "open_order_system"]
+__all__ = ["ControlTotals", "OrderSystem", "SchemaDrift", "Sign", "Snapshot", "open_order_system"]
 
 
 class Snapshot(Protocol):
@@ -98,6 +99,13 @@ class OrderSystem(Protocol):
         self, tables: Sequence[sa.Table] = READ_ORDER, today: date | None = None
     ) -> dict[str, dict[str, str]]:
         """What each table holds now: a short hash per home month (``YYYY-MM``) with rows, or one for all (``""``)."""
+        ...
+
+    def change_signs(self, tables: Sequence[sa.Table] = READ_ORDER, today: date | None = None) -> dict[str, Sign]:
+        """Of each table a sign that is the same for as long as its fingerprints are, within milliseconds.
+
+        A table that is left out has none. No proof: see :mod:`classic_cars.sources.order_system.change_signs`.
+        """
         ...
 
 

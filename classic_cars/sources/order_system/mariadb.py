@@ -23,7 +23,8 @@ from classic_cars.sources import scanner
 from classic_cars.sources.control_totals import ControlTotals
 from classic_cars.sources.home_months import OrderDate
 from classic_cars.sources.near_dates import PLAIN_CHARACTERS, Near, moments, texts
-from classic_cars.sources.order_system import account
+from classic_cars.sources.order_system import account, change_signs
+from classic_cars.sources.order_system.change_signs import Sign
 from classic_cars.sources.order_system.database import Database, read_only
 from classic_cars.sources.order_system.selecting import LINES, ORDERS, Selection, together
 from classic_cars.sources.order_system.streams import (
@@ -107,6 +108,9 @@ class MariaDB(Database):
         self, tables: Sequence[sa.Table] = READ_ORDER, today: date | None = None
     ) -> dict[str, dict[str, str]]:
         return account.seen(self, tables, today, _day_in_bytes)
+
+    def change_signs(self, tables: Sequence[sa.Table] = READ_ORDER, today: date | None = None) -> dict[str, Sign]:
+        return change_signs.signs(self, change_signs.of_mariadb(self, tables), tables, today)
 
 
 class _Snapshot:

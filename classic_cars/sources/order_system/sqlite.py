@@ -36,7 +36,9 @@ from classic_cars.sources.control_totals import ControlTotals, proven
 from classic_cars.sources.errors import lost_connection, said_by_scanner
 from classic_cars.sources.home_months import OrderDate
 from classic_cars.sources.near_dates import Near, anything
+from classic_cars.sources.order_system import change_signs
 from classic_cars.sources.order_system.account import only
+from classic_cars.sources.order_system.change_signs import Sign
 from classic_cars.sources.order_system.database import Database, read_only
 from classic_cars.sources.order_system.selecting import LINES, Selection, together
 from classic_cars.sources.order_system.sqlite_rows import DAY, SCANNER, account_and_rows, texts_of
@@ -113,6 +115,11 @@ class SQLite(Database):
                 return {table.name: self._fingerprints(connection, table, today or date.today()) for table in tables}
 
         return self.retry_transient(poll)
+
+    def change_signs(self, tables: Sequence[sa.Table] = READ_ORDER, today: date | None = None) -> dict[str, Sign]:
+        _must_be_a_readable_file(self.path)
+        said = dict.fromkeys([table.name for table in READ_ORDER], change_signs.of_file(self.path))
+        return change_signs.signs(self, said, tables, today)
 
     def _fingerprints(self, connection: duckdb.DuckDBPyConnection, table: sa.Table, today: date) -> dict[str, str]:
         dated = table.name in PARTITIONED

@@ -1,0 +1,325 @@
+"""The sensor of the order system with signs of change: what is polled and what is not, and when a change is noticed."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from classic_cars.automation import sieve
+from classic_cars.automation.changes import AGAIN, RESTLESS_SECONDS, OrderSystemPollState
+from classic_cars.automation.order_system_sensor import TABLES, tick
+from classic_cars.automation.watching import BURST_SECONDS, SHARE
+from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
+from classic_cars.sources.order_system import Sign
+from classic_cars.tables.external import DATA_VERSION, EMPTY
+
+ROUND = 5.0
+
+
+class Shop:
+    """An order system whose signs and fingerprints are what a test says; a poll of it takes its time."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+        self.rows = {table: {"2004-01": 1, "2004-02": 1} if table in PARTITIONED else {"": 1} for table in TABLES}
+        self.changed_at = dict.fromkeys(TABLES, 0.0)
+        self.cost = 0.001
+        self.spent = 0.0
+        self.polled: list[list[str]] = []
+        #: Tables without signs, tables whose signs never move, and whether the shop says when a change was.
+        self.unsigned: set[str] = set()
+        self.lying: set[str] = set()
+        self.says_when = True
+        self.while_polled: Any = None
+
+    def change(self, table: str, month: str = "") -> None:
+        self.rows[table][month] = self.rows[table].get(month, 0) + 1
+        self.changed_at[table] = self.now
+
+    def change_signs(self) -> dict[str, Sign]:
+        return {table: self._sign(table) for table in TABLES if table not in self.unsigned}
+
+    def _sign(self, table: str) -> Sign:
+        if table in self.lying:
+            return Sign("same", resting=True)
+        moment = max(self.changed_at[each] for each in ([table, "orders"] if table == "orderdetails" else [table]))
+        resting = self.now - moment >= 2
+        if not self.says_when:
+            return Sign(str(moment))
+        return Sign(str(moment) if resting else f"{moment} at {self.now}", resting)
+
+    def fingerprints(self, tables: Sequence[Any] = READ_ORDER) -> dict[str, dict[str, str]]:
+        found = {t.name: {month: str(rows) for month, rows in self.rows[t.name].items() if rows} for t in tables}
+        self.polled.append([table.name for table in tables])
+        self.now += self.cost
+        self.spent += self.cost
+        if self.while_polled:
+            self.while_polled()
+        return found
+
+
+class Watcher:
+    """Ticks of the sensor; in place of Dagster's instance, it keeps what was observed and the months."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.shop, self.cursor = shop, ""
+        self.known: dict[str, dict[str, str]] = {table: {} for table in TABLES}
+        self.months: list[str] = []
+        self.seen: list[tuple[str, str | None]] = []
+        self.said = ""
+
+    def tick(self) -> list[tuple[str, str | None]]:
+        """One tick, and the time until the next; what it observed."""
+        began = self.shop.now
+        done = tick(OrderSystemPollState.load(self.cursor), self.shop, self)  # type: ignore[arg-type]
+        self.cursor, self.said = done.watch.dump(), done.reason
+        for each in done.observations:
+            self.known[each.asset_key.path[-1]][each.partition or ""] = each.tags[DATA_VERSION]
+        for request in done.partitions:
+            self.months = sorted({*self.months, *request.partition_keys})
+        self.shop.now = max(self.shop.now, began + ROUND)
+        self.seen = [(each.asset_key.path[-1], each.partition) for each in done.observations]
+        return self.seen
+
+    def settle(self, ticks: int = 60) -> None:
+        """Until nothing is polled any more."""
+        for _ in range(ticks):
+            before = len(self.shop.polled)
+            self.tick()
+        assert len(self.shop.polled) == before
+        self.shop.polled.clear()
+
+    def noticed(self, limit: int = 400) -> float:
+        """Seconds until something is observed."""
+        began = self.shop.now
+        for _ in range(limit):
+            before = self.shop.now
+            if self.tick():
+                return max(self.shop.now - ROUND, before + self.shop.cost) - began
+        raise AssertionError("never noticed")
+
+    def state(self) -> OrderSystemPollState:
+        return OrderSystemPollState.load(self.cursor)
+
+    def agrees(self) -> bool:
+        """Whether what was observed last is what the shop has."""
+        for table in TABLES:
+            known = self.known[table]
+            held = {month: seen for month, each in known.items() if (seen := each.partition(AGAIN)[0]) != EMPTY}
+            if held != {month: str(rows) for month, rows in self.shop.rows[table].items() if rows}:
+                return False
+        return True
+
+
+@pytest.fixture
+def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
+    shop = Shop()
+    monkeypatch.setattr("classic_cars.automation.order_system_sensor.time.time", lambda: shop.now)
+    return shop
+
+
+@pytest.fixture
+def watcher(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Watcher:
+    said = {
+        "observed": lambda instance, key, **_: dict(instance.known[key.path[-1]]),
+        "unread": lambda *_: {},
+        "disagreement": lambda _: (0, []),
+        "known_months": lambda instance: instance.months,
+        "under_way": lambda _: "",
+    }
+    for name, answer in said.items():
+        monkeypatch.setattr(f"classic_cars.automation.order_system_sensor.{name}", answer)
+    watcher = Watcher(shop)
+    watcher.settle()
+    assert watcher.agrees()
+    return watcher
+
+
+def test_only_tables_that_moved_are_polled_and_once_when_they_are_quiet(shop: Shop, watcher: Watcher) -> None:
+    shop.now += 3
+    shop.change("products")
+    shop.now += 3
+    assert watcher.tick() == [("products", None)]
+    assert shop.polled == [["products"]]
+    assert watcher.agrees()
+
+
+def test_lines_are_polled_with_their_orders(shop: Shop, watcher: Watcher) -> None:
+    shop.change("orders", "2004-02")
+    shop.now += 3
+    assert watcher.tick() == [("orders", "2004-02")]
+    assert [sorted(each) for each in shop.polled] == [["orderdetails", "orders"]]
+
+
+def test_nothing_is_polled_while_the_signs_stand_still_but_the_proof_every_quarter_of_an_hour(
+    shop: Shop, watcher: Watcher
+) -> None:
+    for _ in range(int(2 * sieve.PROOF_SECONDS / ROUND) - 1):
+        watcher.tick()
+    assert [sorted(each) for each in shop.polled] == [sorted(TABLES)] * len(shop.polled)
+    assert 1 <= len(shop.polled) <= 2
+
+
+def test_a_change_is_followed_by_a_poll_of_all_tables(shop: Shop, watcher: Watcher) -> None:
+    shop.change("products")
+    for _ in range(int(3 * sieve.AFTER_CHANGE_SECONDS / ROUND)):
+        watcher.tick()
+    assert [len(each) for each in shop.polled] == [1, len(TABLES)]
+
+
+@pytest.mark.parametrize("says_when", [True, False])
+def test_a_burst_is_polled_once_when_it_is_over(shop: Shop, watcher: Watcher, *, says_when: bool) -> None:
+    shop.says_when = says_when
+    watcher.settle()
+    shop.cost = 1.0
+    for _ in range(6):
+        shop.change("products")
+        shop.now += 1
+        assert watcher.tick() == []
+    watcher.noticed()
+    assert watcher.agrees()
+    # Without a word of when it was, every other tick of a burst may poll.
+    assert len(shop.polled) <= (1 if says_when else 6)
+
+
+def test_a_shop_that_never_rests_is_observed_within_a_minute_and_a_round(shop: Shop, watcher: Watcher) -> None:
+    began = shop.now
+    while not watcher.seen and shop.now < began + 300:
+        shop.change("products")
+        watcher.tick()
+    assert watcher.seen
+    assert shop.now - began <= RESTLESS_SECONDS + 2 * ROUND
+    assert len(shop.polled) == 1
+
+
+def test_a_change_during_the_poll_is_seen_next_time(shop: Shop, watcher: Watcher) -> None:
+    shop.change("products")
+    shop.now += 3
+    hits = itertools.count()
+    shop.while_polled = lambda: shop.change("products") if next(hits) == 0 else None
+    watcher.tick()
+    assert not watcher.agrees()
+    watcher.noticed()
+    assert watcher.agrees()
+    assert "no sign" not in watcher.said
+
+
+def test_a_change_that_its_sign_missed_is_found_by_the_proof_and_said(shop: Shop, watcher: Watcher) -> None:
+    shop.lying = {"products"}
+    watcher.settle()
+    shop.change("products")
+    said = []
+    while not watcher.seen and shop.now < 1_000_000 + 4 * sieve.PROOF_SECONDS:
+        watcher.tick()
+        said.append(watcher.said)
+    assert any("no sign was seen of a change of products" in each for each in said)
+    assert watcher.agrees()
+    assert shop.now <= 1_000_000 + 4 * sieve.PROOF_SECONDS
+    # From then on it is polled without its sign.
+    shop.change("products")
+    assert watcher.noticed() <= 2 * ROUND
+    assert watcher.state().distrusted.keys() == {"products"}
+
+
+def test_lines_are_not_vouched_for_by_a_sign_of_orders_that_missed_a_change(shop: Shop, watcher: Watcher) -> None:
+    state = sieve.distrusting(watcher.state(), ["orders"], shop.now)
+    assert state.distrusted.keys() == PARTITIONED
+    assert sieve.distrusting(state, [], shop.now + 2 * sieve.DISTRUST_SECONDS).distrusted == {}
+
+
+def test_a_race_between_sign_and_poll_is_no_lie(shop: Shop, watcher: Watcher) -> None:
+    while not watcher.state().proof_due <= shop.now:
+        shop.now += ROUND
+    signs = shop.change_signs
+
+    def raced() -> dict[str, Sign]:
+        found = signs()
+        if shop.changed_at["products"] < 1_000_100:
+            shop.change("products")
+        return found
+
+    shop.change_signs = raced  # type: ignore[method-assign]
+    watcher.noticed()
+    assert watcher.state().distrusted == {}
+    assert watcher.agrees()
+
+
+@pytest.mark.parametrize("seconds", [0.001, 6.7, 15.0])
+def test_a_table_without_a_sign_is_polled_as_often_as_the_budget_allows_and_two_polls_must_agree(
+    shop: Shop, watcher: Watcher, seconds: float
+) -> None:
+    shop.unsigned, shop.cost = {"products"}, seconds
+    for _ in range(200):
+        watcher.tick()
+    before = len(shop.polled)
+    shop.change("products")
+    took = watcher.noticed()
+    assert len(shop.polled) - before >= 2
+    assert took <= 2 * (seconds / SHARE + ROUND) + seconds
+    assert watcher.agrees()
+
+
+def test_what_somebody_else_observed_or_wiped_is_polled(shop: Shop, watcher: Watcher) -> None:
+    watcher.known["products"] = {"": "another"}
+    assert watcher.noticed() <= 2 * ROUND
+    assert watcher.agrees()
+    watcher.known["products"] = {}
+    assert watcher.noticed() <= 2 * ROUND
+    assert watcher.agrees()
+
+
+def test_a_new_month_and_one_that_lost_its_rows_are_noticed(shop: Shop, watcher: Watcher) -> None:
+    shop.change("orders", "2004-03")
+    watcher.noticed()
+    shop.rows["orders"]["2004-01"] = 0
+    shop.changed_at["orders"] = shop.now
+    watcher.noticed()
+    assert watcher.agrees()
+    watcher.settle()
+
+
+def test_a_change_in_a_big_shop_is_noticed_within_15_seconds(shop: Shop, watcher: Watcher) -> None:
+    """Polls of 6.7 s, as of MariaDB with 3 million lines; a change of each hour, at any moment between two ticks."""
+    shop.cost, moments = 6.7, random.Random(7)
+    began, spent, took = shop.now, shop.spent, []
+    for _ in range(20):
+        until = shop.now + moments.uniform(300, 1500)
+        while shop.now < until:
+            watcher.tick()
+        late = moments.uniform(0, ROUND)
+        shop.now -= late  # since the last tick
+        shop.change("orders", "2004-02")
+        shop.now += late
+        took.append(watcher.noticed() + late)
+    assert max(took) <= 15.0
+    assert shop.spent - spent <= SHARE * (shop.now - began)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_happens_it_is_noticed_and_costs_a_twentieth_on_average(
+    shop: Shop, watcher: Watcher, seed: int
+) -> None:
+    chance = random.Random(seed)
+    shop.cost = chance.choice([0.01, 1.0, 6.7, 20.0])
+    shop.says_when = chance.random() < 0.5
+    shop.unsigned = set(chance.sample(TABLES, chance.choice([0, 1])))
+    shop.lying = set(chance.sample(TABLES, chance.choice([0, 1]))) - shop.unsigned
+    busy = chance.choice([0.02, 0.2, 0.9])
+    began, spent = shop.now, shop.spent
+    changes: Counter[str] = Counter()
+    for _ in range(400):
+        if chance.random() < busy:
+            table = chance.choice(TABLES)
+            shop.change(table, chance.choice(["2004-01", "2004-02"]) if table in PARTITIONED else "")
+            changes[table] += 1
+        watcher.tick()
+        assert shop.spent - spent <= SHARE * (shop.now - began) + BURST_SECONDS + shop.cost
+    assert changes
+    for _ in range(int(4 * sieve.PROOF_SECONDS / ROUND)):
+        watcher.tick()
+    assert watcher.agrees()
