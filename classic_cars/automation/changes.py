@@ -1,7 +1,8 @@
 """What the sensor of the order system remembers and decides. Pure: no database, no clock.
 
-The order system is seen as fingerprints: one for each table and home month. They are the data versions of what is
-observed; what was observed last is in Dagster's history. A change is observed when two polls agree, or one of a table
+The order system is seen as fingerprints: one for each table and home month, which tell where rows changed. What is
+observed there has another data version, its control totals, which whoever reads the rows knows too: what a run has
+read already is not observed again. A change is observed when two polls agree, or one of a table
 that is quiet, so that a burst is one observation; and what was observed and not read is observed again, ever later, for
 as long as it is not. Which tables a poll is of, :mod:`classic_cars.automation.sieve` says.
 """
@@ -13,11 +14,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from classic_cars.automation.watching import PollState, answered, awaiting, is_due, requeued
-from classic_cars.contracts.order_system import PARTITIONED
+from classic_cars.contracts.order_system import PARTITIONED, PICTURED
 from classic_cars.tables.external import EMPTY, digest
 
 #: Table to home month (``YYYY-MM``, or ``""`` for a table without months) to fingerprint.
 Fingerprints = Mapping[str, Mapping[str, str]]
+#: The same to data version.
+Versions = Mapping[str, Mapping[str, str]]
 #: Table to months.
 Changes = Mapping[str, list[str]]
 
@@ -35,7 +38,10 @@ class OrderSystemPollState(PollState):
     #: A poll that differs from what was observed, and since when; it counts when it is seen twice.
     moving: str = ""
     moving_since: float = 0.0
-    #: Of each table whose rows are known, their digest and the sign that stands for them (``automation/sieve.py``).
+    #: The fingerprints that stand for what is observed, by table and month; and a digest of what that was.
+    fingerprints: dict[str, dict[str, str]] = field(default_factory=dict)
+    stood_for: dict[str, str] = field(default_factory=dict)
+    #: Of each table whose rows are known, the sign that stands for them (``automation/sieve.py``).
     signs: dict[str, str] = field(default_factory=dict)
     #: All signs at the last tick, as one digest.
     last_signs: str = ""
@@ -57,7 +63,7 @@ class OrderSystemPollState(PollState):
 class Poll:
     """What one poll found."""
 
-    #: The data versions that were observed last, and the fingerprints now.
+    #: The fingerprints of what is observed, of tables of which they are known, and the fingerprints now.
     known: Fingerprints
     found: Fingerprints
     #: Tables that are quiet: one poll of them is enough.
@@ -80,19 +86,19 @@ def differences(known: Fingerprints, found: Fingerprints) -> Changes:
     changes = {}
     for table in sorted({*known, *found}):
         before, now = known.get(table, {}), found.get(table, {})
-        months = [month for month in sorted({*before, *now}) if _seen(before, month) != now.get(month, EMPTY)]
+        months = [month for month in sorted({*before, *now}) if before.get(month, EMPTY) != now.get(month, EMPTY)]
         if months:
             changes[table] = months
     return changes
 
 
-def _seen(known: Mapping[str, str], month: str) -> str:
-    return known.get(month, "").partition(AGAIN)[0]
-
-
-def held(known: Mapping[str, str]) -> dict[str, str]:
-    """The fingerprints of a table that were observed last; what a poll finds when nothing changed."""
-    return {month: seen for month in known if (seen := _seen(known, month)) != EMPTY}
+def known(watch: OrderSystemPollState, observed: Versions) -> Fingerprints:
+    """The fingerprints of what is observed, of each table of which nothing else was observed since."""
+    return {
+        table: found
+        for table, found in watch.fingerprints.items()
+        if watch.stood_for.get(table) == digest(observed.get(table, {}))
+    }
 
 
 def decided(
@@ -153,17 +159,22 @@ def _span(span: tuple[str, ...], changes: Changes) -> tuple[str, ...]:
     return (min(months), max(months)) if months else ()
 
 
-def versions(changes: Changes, poll: Poll, now: float) -> Fingerprints:
-    """The data versions to observe; fresh ones for what is read again though its rows are the same."""
-    return {
-        table: {month: _version(poll.known.get(table, {}), poll.found.get(table, {}), month, now) for month in months}
-        for table, months in changes.items()
-    }
+def to_observe(changes: Changes, poll: Poll, observed: Versions, totals: Versions, now: float) -> Versions:
+    """The data versions to observe; ``totals``: those that tables and months have now.
 
-
-def _version(known: Mapping[str, str], found: Mapping[str, str], month: str, now: float) -> str:
-    fingerprint = found.get(month, EMPTY)
-    return fingerprint if fingerprint != _seen(known, month) else f"{fingerprint}{AGAIN}{now:.0f}"
+    What has the version that was observed is observed again where it is to be read again, and where a picture may
+    differ, which no total counts; not where a run, or this poll's totals, saw the same change already.
+    """
+    moved = differences(poll.known, poll.found)
+    found: dict[str, dict[str, str]] = {}
+    for table, months in changes.items():
+        for month in months:
+            before, version = observed.get(table, {}).get(month, ""), totals.get(table, {}).get(month, EMPTY)
+            if version != before.partition(AGAIN)[0]:
+                found.setdefault(table, {})[month] = version
+            elif month not in moved.get(table, ()) or (table in PICTURED and table in poll.known):
+                found.setdefault(table, {})[month] = f"{version}{AGAIN}{now:.0f}"
+    return found
 
 
 def by_table(again: Iterable[str]) -> Changes:

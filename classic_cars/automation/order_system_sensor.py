@@ -17,11 +17,12 @@ import dagster as dg
 from classic_cars.automation import changes, sieve
 from classic_cars.automation.changes import Changes, OrderSystemPollState, Poll
 from classic_cars.automation.history import under_way, unread
-from classic_cars.automation.watching import clock, poll_failed
+from classic_cars.automation.watching import answered, clock, poll_failed
 from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
 from classic_cars.errors import SourceError
+from classic_cars.months import month_of
 from classic_cars.sources.order_system import OrderSystem
-from classic_cars.tables.external import DATA_VERSION, observed
+from classic_cars.tables.external import DATA_VERSION, observed, versions_of
 from classic_cars.tables.live_agreement import disagreement
 from classic_cars.tables.partitions import MONTHLY, known_months, to_reorder
 
@@ -70,35 +71,91 @@ def tick(watch: OrderSystemPollState, order_system: OrderSystem, instance: dg.Da
     started = time.time()
     if started < watch.not_before:
         return Tick(watch, f"{_trouble(watch)}polls again at {clock(watch.not_before)}")
-    known = _known(instance)
+    seen = _observed(instance)
     try:
-        asked = time.time()
-        signs = order_system.change_signs()
-        plan = sieve.planned(watch, signs, known, TABLES, time.time())
-        polling = time.time()
-        found = order_system.fingerprints([t for t in READ_ORDER if t.name in plan.tables]) if plan.tables else {}
-        polled = time.time()
-        poll = _poll(instance, known, found, plan)
-        missed = _missed(order_system, signs, sieve.suspects(plan, poll))
+        asked = _asked(watch, order_system, instance, seen)
     except SourceError as error:
-        watch = poll_failed(watch, time.time())
-        return Tick(watch, f"{_trouble(watch)}{error}; polls again at {clock(watch.not_before)}")
+        return _failed(watch, error)
     now = time.time()
-    watch = sieve.noted(sieve.distrusting(watch, missed, now), plan, signs, polled - polling, now)
-    before, (watch, changed, reason) = watch, changes.decided(watch, poll, polled - asked, now)
-    new_months = _new_months(instance, poll, changed)
+    watch = sieve.noted(sieve.distrusting(watch, asked.missed, now), asked.plan, asked.signs, asked.polling, now)
+    before, (watch, changed, reason) = watch, changes.decided(watch, asked.poll, asked.seconds, now)
+    new_months = _new_months(instance, asked.poll, changed)
     if new_months is not None:
         # Dagster keeps observations before it makes partitions, and forgets those of months that are none: first the
         # months, and what changed at the next tick.
         if changed:
             watch = replace(before, paid_off=watch.paid_off, not_before=0.0, failing_since=0.0, failures=0)
         return Tick(watch, reason or "new months become partitions first", partitions=new_months)
-    watch = sieve.concluded(watch, plan, signs, poll, changed, now)
-    said = [f"{changes.described(changed)}: observed" if changed else reason, plan.later, _said_of(missed)]
-    return Tick(watch, f"{_trouble(watch)}{'; '.join(filter(None, said))}", _observations(changed, poll, now))
+    try:
+        totals = _totals(order_system, changed)
+    except SourceError as error:
+        return _failed(before, error)
+    return _observing(answered(watch, time.time() - now, time.time()), asked, changed, totals, seen, reason)
 
 
-def _known(instance: dg.DagsterInstance) -> changes.Fingerprints:
+def _failed(watch: OrderSystemPollState, error: SourceError) -> Tick:
+    watch = poll_failed(watch, time.time())
+    return Tick(watch, f"{_trouble(watch)}{error}; polls again at {clock(watch.not_before)}")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the order system answered, and how many seconds it took: all of it, and the poll alone."""
+
+    signs: sieve.Signs
+    plan: sieve.Plan
+    poll: Poll
+    missed: list[str]
+    seconds: float
+    polling: float
+
+
+def _asked(
+    watch: OrderSystemPollState, order_system: OrderSystem, instance: dg.DagsterInstance, seen: changes.Versions
+) -> _Asked:
+    started, known = time.time(), changes.known(watch, seen)
+    signs = order_system.change_signs()
+    plan = sieve.planned(watch, signs, known, TABLES, time.time())
+    polling = time.time()
+    found = order_system.fingerprints([t for t in READ_ORDER if t.name in plan.tables]) if plan.tables else {}
+    polled = time.time()
+    poll = _poll(instance, known, found, plan)
+    missed = _missed(order_system, signs, sieve.suspects(plan, poll))
+    return _Asked(signs, plan, poll, missed, polled - started, polled - polling)
+
+
+def _observing(
+    watch: OrderSystemPollState,
+    asked: _Asked,
+    changed: Changes,
+    totals: changes.Versions,
+    seen: changes.Versions,
+    reason: str,
+) -> Tick:
+    now = time.time()
+    versions = changes.to_observe(changed, asked.poll, seen, totals, now)
+    then = {table: {**seen.get(table, {}), **versions.get(table, {})} for table in TABLES}
+    watch = sieve.concluded(watch, asked.plan, asked.signs, asked.poll, changed, then, now)
+    observing = {table: sorted(months) for table, months in versions.items()}
+    said = [f"{changes.described(observing)}: observed" if observing else reason, asked.plan.later]
+    said = [each for each in (*said, _said_of(asked.missed)) if each] or ["nothing changed"]
+    return Tick(watch, f"{_trouble(watch)}{'; '.join(said)}", _observations(versions))
+
+
+def _totals(order_system: OrderSystem, changed: Changes) -> changes.Versions:
+    """The data versions that these tables and months have now."""
+    if not changed:
+        return {}
+    months = {table: [month_of(each) for each in found if each] for table, found in changed.items()}
+    with order_system.snapshot() as snapshot:
+        return {
+            table.name: versions_of(snapshot.control_totals(table, months[table.name] or None), months[table.name])
+            for table in READ_ORDER
+            if table.name in changed
+        }
+
+
+def _observed(instance: dg.DagsterInstance) -> changes.Versions:
     return {
         table: observed(instance, dg.AssetKey([SYSTEM, table]), partitioned=table in PARTITIONED) for table in TABLES
     }
@@ -111,7 +168,7 @@ def _poll(
     reconciled, differing = disagreement(instance)
     return Poll(
         known,
-        {table: found.get(table, changes.held(known[table])) for table in TABLES},
+        {table: found.get(table, known.get(table, {})) for table in TABLES},
         quiet=plan.quiet,
         waiting=plan.waiting,
         deferred=bool(plan.later),
@@ -147,10 +204,10 @@ def _new_months(instance: dg.DagsterInstance, poll: Poll, changed: Changes) -> l
     return [*([MONTHLY.build_delete_request(delete)] if delete else []), MONTHLY.build_add_request(add)]
 
 
-def _observations(changed: Changes, poll: Poll, now: float) -> list[dg.AssetObservation]:
+def _observations(versions: changes.Versions) -> list[dg.AssetObservation]:
     return [
         dg.AssetObservation(dg.AssetKey([SYSTEM, table]), partition=month or None, tags={DATA_VERSION: version})
-        for table, months in changes.versions(changed, poll, now).items()
+        for table, months in versions.items()
         for month, version in months.items()
     ]
 

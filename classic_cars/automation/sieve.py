@@ -16,8 +16,8 @@ from classic_cars.automation.changes import (
     Fingerprints,
     OrderSystemPollState,
     Poll,
+    Versions,
     differences,
-    held,
 )
 from classic_cars.automation.watching import SHARE, affordable_at, clock
 from classic_cars.contracts.order_system import PARTITIONED
@@ -52,10 +52,10 @@ class Plan:
 
 
 def planned(watch: OrderSystemPollState, signs: Signs, known: Fingerprints, tables: Iterable[str], now: float) -> Plan:
-    """What to poll; ``known``: the data versions that were observed last."""
+    """What to poll; ``known``: the fingerprints of what is observed."""
     tables = tuple(tables)
     trusted = {table for table in tables if table in signs and watch.distrusted.get(table, 0.0) <= now}
-    vouched = frozenset(t for t in trusted if watch.signs.get(t) == _mark(signs[t], held(known.get(t, {}))))
+    vouched = frozenset(table for table in trusted if table in known and watch.signs.get(table) == signs[table].token)
     is_same = watch.last_signs == _digest(signs)
     quiet = frozenset(table for table in trusted - vouched if is_same or signs[table].resting)
     waiting = tuple(t for t in tables if t in trusted - vouched - quiet and _waits(watch, t, signs[t], now))
@@ -96,18 +96,25 @@ def noted(watch: OrderSystemPollState, plan: Plan, signs: Signs, seconds: float,
 
 
 def concluded(
-    watch: OrderSystemPollState, plan: Plan, signs: Signs, poll: Poll, changed: Changes, now: float
+    watch: OrderSystemPollState, plan: Plan, signs: Signs, poll: Poll, changed: Changes, observed: Versions, now: float
 ) -> OrderSystemPollState:
-    """What is known of the tables that were polled; of those whose change is not observed yet, nothing new."""
+    """What is known of the tables that were polled; of those whose change is not observed yet, nothing new.
+
+    ``observed``: the data versions with those that this tick observes.
+    """
     moved = differences(poll.known, poll.found)
     done = [table for table in plan.tables if {*moved.get(table, ())} <= {*changed.get(table, ())}]
-    marks = {table: _mark(signs[table], poll.found.get(table, {})) for table in done if table in signs}
+    marks = {table: signs[table].token for table in done if table in signs}
     due = min(watch.proof_due, now + AFTER_CHANGE_SECONDS) if moved.keys() & {*done} else watch.proof_due
-    return replace(watch, signs={**{t: m for t, m in watch.signs.items() if t not in done}, **marks}, proof_due=due)
-
-
-def _mark(sign: Sign, found: Mapping[str, str]) -> str:
-    return f"{sign.token}/{digest(dict(found))[:DIGITS]}"
+    # A table that is observed again has another version for the same rows: what is known of them is still so.
+    same = {*done, *(table for table in changed if table in poll.known)}
+    return replace(
+        watch,
+        signs={**{t: m for t, m in watch.signs.items() if t not in done}, **marks},
+        fingerprints=watch.fingerprints | {table: dict(poll.found.get(table, {})) for table in done},
+        stood_for=watch.stood_for | {table: digest(observed.get(table, {})) for table in same},
+        proof_due=due,
+    )
 
 
 def _digest(signs: Signs) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
 #: Of the cursors' form: a cursor of another one is forgotten. What was seen is in Dagster's history, not in cursors.
-VERSION = 3
+VERSION = 4
 
 #: The budget: the share of the time that polls may take, on average. A poll that took 2 s is paid off after 40 s.
 SHARE = 0.05

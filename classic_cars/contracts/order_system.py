@@ -208,3 +208,7 @@ READ_ORDER: tuple[sa.Table, ...] = (
 
 #: Tables whose rows belong to a month of ``orderDate``.
 PARTITIONED = frozenset({"orders", "orderdetails"})
+#: Tables with pictures, which are read and shown, and which no control total counts.
+PICTURED = frozenset(
+    table.name for table in READ_ORDER if any(isinstance(column.type, sa.LargeBinary) for column in table.columns)
+)

@@ -20,6 +20,7 @@ from classic_cars.automation.watching import (
     answered,
     poll_failed,
 )
+from classic_cars.tables.external import digest
 
 A = {"orders": {"2004-01": "a", "2004-02": "b"}, "products": {"": "p"}}
 EDITED = {"orders": {"2004-01": "a", "2004-02": "c"}, "products": {"": "p"}}
@@ -60,12 +61,11 @@ def test_nothing_is_observed_when_nothing_changed() -> None:
     ],
 )
 def test_exactly_what_changed_is_observed_once(found: dict, expected: dict) -> None:
-    poll = Poll(A, found)
     watch, changed = polled_twice(OrderSystemPollState(), found)
     assert changed == expected
-    versions = changes.versions(changed, poll, NOW)
-    known = {table: {**A.get(table, {}), **versions.get(table, {})} for table in A}
-    assert decided(watch, found, NOW + 25, known=known)[1] == {}
+    observed = changes.to_observe(changed, Poll(A, found), A, found, NOW)
+    assert {table: sorted(months) for table, months in observed.items()} == expected
+    assert decided(watch, found, NOW + 25, known=found)[1] == {}
 
 
 def test_a_burst_is_observed_once() -> None:
@@ -107,12 +107,29 @@ def test_what_was_not_read_is_observed_again_with_growing_waits_for_ever() -> No
 
 
 def test_what_is_observed_again_has_a_fresh_version_that_is_no_change() -> None:
-    versions = changes.versions(PENDING, Poll(A, A), NOW)
-    assert versions == {"orders": {"2004-02": "b~1000000"}}
+    poll = Poll(A, A)
+    assert changes.to_observe(PENDING, poll, A, A, NOW) == {"orders": {"2004-02": "b~1000000"}}
     again = {**A, "orders": {"2004-01": "a", "2004-02": "b~1000000"}}
-    assert changes.differences(again, A) == {}
-    assert changes.versions(PENDING, Poll(again, A), NOW + 60) == {"orders": {"2004-02": "b~1000060"}}
-    assert changes.versions(PENDING, Poll(again, EDITED), NOW + 60) == {"orders": {"2004-02": "c"}}
+    assert changes.to_observe(PENDING, poll, again, A, NOW + 60) == {"orders": {"2004-02": "b~1000060"}}
+    assert changes.to_observe(PENDING, poll, again, EDITED, NOW + 60) == {"orders": {"2004-02": "c"}}
+
+
+def test_what_a_run_has_read_already_is_not_observed_again() -> None:
+    everything = {table: sorted(months) for table, months in A.items()}
+    assert changes.to_observe(everything, Poll({}, A), A, A, NOW) == {}
+    assert changes.to_observe(PENDING, Poll(A, EDITED), A, A, NOW) == {}
+    # A fingerprint that is known to differ, of the same totals: a picture.
+    lines, seen = {"productlines": {"": "x"}}, {"productlines": {"": "v"}}
+    poll = Poll(lines, {"productlines": {"": "y"}})
+    assert changes.to_observe({"productlines": [""]}, poll, seen, seen, NOW) == {"productlines": {"": "v~1000000"}}
+
+
+def test_fingerprints_stand_for_what_was_observed_and_for_nothing_else() -> None:
+    stands = {table: digest(versions) for table, versions in A.items()}
+    watch = OrderSystemPollState(fingerprints=dict(EDITED), stood_for=stands)
+    assert changes.known(watch, A) == EDITED
+    assert changes.known(watch, {**A, "orders": {}}) == {"products": EDITED["products"]}
+    assert changes.known(OrderSystemPollState(), A) == {}
 
 
 def test_nothing_is_observed_again_while_a_run_is_under_way() -> None:
@@ -157,7 +174,8 @@ def test_what_the_nightly_proof_found_is_invalidated_once_also_where_nothing_is_
     expected = {"offices": [""], "orderdetails": months, "orders": months, "products": [""]}
     watch, changed = decided(OrderSystemPollState(), A, reconciled=7, differing=differing)
     assert changed == expected
-    assert changes.versions(changed, Poll(A, A), NOW)["orders"] == {"2004-02": "b~1000000", "2004-09": "empty"}
+    observed = changes.to_observe(changed, Poll(A, A), A, A, NOW)
+    assert observed["orders"] == {"2004-02": "b~1000000", "2004-09": "empty"}
     assert decided(watch, A, NOW + 5, reconciled=7, differing=differing)[1] == {}
 
 
