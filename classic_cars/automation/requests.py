@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
@@ -17,12 +17,19 @@ NEAR = 3
 RANGES = 4
 
 
-def ranges(existing: Sequence[str], wanted: set[str], at_most: int = RANGES) -> list[tuple[str, str]]:
-    """The first and the last month of each range of ``existing`` months, in order, that together hold ``wanted``."""
+def ranges(
+    existing: Sequence[str], wanted: set[str], at_most: int = RANGES, together: Iterable[tuple[str, str]] = ()
+) -> list[tuple[str, str]]:
+    """The first and the last month of each range of ``existing`` months, in order, that together hold ``wanted``.
+
+    ``together``: pairs of months that must be in the same range.
+    """
     positions = [index for index, month in enumerate(existing) if month in wanted]
+    spans = [sorted(map(existing.index, pair)) for pair in together]
     found: list[list[int]] = []
     for position in positions:
-        if found and position - found[-1][1] <= NEAR:
+        joined = found and any(first <= found[-1][1] and position <= last for first, last in spans)
+        if found and (position - found[-1][1] <= NEAR or joined):
             found[-1][1] = position
         else:
             found.append([position, position])
@@ -38,9 +45,11 @@ def run_requests(
     tags: Mapping[str, str],
     *,
     whole_tables_each_time: bool,
+    together: Iterable[tuple[str, str]] = (),
 ) -> list[dg.RunRequest]:
     """One run for each range of months, with all tables that any of its months is wanted of.
 
+    ``together``: pairs of months between which a row moved: it is in both, or in none, unless one run makes both.
     A fact and the dimensions that it refers to belong together: with ``whole_tables_each_time``, tables without months
     are made in each run, otherwise in the last one.
     """
@@ -50,7 +59,7 @@ def run_requests(
         if each.partition_key is not None:
             by_month.setdefault(each.partition_key, set()).update(each.asset_selection or [])
     found = []
-    spans = ranges(existing, set(by_month))
+    spans = ranges(existing, set(by_month), together=together)
     for index, (first, last) in enumerate(spans):
         dated = {key for month, keys in by_month.items() if first <= month <= last for key in keys}
         rest = whole if whole_tables_each_time or index == len(spans) - 1 else set()

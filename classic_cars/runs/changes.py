@@ -7,8 +7,10 @@ and the store holds what Dagster's history says it does.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
-from functools import reduce
+from functools import partial, reduce
+from typing import Any
 
 import dagster as dg
 
@@ -17,14 +19,17 @@ from classic_cars.assets import ALL_TABLES
 from classic_cars.automation.landing_sensor import unread_files
 from classic_cars.automation.requests import run_requests
 from classic_cars.automation.staleness import Parts, Record, recorded, stale, wave
-from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
+from classic_cars.contracts.order_system import PARTITIONED, PICTURED, READ_ORDER, UNDATED, metadata, orders
+from classic_cars.contracts.source import CONTRACTS, MONTH
 from classic_cars.months import Months, month_of, partition_key, span
 from classic_cars.resources import resources
 from classic_cars.runs.report import QUIET, RunReport, report_of
 from classic_cars.runs.selecting import job_of, months_that_exist, published
 from classic_cars.settings import Settings
+from classic_cars.sources.conform import conform
 from classic_cars.sources.landing import Landing
 from classic_cars.sources.order_system import OrderSystem
+from classic_cars.sources.order_system.brief import brief, brief_totals
 from classic_cars.tables.external import (
     EMPTY,
     WHOLE,
@@ -36,9 +41,13 @@ from classic_cars.tables.external import (
     order_system_versions,
 )
 from classic_cars.tables.partitions import add_months
+from classic_cars.tables.recomputation import disagreement
 from classic_cars.tables.run_tags import RANGE_END, RANGE_START
 
 SYSTEM, LANDING, SOURCE = "order_system", "landing", "source"
+#: What the instance remembers of the order system: the signs of change that stand for what is observed, and
+#: fingerprints of tables with pictures.
+REMEMBERED = "classic_cars/order_system"
 
 
 def make_what_changed(
@@ -56,15 +65,17 @@ def make_what_changed(
     claims = claims_of(ALL_TABLES)
     record = _record(settings, defs, instance)
     made_before = {address for address, run in record.runs.items() if run}
-    _observe_order_system(instance, order_system, settings, made_before)
+    pictured = _observe_order_system(instance, order_system, settings, made_before)
     _observe_landing(instance, settings, claims)
     record = _record(settings, defs, instance)
-    old = stale(record) | {address: _all_parts(record, address) for address in (*again, *_unread(instance, claims))}
+    anyway = {address: _all_parts(record, address) for address in (*again, *pictured, *_unread(instance, claims))}
+    old = stale(record) | anyway | _refuted(instance)
     reports: list[RunReport] = []
     failed: set[str] = set()
     before: Parts = {}
     while (parts := wave(record, old, failed)) and parts != before and not interrupts.requested():
-        for request in _requests(parts, record, tags):
+        together = _moved(settings, order_system, parts)
+        for request in _requests(parts, record, tags, together):
             report = _executed(defs, instance, request)
             reports.append(report)
             failed |= set(report.not_published)
@@ -87,20 +98,43 @@ def _all_parts(record: Record, address: str) -> set[str]:
 
 def _observe_order_system(
     instance: dg.DagsterInstance, order_system: OrderSystem, settings: Settings, made: set[str]
-) -> None:
-    """Record what the order system's tables hold now; of those that are read anyway their reading will say it."""
+) -> set[str]:
+    """Record what the order system's tables hold now; of those that are read anyway their reading will say it.
+
+    Of a table with an exact sign of change that did not move, rows and cents are compared; of all others every value.
+    Returns the tables to read in any case: those whose pictures, which no total counts, changed since the last time.
+    """
+    signs = order_system.change_signs()
+    pictures = order_system.fingerprints([table for table in READ_ORDER if table.name in PICTURED])
+    remembered = json.loads(instance.daemon_cursor_storage.get_cursor_values({REMEMBERED}).get(REMEMBERED, "{}"))
+    before, shown = remembered.get("signs", {}), remembered.get("pictures", pictures)
     names = [table.name for table in READ_ORDER if f"{SOURCE}/{table.name}" in made]
-    versions = order_system_versions(order_system, names)
+    seen = {name: observed(instance, _outside(name), partitioned=name in PARTITIONED) for name in names}
+    same = {name for name in names if name in signs and signs[name].exact and signs[name].token == before.get(name)}
+    same = {name for name in same if _has_the_totals(order_system, name, seen[name])}
+    versions = order_system_versions(order_system, [name for name in names if name not in same])
     if set(names) >= PARTITIONED:
-        add_months(instance, {month for name in PARTITIONED for month in versions[name]})
+        add_months(instance, {month for name in PARTITIONED for month in versions.get(name, seen[name])})
     else:
         with published(settings) as store:
             add_months(instance, map(partition_key, months_that_exist(order_system, store, reads=True)))
     for name, found in versions.items():
-        key, partitioned = dg.AssetKey([SYSTEM, name]), name in PARTITIONED
-        gone = dict.fromkeys(observed(instance, key, partitioned=partitioned).keys() - found.keys(), EMPTY)
-        for each in observations(instance, key, {**found, **gone}, partitioned=partitioned):
+        gone = dict.fromkeys(seen[name].keys() - found.keys(), EMPTY)
+        for each in observations(instance, _outside(name), {**found, **gone}, partitioned=name in PARTITIONED):
             instance.report_runless_asset_event(each)
+    now = {"signs": {name: sign.token for name, sign in signs.items()}, "pictures": pictures}
+    instance.daemon_cursor_storage.set_cursor_values({REMEMBERED: json.dumps(now)})
+    return {f"{SOURCE}/{name}" for name in names if name in PICTURED and pictures[name] != shown.get(name)}
+
+
+def _has_the_totals(order_system: Any, name: str, seen: Mapping[str, str]) -> bool:
+    """Whether the table has the rows and cents now that it had when it was observed."""
+    expected = brief(version for version in seen.values() if version != EMPTY)
+    return expected is not None and brief_totals(order_system, metadata.tables[name]) == expected
+
+
+def _outside(name: str) -> dg.AssetKey:
+    return dg.AssetKey([SYSTEM, name])
 
 
 def _observe_landing(instance: dg.DagsterInstance, settings: Settings, claims: Mapping[str, Claims]) -> None:
@@ -121,17 +155,49 @@ def _unread(instance: dg.DagsterInstance, claims: Iterable[str]) -> Iterator[str
             yield f"{SOURCE}/{name}"
 
 
+def _refuted(instance: dg.DagsterInstance) -> Parts:
+    """What a recomputation found different since it was made."""
+    found: Parts = {}
+    for table in ALL_TABLES:
+        key = dg.AssetKey(table.address.split("/"))
+        failed, months = disagreement(instance, key) if table.contract.recomputed is not None else (0.0, [])
+        made = instance.get_latest_materialization_event(key) if failed else None
+        if made is not None and made.timestamp < failed:
+            found[table.address] = set(months) if table.contract.partitioned_by else {WHOLE}
+    return found
+
+
 # Runs ----------------------------------------------------------------------------------------------------
 
 
-def _requests(parts: Parts, record: Record, tags: Mapping[str, str]) -> list[dg.RunRequest]:
+def _requests(
+    parts: Parts, record: Record, tags: Mapping[str, str], together: Iterable[tuple[str, str]]
+) -> list[dg.RunRequest]:
     """As few runs as make these parts; what has no months is made in each of them."""
     by_part: dict[str, list[dg.AssetKey]] = {}
     for address, found in parts.items():
         for part in found:
             by_part.setdefault(part, []).append(dg.AssetKey(address.split("/")))
     requests = [dg.RunRequest(partition_key=part or None, asset_selection=keys) for part, keys in by_part.items()]
-    return run_requests(requests, record.months, tags, whole_tables_each_time=True)
+    return run_requests(requests, record.months, tags, whole_tables_each_time=True, together=together)
+
+
+def _moved(settings: Settings, order_system: OrderSystem, parts: Parts) -> set[tuple[str, str]]:
+    """Pairs of months of this wave between which orders moved; undated rows are in no one's way."""
+    contract = CONTRACTS[orders.name]
+    months = sorted(month for month in parts.get(contract.address, ()) if month_of(month) != UNDATED)
+    with published(settings) as store:
+        if len(months) < 2 or not store.exists(contract):
+            return set()
+        held = store.read(contract)
+        held = held.filter(held[MONTH].isin([month_of(month) for month in months]))
+        before = held.select("orderNumber", was=held[MONTH]).to_pyarrow()
+    with order_system.snapshot() as snapshot:
+        arrive = partial(conform, table=orders)
+        now = snapshot.read(orders, [month_of(month) for month in months], arrive).read_all()
+    both = before.join(now.select(["orderNumber", MONTH]), "orderNumber", join_type="inner")
+    pairs = set(zip(both["was"].to_pylist(), both[MONTH].to_pylist(), strict=True))
+    return {(partition_key(was), partition_key(month)) for was, month in pairs if was != month}
 
 
 def _executed(defs: dg.Definitions, instance: dg.DagsterInstance, request: dg.RunRequest) -> RunReport:

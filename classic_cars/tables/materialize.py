@@ -148,7 +148,10 @@ def _with_moved(step: Step, before: _Published, staged: Staged, order_system: Or
     if before.orders is None or step.months is None:
         return BaseVersion(before.rows)
     known = step.tx.receive(before.orders)
-    gone = known.anti_join(staged.rows, "orderNumber").limit(LOOKED_FOR).to_pyarrow().to_pylist()
+    missing = known.anti_join(staged.rows, "orderNumber")
+    if staged.others is not None:  # whoever was read in his new month before is not lost
+        missing = missing.anti_join(staged.others, "orderNumber")
+    gone = missing.limit(LOOKED_FOR).to_pyarrow().to_pylist()
     homes = order_system.homes_of([each["orderNumber"] for each in gone if each["orderNumber"] is not None])
     moved: dict[str, dict[str, int]] = {}
     for each in gone:

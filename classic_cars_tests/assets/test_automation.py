@@ -39,6 +39,7 @@ from classic_cars_tests.platform import (
 )
 
 CATALOG = Catalog(ALL_TABLES)
+LANDED = {"source/ratings", "source/stock_counts"}
 
 
 @pytest.fixture
@@ -292,7 +293,8 @@ def test_a_failed_read_is_asked_for_again_for_as_long_as_it_differs(
         clock[0] = due
         platform.poll()
         (again,) = platform.read()
-        assert (tables(again), months_of(again)) == (tables(request), months_of(request))
+        # What lay at the landing zone was read: that is not asked for again.
+        assert (tables(again), months_of(again)) == (tables(request) - LANDED, months_of(request))
         due += wait
     assert "asked again 5 times for what was not read" in str(platform.reasons[order_system_sensor.SENSOR])
     assert platform.run(again).success

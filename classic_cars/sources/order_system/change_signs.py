@@ -47,6 +47,8 @@ class Sign:
     token: str
     #: Whether the last change is some seconds ago; None when the database does not say when that was.
     resting: bool | None = None
+    #: Whether it moves with every change; one that does not is told apart by a proof now and then.
+    exact: bool = True
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class _Said:
 
     facts: tuple[Any, ...]
     resting: bool | None = None
+    exact: bool = True
 
 
 def of_file(path: Path) -> _Said:
@@ -120,9 +123,9 @@ def _of_innodb(
     if age is not None and engine in ("InnoDB", "MyISAM"):
         # A table that was changed just now, or in the future, may change once more in that second.
         resting = age >= REST_SECONDS
-        return _Said((server, engine, facts, None if resting else now), resting)
+        return _Said((server, engine, facts, None if resting else now), resting, exact=False)
     if engine == "InnoDB" and writes is not None:
-        return _Said((server, engine, facts, writes))
+        return _Said((server, engine, facts, writes), exact=False)
     return None
 
 
@@ -165,7 +168,8 @@ def signs(
             resting = [each.resting for each in behind if each]
             facts = repr((database.redacted, today or date.today(), [each.facts for each in behind if each]))
             token = hashlib.blake2b(facts.encode(), digest_size=6).hexdigest()
-            found[table.name] = Sign(token, False if False in resting else None if None in resting else True)
+            is_resting = False if False in resting else None if None in resting else True
+            found[table.name] = Sign(token, is_resting, all(each.exact for each in behind if each))
     return found
 
 

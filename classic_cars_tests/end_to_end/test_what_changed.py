@@ -1,0 +1,235 @@
+"""`classic-cars run` makes what changed and nothing else, and what it leaves alone is proven to be as it was."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
+
+from classic_cars.definitions import build_defs
+from classic_cars.instance import open_instance
+from classic_cars.runs import RunReport, execute, execute_what_changed
+from classic_cars.settings import Settings
+from classic_cars.tables.partitions import known_months
+from classic_cars_shop import api as simulator
+from classic_cars_tests.platform import ask, change, expected_sales, fingerprint, order_system_frames, published_sales
+
+ORDERS = {"source/orders", "staging/orders", "warehouse/fact_orders", "analytics/sales_by_month"}
+SHOP = {"customers", "employees", "offices", "orderdetails", "orders", "payments", "productlines", "products"}
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home after one run."""
+    home = tmp_path_factory.mktemp("template") / "home"
+    simulator.create(f"sqlite:///{home}/shop.sqlite", scale=0.1, seed=3)
+    report = execute_what_changed(Settings(home=home))
+    assert report.succeeded
+    assert len(report.published) == report.tables
+    assert report.unchanged == []
+    return home
+
+
+@pytest.fixture
+def made(template: Path, tmp_path: Path) -> Settings:
+    shutil.copytree(template, tmp_path / "home")
+    return Settings(home=tmp_path / "home")
+
+
+def unsynced(settings: Settings) -> dict[str, str]:
+    """What Dagster's web page shows as out of sync or missing."""
+    graph = build_defs(settings).get_repository_def().asset_graph
+    found = {}
+    with open_instance(settings) as instance:
+        resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+        for key in graph.materializable_asset_keys:
+            for part in known_months(instance) if graph.get(key).is_partitioned else [None]:
+                if (status := resolver.get_status(key, part)) != StaleStatus.FRESH:
+                    found[f"{key.to_user_string()} {part}"] = status.value
+    return found
+
+
+def is_right(settings: Settings) -> bool:
+    """Whether the answers are those that plain Python works out from the order system."""
+    frames = order_system_frames(settings.order_system_url)
+    return all(
+        published_sales(settings, table, by) == expected_sales(frames, by)
+        for table, by in (("sales_by_product_line", "productLine"), ("sales_by_country", "country"))
+    )
+
+
+def again(settings: Settings) -> RunReport:
+    report = execute_what_changed(settings)
+    assert report.succeeded, (report.errors, report.failed_checks)
+    assert is_right(settings)
+    assert unsynced(settings) == {}
+    return report
+
+
+def an_order(settings: Settings) -> int:
+    ((number,),) = ask(settings, "SELECT min(orderNumber) FROM warehouse.fact_orders WHERE orderDate > '2004-05-01'")
+    return number
+
+
+def test_nothing_is_made_when_nothing_changed(made: Settings) -> None:
+    before = fingerprint(made)
+    report = again(made)
+    assert (report.published, len(report.unchanged)) == ([], report.tables)
+    assert fingerprint(made) == before
+    with open_instance(made) as instance:
+        assert instance.get_runs_count() == 1
+
+
+def test_an_edit_makes_its_month_and_what_is_made_of_it(made: Settings) -> None:
+    number = an_order(made)
+    change(made.order_system_url, f"UPDATE orders SET status = 'Cancelled' WHERE orderNumber = {number}")
+    report = again(made)
+    assert set(report.published) >= ORDERS
+    assert (
+        str(report.months)
+        == ask(made, f"SELECT strftime(orderDate, '%Y-%m') FROM staging.orders WHERE orderNumber = {number}")[0][0]
+    )
+    untouched = {"source/orderdetails", "source/customers", "staging/customers", "warehouse/fact_payments"}
+    assert untouched <= set(report.unchanged)
+    assert "analytics/product_ratings" in report.unchanged
+    with open_instance(made) as instance:
+        assert instance.get_runs_count() == 2
+    assert again(made).published == []
+
+
+@pytest.mark.parametrize(
+    ("statements", "expected"),
+    [
+        pytest.param(
+            [
+                "UPDATE orders SET orderDate = '2003-03-03', requiredDate = '2003-03-13', shippedDate = NULL "
+                "WHERE orderNumber = (SELECT min(orderNumber) FROM orders WHERE orderDate > '2004-05-01')"
+            ],
+            {"source/orders", "source/orderdetails", "warehouse/fact_orders"},
+            id="an order moves to another month",
+        ),
+        pytest.param(
+            ["UPDATE products SET productLine = 'Ships' WHERE productCode = (SELECT min(productCode) FROM products)"],
+            {"source/products", "analytics/sales_by_product_line"},
+            id="a product changes its line",
+        ),
+        pytest.param(
+            ["UPDATE customers SET country = 'Spain', city = 'Madrid'"],
+            {"source/customers", "analytics/sales_by_country"},
+            id="customers move",
+        ),
+        pytest.param(
+            ["DELETE FROM payments WHERE checkNumber = (SELECT min(checkNumber) FROM payments)"],
+            {"source/payments", "warehouse/fact_payments"},
+            id="a payment is gone",
+        ),
+        pytest.param(["UPDATE productlines SET image = x'00ff'"], {"source/productlines"}, id="pictures alone"),
+    ],
+)
+def test_every_kind_of_change_is_followed(made: Settings, statements: list[str], expected: set[str]) -> None:
+    change(made.order_system_url, *statements)
+    report = again(made)
+    assert expected <= set(report.published)
+    assert "source/employees" in report.unchanged
+    assert again(made).published == []
+
+
+def test_undated_rows_do_not_widen_a_run(made: Settings) -> None:
+    number = an_order(made)
+    change(made.order_system_url, f"UPDATE orders SET orderDate = 'one day' WHERE orderNumber = {number}")
+    report = execute_what_changed(
+        made.model_copy(update={"quarantine_max_share": 1.0, "quarantine_max_amount_share": 1.0})
+    )
+    assert report.succeeded, (report.errors, report.failed_checks)
+    with open_instance(made) as instance:
+        read = (
+            instance.get_latest_storage_id_by_partition
+            if hasattr(instance, "get_latest_storage_id_by_partition")
+            else None
+        )
+        assert read is None or read
+        ranges = {
+            run.tags.get("dagster/asset_partition_range_start")
+            + ".."
+            + run.tags.get("dagster/asset_partition_range_end")
+            for run in instance.get_runs(limit=2)
+        }
+    assert "1900-01..1900-01" in ranges
+    assert len(ranges) == 2
+
+
+def test_a_store_that_is_gone_restored_or_another_is_filled_again(made: Settings, template: Path) -> None:
+    made.store_path.unlink()
+    assert len(again(made).published) == 34
+    # The store of before an edit comes back.
+    change(made.order_system_url, "UPDATE orders SET comments = 'called'")
+    assert again(made).published
+    shutil.copy(template / made.store_path.relative_to(made.home), made.store_path)
+    assert set(again(made).published) >= ORDERS
+    assert again(made).published == []
+
+
+def test_a_run_that_died_between_publishing_and_saying_so_is_made_again(made: Settings) -> None:
+    import duckdb
+
+    with duckdb.connect(str(made.store_path)) as store:
+        store.execute("UPDATE platform.publications SET run_id = 'died' WHERE address = 'staging/customers'")
+    assert "staging/customers" in again(made).published
+
+
+def test_what_fails_keeps_its_version_and_is_tried_again_the_next_time(made: Settings) -> None:
+    before = published_sales(made, "sales_by_country", "country")
+    change(
+        made.order_system_url, "CREATE TABLE kept AS SELECT * FROM payments", "DELETE FROM payments WHERE amount > 100"
+    )
+    for _ in range(2):
+        report = execute_what_changed(made)
+        assert not report.succeeded
+        assert {(each.table, each.check) for each in report.failed_checks} == {("source/payments", "volume")}
+        assert {"source/payments", "warehouse/fact_payments"} <= set(report.not_published)
+        assert "source/orders" in report.unchanged
+    assert published_sales(made, "sales_by_country", "country") == before
+    assert execute_what_changed(made, accept_shrink=["payments"]).succeeded
+    assert again(made).published == []
+
+
+def test_rows_that_change_without_a_sign_are_found_by_their_totals(
+    made: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from classic_cars.sources.order_system import Sign
+    from classic_cars.sources.order_system.sqlite import SQLite
+
+    monkeypatch.setattr(SQLite, "change_signs", lambda *_: {table: Sign("the same") for table in SHOP})
+    assert again(made).published == []
+    change(made.order_system_url, "UPDATE orderdetails SET priceEach = priceEach + 0.01 WHERE orderLineNumber = 1")
+    assert "source/orderdetails" in again(made).published
+
+
+def test_everything_is_made_when_it_is_asked_for(made: Settings) -> None:
+    report = execute(made)
+    assert len(report.published) == report.tables == 34
+    # The same rows, read and made again: nothing follows.
+    assert again(made).published == []
+
+
+def test_sqlite_is_told_apart_from_a_copy_of_the_shop_with_other_rows(made: Settings, tmp_path: Path) -> None:
+    shop = made.home / "shop.sqlite"
+    with sqlite3.connect(shop) as connection:
+        connection.execute(
+            "UPDATE orders SET comments = 'other' WHERE orderNumber = (SELECT max(orderNumber) FROM orders)"
+        )
+    connection.close()
+    assert "source/orders" in again(made).published
+
+
+def test_the_record_of_versions_does_not_ask_the_store_where_there_is_none(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    simulator.create(f"sqlite:///{settings.home}/shop.sqlite", scale=0.02, seed=1)
+    assert execute_what_changed(settings).succeeded
+    with open_instance(settings) as instance:
+        assert instance.get_latest_materialization_event(dg.AssetKey(["warehouse", "fact_orders"])) is not None
