@@ -1,7 +1,8 @@
-"""Fixtures for all tests: database servers, started when the first test needs them, and databases of their own."""
+"""Fixtures for all tests: database servers, started when the first test needs them, shops and published tables."""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,16 @@ import pytest
 from classic_cars_shop import servers
 from classic_cars_shop.servers import Server
 from classic_cars_tests.programs import or_skip
+from classic_cars_tests.shops import published, published_home, real_data, shop, shop_file
+
+__all__ = ["published", "published_home", "real_data", "shop", "shop_file"]
+
+
+def pytest_collection_finish() -> None:
+    """Modules live as long as the process: the garbage collector need not look at them again, nor so often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture(scope="session")

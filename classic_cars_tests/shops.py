@@ -1,4 +1,4 @@
-"""Fixtures: small simulated shops in SQLite, made once and copied for each test, with settings that name them."""
+"""Fixtures: a small simulated shop in SQLite and its published tables, made once and copied for each test."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from classic_cars.settings import Settings
 from classic_cars_shop import api as simulator
 from classic_cars_tests import order_systems
 from classic_cars_tests.platform import run
+from classic_cars_tests.shared import once
 
 #: Months of the simulated shops; the last one is not complete.
 UNTIL = date(2003, 8, 20)
@@ -20,9 +21,11 @@ UNTIL = date(2003, 8, 20)
 @pytest.fixture(scope="session")
 def shop_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shop of eight months, with customers enough for every quirk."""
-    path = tmp_path_factory.mktemp("shop") / "shop.sqlite"
-    simulator.create(f"sqlite:///{path}", scale=1.5, seed=7, until=UNTIL)
-    return path
+
+    def make(folder: Path) -> None:
+        simulator.create(f"sqlite:///{folder / 'shop.sqlite'}", scale=1.5, seed=7, until=UNTIL)
+
+    return once(tmp_path_factory, "shop", make) / "shop.sqlite"
 
 
 @pytest.fixture
@@ -37,11 +40,13 @@ def shop(shop_file: Path, tmp_path: Path) -> Settings:
 @pytest.fixture(scope="session")
 def published_home(shop_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home in which every table of the shop was published."""
-    home = tmp_path_factory.mktemp("published")
-    shutil.copy(shop_file, home / "shop.sqlite")
-    ran = run(Settings(home=home))
-    assert ran.success, ran.errors
-    return home
+
+    def make(home: Path) -> None:
+        shutil.copy(shop_file, home / "shop.sqlite")
+        ran = run(Settings(home=home))
+        assert ran.success, ran.errors
+
+    return once(tmp_path_factory, "published", make)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import time
 from collections.abc import Iterator
@@ -37,15 +38,15 @@ from classic_cars_tests.platform import (
     published_sales,
     swapped,
 )
+from classic_cars_tests.shared import once
 
 CATALOG = Catalog(ALL_TABLES)
 LANDED = {"source/ratings", "source/stock_counts"}
 
 
 @pytest.fixture
-def settings(tmp_path: Path, shop_copy: Path, request: pytest.FixtureRequest) -> Settings:
-    store = getattr(request, "param", "duckdb")
-    return Settings(home=tmp_path / "home", source_url=f"sqlite:///{shop_copy}", store=store)
+def settings(tmp_path: Path, shop_copy: Path) -> Settings:
+    return Settings(home=tmp_path / "home", source_url=f"sqlite:///{shop_copy}")
 
 
 @pytest.fixture
@@ -156,28 +157,30 @@ def platform(settings: Settings, instance: dg.DagsterInstance) -> Platform:
 
 
 @pytest.fixture(scope="module")
-def filled_once(tmp_path_factory: pytest.TempPathFactory, shop_file: Path) -> tuple[Path, Platform]:
-    """A platform that filled itself from nothing, with all its files in one folder."""
-    folder = tmp_path_factory.mktemp("filled")
-    (folder / "shop.sqlite").write_bytes(shop_file.read_bytes())
-    (folder / "dagster").mkdir()
-    settings = Settings(home=folder / "home", source_url=f"sqlite:///{folder / 'shop.sqlite'}")
-    with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.local_temp(str(folder / "dagster")) as instance:
-        patch.setattr("classic_cars.automation.watching.SHARE", 1.0)
-        filling = Platform(settings, instance)
-        filling.round()
-    return folder, filling
+def filled_once(tmp_path_factory: pytest.TempPathFactory, shop_file: Path) -> Path:
+    """A platform that filled itself from nothing, with all its files in one folder; the daemon's memory beside them."""
+
+    def make(folder: Path) -> None:
+        (folder / "shop.sqlite").write_bytes(shop_file.read_bytes())
+        (folder / "dagster").mkdir()
+        settings = Settings(home=folder / "home", source_url=f"sqlite:///{folder / 'shop.sqlite'}")
+        with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.local_temp(str(folder / "dagster")) as instance:
+            patch.setattr("classic_cars.automation.watching.SHARE", 1.0)
+            filling = Platform(settings, instance)
+            filling.round()
+        (folder / "remembered").write_bytes(pickle.dumps((filling.cursors, filling.requests)))
+
+    return once(tmp_path_factory, "filled", make)
 
 
 @pytest.fixture
-def filled(filled_once: tuple[Path, Platform], tmp_path: Path) -> Iterator[Platform]:
+def filled(filled_once: Path, tmp_path: Path) -> Iterator[Platform]:
     """A copy of it, for one test."""
-    folder, filling = filled_once
-    copy = shutil.copytree(folder, tmp_path / "filled")
+    copy = shutil.copytree(filled_once, tmp_path / "filled")
     settings = Settings(home=copy / "home", source_url=f"sqlite:///{copy / 'shop.sqlite'}")
     with dg.DagsterInstance.local_temp(str(copy / "dagster")) as instance:
         opened = Platform(settings, instance)
-        opened.cursors, opened.requests = dict(filling.cursors), list(filling.requests)
+        opened.cursors, opened.requests = pickle.loads((copy / "remembered").read_bytes())
         yield opened
 
 
@@ -189,9 +192,20 @@ def months_of(request: dg.RunRequest) -> tuple[str | None, str | None]:
     return tuple(request.tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("settings", ["duckdb", pytest.param("iceberg", marks=pytest.mark.exhaustive)], indirect=True)
-def test_from_nothing_to_the_answers_and_then_only_what_changed(platform: Platform, settings: Settings) -> None:
-    source, downstream = platform.round()
+@pytest.fixture(params=["duckdb", pytest.param("iceberg", marks=pytest.mark.exhaustive)])
+def from_nothing(request: pytest.FixtureRequest, tmp_path: Path, shop_copy: Path) -> Platform:
+    """A platform that filled itself, on each store."""
+    if request.param == "duckdb":
+        return request.getfixturevalue("filled")
+    settings = Settings(home=tmp_path / "home", source_url=f"sqlite:///{shop_copy}", store="iceberg")
+    filling = Platform(settings, request.getfixturevalue("instance"))
+    filling.round()
+    return filling
+
+
+def test_from_nothing_to_the_answers_and_then_only_what_changed(from_nothing: Platform) -> None:
+    platform, settings = from_nothing, from_nothing.settings
+    source, downstream = platform.requests
     assert tables(source) == {each.address for each in ALL_TABLES if each.arrives_from is not None}
     assert tables(downstream) == {each.address for each in ALL_TABLES if each.arrives_from is None}
     url = settings.order_system_url

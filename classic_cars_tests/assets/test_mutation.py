@@ -16,6 +16,7 @@ from classic_cars_tests.mutation.__main__ import chosen, report
 from classic_cars_tests.mutation.harness import AT_LOAD, BROKEN, EQUIVALENT, STOPPED, SURVIVED, Bench, publish_template
 from classic_cars_tests.mutation.mutant import Mutant, every, out, put, some, swapped
 from classic_cars_tests.mutation.planted import MUTANTS
+from classic_cars_tests.shared import once
 
 CLASSES = sorted({each.kind for each in MUTANTS})
 ALL_OPTIONS = {"sweep": False, "all": False, "only": None, "sample": None, "seed": 1}
@@ -32,9 +33,10 @@ def _sample() -> list[Mutant]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the tiny shop as ``template``."""
-    home = tmp_path_factory.mktemp("mutation")
-    publish_template(home / "template")
+    """A folder of this worker with the tiny shop as ``template``."""
+    template = once(tmp_path_factory, "mutation", lambda folder: publish_template(folder / "template")) / "template"
+    home = tmp_path_factory.mktemp("mutation_bench")
+    (home / "template").symlink_to(template)
     return home
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from classic_cars.assets import analytics, dimensions, warehouse
 from classic_cars.settings import Settings
-from classic_cars_tests.platform import ask, change, fingerprint, order_system_frames, run, swapped
+from classic_cars_tests.platform import SALES, ask, change, fingerprint, order_system_frames, run, swapped
 
 FACT = "warehouse/fact_orders"
 
@@ -105,12 +105,12 @@ def test_a_fact_that_refers_to_nothing_is_caught(published: Settings):
 def test_a_failed_audit_leaves_every_byte_of_the_previous_version(published: Settings):
     before = fingerprint(published)
     change(published.order_system_url, "UPDATE orderdetails SET quantityOrdered = quantityOrdered + 1")
-    ran = run(published, tables=swapped(FACT, joined_inner))
+    ran = run(published, tables=swapped(FACT, joined_inner), select=SALES)
     assert ran.failed == {(FACT, "columns"), (FACT, "reconciliation"), (FACT, "completeness")}
     after = fingerprint(published)
     for table in (FACT, "analytics/sales_by_country", "analytics/sales_by_product_line", "analytics/sales_by_month"):
         assert after[table] == before[table]
-    assert run(published).success
+    assert run(published, select=SALES).success
     assert fingerprint(published)[FACT] != before[FACT]
 
 

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,12 @@ import pytest
 from classic_cars.instance import open_instance
 from classic_cars.settings import Settings
 from classic_cars.tables.run_tags import ACCEPT_SHRINK
+from classic_cars_tests.command_line import PROGRAM, classic_cars
 from classic_cars_tests.platform import ask, change, order_system_frames
 
-PROGRAM = Path(sys.executable).parent / "classic-cars"
 
-
-def classic_cars(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def installed(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The installed program, from its first line on; other tests fork one that has imported its libraries."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CLASSIC_CARS_")}
     return subprocess.run(
         [PROGRAM, *arguments],
@@ -34,7 +33,7 @@ def classic_cars(home: Path, *arguments: str, **environment: str) -> subprocess.
 
 
 def test_help_names_every_command_and_where_to_start(tmp_path: Path):
-    shown = classic_cars(tmp_path, "--help")
+    shown = installed(tmp_path, "--help")
     assert shown.returncode == 0
     for command in ("run", "answers", "query", "status", "doctor", "dev", "docs", "shop"):
         assert re.search(rf"^  {command} ", shown.stdout, re.MULTILINE)
@@ -45,11 +44,11 @@ def test_help_names_every_command_and_where_to_start(tmp_path: Path):
 def test_from_nothing_to_the_answers(tmp_path: Path):
     made = classic_cars(tmp_path, "shop", "create", "--until", "2003-03-31")
     assert made.returncode == 0, made.stderr
-    ran = classic_cars(tmp_path, "run")
+    ran = installed(tmp_path, "run")
     assert ran.returncode == 0, ran.stderr + ran.stdout
     assert "published 34 tables for 2003-01..2003-03" in ran.stdout
     assert "warehouse/fact_orders" in ran.stderr
-    answers = classic_cars(tmp_path, "answers")
+    answers = installed(tmp_path, "answers")
     assert "Which product lines are more successful?" in answers.stdout
     assert "Classic Cars" in answers.stdout
     assert "USA" in answers.stdout
@@ -229,7 +228,7 @@ def test_before_the_first_run_readers_are_told_what_to_do(tmp_path: Path):
 
 
 def test_a_wrong_setting_is_named(tmp_path: Path):
-    told = classic_cars(tmp_path, "run", CLASSIC_CARS_STORE_WAIT="soon")
+    told = installed(tmp_path, "run", CLASSIC_CARS_STORE_WAIT="soon")
     assert told.returncode == 1
     assert "CLASSIC_CARS_STORE_WAIT" in told.stderr
     secret = classic_cars(tmp_path, "run", CLASSIC_CARS_SOURCE_URL="oracle://me:s3cret@host/db")

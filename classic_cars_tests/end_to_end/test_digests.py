@@ -121,6 +121,12 @@ def test_one_other_value_in_any_column_differs_and_its_column_is_named(shop_in_a
         assert named if column.primary_key else named == [column.name]
 
 
+@pytest.mark.parametrize(
+    "order_system_url",
+    # SQLite's totals are computed by the platform's own code, of which the test above says the same.
+    [pytest.param("sqlite", marks=pytest.mark.exhaustive), "mariadb", "postgresql"],
+    indirect=True,
+)
 def test_a_value_that_changes_in_the_order_system_differs(order_system_url: str) -> None:
     shop = with_two_rows(order_system_url)
     for table in READ_ORDER:

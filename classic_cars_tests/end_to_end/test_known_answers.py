@@ -36,6 +36,10 @@ COUNTRIES = {
 }
 
 
+#: With all that they are made of.
+ANSWERS = ["+sales_by_country", "+sales_by_product_line"]
+
+
 @pytest.fixture
 def settings(order_system_url: str, tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home", source_url=order_system_url)
@@ -47,7 +51,9 @@ def booked(settings: Settings, table: str, by: str) -> dict[str, Decimal]:
 
 def test_the_real_data_gives_the_known_answers(settings: Settings, real_data: Path):
     simulator.load(settings.order_system_url, real_data)
-    report = execute(settings, ephemeral=True)
+    # Every table of it from one database; what the others send is the same (test_sources), and here what is known.
+    known = [] if settings.order_system_url.startswith("sqlite") else ANSWERS
+    report = execute(settings, known, ephemeral=True)
     assert report.succeeded, report
     assert str(report.months) == "2003-01..2005-05"
     assert ask(
@@ -63,10 +69,14 @@ def test_the_real_data_gives_the_known_answers(settings: Settings, real_data: Pa
     assert {name: str(amount) for name, amount in lines.items()} == PRODUCT_LINES
 
 
-@pytest.mark.parametrize("order_system_url", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    "order_system_url",
+    [pytest.param("sqlite", marks=pytest.mark.exhaustive), "postgresql"],  # assets/test_answers.py has one in SQLite
+    indirect=True,
+)
 def test_a_simulated_shop_agrees_with_an_independent_calculation(settings: Settings):
     simulator.create(settings.order_system_url, scale=1, seed=3, until=date(2003, 6, 30))
-    report = execute(settings, ephemeral=True)
+    report = execute(settings, ANSWERS, ephemeral=True)
     assert report.succeeded, report
     frames = order_system_frames(settings.order_system_url)
     assert published_sales(settings, "sales_by_country", "country") == expected_sales(frames, "country")
@@ -77,9 +87,9 @@ def test_a_simulated_shop_agrees_with_an_independent_calculation(settings: Setti
 def test_answers_follow_the_order_system_as_time_passes(settings: Settings):
     url = settings.order_system_url
     simulator.create(url, scale=1, seed=5, until=date(2003, 3, 31))
-    assert execute(settings, ephemeral=True).succeeded
+    assert execute(settings, ANSWERS, ephemeral=True).succeeded
     simulator.advance(url, 15)
-    report = execute(settings, ephemeral=True)
+    report = execute(settings, ANSWERS, ephemeral=True)
     assert report.succeeded, report
     assert str(report.months) == "2003-01..2003-04"
     frames = order_system_frames(url)

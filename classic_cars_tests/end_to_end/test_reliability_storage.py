@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from classic_cars.settings import Settings
-from classic_cars_tests.end_to_end.test_cli import classic_cars
+from classic_cars_tests.command_line import classic_cars
 from classic_cars_tests.platform import fingerprint
 
 MEBIBYTE = 1024**2

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from filelock import FileLock
 
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
@@ -16,9 +17,7 @@ from classic_cars.stores.iceberg.transaction import IcebergTransaction
 from classic_cars.tables import failures
 from classic_cars_tests.assets import test_answers, test_partitions, test_surprises, test_write_audit_publish
 from classic_cars_tests.platform import ask, run
-from classic_cars_tests.shops import shop_file
-
-__all__ = ["shop_file"]
+from classic_cars_tests.shared import once
 
 # Those in which the store matters; pytest finds them by their names here.
 test_everything_is_published = test_answers.test_every_table_is_published_and_every_check_passes
@@ -68,18 +67,25 @@ def shop(shop_file: Path, tmp_path: Path) -> Settings:
 @pytest.fixture(scope="session")
 def lake_home(shop_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home in which every table of the shop was published, and a copy of it beside it."""
-    home = tmp_path_factory.mktemp("lake") / "home"
-    home.mkdir()
-    shutil.copy(shop_file, home / "shop.sqlite")
-    ran = run(Settings(home=home, store="iceberg"))
-    assert ran.success, ran.errors
-    shutil.copytree(home, home.with_name("pristine"))
-    return home
+
+    def make(folder: Path) -> None:
+        home = folder / "home"
+        home.mkdir()
+        shutil.copy(shop_file, home / "shop.sqlite")
+        ran = run(Settings(home=home, store="iceberg"))
+        assert ran.success, ran.errors
+        shutil.copytree(home, folder / "pristine")
+
+    return once(tmp_path_factory, "lake", make) / "home"
 
 
 @pytest.fixture
 def published(lake_home: Path) -> Iterator[Settings]:
-    """Settings of the home with the published tables; put back as it was, for its files know where they lie."""
-    yield Settings(home=lake_home, store="iceberg")
-    shutil.rmtree(lake_home)
-    shutil.copytree(lake_home.with_name("pristine"), lake_home)
+    """Settings of the home with the published tables; put back as it was, for its files know where they lie.
+
+    So there is one for all workers, whose turns come one after the other.
+    """
+    with FileLock(lake_home.with_name("turn")):
+        shutil.rmtree(lake_home)
+        shutil.copytree(lake_home.with_name("pristine"), lake_home)
+        yield Settings(home=lake_home, store="iceberg")

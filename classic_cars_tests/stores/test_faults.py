@@ -16,11 +16,10 @@ from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
 from classic_cars_shop.object_store import ObjectStore, SeaweedFS, killable_seaweedfs
-from classic_cars_tests.end_to_end.test_cli import PROGRAM, classic_cars
+from classic_cars_tests.command_line import PROGRAM, classic_cars
 from classic_cars_tests.faulty_proxy import WRITES, Faults, faulty_proxy
 from classic_cars_tests.platform import fingerprint
 from classic_cars_tests.programs import or_skip
-from classic_cars_tests.shops import shop_file
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
     FEBRUARY,
@@ -36,7 +35,6 @@ from classic_cars_tests.stores.tables import (
 QUARTER = [sale(1, "2004-01-31"), sale(2, "2004-02-01", "2.50"), sale(3, "2004-03-15", None, "free")]
 NEW = [sale(7, "2004-02-10"), sale(8, "2004-02-11")]
 AFTERWARDS = [QUARTER[0], QUARTER[2], *NEW]
-__all__ = ["shop_file"]
 
 #: A person waits for a clear error no longer.
 PATIENCE = 30.0

@@ -10,16 +10,13 @@ from pyiceberg.catalog import load_catalog
 from classic_cars.runs import execute
 from classic_cars.settings import Settings
 from classic_cars_shop import api as simulator
-from classic_cars_tests.end_to_end.test_known_answers import COUNTRIES, PRODUCT_LINES, booked
+from classic_cars_tests.end_to_end.test_known_answers import ANSWERS, COUNTRIES, PRODUCT_LINES, booked
 from classic_cars_tests.platform import ask
-from classic_cars_tests.shops import real_data
-
-__all__ = ["real_data"]
 
 
 def test_the_real_data_gives_the_known_answers(folder_lake: Settings, real_data: Path):
     simulator.load(folder_lake.order_system_url, real_data)
-    report = execute(folder_lake, ephemeral=True)
+    report = execute(folder_lake, ANSWERS, ephemeral=True)
     assert report.succeeded, report
     assert ask(folder_lake, "SELECT count(*), sum(orderAmount) FROM warehouse.fact_orders") == [
         (2996, Decimal("9604190.61"))

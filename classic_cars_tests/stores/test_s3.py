@@ -14,10 +14,7 @@ from classic_cars.stores import open_store
 from classic_cars_shop.object_store import SECRET, ObjectStore
 from classic_cars_shop.servers import free_port
 from classic_cars_tests.platform import ask, run
-from classic_cars_tests.shops import shop_file
 from classic_cars_tests.stores.tables import PLACES, publish, stage
-
-__all__ = ["shop_file"]
 
 OSLO = [{"place": "Oslo", "visitors": 1}]
 PATIENCE = 10
@@ -44,16 +41,14 @@ def refused(settings: Settings, kind: type[ClassicCarsError]) -> str:
     return str(error.value)
 
 
-def test_the_whole_platform_runs_on_s3(settings: Settings, shop_file: Path):
+def test_the_whole_platform_runs_on_s3(settings: Settings, published: Settings):
     on_s3 = Settings(
-        home=settings.home, store="iceberg", warehouse=settings.warehouse, source_url=f"sqlite:///{shop_file}"
+        home=settings.home, store="iceberg", warehouse=settings.warehouse, source_url=published.order_system_url
     )
-    in_file = Settings(home=settings.home / "file", source_url=f"sqlite:///{shop_file}")
-    for each in (on_s3, in_file):
-        ran = run(each)
-        assert ran.success, ran.errors
+    ran = run(on_s3)
+    assert ran.success, ran.errors
     total = "SELECT sum(bookedAmount), sum(netSales), count(*) FROM analytics.sales_by_country"
-    assert ask(on_s3, total) == ask(in_file, total)
+    assert ask(on_s3, total) == ask(published, total)
     assert ask(on_s3, total)[0][0] > Decimal(0)
 
 
