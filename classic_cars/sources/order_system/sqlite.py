@@ -13,7 +13,6 @@ gone. So whatever Python's is to be asked, it is asked before a transaction of D
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -30,7 +29,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
-from classic_cars.errors import SourceAccessDenied, SourceError, SourceMissing, SourceUnreachable
+from classic_cars.errors import SourceError, SourceUnreachable
 from classic_cars.sources import canonical_sqlite, digests, fingerprints, scanner
 from classic_cars.sources.control_totals import ControlTotals, proven
 from classic_cars.sources.errors import lost_connection, said_by_scanner
@@ -41,6 +40,7 @@ from classic_cars.sources.order_system.account import only
 from classic_cars.sources.order_system.change_signs import Sign
 from classic_cars.sources.order_system.database import Database, read_only
 from classic_cars.sources.order_system.selecting import LINES, Selection, together
+from classic_cars.sources.order_system.sqlite_file import must_be_readable
 from classic_cars.sources.order_system.sqlite_rows import DAY, SCANNER, account_and_rows, texts_of
 from classic_cars.sources.order_system.streams import (
     STREAM_ERRORS,
@@ -72,7 +72,7 @@ class SQLite(Database):
         return read_only(self.url, creator=self.connect)
 
     def connect(self) -> sqlite3.Connection:
-        _must_be_a_readable_file(self.path)
+        must_be_readable(self.path)
         connection = sqlite3.connect(f"file:{quote(self.path.as_posix())}?mode=ro", uri=True, timeout=self.timeout / 2)
         # Values that are not UTF-8 must not stop a query that only counts.
         connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
@@ -117,7 +117,7 @@ class SQLite(Database):
         return self.retry_transient(poll)
 
     def change_signs(self, tables: Sequence[sa.Table] = READ_ORDER, today: date | None = None) -> dict[str, Sign]:
-        _must_be_a_readable_file(self.path)
+        must_be_readable(self.path)
         said = dict.fromkeys([table.name for table in READ_ORDER], change_signs.of_file(self.path))
         return change_signs.signs(self, said, tables, today)
 
@@ -262,7 +262,7 @@ class _Snapshot:
 
 def copied(database: SQLite, folder: Path) -> SQLite | None:
     """A copy as of one moment; a shop without a write-ahead log waits with its commits only while it is made."""
-    _must_be_a_readable_file(database.path)
+    must_be_readable(database.path)
     if shutil.disk_usage(folder).free < ROOM * database.path.stat().st_size:
         return None
     path = folder / "copy.sqlite"
@@ -293,15 +293,3 @@ def _question(table: sa.Table, months: Sequence[date] | None) -> Any:
 def unanswered(error: duckdb.Error, database: SQLite) -> SourceError:
     kind = SourceUnreachable if lost_connection(error, database.url) else SourceError
     return kind(f"{database.url}: {said_by_scanner(error, database.url)}")
-
-
-def _must_be_a_readable_file(path: Path) -> None:
-    if not path.exists():
-        raise SourceMissing(
-            f"sqlite:///{path}: no such file; expected the order system's database there; set CLASSIC_CARS_SOURCE_URL, "
-            "or make one to play with: `classic-cars shop create`"
-        )
-    if not path.is_file():
-        raise SourceMissing(f"sqlite:///{path}: is no file; expected a SQLite database; set CLASSIC_CARS_SOURCE_URL")
-    if not os.access(path, os.R_OK):
-        raise SourceAccessDenied(f"sqlite:///{path}: user {os.geteuid()} may not read the file; make it readable")
