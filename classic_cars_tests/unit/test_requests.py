@@ -73,3 +73,15 @@ def test_a_run_has_all_tables_of_its_months_and_says_what_it_was_asked_for() -> 
 @pytest.mark.parametrize("at_most", [1, 2])
 def test_at_most_so_many(at_most: int) -> None:
     assert len(ranges(MONTHS, {"2003-01", "2005-01", "2010-01"}, at_most)) == at_most
+
+
+def test_months_between_which_a_row_moved_are_of_one_range() -> None:
+    existing = ["1900-01", *[f"2004-{month:02}" for month in range(1, 13)]]
+    wanted = {"1900-01", "2004-02", "2004-07", "2004-12"}
+    apart = [("1900-01", "1900-01"), ("2004-02", "2004-02"), ("2004-07", "2004-07"), ("2004-12", "2004-12")]
+    assert ranges(existing, {"1900-01", *wanted}) == [("1900-01", "2004-02"), *apart[2:]]  # near each other in the list
+    assert ranges(existing, wanted - {"1900-01"}, together=[("2004-12", "2004-07")]) == [
+        apart[1],
+        ("2004-07", "2004-12"),
+    ]
+    assert ranges(existing, wanted - {"1900-01"}, together=[("2004-02", "2004-12")]) == [("2004-02", "2004-12")]
