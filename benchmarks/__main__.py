@@ -1,6 +1,6 @@
 """Speed and memory of the platform beside other ways to do the same work, as tables for the README.
 
-    python -m benchmarks [--lines 300000 3000000 10000000] [--only whole small checks month lake events] [--rounds 2]
+    python -m benchmarks [--lines 300000 3000000] [--only whole small checks month changes lake events] [--rounds 2]
 
 Every variant runs in a process of its own; its seconds are those of the whole process, from the start of
 Python to its end, and its memory is the process's peak. Variants take turns, and the best round counts: the
@@ -221,6 +221,24 @@ def share(part: float, whole: float) -> str:
     return f"{part / whole:.0%}"
 
 
+def changes(bench: Bench) -> None:
+    """`classic-cars run` after everything, after nothing, and after an edit of one order."""
+    rows = []
+    for lines in bench.lines:
+        home, shop = bench.folder("changes", lines, empty=True), bench.folder("changes", lines) / "copy.sqlite"
+        shutil.copyfile(bench.shop(lines), shop)
+        full = None
+        for what, edit in (("everything is new", ""), ("nothing changed", ""), ("one order was edited", MONTH)):
+            say(f"{what}, {lines:,} lines")
+            one = required(run("changed", shop, home, edit))
+            full = full or one
+            made = str(one.facts["tables"])
+            cells = [f"{one.seconds:.1f}", share(one.seconds, full.seconds), f"{one.cpu:.1f}", f"{one.peak_mb:,.0f}"]
+            rows.append([f"{what}, {lines:,} lines", made, *cells])
+    print("### What changed: `classic-cars run`\n")
+    table(["What", "Tables made", "Seconds", "Share", "CPU s", "Peak MB"], rows)
+
+
 def lake(bench: Bench) -> None:
     """The Iceberg store beside the DuckDB store: all months, and one month again."""
     from classic_cars_shop.object_store import seaweedfs
@@ -264,7 +282,7 @@ def events(_bench: Bench) -> None:
 
 
 SECTIONS: dict[str, Callable[[Bench], None]] = {
-    each.__name__: each for each in (whole, small, checks, month, lake, events)
+    each.__name__: each for each in (whole, small, checks, month, changes, lake, events)
 }
 
 
