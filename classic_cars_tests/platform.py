@@ -36,6 +36,7 @@ SALES = (
     *(f"{layer}/{name}" for layer in ("source", "staging") for name in ("orderdetails", "orders")),
     "warehouse/dim_dates",
     "warehouse/fact_orders",
+    *(f"analytics/monthly_sales_by_{name}" for name in ("customer", "product")),
     *(f"analytics/sales_by_{name}" for name in ("country", "product_line", "month")),
 )
 
