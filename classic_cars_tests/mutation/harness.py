@@ -28,6 +28,7 @@ from classic_cars.months import Months
 from classic_cars.settings import Settings
 from classic_cars.sources.landing import Landing
 from classic_cars.sources.order_system import open_order_system
+from classic_cars.stores.base import Provenance
 from classic_cars.stores.duckdb import DuckDBStore
 from classic_cars.stores.duckdb.transaction import DuckDBTransaction
 from classic_cars.tables.materialize import from_tables
@@ -174,7 +175,7 @@ class Bench:
 
     def transaction(self, store: DuckDBStore) -> Unpublished:
         """The one in which all tables of a store are made; in no `with`, so that the file stays open."""
-        return self._transactions.setdefault(store.path, Unpublished(store))
+        return self._transactions.setdefault(store.path, Unpublished(store, Provenance("mutation", "")))
 
     def judge(self, mutant: Mutant) -> Result:
         """Plant the bug, follow it down, and take it out again."""
