@@ -147,8 +147,7 @@ def _latest_months(reader: Reader) -> Months | None:
     return Months(found[-1], found[-1]) if found else None
 
 
-def __getattr__(name: str) -> Any:
-    """``defs``, which Dagster's processes ask for; whoever composes definitions of his own need not build these too."""
-    if name != "defs":
-        raise AttributeError(name)
-    return globals().setdefault("defs", build_defs())
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster's processes load; whoever composes definitions of his own need not build these too."""
+    return build_defs()
