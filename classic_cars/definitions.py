@@ -7,8 +7,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -31,8 +30,7 @@ from classic_cars.instance.home import STORE_POOL
 from classic_cars.months import Months
 from classic_cars.resources import resources as resources_of
 from classic_cars.settings import Settings, load_settings
-from classic_cars.stores import open_store
-from classic_cars.stores.base import Store
+from classic_cars.stores import published
 from classic_cars.tables.asset import Runtime, build_asset
 from classic_cars.tables.co_published import co_published_specs
 from classic_cars.tables.external import claims_of, external_assets
@@ -104,7 +102,7 @@ def _automation(settings: Settings, catalog: Catalog) -> dg.Definitions:
 
 def _operations(settings: Settings, catalog: Catalog) -> dg.Definitions:
     """What watches over it: the live check, maintenance, the morning report, alerts, and when they run."""
-    contracts, reader = [each.contract for each in catalog], partial(_reading, settings)
+    contracts, reader = [each.contract for each in catalog], partial(published, settings)
     recomputed = list(map(recomputation_key, recomputed_tables(catalog)))
     runs = automation(settings.environment, attended=settings.attended)
     return dg.Definitions(
@@ -128,16 +126,6 @@ def _limits(settings: Settings) -> Limits:
         quarantine_amount=settings.quarantine_max_amount_share,
         shrink=settings.max_shrink,
     )
-
-
-@contextmanager
-def _reading(settings: Settings) -> Iterator[Store]:
-    """The published tables, as another process than the writing one sees them."""
-    store = open_store(settings, read_only=True)
-    try:
-        yield store
-    finally:
-        store.release()
 
 
 def _latest_months(reader: Reader) -> Months | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -23,8 +22,7 @@ from classic_cars.runs.selecting import months_that_exist
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import open_order_system
 from classic_cars.sources.urls import SourceURL
-from classic_cars.stores import open_store
-from classic_cars.stores.base import Store
+from classic_cars.stores import published
 from classic_cars.tables.partitions import add_months
 from classic_cars.tables.run_tags import RANGE_END, RANGE_START
 from classic_cars.tables.table import Table
@@ -123,7 +121,7 @@ def run(
 def has_undated_rows(settings: Settings) -> bool:
     """Whether the order system has rows without a usable date, or the store still has; not when it is away."""
     try:
-        with _published(settings) as store:
+        with published(settings) as store:
             return UNDATED in months_that_exist(open_order_system(settings.order_system_url), store, reads=True)
     except SourceError:
         return False
@@ -131,27 +129,18 @@ def has_undated_rows(settings: Settings) -> bool:
 
 def ask(settings: Settings, sql: str) -> list[tuple]:
     """Rows of the published tables."""
-    with _published(settings) as store:
+    with published(settings) as store:
         return _rows(store.query(sql))
 
 
 def fingerprint(settings: Settings) -> dict[str, str]:
     """A hash of all rows of every published table, whatever their order."""
-    with _published(settings) as store:
+    with published(settings) as store:
         hashed = "SELECT count(*), bit_xor(md5_number(t::VARCHAR))::VARCHAR FROM {} t"
         return {
             address: str(_rows(store.query(hashed.format(address.replace("/", ".")))))
             for address in sorted(store.row_counts())
         }
-
-
-@contextmanager
-def _published(settings: Settings) -> Iterator[Store]:
-    store = open_store(settings, read_only=True)
-    try:
-        yield store
-    finally:
-        store.end_run()
 
 
 def _rows(reader: pa.RecordBatchReader) -> list[tuple]:

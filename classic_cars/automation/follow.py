@@ -57,6 +57,8 @@ class OutOfDate(dg.AutomationCondition):
         return "out of date by its inputs' and its code's versions"
 
     def evaluate(self, context: Any) -> dg.AutomationResult:
+        if context.candidate_subset.is_empty:  # the record is worth its queries only where something happened
+            return dg.AutomationResult(context, context.get_empty_subset())
         record = _record(context.asset_graph_view, context.asset_graph)
         parts = stale_parts(record, context.key.to_user_string())
         if not parts:
@@ -164,7 +166,7 @@ def _read_what_changed() -> dg.AutomationCondition:
     changed = observed | When.code_version_changed() | FirstTick()
     # What was observed since the last tick counts although that tick asked for the same month: ``since`` forgets it.
     wanted: Any = observed | changed.since(When.newly_requested())
-    return (wanted & OutOfDate() & ~When.in_progress()).with_label("what it is read from changed")
+    return (wanted & ~When.in_progress() & OutOfDate()).with_label("what it is read from changed")
 
 
 def _follow_inputs(table: Table, catalog: Catalog) -> dg.AutomationCondition:

@@ -19,12 +19,12 @@ from classic_cars.runs.selecting import (
     job_of,
     months_that_exist,
     partitions_among,
-    published,
     select_tables,
     shrinking_tables,
 )
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import open_order_system
+from classic_cars.stores import published
 from classic_cars.tables.partitions import add_months
 from classic_cars.tables.run_tags import ACCEPT_SHRINK, accepted_shrinks, range_tags
 

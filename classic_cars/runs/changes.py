@@ -24,12 +24,13 @@ from classic_cars.contracts.source import CONTRACTS, MONTH
 from classic_cars.months import Months, month_of, partition_key, span
 from classic_cars.resources import resources
 from classic_cars.runs.report import QUIET, RunReport, report_of
-from classic_cars.runs.selecting import job_of, months_that_exist, published
+from classic_cars.runs.selecting import job_of, months_that_exist
 from classic_cars.settings import Settings
 from classic_cars.sources.conform import conform
 from classic_cars.sources.landing import Landing
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.sources.order_system.brief import brief, brief_totals
+from classic_cars.stores import published
 from classic_cars.tables.external import (
     EMPTY,
     WHOLE,

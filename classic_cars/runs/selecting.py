@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -14,9 +13,7 @@ from classic_cars.contracts.source import CONTRACTS
 from classic_cars.definitions import EVERYTHING
 from classic_cars.errors import SettingsError
 from classic_cars.months import Months
-from classic_cars.settings import Settings
 from classic_cars.sources.order_system import OrderSystem
-from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
 from classic_cars.tables.partitions import existing, known_months
 from classic_cars.tables.recomputation import made_with
@@ -57,16 +54,6 @@ def _nothing_to_make(named: Iterable[dg.AssetKey], graph: Any) -> str:
         return "no table is called so"
     owners = {parent.to_user_string() for key in named for parent in graph.get(key).parent_keys}
     return f"is made with {', '.join(sorted(owners)) or 'nothing here'}"
-
-
-@contextmanager
-def published(settings: Settings) -> Iterator[Store]:
-    """The published tables, for reading."""
-    store = open_store(settings, read_only=True)
-    try:
-        yield store
-    finally:
-        store.release()
 
 
 def months_that_exist(order_system: OrderSystem, store: Store, *, reads: bool) -> list[date]:

@@ -1,6 +1,9 @@
-"""Where tables live: the protocol, DuckDB, Iceberg, and the Dagster IO manager over them."""
+"""Where tables live: the protocol, DuckDB, Iceberg, and how the one that the settings name is opened."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from classic_cars.settings import Settings
 from classic_cars.stores.base import Store
@@ -24,3 +27,13 @@ def open_store(settings: Settings, *, read_only: bool = False) -> Store:
     from classic_cars.stores.duckdb import DuckDBStore
 
     return DuckDBStore(settings.store_path, read_only=read_only, wait=wait, config=settings.duckdb_config)
+
+
+@contextmanager
+def published(settings: Settings) -> Iterator[Store]:
+    """The published tables, as another process than the writing one sees them."""
+    store = open_store(settings, read_only=True)
+    try:
+        yield store
+    finally:
+        store.release()

@@ -16,9 +16,11 @@ from classic_cars.instance import open_instance
 from classic_cars.runs import RunReport, execute, execute_what_changed
 from classic_cars.settings import Settings
 from classic_cars.tables.partitions import known_months
+from classic_cars.tables.recomputation import MONTHS, NAME
 from classic_cars.tables.run_tags import RANGE_END, RANGE_START
 from classic_cars_shop import api as simulator
-from classic_cars_tests.platform import change, expected_sales, fingerprint, order_system_frames, published_sales
+from classic_cars_tests.landed import drop, jsonl, rating
+from classic_cars_tests.platform import ask, change, expected_sales, fingerprint, order_system_frames, published_sales
 
 ORDERS = {"source/orders", "staging/orders", "warehouse/fact_orders", "analytics/sales_by_month"}
 SHOP = {"customers", "employees", "offices", "orderdetails", "orders", "payments", "productlines", "products"}
@@ -192,6 +194,31 @@ def test_rows_that_change_without_a_sign_are_found_by_their_totals(
     assert again(made).published == []
     change(made.order_system_url, "UPDATE orderdetails SET priceEach = priceEach + 0.01 WHERE orderLineNumber = 1")
     assert "source/orderdetails" in again(made).published
+
+
+def test_files_that_landed_are_ingested(made: Settings) -> None:
+    product = ask(made, "SELECT min(productCode) FROM staging.products")[0][0]
+    customer = ask(made, "SELECT min(customerNumber) FROM staging.customers")[0][0]
+    drop(made, "ratings-1.jsonl", jsonl(rating(customer, product, 4)))
+    assert {"source/ratings", "warehouse/fact_ratings", "analytics/product_ratings"} <= set(again(made).published)
+    assert ask(made, "SELECT count(*) FROM warehouse.fact_ratings") == [(1,)]
+    assert again(made).published == []
+
+
+def test_what_a_recomputation_found_different_is_made_again(made: Settings) -> None:
+    address, month = "analytics/monthly_sales_by_customer", "2004-11"
+    with open_instance(made) as instance:
+        instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=dg.AssetKey(address.split("/")),
+                check_name=NAME,
+                passed=False,
+                metadata={MONTHS: dg.MetadataValue.json([month])},
+            )
+        )
+    report = again(made)
+    assert (address in report.published, str(report.months)) == (True, month)
+    assert again(made).published == []
 
 
 def test_everything_is_made_when_it_is_asked_for(made: Settings) -> None:
