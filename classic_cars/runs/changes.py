@@ -8,6 +8,7 @@ and the store holds what Dagster's history says it does.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial, reduce
 from typing import Any
@@ -16,6 +17,7 @@ import dagster as dg
 
 from classic_cars import interrupts
 from classic_cars.assets import ALL_TABLES
+from classic_cars.automation.changes import AGAIN
 from classic_cars.automation.landing_sensor import unread_files
 from classic_cars.automation.requests import run_requests
 from classic_cars.automation.staleness import Parts, Record, recorded, stale, wave
@@ -66,10 +68,10 @@ def make_what_changed(
     claims = claims_of(ALL_TABLES)
     record = _record(settings, defs, instance)
     made_before = {address for address, run in record.runs.items() if run}
-    pictured = _observe_order_system(instance, order_system, settings, made_before)
+    _observe_order_system(instance, order_system, settings, made_before)
     _observe_landing(instance, settings, claims)
     record = _record(settings, defs, instance)
-    anyway = {address: _all_parts(record, address) for address in (*again, *pictured, *_unread(instance, claims))}
+    anyway = {address: _all_parts(record, address) for address in (*again, *_unread(instance, claims))}
     old = stale(record) | anyway | _refuted(instance)
     reports: list[RunReport] = []
     failed: set[str] = set()
@@ -99,11 +101,11 @@ def _all_parts(record: Record, address: str) -> set[str]:
 
 def _observe_order_system(
     instance: dg.DagsterInstance, order_system: OrderSystem, settings: Settings, made: set[str]
-) -> set[str]:
+) -> None:
     """Record what the order system's tables hold now; of those that are read anyway their reading will say it.
 
     Of a table with an exact sign of change that did not move, rows and cents are compared; of all others every value.
-    Returns the tables to read in any case: those whose pictures, which no total counts, changed since the last time.
+    A table whose pictures changed, which no total counts, gets a fresh version, and so is out of date until it is read.
     """
     signs = order_system.change_signs()
     pictures = order_system.fingerprints([table for table in READ_ORDER if table.name in PICTURED])
@@ -119,13 +121,15 @@ def _observe_order_system(
     else:
         with published(settings) as store:
             add_months(instance, map(partition_key, months_that_exist(order_system, store, reads=True)))
+    for name in PICTURED & versions.keys():
+        if pictures[name] != shown.get(name):
+            versions[name] = {part: f"{version}{AGAIN}{time.time():.0f}" for part, version in versions[name].items()}
     for name, found in versions.items():
         gone = dict.fromkeys(seen[name].keys() - found.keys(), EMPTY)
         for each in observations(instance, _outside(name), {**found, **gone}, partitioned=name in PARTITIONED):
             instance.report_runless_asset_event(each)
     now = {"signs": {name: sign.token for name, sign in signs.items()}, "pictures": pictures}
     instance.daemon_cursor_storage.set_cursor_values({REMEMBERED: json.dumps(now)})
-    return {f"{SOURCE}/{name}" for name in names if name in PICTURED and pictures[name] != shown.get(name)}
 
 
 def _has_the_totals(order_system: Any, name: str, seen: Mapping[str, str]) -> bool:

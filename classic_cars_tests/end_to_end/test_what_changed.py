@@ -13,8 +13,9 @@ from dagster._core.loader import LoadingContextForTest
 
 from classic_cars.definitions import build_defs
 from classic_cars.instance import open_instance
-from classic_cars.runs import RunReport, execute, execute_what_changed
+from classic_cars.runs import RunReport, changes, execute, execute_what_changed
 from classic_cars.settings import Settings
+from classic_cars.sources.order_system import open_order_system
 from classic_cars.tables.partitions import known_months
 from classic_cars.tables.recomputation import MONTHS, NAME
 from classic_cars.tables.run_tags import RANGE_END, RANGE_START
@@ -194,6 +195,15 @@ def test_rows_that_change_without_a_sign_are_found_by_their_totals(
     assert again(made).published == []
     change(made.order_system_url, "UPDATE orderdetails SET priceEach = priceEach + 0.01 WHERE orderLineNumber = 1")
     assert "source/orderdetails" in again(made).published
+
+
+def test_pictures_that_were_seen_and_not_read_are_read_the_next_time(made: Settings) -> None:
+    change(made.order_system_url, "UPDATE productlines SET image = x'01'")
+    order_system = open_order_system(made.order_system_url)
+    with open_instance(made) as instance:
+        changes._observe_order_system(instance, order_system, made, {"source/productlines"})
+    assert "source/productlines" in again(made).published  # a run that was killed here
+    assert again(made).published == []
 
 
 def test_files_that_landed_are_ingested(made: Settings) -> None:
