@@ -3,7 +3,9 @@
 A table is out of date when it was never made, its code version is another, or an input has another data version than
 the one that it was made of; as Dagster's web page has it (*Unsynced*). A run of several months has one data version
 for all of them. Beyond Dagster's record, a table is out of date when its store does not hold what the record says: it
-was restored, rolled back, imported, or is another store.
+was restored, rolled back, imported, or is another store; and when its last attempt failed, and an input was made since
+it was made itself: the input may be again what it was, but what the attempt said of the table (a failed check, which
+stops whatever is downstream) is not.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from classic_cars.tables.external import DATA_VERSION, WHOLE
 from classic_cars.tables.partitions import known_months
 
 CODE_VERSION, INPUT_VERSION = "dagster/code_version", "dagster/input_data_version/"
+
+FINISHED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.SUCCESS]
 
 #: By table, by month (``YYYY-MM``) or ``WHOLE``.
 Parts = dict[str, set[str]]
@@ -53,6 +57,8 @@ class Record:
     #: The runs that made each table last, by the history and by the store; None when the store was not asked.
     runs: Mapping[str, str]
     published_by: Mapping[str, str] | None
+    #: Tables that the last run which was to make them did not make.
+    failed: frozenset[str]
     #: The data version that a part of a table had at a moment; asked where something newer is known of it.
     version_at: Callable[[Node, str, int], str | None]
 
@@ -75,24 +81,36 @@ def stale_parts(record: Record, address: str) -> set[str]:
 def _is_old(record: Record, node: Node, part: str, made: Event) -> bool:
     if node.code_version is not None and made.tags.get(CODE_VERSION) != node.code_version:
         return True
-    return any(_has_changed(record, record.nodes[parent], node, part, made) for parent in node.parents)
+    changed = _is_newer if node.address in record.failed else _has_changed
+    return any(changed(record, record.nodes[parent], node, part, made) for parent in node.parents)
+
+
+def _is_newer(record: Record, parent: Node, node: Node, part: str, made: Event) -> bool:
+    """Whether the input was made since, with whatever data version."""
+    return any(event.moment > made.moment for _, event in _read(record, parent, node, part))
+
+
+def _read(record: Record, parent: Node, node: Node, part: str) -> list[tuple[str, Event]]:
+    """The parts of an input that this part is made of."""
+    found = record.events[parent.address]
+    if parent.partitioned and node.partitioned:
+        return [(part, found[part])] if part in found else []
+    return list(found.items())
 
 
 def _has_changed(record: Record, parent: Node, node: Node, part: str, made: Event) -> bool:
     """Whether the input has changed since this part was made of it."""
-    found = record.events[parent.address]
     if parent.partitioned:
-        read = [part] if node.partitioned else found
-        newer = {each: event for each in read if (event := found.get(each)) and event.moment > made.moment}
+        newer = [(each, event) for each, event in _read(record, parent, node, part) if event.moment > made.moment]
         return any(
             DATA_VERSION not in event.tags or event.tags[DATA_VERSION] != record.version_at(parent, each, made.moment)
-            for each, event in newer.items()
+            for each, event in newer
         )
-    if WHOLE not in found:
-        return False
-    if DATA_VERSION not in found[WHOLE].tags:
-        return found[WHOLE].moment > made.moment
-    return made.tags.get(f"{INPUT_VERSION}{parent.address}") != found[WHOLE].tags.get(DATA_VERSION)
+    for _, event in _read(record, parent, node, part):
+        if DATA_VERSION not in event.tags:
+            return event.moment > made.moment
+        return made.tags.get(f"{INPUT_VERSION}{parent.address}") != event.tags[DATA_VERSION]
+    return False
 
 
 # From Dagster --------------------------------------------------------------------------------------------
@@ -106,7 +124,21 @@ def recorded(instance: dg.DagsterInstance, graph: Any, published_by: Mapping[str
         newest = _newest(instance, node)
         runs[node.address] = newest.run_id if newest is not None else ""
         events[node.address] = _events(instance, node, newest)
-    return Record(nodes, known_months(instance), events, runs, published_by, partial(_version_at, instance))
+    failed = _failed(instance, {address: run for address, run in runs.items() if not nodes[address].external})
+    return Record(nodes, known_months(instance), events, runs, published_by, failed, partial(_version_at, instance))
+
+
+def _failed(instance: dg.DagsterInstance, made_by: Mapping[str, str]) -> frozenset[str]:
+    """Tables that the last run which was to make them, and is over, did not make."""
+    records = instance.get_asset_records([_key(address) for address in made_by])
+    entries = {each.asset_entry.asset_key.to_user_string(): each.asset_entry for each in records}
+    attempts = {address: entry.last_run_id for address, entry in entries.items() if entry.last_run_id}
+    missed = {address: run for address, run in attempts.items() if run != made_by[address]}
+    if not missed:
+        return frozenset()
+    finished = dg.RunsFilter(run_ids=list(set(missed.values())), statuses=FINISHED)
+    over = {run.run_id for run in instance.get_runs(finished)}
+    return frozenset(address for address, run in missed.items() if run in over)
 
 
 def _version_at(instance: dg.DagsterInstance, node: Node, month: str, moment: int) -> str | None:

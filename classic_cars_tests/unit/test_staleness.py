@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,6 +41,7 @@ class History:
         self.past: list[tuple[str, str, int, str]] = []
         self.runs = dict.fromkeys(NODES, "run")
         self.published = dict.fromkeys(NODES, "run")
+        self.failed: set[str] = set()
         for address in NODES:
             self.happens(address, "1")
 
@@ -61,7 +63,7 @@ class History:
         return known[-1] if known else None
 
     def record(self) -> Record:
-        return Record(NODES, MONTHS, self.events, self.runs, self.published, self.version_at)
+        return Record(NODES, MONTHS, self.events, self.runs, self.published, frozenset(self.failed), self.version_at)
 
 
 @pytest.fixture
@@ -131,9 +133,22 @@ def test_what_is_made_of_a_table_that_failed_keeps_its_version(history: History)
     assert wave(history.record(), old, failed={"source/products", "source/orders"}) == {}
 
 
+def test_what_a_failed_attempt_said_is_said_again_although_its_input_is_again_what_it_was(history: History) -> None:
+    history.happens("source/orders", "broken", "2004-02")
+    history.failed = {"staging/orders", "warehouse/facts"}
+    history.happens("source/orders", "1", "2004-02")
+    assert stale(history.record()) == {"staging/orders": {"2004-02"}}
+    history.happens("staging/orders", "1", "2004-02")
+    history.failed = {"warehouse/facts"}
+    assert stale(history.record()) == {"warehouse/facts": {"2004-02"}}
+    # Nothing that it is made of was made since: another attempt would fail again.
+    history.failed = {"source/products", "staging/products"}
+    assert stale(history.record()) == {}
+
+
 def test_a_new_month_and_other_code_are_made(history: History) -> None:
     record = history.record()
-    with_april = Record(NODES, [*MONTHS, "2004-04"], record.events, record.runs, record.published_by, record.version_at)
+    with_april = replace(record, months=[*MONTHS, "2004-04"])
     assert stale(with_april)["source/orders"] == {"2004-04"}
     history.happens("warehouse/facts", "1", code="older")
     assert stale(history.record()) == {"warehouse/facts": ALL}
@@ -146,7 +161,8 @@ def test_a_store_that_does_not_hold_what_the_history_says_is_filled_again(histor
 
 
 def test_everything_is_made_in_one_go_where_there_is_nothing() -> None:
-    record = Record(NODES, MONTHS, {address: {} for address in NODES}, dict.fromkeys(NODES, ""), {}, lambda *_: None)
+    none: dict[str, dict[str, Event]] = {address: {} for address in NODES}
+    record = Record(NODES, MONTHS, none, dict.fromkeys(NODES, ""), {}, frozenset(), lambda *_: None)
     made = wave(record, stale(record))
     assert set(made) == {address for address in NODES if not NODES[address].external}
     assert all(parts == (ALL if NODES[address].partitioned else {WHOLE}) for address, parts in made.items())
