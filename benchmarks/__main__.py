@@ -33,6 +33,7 @@ WHOLE = {
     "platform": ("Classic Cars, all checks", ""),
     "persistent": ("Classic Cars, all checks, history kept", ""),
     "script": ("hand-written DuckDB script, no checks", "exact"),
+    "dbt": ("dbt build on DuckDB, rules, keys and references as tests", "exact"),
     "pandas": ("dagster-duckdb-pandas, no checks", "rounded"),
 }
 
@@ -67,7 +68,10 @@ class Bench:
         """One run of a variant from nothing."""
         say(f"{variant}, {lines:,} lines")
         limit = PANDAS_LIMIT_GB if variant == "pandas" else 0
-        return run(variant, self.shop(lines), self.folder(variant, lines, empty=True), limit_gb=limit)
+        folder = self.folder(variant, lines, empty=True)
+        if variant == "dbt":
+            required(run("dbt_project", self.shop(lines), folder))
+        return run(variant, self.shop(lines), folder, limit_gb=limit)
 
     def published(self, lines: int) -> Path:
         """Home of a platform that has run on this shop."""

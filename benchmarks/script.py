@@ -171,15 +171,16 @@ def make_everything(shop: Path, target: Path, memory: str, threads: int = 0) -> 
         for schema in ("source", "staging", "warehouse", "analytics"):
             connection.execute(f"CREATE SCHEMA {schema}")
         for name in COLUMNS:
-            connection.execute(f"CREATE TABLE source.{name} AS {_read(name)}")
+            connection.execute(f"CREATE TABLE source.{name} AS {read(name)}")
         for name in COLUMNS:
-            connection.execute(f"CREATE TABLE staging.{name} AS {_trimmed(name)}")
+            connection.execute(f"CREATE TABLE staging.{name} AS {trimmed(name)}")
         for schema, tables in (("warehouse", WAREHOUSE), ("analytics", ANALYTICS)):
             for name, query in tables.items():
                 connection.execute(f"CREATE TABLE {schema}.{name} AS {query}")
 
 
-def _read(name: str) -> str:
+def read(name: str) -> str:
+    """The query of a source table."""
     columns = [f't."{column}"::{kind} AS "{column}"' for column, kind in COLUMNS[name].items()]
     if name in MONTH_OF:
         columns.append(f'{MONTH_OF[name]}::DATE AS "orderMonth"')
@@ -187,7 +188,8 @@ def _read(name: str) -> str:
     return f"SELECT {', '.join(columns)} FROM shop.{name} t {joined}"
 
 
-def _trimmed(name: str) -> str:
+def trimmed(name: str) -> str:
+    """The query of a staging table."""
     columns = [
         f"nullif(trim(\"{column}\", '{WHITE_SPACE}'), '') AS \"{column}\"" if kind == "VARCHAR" else f'"{column}"'
         for column, kind in COLUMNS[name].items()

@@ -84,6 +84,25 @@ def pandas(shop: str, folder: str) -> dict[str, Any]:
     return {"inside": time.perf_counter() - started}
 
 
+def dbt(_shop: str, folder: str) -> dict[str, Any]:
+    """``dbt build`` of the same tables, with the contracts' rules, keys and references as its tests."""
+    from benchmarks import dbt_project
+
+    started = time.perf_counter()
+    dbt_project.build(dbt_project.dbt(Path(folder).parent / "dbt"), Path(folder) / "project")
+    return {"inside": time.perf_counter() - started}
+
+
+def dbt_project(shop: str, folder: str) -> dict[str, Any]:
+    """Write what :func:`dbt` builds; that is no part of its time."""
+    from benchmarks import dbt_project
+
+    project = Path(folder) / "project"
+    project.mkdir(parents=True)
+    dbt_project.dbt(Path(folder).parent / "dbt")
+    return {"tests": dbt_project.write_project(project, Path(shop), Path(folder) / "dbt.duckdb", MEMORY)}
+
+
 def audit(_shop: str, home: str) -> dict[str, Any]:
     """All checks of ``fact_orders`` beside hand-written queries, on what the platform published in ``home``."""
     os.environ["CLASSIC_CARS_HOME"] = home
@@ -135,7 +154,10 @@ def look(url: str) -> dict[str, Any]:
     return {"seconds": seconds, "signs": signs, "peak_mb": int(status["VmHWM"].split()[0]) / 1024}
 
 
-VARIANTS = {each.__name__: each for each in (platform, persistent, changed, script, pandas, audit, equal, shop, look)}
+VARIANTS = {
+    each.__name__: each
+    for each in (platform, persistent, changed, script, pandas, dbt, dbt_project, audit, equal, shop, look)
+}
 
 if __name__ == "__main__":
     print(json.dumps(VARIANTS[sys.argv[1]](*sys.argv[2:])))
