@@ -19,6 +19,7 @@ from pydantic import Field, PrivateAttr
 
 from classic_cars import interrupts
 from classic_cars.assets import ALL_TABLES
+from classic_cars.compiled import recall, remember
 from classic_cars.resources.landing import LandingZone
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import OrderSystem, open_order_system
@@ -47,6 +48,7 @@ class _Tables(dg.ConfigurableIOManagerFactory):
     """Tables in a store: write, audit, publish. A run has the store from its first to its last step."""
 
     wait: float = Field(description="Seconds to wait for other writers")
+    compiled: str = Field("", description="File that keeps the SQL of earlier runs; empty: none is kept")
 
     def open(self) -> Store:
         """The store; nothing is opened before it is first used."""
@@ -61,10 +63,12 @@ class _Tables(dg.ConfigurableIOManagerFactory):
         with interrupts.listening():
             if context.run is not None:
                 manager.store.begin_run(f"run {context.run.run_id}")
+                recall(self.compiled)
             try:
                 yield manager
             finally:
                 manager.store.end_run()
+                remember(self.compiled)
 
 
 class TablesInDuckDB(_Tables):
@@ -119,11 +123,13 @@ def _landing(settings: Settings) -> LandingZone:
 
 
 def _tables(settings: Settings) -> _Tables:
+    compiled = str(settings.home / "compiled.json")
     if settings.store == "duckdb":
         duckdb = DuckDBResource(database=str(settings.store_path), connection_config=settings.duckdb_config)
-        return TablesInDuckDB(wait=settings.store_wait, duckdb=duckdb)
+        return TablesInDuckDB(wait=settings.store_wait, compiled=compiled, duckdb=duckdb)
     return TablesInALake(
         wait=settings.store_wait,
+        compiled=compiled,
         warehouse=settings.warehouse_location,
         catalog=settings.catalog,
         catalog_uri=_named("CLASSIC_CARS_CATALOG_URI", settings.catalog_address),

@@ -19,6 +19,7 @@ import duckdb
 import ibis
 import pyarrow as pa
 
+from classic_cars.compiled import CompilingOnce
 from classic_cars.contracts.base import RESCUED
 from classic_cars.contracts.landed import LINE_COLUMNS
 from classic_cars.errors import SourceError
@@ -91,7 +92,7 @@ class Intake:
 
     def read(self, copies: Sequence[Copy], shape: Shape) -> pa.RecordBatchReader:
         """The rows of the copies, in the columns that ``shape`` makes of them."""
-        backend = ibis.duckdb.from_connection(self._connection)
+        backend = CompilingOnce.from_connection(self._connection)
         return self._connection.execute(backend.compile(shape(self._arriving(copies)))).to_arrow_reader(BATCH_ROWS)
 
     def digests(self, copies: Sequence[Copy], types: ibis.Schema) -> digests.Digests:
@@ -103,7 +104,7 @@ class Intake:
         files = pa.table({name: pa.array(values) for name, values in self._placed(copies).items()}) if copies else None
         if files is not None:
             self._connection.register("files", files)
-        backend = ibis.duckdb.from_connection(self._connection)
+        backend = CompilingOnce.from_connection(self._connection)
         return backend.sql(_rows(copies, self._columns) if copies else _nothing(self._columns))
 
     def _placed(self, copies: Sequence[Copy]) -> dict[str, list[Any]]:

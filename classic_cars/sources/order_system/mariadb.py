@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import ibis
 import pyarrow as pa
 import sqlalchemy as sa
 
+from classic_cars.compiled import CompilingOnce
 from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
 from classic_cars.sources import scanner
 from classic_cars.sources.control_totals import ControlTotals
@@ -225,7 +225,7 @@ def _stream(
     try:
         raw = connection.execute(scanner.pushed_down(SCANNER, query)).to_arrow_reader(BATCH_ROWS)
         shaping.register(ARRIVAL, _without_account(raw, said, causes))
-        arriving = ibis.duckdb.from_connection(shaping).table(ARRIVAL)
+        arriving = CompilingOnce.from_connection(shaping).table(ARRIVAL)
         batches = opened(shaping, shaped(arriving, shape, months))
     except STREAM_ERRORS as error:
         close()

@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 import duckdb
-import ibis
 import pyarrow as pa
 import sqlalchemy as sa
 
+from classic_cars.compiled import CompilingOnce
 from classic_cars.contracts.order_system import READ_ORDER
 from classic_cars.sources import scanner
 from classic_cars.sources.control_totals import ControlTotals
@@ -95,7 +95,7 @@ class _Snapshot:
 
         def open_() -> pa.RecordBatchReader:
             try:
-                arriving = ibis.duckdb.from_connection(self._begun()).sql(scanner.pushed_down(SCANNER, query))
+                arriving = CompilingOnce.from_connection(self._begun()).sql(scanner.pushed_down(SCANNER, query))
                 return opened(self._begun(), shaped(arriving, shape, months))
             except STREAM_ERRORS as error:
                 self.close()

@@ -10,6 +10,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import sqlalchemy as sa
 
+from classic_cars.compiled import CompilingOnce
 from classic_cars.contracts.order_system import PARTITIONED
 from classic_cars.sources import canonical_sqlite, digests, scanner
 from classic_cars.sources.control_totals import MONEY, ControlTotals, by_home, proven
@@ -124,4 +125,4 @@ def _is_faithful(scanned: dt.DataType, declared: sa.types.TypeEngine) -> bool:
 
 
 def _backend(connection: duckdb.DuckDBPyConnection) -> Any:
-    return ibis.duckdb.from_connection(connection)
+    return CompilingOnce.from_connection(connection)

@@ -20,6 +20,7 @@ import pyarrow as pa
 from ibis.backends.duckdb import Backend
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from classic_cars.compiled import CompilingOnce
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreBusy, StoreError, TableMissing
 from classic_cars.interrupts import interruptible
@@ -121,7 +122,7 @@ class DuckDBStore:
             if self.read_only and not self.path.exists():
                 raise TableMissing(f"{self.path}: no such store; nothing was published yet: `classic-cars run`")
             with clear_errors(self.path):
-                self._backend = ibis.duckdb.from_connection(self._connect())
+                self._backend = CompilingOnce.from_connection(self._connect())
         return self._backend
 
     def _connect(self) -> duckdb.DuckDBPyConnection:

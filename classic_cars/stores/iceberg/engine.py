@@ -18,6 +18,7 @@ import ibis
 from ibis.backends.duckdb import Backend
 from pyiceberg.schema import Schema
 
+from classic_cars.compiled import CompilingOnce
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.interrupts import interruptible
@@ -48,7 +49,7 @@ class Engine:
     def backend(self) -> Backend:
         if self._backend is None:
             with clear_errors(self.lake):
-                self._backend = ibis.duckdb.from_connection(self._connect())
+                self._backend = CompilingOnce.from_connection(self._connect())
         return self._backend
 
     @property
