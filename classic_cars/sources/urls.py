@@ -39,11 +39,10 @@ class SourceURL:
         try:
             url = sa.make_url(text)
         except (sa.exc.ArgumentError, ValueError):
-            raise SettingsError(
-                f"CLASSIC_CARS_SOURCE_URL: {scheme}://... cannot be read; expected "
-                f"{scheme}://user:password@host:port/database, with special characters of user and password "
-                "percent-encoded (@ is %40)"
-            ) from None
+            raise _unreadable(scheme) from None
+        # One @, after the user: otherwise the password's own was taken for it, and the rest would be shown as a host.
+        if scheme != "sqlite" and "@" in text and (text.count("@") > 1 or url.username is None):
+            raise _unreadable(scheme)
         if not url.database:
             raise SettingsError(f"CLASSIC_CARS_SOURCE_URL: {url.render_as_string()} names no database")
         return cls(url, scheme)
@@ -80,3 +79,12 @@ class SourceURL:
     def options(self) -> dict[str, str]:
         """Options of the connection that the URL names, such as ``sslmode=require``."""
         return {key: str(value) for key, value in self.url.query.items()}
+
+
+def _unreadable(scheme: str) -> SettingsError:
+    """Shows nothing of the text: who knows where in it the password is."""
+    return SettingsError(
+        f"CLASSIC_CARS_SOURCE_URL: {scheme}://... cannot be read; expected "
+        f"{scheme}://user:password@host:port/database, with special characters of user and password "
+        "percent-encoded (@ is %40, / is %2F, : is %3A)"
+    )
