@@ -18,7 +18,7 @@ from classic_cars.contracts.order_system import UNDATED, metadata
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.errors import SourceError
 from classic_cars.months import Months, partition_key
-from classic_cars.runs.selecting import months_that_exist
+from classic_cars.runs.selecting import job_of, months_that_exist
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import open_order_system
 from classic_cars.sources.urls import SourceURL
@@ -101,8 +101,9 @@ def run(
     if instance is None:
         with dg.DagsterInstance.ephemeral() as ephemeral:
             return run(settings, months=months, tables=tables, select=select, instance=ephemeral, tags=tags)
-    job = build_defs(settings, tables=tables).resolve_job_def(EVERYTHING)
-    keys = [dg.AssetKey(address.split("/")) for address in select] if select else None
+    defs = build_defs(settings, tables=tables)
+    keys = [dg.AssetKey(address.split("/")) for address in select or ()]
+    job = job_of(defs, keys) if keys else defs.resolve_job_def(EVERYTHING)
     there = list(Months.parse("..".join(months)))
     if months == ALL_MONTHS and has_undated_rows(settings):
         there.insert(0, UNDATED)
@@ -110,7 +111,6 @@ def run(
     add_months(instance, there_keys)
     result = job.execute_in_process(
         instance=instance,
-        asset_selection=keys,
         tags={RANGE_START: there_keys[0], RANGE_END: there_keys[-1], **(tags or {})},
         raise_on_error=False,
         run_config=QUIET,
