@@ -18,6 +18,7 @@ from classic_cars.tables import failures
 from classic_cars_tests.assets import test_answers, test_partitions, test_surprises, test_write_audit_publish
 from classic_cars_tests.platform import ask, run
 from classic_cars_tests.shared import once
+from classic_cars_tests.shops import publish_everything
 
 # Those in which the store matters; pytest finds them by their names here.
 test_everything_is_published = test_answers.test_every_table_is_published_and_every_check_passes
@@ -72,8 +73,7 @@ def lake_home(shop_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         home = folder / "home"
         home.mkdir()
         shutil.copy(shop_file, home / "shop.sqlite")
-        ran = run(Settings(home=home, store="iceberg"))
-        assert ran.success, ran.errors
+        publish_everything(Settings(home=home, store="iceberg"))
         shutil.copytree(home, folder / "pristine")
 
     return once(tmp_path_factory, "lake", make) / "home"
