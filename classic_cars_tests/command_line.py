@@ -118,12 +118,15 @@ def work(asked: dict[str, Any]) -> NoReturn:
 
 
 def import_everything() -> None:
-    """What a command imports: nothing of it reads settings."""
+    """What a command imports, and what is the same for all of them: nothing of it reads settings."""
     for name in ("classic_cars", "classic_cars_shop"):
         package = importlib.import_module(name)
         for each in pkgutil.walk_packages(package.__path__, f"{name}."):
             if not each.name.endswith("__main__"):
                 importlib.import_module(each.name)
+    remembered = importlib.import_module("classic_cars_tests.remembered")
+    remembered.install()
+    remembered.work_out_the_catalog()
 
 
 if __name__ == "__main__":

@@ -10,10 +10,21 @@ import pytest
 
 from classic_cars_shop import servers
 from classic_cars_shop.servers import Server
+from classic_cars_tests import remembered
 from classic_cars_tests.programs import or_skip
 from classic_cars_tests.shops import published, published_home, real_data, shop, shop_file
 
+remembered.install()
+
 __all__ = ["published", "published_home", "real_data", "shop", "shop_file"]
+
+
+#: Tests that take minutes, of which most is waiting for other processes: they begin first, and the rest goes on beside.
+LONG = ("test_a_day_in_front_of_the_web_page", "test_kills_in_a_row_leave_every_table_whole")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.name) if item.name in LONG else len(LONG))
 
 
 def pytest_collection_finish() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from classic_cars.contracts.order_system import UNDATED, metadata
 from classic_cars.definitions import EVERYTHING, build_defs
 from classic_cars.errors import SourceError
 from classic_cars.months import Months, partition_key
-from classic_cars.runs.selecting import months_that_exist
+from classic_cars.runs.selecting import job_of, months_that_exist
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import open_order_system
 from classic_cars.sources.urls import SourceURL
@@ -29,6 +30,8 @@ from classic_cars.tables.table import Table
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 ALL_MONTHS = ("2003-01", "2003-08")
+#: No shop of the tests has an order before it.
+FIRST = date(2003, 1, 1)
 #: What orders and their lines are made into: for tests that need no more of a published shop to be run again.
 SALES = (
     *(f"{layer}/{name}" for layer in ("source", "staging") for name in ("orderdetails", "orders")),
@@ -101,16 +104,17 @@ def run(
     if instance is None:
         with dg.DagsterInstance.ephemeral() as ephemeral:
             return run(settings, months=months, tables=tables, select=select, instance=ephemeral, tags=tags)
-    job = build_defs(settings, tables=tables).resolve_job_def(EVERYTHING)
-    keys = [dg.AssetKey(address.split("/")) for address in select] if select else None
-    there = list(Months.parse("..".join(months)))
+    defs = build_defs(settings, tables=tables)
+    keys = [dg.AssetKey(address.split("/")) for address in select or ()]
+    job = job_of(defs, keys) if keys else defs.resolve_job_def(EVERYTHING)
+    # As in the platform, a range holds no month that does not exist between undated rows and the first order.
+    there = [month for month in Months.parse("..".join(months)) if month == UNDATED or month >= FIRST]
     if months == ALL_MONTHS and has_undated_rows(settings):
         there.insert(0, UNDATED)
     there_keys = [*map(partition_key, there)]
     add_months(instance, there_keys)
     result = job.execute_in_process(
         instance=instance,
-        asset_selection=keys,
         tags={RANGE_START: there_keys[0], RANGE_END: there_keys[-1], **(tags or {})},
         raise_on_error=False,
         run_config=QUIET,

@@ -23,6 +23,7 @@ from classic_cars.settings import Settings
 from classic_cars.stores.base import Staged, Transaction
 from classic_cars.stores.duckdb.transaction import DuckDBTransaction
 from classic_cars.stores.iceberg.transaction import IcebergTransaction
+from classic_cars_tests import remembered
 from classic_cars_tests.platform import fingerprint
 
 
@@ -115,6 +116,8 @@ def held(attempt: dict[str, Any]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    remembered.install()
+    remembered.work_out_the_catalog()
     gc.freeze()  # a fork then shares these objects' memory
     for each in json.load(sys.stdin):
         outcome = attempted(each)

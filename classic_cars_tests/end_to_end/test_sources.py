@@ -102,7 +102,7 @@ def test_the_months_of_the_real_data_add_up_to_it(real_url: str) -> None:
     for table in (orders, orderdetails):
         whole = said_now(real_url, table)
         assert list(whole) == [f"{month:%Y-%m}" for month in months]
-        for month in months:
+        for month in [*months[::9], months[-1]]:
             key = f"{month:%Y-%m}"
             assert said_now(real_url, table, [month]) == {key: whole[key]}
 

@@ -30,7 +30,7 @@ from classic_cars_tests.platform import ask
 from classic_cars_tests.receivers import webhook
 
 #: Nobody waits longer for anything on a slow machine.
-PATIENCE = 300.0
+PATIENCE = 600.0
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
     "--no-sandbox",
@@ -111,6 +111,10 @@ class Eyes:
 
         return wait_for(f"{expected} on {path}", shown)
 
+    def away(self) -> None:
+        """Nobody looks: a page that is open takes a processor from those that make the tables."""
+        self.page.goto("about:blank")
+
     def picture(self, name: str) -> None:
         folder = os.environ.get("CLASSIC_CARS_SCREENSHOTS")
         if folder:
@@ -121,7 +125,9 @@ def test_a_day_in_front_of_the_web_page(browser: Any, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     settings = Settings(home=home, source_url=SecretStr(f"sqlite:///{home / 'shop.sqlite'}"))
-    assert classic_cars(home, "shop", "create").returncode == 0
+    # The documents show a shop of years; a few months are as good a day.
+    months = () if "CLASSIC_CARS_SCREENSHOTS" in os.environ else ("--until", "2003-04-30")
+    assert classic_cars(home, "shop", "create", *months).returncode == 0
     lines = "SELECT count(*) FROM warehouse.fact_orders"
     countries = "SELECT sum(bookedAmount) FROM analytics.sales_by_country"
     with webhook() as hook, dev(home, CLASSIC_CARS_ALERT_URLS=hook.url) as address:
@@ -129,6 +135,7 @@ def test_a_day_in_front_of_the_web_page(browser: Any, tmp_path: Path) -> None:
         ((first,),) = wait_for("the first tables", lambda: ask(settings, lines) if ask(settings, countries) else None)
         eyes = Eyes(browser, address)
         the_tables_are_there(eyes, first)
+        eyes.away()
 
         # A day passes, and nobody clicks.
         while int(re.findall(r"([\d,]+) orders", classic_cars(home, "shop", "advance").stdout)[0]) == 0:
@@ -143,13 +150,14 @@ def test_a_day_in_front_of_the_web_page(browser: Any, tmp_path: Path) -> None:
             made = instance.get_latest_materialization_event(dg.AssetKey(["source", "orders"]))
         assert made is not None
         eyes.open(f"/runs/{made.run_id}", "sources_follow_what_is_observed")
+        eyes.away()
 
         rated = f"SELECT averageRating FROM analytics.product_ratings WHERE productCode = '{product}' AND ratings > 0"
         wait_for("the rating", lambda: stars(settings).get((customer, product)) == 4 and ask(settings, rated))
         eyes.open("/assets/landing/ratings", "Files that partners dropped")
+        eyes.away()
 
-        # A fault is planted: told, seen, and not published. The page is opened when there is something to see: it
-        # takes the processor from those that make the tables.
+        # A fault is planted: told, seen, and not published.
         assert classic_cars(home, "shop", "break", "negatives").returncode == 0
         wait_for("the alert", lambda: [title for title in hook.titles if "check quarantine failed" in title])
         text = eyes.open(
@@ -157,6 +165,7 @@ def test_a_day_in_front_of_the_web_page(browser: Any, tmp_path: Path) -> None:
         )
         assert "more than the allowed 1.00%" in text
         eyes.picture("failed-check")
+        eyes.away()
         assert ask(settings, lines) == [(now,)]
 
         # Mended, it is over, and told to be over.

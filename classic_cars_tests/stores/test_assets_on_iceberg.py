@@ -5,8 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from filelock import FileLock
 
@@ -18,6 +22,7 @@ from classic_cars.tables import failures
 from classic_cars_tests.assets import test_answers, test_partitions, test_surprises, test_write_audit_publish
 from classic_cars_tests.platform import ask, run
 from classic_cars_tests.shared import once
+from classic_cars_tests.shops import publish_everything
 
 # Those in which the store matters; pytest finds them by their names here.
 test_everything_is_published = test_answers.test_every_table_is_published_and_every_check_passes
@@ -27,10 +32,19 @@ test_one_month = test_partitions.test_a_run_of_one_month_touches_only_that_month
 test_a_planted_bug = test_write_audit_publish.test_a_join_on_the_postal_code_is_caught
 test_a_failed_audit = test_write_audit_publish.test_a_failed_audit_leaves_every_byte_of_the_previous_version
 test_a_failing_function = test_write_audit_publish.test_a_failing_function_leaves_the_previous_version
-test_another_kind_of_table = test_write_audit_publish.test_an_author_may_drop_into_another_kind_of_table
 test_a_negative_quantity = test_surprises.test_a_negative_quantity_is_quarantined_with_its_reason
 test_rows_that_share_a_key = test_surprises.test_rows_that_share_a_key_and_differ_are_both_quarantined
 test_invalid_utf8 = test_surprises.test_invalid_utf8_stays_with_its_row_as_its_bytes
+
+
+@pytest.mark.parametrize(
+    "kind",
+    # The engine turns a table into each kind, whatever the store: assets/test_write_audit_publish.py has them all.
+    [pl.DataFrame, *(pytest.param(kind, marks=pytest.mark.exhaustive) for kind in (pd.DataFrame, pa.Table))],
+    ids=["polars", "pandas", "arrow"],
+)
+def test_another_kind_of_table(published: Settings, kind: Any) -> None:
+    test_write_audit_publish.test_an_author_may_drop_into_another_kind_of_table(published, kind)
 
 
 def test_a_step_whose_publish_was_refused_runs_again(shop: Settings, monkeypatch: pytest.MonkeyPatch):
@@ -72,8 +86,7 @@ def lake_home(shop_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         home = folder / "home"
         home.mkdir()
         shutil.copy(shop_file, home / "shop.sqlite")
-        ran = run(Settings(home=home, store="iceberg"))
-        assert ran.success, ran.errors
+        publish_everything(Settings(home=home, store="iceberg"))
         shutil.copytree(home, folder / "pristine")
 
     return once(tmp_path_factory, "lake", make) / "home"
