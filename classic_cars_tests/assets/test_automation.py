@@ -474,7 +474,6 @@ def reconcile(platform: Platform) -> dg.AssetCheckEvaluation:
     return found
 
 
-@pytest.mark.exhaustive
 def test_a_change_that_nobody_noticed_is_found_at_night_and_healed(filled: Platform, clock: list[float]) -> None:
     settings = filled.settings
     assert reconcile(filled).passed
