@@ -11,7 +11,6 @@ from functools import wraps
 from typing import Any
 
 import duckdb
-from ibis.backends.sql import SQLBackend
 
 from classic_cars.assets import ALL_TABLES
 from classic_cars.tables.table import Catalog, Table
@@ -20,14 +19,11 @@ from classic_cars.tables.table import Catalog, Table
 WORKED_OUT = ("_expressions", "_origins", "_audited", "_code_versions")
 #: As everywhere else.
 connect = duckdb.connect
-#: Expressions of the last runs: one run has some 250.
-KEPT = 3000
 
 
 def install() -> None:
     load_extensions_without_reading_them_whole()
     share_catalogs()
-    compile_expressions_once()
 
 
 def work_out_the_catalog() -> None:
@@ -71,23 +67,3 @@ def share_catalogs() -> None:
             setattr(self, name, known if len(same) == len(contracts) else {k: known[k] for k in same & known.keys()})
 
     Catalog.__init__ = knowing  # type: ignore[method-assign]
-
-
-def compile_expressions_once() -> None:
-    """Runs ask the same of the same tables: a fifth of a run is to write those expressions as SQL once more."""
-    compiled, known = SQLBackend.compile, dict[tuple[Any, ...], str]()
-
-    @wraps(compiled)
-    def remembering(
-        self: SQLBackend, expr: Any, /, *, limit: Any = None, params: Any = None, pretty: bool = False
-    ) -> str:
-        if params:
-            return compiled(self, expr, limit=limit, params=params, pretty=pretty)
-        asked = (type(self), expr.op(), limit, pretty)
-        if asked not in known:
-            if len(known) >= KEPT:
-                known.clear()
-            known[asked] = compiled(self, expr, limit=limit, pretty=pretty)
-        return known[asked]
-
-    SQLBackend.compile = remembering
