@@ -46,7 +46,7 @@ def main() -> None:
     metavar="TABLE",
     help="Only these, such as warehouse/* or source/order*+ (with what is made from them); repeatable.",
 )
-@click.option("--months", metavar="MONTHS", help="Only these months of orderDate: 2004-01 or 2004-01..2004-03.")
+@click.option("--months", metavar="MONTHS", help="These months of orderDate and no others: 2004-01..2004-03.")
 @click.option(
     "--accept-shrink",
     "shrinking",
@@ -60,10 +60,10 @@ def run(patterns: tuple[str, ...], months: str | None, shrinking: tuple[str, ...
     """Read the order system, check everything, publish what passes.
 
     Makes what changed: tables and months whose code or whose inputs have another version than the one that
-    they were made of. What is named with --select or --months is made in any case, and --full makes
-    everything; so does --in-memory, which knows of no run before. A table whose checks fail keeps its
-    previous version; the exit code is then 1. The last lines say how much of what the order system sent
-    is published, and how much is quarantined.
+    they were made of. Tables named with --select, and months named with --months, are made in any case,
+    and --full makes everything; so does --in-memory, which knows of no run before. With --months no other
+    months are made. A table whose checks fail keeps its previous version; the exit code is then 1. The
+    last lines say how much of what the order system sent is published, and how much is quarantined.
     """
     with progress("loading the platform"):
         with quick_imports():
@@ -75,10 +75,10 @@ def run(patterns: tuple[str, ...], months: str | None, shrinking: tuple[str, ...
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--months") from None
         settings = load_settings()
-        if patterns or chosen or full or in_memory:
+        if patterns or full or in_memory:
             report = execute(settings, patterns, chosen, ephemeral=in_memory, accept_shrink=shrinking)
         else:
-            report = execute_what_changed(settings, accept_shrink=shrinking)
+            report = execute_what_changed(settings, chosen, accept_shrink=shrinking)
     _show_report(report)
     if report.interrupted:
         sys.exit(EXIT_CODE)

@@ -68,10 +68,13 @@ def execute(
     return report_of(result, keys, months)
 
 
-def execute_what_changed(settings: Settings, *, accept_shrink: Sequence[str] = ()) -> RunReport:
+def execute_what_changed(
+    settings: Settings, months: Months | None = None, *, accept_shrink: Sequence[str] = ()
+) -> RunReport:
     """Make every table and month that is out of date, and nothing else; ``accept_shrink`` as in :func:`execute`.
 
-    Raises ``ClassicCarsError`` when it cannot start; a run that fails is a report that says so.
+    ``months``: of tables with months these are made, changed or not, and no others. Raises ``ClassicCarsError`` when it
+    cannot start; a run that fails is a report that says so.
     """
     defs = build_defs(settings)
     tags = _tags(accept_shrink, select_tables(defs, ()))
@@ -79,7 +82,7 @@ def execute_what_changed(settings: Settings, *, accept_shrink: Sequence[str] = (
     order_system.probe()
     with interrupts.listening(), open_instance(settings, ephemeral=False) as instance:
         again = accepted_shrinks(tags)
-        return make_what_changed(settings, defs, order_system, instance, tags, again)
+        return make_what_changed(settings, defs, order_system, instance, tags, again, months)
 
 
 def _tags(accept_shrink: Sequence[str], keys: Sequence[dg.AssetKey]) -> dict[str, str]:

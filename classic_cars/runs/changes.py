@@ -26,7 +26,7 @@ from classic_cars.contracts.source import CONTRACTS, MONTH
 from classic_cars.months import Months, month_of, partition_key, span
 from classic_cars.resources import resources
 from classic_cars.runs.report import QUIET, RunReport, report_of
-from classic_cars.runs.selecting import job_of, months_that_exist
+from classic_cars.runs.selecting import job_of, months_that_exist, partitions_among
 from classic_cars.settings import Settings
 from classic_cars.sources.conform import conform
 from classic_cars.sources.landing import Landing
@@ -60,19 +60,26 @@ def make_what_changed(
     instance: dg.DagsterInstance,
     tags: Mapping[str, str],
     again: Iterable[str],
+    months: Months | None = None,
 ) -> RunReport:
     """Make every table and month that is out of date; ``again``: addresses that are made in any case.
 
-    A table that fails keeps its version, and so does whatever is made of it.
+    ``months``: of tables with months these are made, in any case, and no others. A table that fails keeps its version,
+    and so does whatever is made of it.
     """
     claims = claims_of(ALL_TABLES)
     record = _record(settings, defs, instance)
     made_before = {address for address, run in record.runs.items() if run}
-    _observe_order_system(instance, order_system, settings, made_before)
+    watched = [table.name for table in READ_ORDER if months is None or table.name not in PARTITIONED]
+    _observe_order_system(
+        instance, order_system, settings, [name for name in watched if f"{SOURCE}/{name}" in made_before]
+    )
     _observe_landing(instance, settings, claims)
+    if months is not None:
+        months = partitions_among(instance, months)
     record = _record(settings, defs, instance)
     anyway = {address: _all_parts(record, address) for address in (*again, *_unread(instance, claims))}
-    old = stale(record) | anyway | _refuted(instance)
+    old = _within(months, record, stale(record) | anyway | _refuted(instance), forced=True)
     reports: list[RunReport] = []
     failed: set[str] = set()
     before: Parts = {}
@@ -83,13 +90,28 @@ def make_what_changed(
             reports.append(report)
             failed |= set(report.not_published)
         before, record = parts, _record(settings, defs, instance)
-        old = stale(record)
+        old = _within(months, record, stale(record))
     return _together(reports, record, failed)
 
 
 def _record(settings: Settings, defs: dg.Definitions, instance: dg.DagsterInstance) -> Record:
     with published(settings) as store:
         return recorded(instance, defs.get_repository_def().asset_graph, store.published_by())
+
+
+def _within(months: Months | None, record: Record, old: Parts, *, forced: bool = False) -> Parts:
+    """What is ``old`` without any other months than these; ``forced``: with all of these."""
+    if months is None:
+        return old
+    wanted = {*map(partition_key, months)} & {*record.months}
+    found = {}
+    for address, node in record.nodes.items():
+        parts = old.get(address, set())
+        if node.partitioned and not node.external:
+            parts = wanted if forced else parts & wanted
+        if parts:
+            found[address] = set(parts)
+    return found
 
 
 def _all_parts(record: Record, address: str) -> set[str]:
@@ -100,9 +122,9 @@ def _all_parts(record: Record, address: str) -> set[str]:
 
 
 def _observe_order_system(
-    instance: dg.DagsterInstance, order_system: OrderSystem, settings: Settings, made: set[str]
+    instance: dg.DagsterInstance, order_system: OrderSystem, settings: Settings, names: list[str]
 ) -> None:
-    """Record what the order system's tables hold now; of those that are read anyway their reading will say it.
+    """Record what these tables of the order system hold now; of those that are read anyway their reading will say it.
 
     Of a table with an exact sign of change that did not move, rows and cents are compared; of all others every value.
     A table whose pictures changed, which no total counts, gets a fresh version, and so is out of date until it is read.
@@ -111,7 +133,6 @@ def _observe_order_system(
     pictures = order_system.fingerprints([table for table in READ_ORDER if table.name in PICTURED])
     remembered = json.loads(instance.daemon_cursor_storage.get_cursor_values({REMEMBERED}).get(REMEMBERED, "{}"))
     before, shown = remembered.get("signs", {}), remembered.get("pictures", pictures)
-    names = [table.name for table in READ_ORDER if f"{SOURCE}/{table.name}" in made]
     seen = {name: observed(instance, _outside(name), partitioned=name in PARTITIONED) for name in names}
     same = {name for name in names if name in signs and signs[name].exact and signs[name].token == before.get(name)}
     same = {name for name in same if _has_the_totals(order_system, name, seen[name])}
@@ -128,7 +149,9 @@ def _observe_order_system(
         gone = dict.fromkeys(seen[name].keys() - found.keys(), EMPTY)
         for each in observations(instance, _outside(name), {**found, **gone}, partitioned=name in PARTITIONED):
             instance.report_runless_asset_event(each)
-    now = {"signs": {name: sign.token for name, sign in signs.items()}, "pictures": pictures}
+    # A table that is not observed keeps the sign that stands for what was.
+    tokens = {name: sign.token for name, sign in signs.items() if name in names}
+    now = {"signs": before | tokens, "pictures": pictures}
     instance.daemon_cursor_storage.set_cursor_values({REMEMBERED: json.dumps(now)})
 
 

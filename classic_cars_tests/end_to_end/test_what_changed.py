@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from dagster._core.loader import LoadingContextForTest
 
 from classic_cars.definitions import build_defs
 from classic_cars.instance import open_instance
+from classic_cars.months import Months
 from classic_cars.runs import RunReport, changes, execute, execute_what_changed
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import open_order_system
@@ -109,6 +111,26 @@ def test_an_edit_makes_its_month_and_what_is_made_of_it(made: Settings) -> None:
     with open_instance(made) as instance:
         assert instance.get_runs_count() == 2
     assert again(made).published == []
+
+
+def test_named_months_are_made_in_any_case_and_no_others(made: Settings) -> None:
+    url, march = made.order_system_url, Months.parse("2003-03")
+    report = execute_what_changed(made, march)
+    assert report.succeeded
+    # Neither read nor made again: what has no months, did not change, and is made of nothing with months.
+    whole = {"source/customers", "source/payments", "staging/products", "warehouse/fact_payments"}
+    assert whole <= set(report.unchanged)
+    assert {*ORDERS, "source/orderdetails", "warehouse/dim_customers"} <= set(report.published)
+    assert (report.months, is_right(made), unsynced(made)) == (march, True, {})
+    # What changed outside of these months is left alone: of tables with months, and until the next run.
+    with closing(sqlite3.connect(made.home / "shop.sqlite")) as shop:
+        assert shop.execute(BUSIEST).fetchone() != ("2003-03",)
+    change(url, f"UPDATE orders SET status = 'Cancelled' WHERE orderNumber = {AN_ORDER}", LINE_CHANGES)
+    before = published_sales(made, "sales_by_month", "orderMonth")
+    report = execute_what_changed(made, march)
+    assert {"source/products", "warehouse/dim_products"} <= set(report.published)
+    assert published_sales(made, "sales_by_month", "orderMonth") == before
+    assert "source/orders" in again(made).published
 
 
 @pytest.mark.parametrize(
