@@ -1,6 +1,6 @@
 """Speed and memory of the platform beside other ways to do the same work, as tables for the README.
 
-    python -m benchmarks [--lines 300000 3000000] [--only whole small checks month changes lake events] [--rounds 2]
+    python -m benchmarks [--lines 300000 3000000] [--only whole small checks changes lake events] [--rounds 2]
 
 Every variant runs in a process of its own; its seconds are those of the whole process, from the start of
 Python to its end, and its memory is the process's peak. Variants take turns, and the best round counts: the
@@ -196,51 +196,33 @@ def checks(bench: Bench) -> None:
     table(["What", "CPU seconds"], rows)
 
 
-def month(bench: Bench) -> None:
-    """One month again, as a share of the whole run."""
-    lines = bench.lines[-1]
-    home = bench.folder("month", lines, empty=True)
-    say(f"one month again, {lines:,} lines")
-    full = required(run("platform", bench.shop(lines), home))
-    rows = [month_row("all months, all tables", full, full)]
-    for name, tables in (("one month, all tables", "*"), ("one month, orders and what is made of them", ORDERS)):
-        again = (required(run("platform", bench.shop(lines), home, MONTH, tables)) for _ in range(bench.rounds))
-        rows.append(month_row(name, best(again), full))
-    print(f"### One month again ({lines:,} order lines)\n")
-    table(["What", "Seconds", "Share", "CPU s", "Share", "After the imports", "Share", "Peak MB"], rows)
-
-
-def month_row(name: str, one: Measured, full: Measured) -> list[str]:
-    inside, everything = one.facts["inside"], full.facts["inside"]
-    return [
-        name,
-        *(f"{one.seconds:.1f}", share(one.seconds, full.seconds)),
-        *(f"{one.cpu:.1f}", share(one.cpu, full.cpu)),
-        *(f"{inside:.1f}", share(inside, everything)),
-        f"{one.peak_mb:,.0f}",
-    ]
-
-
 def share(part: float, whole: float) -> str:
     return f"{part / whole:.0%}"
 
 
 def changes(bench: Bench) -> None:
-    """`classic-cars run` after everything, after nothing, and after an edit of one order."""
+    """`classic-cars run` after everything, after nothing, after an edit of one order, and for one month by name."""
     rows = []
     for lines in bench.lines:
         home, shop = bench.folder("changes", lines, empty=True), bench.folder("changes", lines) / "copy.sqlite"
         shutil.copyfile(bench.shop(lines), shop)
         full = None
-        for what, edit in (("everything is new", ""), ("nothing changed", ""), ("one order was edited", MONTH)):
+        work = {"everything is new": "", "nothing changed": "", "one order was edited": MONTH, "one month again": ""}
+        for what, edit in work.items():
             say(f"{what}, {lines:,} lines")
-            one = required(run("changed", shop, home, edit))
+            one = required(run("changed", shop, home, edit, MONTH if "again" in what else ""))
             full = full or one
-            made = str(one.facts["tables"])
-            cells = [f"{one.seconds:.1f}", share(one.seconds, full.seconds), f"{one.cpu:.1f}", f"{one.peak_mb:,.0f}"]
-            rows.append([f"{what}, {lines:,} lines", made, *cells])
+            inside, everything = one.facts["after imports"], full.facts["after imports"]
+            rows.append(
+                [
+                    *(f"{what}, {lines:,} lines", str(one.facts["tables"])),
+                    *(f"{one.seconds:.1f}", share(one.seconds, full.seconds)),
+                    *(f"{inside:.1f}", share(inside, everything)),
+                    *(f"{one.cpu:.1f}", f"{one.peak_mb:,.0f}"),
+                ]
+            )
     print("### What changed: `classic-cars run`\n")
-    table(["What", "Tables made", "Seconds", "Share", "CPU s", "Peak MB"], rows)
+    table(["What", "Tables made", "Seconds", "Share", "After imports", "Share", "CPU s", "Peak MB"], rows)
 
 
 def lake(bench: Bench) -> None:
@@ -286,7 +268,7 @@ def events(_bench: Bench) -> None:
 
 
 SECTIONS: dict[str, Callable[[Bench], None]] = {
-    each.__name__: each for each in (whole, small, checks, month, changes, lake, events)
+    each.__name__: each for each in (whole, small, checks, changes, lake, events)
 }
 
 
