@@ -19,23 +19,32 @@ class SettingsError(ClassicCarsError):
 class SourceError(ClassicCarsError):
     """The order system could not be read."""
 
+    title = "cannot be read"
+
 
 class SourceUnreachable(SourceError):
     """Nobody answers at the order system's address, or the connection broke."""
 
+    title = "unreachable"
     retryable = True
 
 
 class SourceAccessDenied(SourceError):
     """The order system refused the user, the password or the permission."""
 
+    title = "access denied"
+
 
 class SourceMissing(SourceError):
     """The database, file or table is not there."""
 
+    title = "not there"
+
 
 class SourceSchemaChanged(SourceError):
     """A table of the order system lacks a column that its contract names."""
+
+    title = "schema changed"
 
 
 class LandedFileChanged(SourceError):

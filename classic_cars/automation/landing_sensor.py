@@ -18,6 +18,7 @@ from classic_cars.automation.watching import (
     answered,
     awaiting,
     clock,
+    failing,
     is_due,
     poll_failed,
     requeued,
@@ -57,12 +58,12 @@ def tick(
     """One tick: the new cursor, what to observe, and in words why nothing."""
     started = time.time()
     if started < (due := max(watch.not_before, affordable_at(watch))):
-        return watch, [], f"{_trouble(watch)}polls again at {clock(due)}"
+        return watch, [], failing(watch) or f"{_trouble(watch)}polls again at {clock(due)}"
     try:
         listing = landing.list(started)
     except SourceError as error:
-        watch = poll_failed(watch, time.time())
-        return watch, [], f"{_trouble(watch)}{error}; polls again at {clock(watch.not_before)}"
+        watch = poll_failed(watch, time.time(), "landing zone", error)
+        return watch, [], failing(watch)
     now = time.time()
     pending = {*unread(instance, SYSTEM, list(tables)), *(table for table in tables if unread_files(instance, table))}
     watch = awaiting(answered(watch, now - started, now), now, pending=bool(pending))
@@ -98,8 +99,6 @@ def _key(table: str) -> dg.AssetKey:
 
 
 def _trouble(watch: PollState) -> str:
-    if watch.failing_since:
-        return f"the landing zone cannot be reached since {clock(watch.failing_since)}: "
     if watch.retries:
         return f"asked again {watch.retries} times for files that were not read, next at {clock(watch.retry_at)}; "
     return ""

@@ -17,7 +17,7 @@ import dagster as dg
 from classic_cars.automation import changes, sieve
 from classic_cars.automation.changes import Changes, OrderSystemPollState, Poll
 from classic_cars.automation.history import under_way, unread
-from classic_cars.automation.watching import answered, clock, poll_failed
+from classic_cars.automation.watching import answered, clock, failing, poll_failed
 from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
 from classic_cars.errors import SourceError
 from classic_cars.months import month_of
@@ -70,12 +70,12 @@ def tick(watch: OrderSystemPollState, order_system: OrderSystem, instance: dg.Da
     """One tick: ask for signs of change, poll the tables that need it, and observe what changed."""
     started = time.time()
     if started < watch.not_before:
-        return Tick(watch, f"{_trouble(watch)}polls again at {clock(watch.not_before)}")
+        return Tick(watch, failing(watch))
     seen = _observed(instance)
     try:
         asked = _asked(watch, order_system, instance, seen)
     except SourceError as error:
-        return _failed(watch, error)
+        return _failed(watch, order_system, error)
     now = time.time()
     watch = sieve.noted(sieve.distrusting(watch, asked.missed, now), asked.plan, asked.signs, asked.polling, now)
     before, (watch, changed, reason) = watch, changes.decided(watch, asked.poll, asked.seconds, now)
@@ -84,18 +84,25 @@ def tick(watch: OrderSystemPollState, order_system: OrderSystem, instance: dg.Da
         # Dagster keeps observations before it makes partitions, and forgets those of months that are none: first the
         # months, and what changed at the next tick.
         if changed:
-            watch = replace(before, paid_off=watch.paid_off, not_before=0.0, failing_since=0.0, failures=0)
+            watch = replace(
+                before, paid_off=watch.paid_off, not_before=0.0, failing_since=0.0, failures=0, trouble="", cause=""
+            )
         return Tick(watch, reason or "new months become partitions first", partitions=new_months)
     try:
         totals = _totals(order_system, changed)
     except SourceError as error:
-        return _failed(before, error)
+        return _failed(before, order_system, error)
     return _observing(answered(watch, time.time() - now, time.time()), asked, changed, totals, seen, reason)
 
 
-def _failed(watch: OrderSystemPollState, error: SourceError) -> Tick:
-    watch = poll_failed(watch, time.time())
-    return Tick(watch, f"{_trouble(watch)}{error}; polls again at {clock(watch.not_before)}")
+def _failed(watch: OrderSystemPollState, order_system: OrderSystem, error: SourceError) -> Tick:
+    """Says what ``classic-cars doctor`` would say, if it finds something: a poll's own error may name no column."""
+    try:
+        order_system.probe()
+    except SourceError as found:
+        error = found
+    watch = poll_failed(watch, time.time(), "order system", error)
+    return Tick(watch, failing(watch))
 
 
 @dataclass(frozen=True)
@@ -213,8 +220,6 @@ def _observations(versions: changes.Versions) -> list[dg.AssetObservation]:
 
 
 def _trouble(watch: OrderSystemPollState) -> str:
-    if watch.failing_since:
-        return f"the order system does not answer since {clock(watch.failing_since)}: "
     if watch.retries:
         return f"asked again {watch.retries} times for what was not read, next at {clock(watch.retry_at)}; "
     return ""

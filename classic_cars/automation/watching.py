@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
+from classic_cars.errors import SourceError
+
 #: Of the cursors' form: a cursor of another one is forgotten. What was seen is in Dagster's history, not in cursors.
 VERSION = 4
 
@@ -16,15 +18,16 @@ SHARE = 0.05
 BURST_SECONDS = 10.0
 #: Seconds until what was not read is asked for again; the last one for ever.
 RETRY_SECONDS = (60.0, 300.0, 900.0, 3600.0)
-#: Seconds between polls of something that does not answer; the last one for ever.
-DOWN_SECONDS = (10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
+#: Seconds between polls of something that cannot be read; the last one for ever, so that its recovery is soon known.
+DOWN_SECONDS = (10.0, 20.0)
 
 
 @dataclass(frozen=True)
 class PollState:
     """Part of a sensor's cursor. Times are seconds since 1970.
 
-    Alerts read ``failing_since``: a sensor whose cursor has it does not see what it watches.
+    Alerts read ``failing_since``, ``trouble`` and ``cause``: a sensor whose cursor has them does not see what it is to
+    watch.
     """
 
     not_before: float = 0.0
@@ -32,6 +35,9 @@ class PollState:
     paid_off: float = 0.0
     failing_since: float = 0.0
     failures: int = 0
+    #: What is wrong in a few words, such as "order system: schema changed", and all that is known of it.
+    trouble: str = ""
+    cause: str = ""
     #: How often what is pending was asked for again, and when it will be next.
     retries: int = 0
     retry_at: float = 0.0
@@ -57,17 +63,31 @@ class PollState:
 W = TypeVar("W", bound=PollState)
 
 
-def poll_failed(watch: W, now: float) -> W:
-    """What is watched did not answer: it is polled again after a growing while."""
+def poll_failed(watch: W, now: float, place: str, error: SourceError) -> W:
+    """What is watched (``place``) could not be read: it is polled again after a while."""
     wait = DOWN_SECONDS[min(watch.failures, len(DOWN_SECONDS) - 1)]
     since = watch.failing_since or now
-    return replace(watch, failing_since=since, failures=watch.failures + 1, not_before=now + wait)
+    found = replace(watch, failing_since=since, failures=watch.failures + 1, not_before=now + wait)
+    return replace(found, trouble=f"{place}: {error.title}", cause=str(error))
 
 
 def answered(watch: W, seconds: float, now: float) -> W:
     """What is watched answered, after so many seconds."""
     paid_off = max(watch.paid_off, now - seconds) + seconds / SHARE
-    return replace(watch, failing_since=0.0, failures=0, not_before=0.0, paid_off=paid_off)
+    return replace(recovered(watch), paid_off=paid_off)
+
+
+def recovered(watch: W) -> W:
+    """What is watched was read, and that is all that is known."""
+    return replace(watch, not_before=0.0, failing_since=0.0, failures=0, trouble="", cause="")
+
+
+def failing(watch: PollState) -> str:
+    """What is wrong with what is watched, for people; empty when nothing is."""
+    if not watch.failing_since:
+        return ""
+    since, again = clock(watch.failing_since), clock(watch.not_before)
+    return f"{watch.trouble}, since {since}: {watch.cause}; polls again at {again}"
 
 
 def affordable_at(watch: PollState) -> float:

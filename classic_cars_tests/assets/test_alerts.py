@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -30,11 +31,13 @@ from dagster_shared.error import SerializableErrorInfo
 from pydantic import SecretStr
 
 from classic_cars.assets import ALL_TABLES
+from classic_cars.automation import order_system_sensor
 from classic_cars.automation.alerts import observe as seeing
 from classic_cars.automation.alerts.deliver import GIVE_UP_SECONDS, Notification, addresses, deliver, unreadable
 from classic_cars.automation.alerts.incidents import Incident, Links, Message, Observation, news
 from classic_cars.automation.alerts.observe import observe
 from classic_cars.automation.alerts.sensor import AlertState, sender, tick
+from classic_cars.automation.changes import OrderSystemPollState
 from classic_cars.automation.report import Report, gathered
 from classic_cars.definitions import build_defs
 from classic_cars.errors import SettingsError
@@ -43,8 +46,10 @@ from classic_cars.serving.completeness import Balance, MonthBalance, Tally
 from classic_cars.serving.incident import incident_report
 from classic_cars.serving.status import Outcome, TableStatus
 from classic_cars.settings import Settings
+from classic_cars.sources.order_system import open_order_system
 from classic_cars.stores import open_store
 from classic_cars.tables.live_agreement import CHECK
+from classic_cars_shop import api as simulator
 from classic_cars_tests.platform import SALES, change, order_system_frames, run
 from classic_cars_tests.receivers import Webhook, mail_server, webhook
 
@@ -407,9 +412,39 @@ def test_a_sensor_that_keeps_failing_is_seen_and_over_when_it_works(
     assert seen(shop_settings, instance).incidents == []
 
 
-def test_a_sensor_that_says_it_cannot_work_is_seen_after_ten_minutes() -> None:
-    assert seeing._failing_since('{"failing_since": 12.5}') == 12.5
-    assert seeing._failing_since("not json") == seeing._failing_since(None) == seeing._failing_since("[]") == 0.0
+def test_a_changed_schema_is_named_in_the_tick_and_the_notification(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'shop.sqlite'}"
+    simulator.create(url, scale=0.02, seed=3)
+    order_system = open_order_system(url)
+
+    def polled(watch: OrderSystemPollState) -> tuple[OrderSystemPollState, str, list[Incident]]:
+        with dg.DagsterInstance.ephemeral() as instance:
+            done = order_system_sensor.tick(replace(watch, not_before=0.0), order_system, instance)
+        state = SimpleNamespace(
+            instigator_name="order_system_changes", instigator_data=SimpleNamespace(cursor=done.watch.dump())
+        )
+        later = time.time() + 60
+        there: Any = SimpleNamespace(all_instigator_state=lambda: [state])
+        return done.watch, done.reason, seeing.sensors_that_cannot_work(there, later)
+
+    watch, _, incidents = polled(OrderSystemPollState())
+    assert incidents == []
+    simulator.break_shop(url, "drift")
+    watch, reason, (incident,) = polled(watch)
+    assert incident.what == "order system: schema changed"
+    for text in (reason, incident.details):
+        assert "table orders has no column status" in text
+        assert "new there: orderStatus" in text
+        assert "SELECT" not in text
+    simulator.mend_shop(url)
+    watch, reason, incidents = polled(watch)
+    assert incidents == []
+    assert "schema" not in reason
+
+
+@pytest.mark.parametrize("cursor", ["not json", None, "[]", "{}"])
+def test_a_cursor_that_says_nothing_is_no_trouble(cursor: str | None) -> None:
+    assert seeing._trouble(cursor) == (0.0, "", "")
 
 
 def test_a_run_that_is_not_there_is_named(instance: dg.DagsterInstance) -> None:

@@ -20,6 +20,7 @@ from classic_cars.automation.watching import (
     answered,
     poll_failed,
 )
+from classic_cars.errors import SourceUnreachable
 from classic_cars.tables.external import digest
 
 A = {"orders": {"2004-01": "a", "2004-02": "b"}, "products": {"": "p"}}
@@ -182,7 +183,7 @@ def test_what_the_nightly_proof_found_is_invalidated_once_also_where_nothing_is_
 def test_an_order_system_that_is_down_is_left_alone_for_growing_whiles() -> None:
     watch, now = OrderSystemPollState(), NOW
     for wait in [*DOWN_SECONDS, DOWN_SECONDS[-1]]:
-        watch = poll_failed(watch, now)
+        watch = poll_failed(watch, now, "order system", SourceUnreachable("no answer"))
         assert watch.not_before == now + wait
         now += wait
     assert watch.failing_since == NOW

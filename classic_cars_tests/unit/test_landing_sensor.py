@@ -10,8 +10,17 @@ import dagster as dg
 import pytest
 
 from classic_cars.automation import landing_sensor as sensor
-from classic_cars.automation.watching import DOWN_SECONDS, RETRY_SECONDS, SHARE, PollState, answered, poll_failed
+from classic_cars.automation.watching import (
+    DOWN_SECONDS,
+    RETRY_SECONDS,
+    SHARE,
+    PollState,
+    answered,
+    failing,
+    poll_failed,
+)
 from classic_cars.definitions import build_defs
+from classic_cars.errors import SourceUnreachable
 from classic_cars.settings import Settings
 from classic_cars.sources.landing import LandedFile, Landing
 from classic_cars.tables.external import DATA_VERSION, digest_of
@@ -35,14 +44,19 @@ def test_the_digest_does_not_depend_on_the_order():
     assert digest_of([file("a"), file("b")]) == digest_of([file("b"), file("a")])
 
 
-def test_a_place_that_cannot_be_reached_is_polled_ever_more_rarely():
+def test_a_place_that_cannot_be_reached_says_so_and_is_polled_ever_more_rarely():
     watch, waits = PollState(), []
-    for now in (100.0, 200.0, 300.0, 400.0, 500.0, 600.0, 700.0):
-        watch = poll_failed(watch, now)
+    for now in (100.0, 200.0, 300.0):
+        watch = poll_failed(watch, now, "landing zone", SourceUnreachable("s3://ratings: no answer"))
         waits.append(watch.not_before - now)
     assert waits == [*DOWN_SECONDS, DOWN_SECONDS[-1]]
     assert watch.failing_since == 100.0
-    assert answered(watch, 0.0, 800.0).failing_since == 0
+    assert failing(watch) == (
+        "landing zone: unreachable, since 1970-01-01 00:01:40 UTC: s3://ratings: no answer; "
+        "polls again at 1970-01-01 00:05:20 UTC"
+    )
+    after = answered(watch, 0.0, 800.0)
+    assert (after.failing_since, after.trouble, after.cause, failing(after)) == (0, "", "", "")
 
 
 def test_a_place_that_is_slow_to_list_is_polled_rarely():
@@ -50,7 +64,7 @@ def test_a_place_that_is_slow_to_list_is_polled_rarely():
 
 
 def test_the_cursor_comes_back():
-    watch = poll_failed(PollState(retries=2, retry_at=5.0), 7.0)
+    watch = poll_failed(PollState(retries=2, retry_at=5.0), 7.0, "landing zone", SourceUnreachable("no answer"))
     assert PollState.load(watch.dump()) == watch
 
 
@@ -171,7 +185,7 @@ def test_a_place_that_cannot_be_reached_is_a_reason_to_skip(settings: Settings):
     with dg.DagsterInstance.ephemeral() as instance:
         zone = Zone(settings, instance)
         assert zone.poll() == []
-    assert "the landing zone cannot be reached since" in zone.said
+    assert zone.said.startswith("landing zone: ")
     assert "is a file, expected a folder" in zone.said
     assert zone.watch.failures == 1
 

@@ -13,7 +13,7 @@ from classic_cars.automation.alerts.incidents import Incident, Observation
 #: A sensor or schedule is failing when so many ticks in a row failed.
 TICKS = 3
 #: A sensor that says in its cursor since when it cannot work is failing after so many seconds.
-PATIENCE_SECONDS = 600.0
+PATIENCE_SECONDS = 20.0
 #: What Dagster raises in a step whose blocking check failed.
 CHECK_FAILED = "DagsterAssetCheckFailedError"
 UNDER_WAY = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.QUEUED)
@@ -189,22 +189,24 @@ def sensors_that_cannot_work(instance: dg.DagsterInstance, moment: float) -> lis
     """Sensors of ours that say in their cursor since when what they watch does not answer."""
     incidents = []
     for state in instance.all_instigator_state():
-        since = _failing_since(getattr(state.instigator_data, "cursor", None))
+        since, trouble, cause = _trouble(getattr(state.instigator_data, "cursor", None))
         if since and moment - since > PATIENCE_SECONDS:
             incidents.append(
                 Incident(
                     key=f"sensor:{state.instigator_name}",
                     kind="sensor",
-                    what=f"sensor {state.instigator_name}: what it watches does not answer",
+                    what=trouble or f"sensor {state.instigator_name} cannot work",
                     since=since,
-                    details="Nothing new is read until it does; what was published stays.",
+                    details=f"{cause}. Nothing new is read until it is over; what was published stays.".lstrip(". "),
                 )
             )
     return incidents
 
 
-def _failing_since(cursor: str | None) -> float:
+def _trouble(cursor: str | None) -> tuple[float, str, str]:
+    """Since when a sensor's cursor says that it cannot work, what is wrong, and why."""
     try:
-        return float(json.loads(cursor or "{}").get("failing_since") or 0.0)
+        found = json.loads(cursor or "{}")
+        return float(found.get("failing_since") or 0.0), str(found.get("trouble", "")), str(found.get("cause", ""))
     except (ValueError, AttributeError, TypeError):
-        return 0.0
+        return 0.0, "", ""
