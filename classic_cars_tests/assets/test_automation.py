@@ -21,6 +21,7 @@ from classic_cars.automation import follow, landing_sensor, order_system_sensor,
 from classic_cars.automation.history import FOLLOWS, READS, behind
 from classic_cars.automation.requests import CHANGED
 from classic_cars.definitions import EVERYTHING, build_defs
+from classic_cars.instance import open_instance
 from classic_cars.months import Months, partition_key
 from classic_cars.runs.selecting import job_of
 from classic_cars.settings import Settings
@@ -165,9 +166,8 @@ def filled_once(tmp_path_factory: pytest.TempPathFactory, shop_file: Path) -> Pa
 
     def make(folder: Path) -> None:
         (folder / "shop.sqlite").write_bytes(shop_file.read_bytes())
-        (folder / "dagster").mkdir()
         settings = Settings(home=folder / "home", source_url=f"sqlite:///{folder / 'shop.sqlite'}")
-        with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.local_temp(str(folder / "dagster")) as instance:
+        with pytest.MonkeyPatch.context() as patch, open_instance(settings) as instance:
             patch.setattr("classic_cars.automation.watching.SHARE", 1.0)
             filling = Platform(settings, instance)
             filling.round()
@@ -181,7 +181,7 @@ def filled(filled_once: Path, tmp_path: Path) -> Iterator[Platform]:
     """A copy of it, for one test."""
     copy = shutil.copytree(filled_once, tmp_path / "filled")
     settings = Settings(home=copy / "home", source_url=f"sqlite:///{copy / 'shop.sqlite'}")
-    with dg.DagsterInstance.local_temp(str(copy / "dagster")) as instance:
+    with open_instance(settings) as instance:
         opened = Platform(settings, instance)
         opened.cursors, opened.requests = pickle.loads((copy / "remembered").read_bytes())
         yield opened
