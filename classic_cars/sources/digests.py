@@ -103,15 +103,15 @@ def measured(
 
 def as_totals(sums: Iterable[dict[str, Any]]) -> dict[str, ControlTotals]:
     """What was ``measured``, as control totals."""
-    return {
-        _key(each["month"]) if "month" in each else WHOLE: ControlTotals(
-            each["rows"],
-            int(Decimal(each["amount"] or 0) * 100) if "amount" in each else None,
-            int(each["digest"] or 0),
-        )
-        for each in sorted(sums, key=lambda each: str(each.get("month")))
-        if each["rows"]
-    }
+    found: dict[str, ControlTotals] = {}
+    for each in sorted(sums, key=lambda each: str(each.get("month"))):
+        if each["rows"]:
+            cents = int(Decimal(each["amount"] or 0) * 100) if "amount" in each else None
+            total = ControlTotals(each["rows"], cents, int(each["digest"] or 0))
+            key = _key(each["month"]) if "month" in each else WHOLE
+            # No day, and the day "None", have one key.
+            found[key] = found[key] + total if key in found else total
+    return found
 
 
 def column_digests(

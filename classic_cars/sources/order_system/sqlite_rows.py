@@ -125,7 +125,9 @@ def _is_plain_day(text: str | None) -> bool:
 def _as_declared(rows: ibis.Table, table: sa.Table) -> ibis.Table:
     """Values that all fit, by casts that would fail where one does not."""
     day = ORDERS.c.orderDate.name
-    return rows.select(**{each.name: rows[each.name].cast(ibis_type(each.type)) for each in table.columns}, **{day: day})
+    return rows.select(
+        **{each.name: rows[each.name].cast(ibis_type(each.type)) for each in table.columns}, **{day: day}
+    )
 
 
 def _by_month(found: dict[str, ControlTotals], table: sa.Table, today: date) -> dict[str, ControlTotals]:
