@@ -215,13 +215,15 @@ class DuckDBStore:
         return self.backend.table(ARRIVAL)
 
     def size(self, contract: Contract) -> int | None:
-        """Bytes of the table's blocks on disk; blocks hold 256 KiB, so a small table counts as one."""
-        self.execute("CHECKPOINT")
+        """Bytes of the table's blocks on disk; blocks hold 256 KiB, so a small table counts as one.
+
+        As of now: DuckDB writes a checkpoint by itself after much was written, and when the file is closed.
+        """
         found = self.execute(
             f"SELECT count(DISTINCT block_id) FROM pragma_storage_info('{contract.layer}.{contract.name}') "
             "WHERE block_id >= 0"
         ).fetchone()
-        return int(found[0]) * 262_144 if found else None
+        return max(int(found[0]), 1) * 262_144 if found else None
 
     def months(self, contract: Contract) -> list[date]:
         if not contract.partitioned_by or not self.exists(contract):
