@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import ibis
 import ibis.expr.types as ir
 
+from classic_cars.checks.profiles import RESCUED_ROWS, ROWS, RULE, TOTAL, Profile, audited, in_all, proven_columns
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
 from classic_cars.contracts.rescued import RESCUED, raw_kept
@@ -62,7 +63,7 @@ class BaseVersion:
 
 @dataclass(frozen=True)
 class Measured:
-    """The result of the one aggregate query over the staged rows."""
+    """What is known of the staged rows by themselves, and of what they refer to."""
 
     rows: int
     totals: dict[str, Any]
@@ -118,7 +119,12 @@ class Audit:
 
     @cached_property
     def measured(self) -> Measured:
-        return measure(self.contract, self.rows, self.tables)
+        return measure(self.contract, self.rows, self.tables, self.profile)
+
+    @cached_property
+    def profile(self) -> Profile:
+        """Of the staged rows, by month if any: what rules, totals and the proof of columns need, in one query."""
+        return audited(self.contract, self.rows, proven_columns(self.contract, self.origins))
 
     @cached_property
     def repeated_keys(self) -> tuple[int, int]:
@@ -159,27 +165,23 @@ def duplicates(rows: ibis.Table, contract: Contract) -> ibis.Table:
     return counted.filter(counted.copies > 1)
 
 
-def measure(contract: Contract, rows: ibis.Table, tables: Tables) -> Measured:
-    """Count rows, sum totals and count the rows that break each rule or reference, in one query."""
-    aggregates: dict[str, ir.Scalar] = {"rows": rows.count()}
-    aggregates |= {f"total {name}": total(rows) for name, total in contract.totals.items()}
-    aggregates |= {f"rule {rule.name}": (~rule.holds(rows)).sum() for rule in contract.rules}
-    if contract.quarantines:
-        aggregates["rescued"] = rows[RESCUED].count()
-    (found,) = rows.aggregate(**aggregates).to_pyarrow().to_pylist()
+def measure(contract: Contract, rows: ibis.Table, tables: Tables, known: Profile | None = None) -> Measured:
+    """Rows, totals, and the rows that break each rule or reference. ``known``: the ``audited`` profile of the rows."""
+    found = in_all(audited(contract, rows, []) if known is None else known)
 
-    def counted(prefix: str) -> dict[str, int]:
-        named = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
-        return {name: int(value) for name, value in named.items() if value}
+    def named(prefix: str) -> dict[str, Any]:
+        return {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
 
     orphans = {
         each: rows.filter(orphaned(rows, each, tables)).count().to_pyarrow().as_py()
         for each in broken_references(contract.references, rows, tables)
     }
-    totals = {name.removeprefix("total "): value for name, value in found.items() if name.startswith("total ")}
-    repaired = _repaired(contract, rows) if found.get("rescued") else {}
     return Measured(
-        found["rows"], totals, counted("rule "), {str(each): count for each, count in orphans.items()}, repaired
+        found.get(ROWS, 0),
+        dict.fromkeys(contract.totals, 0) | named(TOTAL),
+        {name: int(value) for name, value in named(RULE).items() if value},
+        {str(each): count for each, count in orphans.items()},
+        _repaired(contract, rows) if found.get(RESCUED_ROWS) else {},
     )
 
 

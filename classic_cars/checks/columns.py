@@ -14,7 +14,7 @@ import ibis
 import ibis.expr.types as ir
 
 from classic_cars.checks.base import Audit, CheckOutcome, Tables, sample
-from classic_cars.checks.profiles import ROWS, Profile, added, differing, profile
+from classic_cars.checks.profiles import ROWS, Profile, added, compared, differing, profile, proven_columns
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import INFERRED, REPAIR, Column, Grain, Origins
 from classic_cars.contracts.rescued import RESCUED, as_json
@@ -64,23 +64,6 @@ class Columns:
 
 def _in(months: list[str]) -> str:
     return f" ({len(months)} months)" if len(months) > 1 else f" ({months[0]})" if months and months[0] else ""
-
-
-def proven_columns(contract: Contract, origins: Origins) -> list[str]:
-    """Columns whose values are proven, the key's first."""
-    if contract.independent is not None:
-        return list(contract.types.names)
-    found = [
-        name
-        for name in contract.types.names
-        if name in origins.copied or contract.origin(name).formula is not None or _is_kept(contract, name)
-    ]
-    return sorted(found, key=lambda name: name not in contract.key)
-
-
-def _is_kept(contract: Contract, name: str) -> bool:
-    """Whether the column holds the raw values of a table with quarantine."""
-    return name == RESCUED and contract.quarantines is not None
 
 
 # Expected rows -------------------------------------------------------------------------------------------
@@ -234,7 +217,8 @@ def profiles(audit: Audit, *, each: bool = False) -> tuple[Profile, Profile]:
     memo = f"profiles {each}"
     if memo not in audit.memo:
         contract, names = audit.contract, proven_columns(audit.contract, audit.origins)
-        here = added([profile(contract, part, names, each=each) for part in audit.parts])
+        own = profile(contract, audit.rows, names, each=True) if each else compared(audit.profile)
+        here = added([own, *(profile(contract, part, names, each=each) for part in audit.parts[1:])])
         audit.memo[memo] = here, profile(contract, expected_rows(audit), names, each=each)
     return audit.memo[memo]
 

@@ -99,8 +99,9 @@ def by_month_and_product(
     quarantine_products: ibis.Table,
 ) -> ibis.Table:
     lines = _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products)
-    named = _with_month(_per_order(lines, source_orders, quarantine_orders, "productCode"))
-    return _summed(named, ["orderMonth", "productCode"])
+    # Orders are not counted here: sums per order and product would be as many as there are lines.
+    named = _with_order(lines.mutate(lines=lines.sign), source_orders, quarantine_orders)
+    return _summed(_with_month(named), ["orderMonth", "productCode"])
 
 
 def by_product_line(
@@ -176,6 +177,11 @@ def _per_order(lines: ibis.Table, source_orders: ibis.Table, quarantine_orders: 
     summed = lines.group_by(["orderNumber", *by]).aggregate(
         lines=lines.sign.sum(), units=lines.units.sum(), booked=lines.booked.sum(), profit=lines.profit.sum()
     )
+    return _with_order(summed, source_orders, quarantine_orders)
+
+
+def _with_order(lines: ibis.Table, source_orders: ibis.Table, quarantine_orders: ibis.Table) -> ibis.Table:
+    """Lines, or sums of them, with their order's customer, status and day."""
     orders = _one_per_key(source_orders, quarantine_orders, "orderNumber", "customerNumber", "status", "orderDate")
     orders = orders.select(
         number="member",
@@ -183,7 +189,7 @@ def _per_order(lines: ibis.Table, source_orders: ibis.Table, quarantine_orders: 
         said="status",
         day="orderDate",
     )
-    return summed.left_join(orders, summed.orderNumber == orders.number)
+    return lines.left_join(orders, lines.orderNumber == orders.number)
 
 
 def _with_month(per_order: ibis.Table) -> ibis.Table:
@@ -209,13 +215,14 @@ def _one_per_key(source: ibis.Table, quarantined: ibis.Table, key: str, *columns
 def _summed(per_order: ibis.Table, by: list[str]) -> ibis.Table:
     sold = (per_order.said.lower() != NOT_SOLD).fill_null(True)
     found = per_order.group_by(by).aggregate(
+        lines=per_order.lines.sum(),
         orders=(per_order.lines > 0).sum(),
         units=per_order.units.sum(),
         bookedAmount=per_order.booked.sum(),
         netSales=per_order.booked.sum(where=sold),
         grossProfit=per_order.profit.sum(where=sold),
     )
-    return found.filter(found.orders > 0)
+    return found.filter(found.lines > 0)
 
 
 # The calendar ----------------------------------------------------------------------------------------------

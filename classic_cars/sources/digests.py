@@ -82,6 +82,13 @@ def totals(
     rows: ibis.Table, month: Any, texts: Sequence[ir.StringValue], amount: Any, with_hash: bool
 ) -> dict[str, ControlTotals]:
     """By month, or of all rows when ``month`` is None. ``amount`` of a row in dollars; None without money."""
+    return as_totals(measured(rows, month, texts, amount, with_hash))
+
+
+def measured(
+    rows: ibis.Table, month: Any, texts: Sequence[ir.StringValue], amount: Any, with_hash: bool, **more: ir.Scalar
+) -> list[dict[str, Any]]:
+    """The sums that control totals are made of, and ``more`` of the same rows, in one query; of each month if any."""
     # As texts: the sums are wider than any integer that Ibis knows.
     sums = {
         "rows": rows.count(),
@@ -89,16 +96,22 @@ def totals(
     }
     if amount is not None:
         sums["amount"] = amount.sum().cast("string")
+    sums |= more
     found = rows.group_by(month=month).aggregate(**sums) if month is not None else rows.aggregate(**sums)
-    return {
-        WHOLE if month is None else _key(each["month"]): ControlTotals(
-            each["rows"],
-            None if amount is None else int(Decimal(each["amount"] or 0) * 100),
-            int(each["digest"] or 0),
-        )
-        for each in sorted(found.to_pyarrow().to_pylist(), key=lambda each: str(each.get("month")))
-        if each["rows"]
-    }
+    return found.to_pyarrow().to_pylist()
+
+
+def as_totals(sums: Iterable[dict[str, Any]]) -> dict[str, ControlTotals]:
+    """What was ``measured``, as control totals."""
+    found: dict[str, ControlTotals] = {}
+    for each in sorted(sums, key=lambda each: str(each.get("month"))):
+        if each["rows"]:
+            cents = int(Decimal(each["amount"] or 0) * 100) if "amount" in each else None
+            total = ControlTotals(each["rows"], cents, int(each["digest"] or 0))
+            key = _key(each["month"]) if "month" in each else WHOLE
+            # No day, and the day "None", have one key.
+            found[key] = found[key] + total if key in found else total
+    return found
 
 
 def column_digests(
