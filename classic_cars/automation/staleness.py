@@ -3,9 +3,9 @@
 A table is out of date when it was never made, its code version is another, or an input has another data version than
 the one that it was made of; as Dagster's web page has it (*Unsynced*). A run of several months has one data version
 for all of them. Beyond Dagster's record, a table is out of date when its store does not hold what the record says: it
-was restored, rolled back, imported, or is another store; and when its last attempt failed, and an input was made since
+was restored, rolled back, imported, or is another store; and where its last attempt failed, and an input was made since
 it was made itself: the input may be again what it was, but what the attempt said of the table (a failed check, which
-stops whatever is downstream) is not.
+stops whatever is downstream) still stands.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ import dagster as dg
 
 from classic_cars.tables.external import DATA_VERSION, WHOLE
 from classic_cars.tables.partitions import known_months
+from classic_cars.tables.run_tags import RANGE_END, RANGE_START
 
 CODE_VERSION, INPUT_VERSION = "dagster/code_version", "dagster/input_data_version/"
-
-FINISHED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.SUCCESS]
 
 #: By table, by month (``YYYY-MM``) or ``WHOLE``.
 Parts = dict[str, set[str]]
@@ -57,8 +56,8 @@ class Record:
     #: The runs that made each table last, by the history and by the store; None when the store was not asked.
     runs: Mapping[str, str]
     published_by: Mapping[str, str] | None
-    #: Tables that the last run which was to make them did not make.
-    failed: frozenset[str]
+    #: The parts of tables that the last run which was to make them did not make.
+    failed: Mapping[str, Iterable[str]]
     #: The data version that a part of a table had at a moment; asked where something newer is known of it.
     version_at: Callable[[Node, str, int], str | None]
 
@@ -81,8 +80,11 @@ def stale_parts(record: Record, address: str) -> set[str]:
 def _is_old(record: Record, node: Node, part: str, made: Event) -> bool:
     if node.code_version is not None and made.tags.get(CODE_VERSION) != node.code_version:
         return True
-    changed = _is_newer if node.address in record.failed else _has_changed
-    return any(changed(record, record.nodes[parent], node, part, made) for parent in node.parents)
+    parents = [record.nodes[parent] for parent in node.parents]
+    if any(_has_changed(record, parent, node, part, made) for parent in parents):
+        return True
+    failed = part in record.failed.get(node.address, ())
+    return failed and any(_is_newer(record, parent, node, part, made) for parent in parents)
 
 
 def _is_newer(record: Record, parent: Node, node: Node, part: str, made: Event) -> bool:
@@ -124,21 +126,35 @@ def recorded(instance: dg.DagsterInstance, graph: Any, published_by: Mapping[str
         newest = _newest(instance, node)
         runs[node.address] = newest.run_id if newest is not None else ""
         events[node.address] = _events(instance, node, newest)
-    failed = _failed(instance, {address: run for address, run in runs.items() if not nodes[address].external})
+    failed = _failed(instance, nodes.values(), runs)
     return Record(nodes, known_months(instance), events, runs, published_by, failed, partial(_version_at, instance))
 
 
-def _failed(instance: dg.DagsterInstance, made_by: Mapping[str, str]) -> frozenset[str]:
-    """Tables that the last run which was to make them, and is over, did not make."""
-    records = instance.get_asset_records([_key(address) for address in made_by])
-    entries = {each.asset_entry.asset_key.to_user_string(): each.asset_entry for each in records}
-    attempts = {address: entry.last_run_id for address, entry in entries.items() if entry.last_run_id}
-    missed = {address: run for address, run in attempts.items() if run != made_by[address]}
+def _failed(instance: dg.DagsterInstance, nodes: Iterable[Node], made_by: Mapping[str, str]) -> Parts:
+    """The parts of tables that the last run which was to make them, and is over, did not make."""
+    known = {node.address: node for node in nodes if not node.external}
+    records = instance.get_asset_records([_key(address) for address in known])
+    attempts = {each.asset_entry.asset_key.to_user_string(): each.asset_entry.last_run_id for each in records}
+    missed = {address: run for address, run in attempts.items() if run and run != made_by[address]}
     if not missed:
-        return frozenset()
-    finished = dg.RunsFilter(run_ids=list(set(missed.values())), statuses=FINISHED)
-    over = {run.run_id for run in instance.get_runs(finished)}
-    return frozenset(address for address, run in missed.items() if run in over)
+        return {}
+    runs = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(run_ids=list(set(missed.values()))))}
+    months = known_months(instance)
+    found: Parts = {}
+    for address, run_id in missed.items():
+        run = runs.get(run_id)  # None: it was deleted, so nobody knows what it was to make
+        if run is None or run.is_finished:
+            found[address] = _asked_of(run, months) if known[address].partitioned else {WHOLE}
+    return found
+
+
+def _asked_of(run: dg.DagsterRun | None, months: list[str]) -> set[str]:
+    """The months that a run was to make."""
+    tags = run.tags if run is not None else {}
+    if (first := tags.get(RANGE_START)) in months and (last := tags.get(RANGE_END)) in months:
+        return set(months[months.index(str(first)) : months.index(str(last)) + 1])
+    one = tags.get("dagster/partition")
+    return {one} if one in months else set(months)
 
 
 def _version_at(instance: dg.DagsterInstance, node: Node, month: str, moment: int) -> str | None:

@@ -41,7 +41,7 @@ class History:
         self.past: list[tuple[str, str, int, str]] = []
         self.runs = dict.fromkeys(NODES, "run")
         self.published = dict.fromkeys(NODES, "run")
-        self.failed: set[str] = set()
+        self.failed: dict[str, set[str]] = {}
         for address in NODES:
             self.happens(address, "1")
 
@@ -63,7 +63,7 @@ class History:
         return known[-1] if known else None
 
     def record(self) -> Record:
-        return Record(NODES, MONTHS, self.events, self.runs, self.published, frozenset(self.failed), self.version_at)
+        return Record(NODES, MONTHS, self.events, self.runs, self.published, self.failed, self.version_at)
 
 
 @pytest.fixture
@@ -135,15 +135,33 @@ def test_what_is_made_of_a_table_that_failed_keeps_its_version(history: History)
 
 def test_what_a_failed_attempt_said_is_said_again_although_its_input_is_again_what_it_was(history: History) -> None:
     history.happens("source/orders", "broken", "2004-02")
-    history.failed = {"staging/orders", "warehouse/facts"}
+    history.failed = {"staging/orders": {"2004-02"}, "warehouse/facts": {"2004-02"}}
     history.happens("source/orders", "1", "2004-02")
     assert stale(history.record()) == {"staging/orders": {"2004-02"}}
     history.happens("staging/orders", "1", "2004-02")
-    history.failed = {"warehouse/facts"}
+    history.failed = {"warehouse/facts": {"2004-02"}}
     assert stale(history.record()) == {"warehouse/facts": {"2004-02"}}
     # Nothing that it is made of was made since: another attempt would fail again.
-    history.failed = {"source/products", "staging/products"}
+    history.failed = {"source/products": {WHOLE}, "staging/products": {WHOLE}}
     assert stale(history.record()) == {}
+
+
+def test_one_broken_month_makes_no_other_month_out_of_date(history: History) -> None:
+    history.happens("source/orders", "broken", "2004-01")
+    history.failed = {"staging/orders": {"2004-01"}, "warehouse/facts": {"2004-01"}}
+    history.happens("warehouse/dim_products", "1")  # made again, with the same rows
+    assert stale(history.record()) == {"staging/orders": {"2004-01"}, "warehouse/facts": {"2004-01"}}
+
+
+def test_what_changed_while_an_attempt_was_under_way_is_seen_when_it_failed(history: History) -> None:
+    history.happens("source/products", "2")
+    history.happens("staging/products", "1")  # of the rows of before: the record keeps their version
+    made = history.events["staging/products"][WHOLE]
+    tags = {**made.tags, f"{INPUT_VERSION}source/products": "1"}
+    history.events["staging/products"][WHOLE] = Event(made.moment, tags)
+    for failed in ({}, {"staging/products": {WHOLE}}):
+        history.failed = failed
+        assert stale(history.record()) == {"staging/products": {WHOLE}}
 
 
 def test_a_new_month_and_other_code_are_made(history: History) -> None:
@@ -162,7 +180,7 @@ def test_a_store_that_does_not_hold_what_the_history_says_is_filled_again(histor
 
 def test_everything_is_made_in_one_go_where_there_is_nothing() -> None:
     none: dict[str, dict[str, Event]] = {address: {} for address in NODES}
-    record = Record(NODES, MONTHS, none, dict.fromkeys(NODES, ""), {}, frozenset(), lambda *_: None)
+    record = Record(NODES, MONTHS, none, dict.fromkeys(NODES, ""), {}, {}, lambda *_: None)
     made = wave(record, stale(record))
     assert set(made) == {address for address in NODES if not NODES[address].external}
     assert all(parts == (ALL if NODES[address].partitioned else {WHOLE}) for address, parts in made.items())
