@@ -14,20 +14,21 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import pickle
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import ibis
 import ibis.expr.operations as ops
 from ibis.backends.duckdb import Backend
 from ibis.expr.types import Expr
 
 #: Expressions of which the SQL is kept; those that were used last.
-MOST = 4_000
+MOST = 1_000
 LIBRARIES = ("ibis-framework", "sqlglot", "duckdb")
 
 _known: dict[str, str] = {}
@@ -42,17 +43,20 @@ class CompilingOnce(Backend):
     ) -> str:
         global _is_new
         key = None if params else _key(expr, limit, pretty)
-        sql = _known.pop(key, None) if key else None
+        if key is None:
+            return super().compile(expr, limit=limit, params=params, pretty=pretty)
+        sql = _known.pop(key, None)
         if sql is None:
-            sql = super().compile(expr, limit=limit, params=params, pretty=pretty)
+            sql = super().compile(expr, limit=limit, pretty=pretty)
             _is_new = True
-        if key:
-            _known[key] = sql  # last, so that the first ones are those that were not used for longest
+        _known[key] = sql  # last, so that the first ones are those that were not used for longest
+        if len(_known) > MOST:
+            _known.pop(next(iter(_known)), None)
         return sql
 
 
-class _HasRows(Exception):
-    """The expression holds rows of its own."""
+class _NotOfItself(Exception):
+    """The SQL depends on more than the expression: rows that it holds, or a function of Python's that has a number."""
 
 
 class _Digester(pickle.Pickler):
@@ -60,21 +64,25 @@ class _Digester(pickle.Pickler):
 
     def reducer_override(self, found: Any) -> Any:
         if isinstance(found, ops.InMemoryTable):
-            raise _HasRows
+            raise _NotOfItself
         if isinstance(found, Backend):
             return str, ("backend",)
         if isinstance(found, type) and issubclass(found, ops.ScalarUDF | ops.AggUDF):
             function: Any = found  # a class that was made of the function, and has no name to import it by
-            called = (function.__udf_namespace__, function.__func_name__, function.__input_type__, function.dtype)
+            if function.__input_type__ is not ops.udf.InputType.BUILTIN:
+                raise _NotOfItself
+            called = (function.__udf_namespace__, function.__func_name__, function.dtype)
             return str, (repr((*called, sorted(function.__config__.items()))),)
         return NotImplemented
 
 
 def _key(expr: Expr, limit: Any, pretty: bool) -> str | None:
-    written = io.BytesIO()
+    written, how = io.BytesIO(), ibis.options.sql
     try:
-        _Digester(written, protocol=pickle.HIGHEST_PROTOCOL).dump((expr.op(), limit, pretty))
-    except (_HasRows, pickle.PicklingError, TypeError, AttributeError):
+        _Digester(written, protocol=pickle.HIGHEST_PROTOCOL).dump(
+            (expr.op(), limit, pretty, how.default_limit, how.fuse_selects)
+        )
+    except (_NotOfItself, pickle.PicklingError, TypeError, AttributeError, RecursionError):
         return None
     return hashlib.blake2b(written.getbuffer(), digest_size=16).hexdigest()
 
@@ -93,13 +101,16 @@ def remember(file: str) -> None:
     global _is_new
     if not file or not _is_new:
         return
-    for key in list(_known)[:-MOST]:
-        del _known[key]
+    unfinished = ""
     with suppress(OSError):
-        unfinished = Path(f"{file}.{os.getpid()}")
-        unfinished.write_text(json.dumps({"libraries": _libraries(), "sql": _known}), "utf-8")
-        unfinished.replace(file)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=Path(file).parent, delete=False) as found:
+            unfinished = found.name
+            json.dump({"libraries": _libraries(), "sql": dict(_known)}, found)
+        Path(unfinished).replace(file)
         _is_new = False
+    if unfinished:
+        with suppress(OSError):
+            Path(unfinished).unlink(missing_ok=True)
 
 
 def _libraries() -> dict[str, str]:

@@ -46,7 +46,7 @@ def main() -> None:
     metavar="TABLE",
     help="Only these, such as warehouse/* or source/order*+ (with what is made from them); repeatable.",
 )
-@click.option("--months", metavar="MONTHS", help="These months of orderDate and no others: 2004-01..2004-03.")
+@click.option("--months", metavar="MONTHS", help="Make these months of orderDate, and no others: 2004-01..2004-03.")
 @click.option(
     "--accept-shrink",
     "shrinking",

@@ -101,7 +101,7 @@ def by_month_and_product(
     lines = _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products)
     # Orders are not counted here: sums per order and product would be as many as there are lines.
     named = _with_order(lines.mutate(lines=lines.sign), source_orders, quarantine_orders)
-    return _summed(_with_month(named), ["orderMonth", "productCode"])
+    return _summed(_with_month(named), ["orderMonth", "productCode"], there="lines")
 
 
 def by_product_line(
@@ -212,7 +212,8 @@ def _one_per_key(source: ibis.Table, quarantined: ibis.Table, key: str, *columns
     return left.group_by("member").aggregate(**{name: left[name].min() for name in columns})
 
 
-def _summed(per_order: ibis.Table, by: list[str]) -> ibis.Table:
+def _summed(per_order: ibis.Table, by: list[str], *, there: str = "orders") -> ibis.Table:
+    """Measures of each group of which orders (or lines, which may be one another's quarantined copies) are there."""
     sold = (per_order.said.lower() != NOT_SOLD).fill_null(True)
     found = per_order.group_by(by).aggregate(
         lines=per_order.lines.sum(),
@@ -222,7 +223,7 @@ def _summed(per_order: ibis.Table, by: list[str]) -> ibis.Table:
         netSales=per_order.booked.sum(where=sold),
         grossProfit=per_order.profit.sum(where=sold),
     )
-    return found.filter(found.lines > 0)
+    return found.filter(found[there] > 0)
 
 
 # The calendar ----------------------------------------------------------------------------------------------

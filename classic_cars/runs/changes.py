@@ -7,50 +7,31 @@ and the store holds what Dagster's history says it does.
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial, reduce
-from typing import Any
 
 import dagster as dg
 
 from classic_cars import interrupts
 from classic_cars.assets import ALL_TABLES
-from classic_cars.automation.changes import AGAIN
-from classic_cars.automation.landing_sensor import unread_files
 from classic_cars.automation.requests import run_requests
 from classic_cars.automation.staleness import Parts, Record, recorded, stale, wave
-from classic_cars.contracts.order_system import PARTITIONED, PICTURED, READ_ORDER, UNDATED, metadata, orders
+from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER, UNDATED, orders
 from classic_cars.contracts.source import CONTRACTS, MONTH
 from classic_cars.months import Months, month_of, partition_key, span
-from classic_cars.resources import resources
+from classic_cars.runs.observing import SOURCE, observe_landing, observe_order_system, remember, unread
 from classic_cars.runs.report import QUIET, RunReport, report_of
-from classic_cars.runs.selecting import job_of, months_that_exist, partitions_among
+from classic_cars.runs.selecting import job_of, partitions_among
 from classic_cars.settings import Settings
 from classic_cars.sources.conform import conform
-from classic_cars.sources.landing import Landing
 from classic_cars.sources.order_system import OrderSystem
-from classic_cars.sources.order_system.brief import brief, brief_totals
 from classic_cars.stores import published
 from classic_cars.tables.external import (
-    EMPTY,
     WHOLE,
-    Claims,
     claims_of,
-    digest_of,
-    observations,
-    observed,
-    order_system_versions,
 )
-from classic_cars.tables.partitions import add_months
 from classic_cars.tables.recomputation import disagreement
 from classic_cars.tables.run_tags import RANGE_END, RANGE_START
-
-SYSTEM, LANDING, SOURCE = "order_system", "landing", "source"
-#: What the instance remembers of the order system: the signs of change that stand for what is observed, and
-#: fingerprints of tables with pictures.
-REMEMBERED = "classic_cars/order_system"
 
 
 def make_what_changed(
@@ -71,15 +52,18 @@ def make_what_changed(
     record = _record(settings, defs, instance)
     made_before = {address for address, run in record.runs.items() if run}
     watched = [table.name for table in READ_ORDER if months is None or table.name not in PARTITIONED]
-    _observe_order_system(
+    signs = observe_order_system(
         instance, order_system, settings, [name for name in watched if f"{SOURCE}/{name}" in made_before]
     )
-    _observe_landing(instance, settings, claims)
+    observe_landing(instance, settings, claims)
     if months is not None:
         months = partitions_among(instance, months)
     record = _record(settings, defs, instance)
-    anyway = {address: _all_parts(record, address) for address in (*again, *_unread(instance, claims))}
-    old = _within(months, record, stale(record) | anyway | _refuted(instance), forced=True)
+    anyway = {address: _all_parts(record, address) for address in (*again, *unread(instance, claims))}
+    if months is not None:
+        anyway = _named(months, record) | {a: parts for a, parts in anyway.items() if not record.nodes[a].partitioned}
+    owed = anyway | _within(months, record, _refuted(instance))
+    old = _both(_within(months, record, stale(record)), owed)
     reports: list[RunReport] = []
     failed: set[str] = set()
     before: Parts = {}
@@ -90,7 +74,9 @@ def make_what_changed(
             reports.append(report)
             failed |= set(report.not_published)
         before, record = parts, _record(settings, defs, instance)
-        old = _within(months, record, stale(record))
+        owed = {address: found - parts.get(address, set()) for address, found in owed.items()}
+        old = _both(_within(months, record, stale(record)), owed)
+    remember(instance, order_system, signs, watched)
     return _together(reports, record, failed)
 
 
@@ -99,18 +85,26 @@ def _record(settings: Settings, defs: dg.Definitions, instance: dg.DagsterInstan
         return recorded(instance, defs.get_repository_def().asset_graph, store.published_by())
 
 
-def _within(months: Months | None, record: Record, old: Parts, *, forced: bool = False) -> Parts:
-    """What is ``old`` without any other months than these; ``forced``: with all of these."""
+def _within(months: Months | None, record: Record, parts: Parts) -> Parts:
+    """These parts without any other months than these."""
     if months is None:
-        return old
+        return parts
+    wanted = {*map(partition_key, months)}
+    return {a: found & wanted if record.nodes[a].partitioned else found for a, found in parts.items()}
+
+
+def _named(months: Months, record: Record) -> Parts:
+    """These months of all tables that have months."""
     wanted = {*map(partition_key, months)} & {*record.months}
-    found = {}
-    for address, node in record.nodes.items():
-        parts = old.get(address, set())
-        if node.partitioned and not node.external:
-            parts = wanted if forced else parts & wanted
-        if parts:
-            found[address] = set(parts)
+    return {a: set(wanted) for a, node in record.nodes.items() if node.partitioned and not node.external}
+
+
+def _both(*some: Parts) -> Parts:
+    found: Parts = {}
+    for parts in some:
+        for address, those in parts.items():
+            if those:
+                found.setdefault(address, set()).update(those)
     return found
 
 
@@ -118,69 +112,7 @@ def _all_parts(record: Record, address: str) -> set[str]:
     return set(record.months) if record.nodes[address].partitioned else {WHOLE}
 
 
-# What is outside -----------------------------------------------------------------------------------------
-
-
-def _observe_order_system(
-    instance: dg.DagsterInstance, order_system: OrderSystem, settings: Settings, names: list[str]
-) -> None:
-    """Record what these tables of the order system hold now; of those that are read anyway their reading will say it.
-
-    Of a table with an exact sign of change that did not move, rows and cents are compared; of all others every value.
-    A table whose pictures changed, which no total counts, gets a fresh version, and so is out of date until it is read.
-    """
-    signs = order_system.change_signs()
-    pictures = order_system.fingerprints([table for table in READ_ORDER if table.name in PICTURED])
-    remembered = json.loads(instance.daemon_cursor_storage.get_cursor_values({REMEMBERED}).get(REMEMBERED, "{}"))
-    before, shown = remembered.get("signs", {}), remembered.get("pictures", pictures)
-    seen = {name: observed(instance, _outside(name), partitioned=name in PARTITIONED) for name in names}
-    same = {name for name in names if name in signs and signs[name].exact and signs[name].token == before.get(name)}
-    same = {name for name in same if _has_the_totals(order_system, name, seen[name])}
-    versions = order_system_versions(order_system, [name for name in names if name not in same])
-    if set(names) >= PARTITIONED:
-        add_months(instance, {month for name in PARTITIONED for month in versions.get(name, seen[name])})
-    else:
-        with published(settings) as store:
-            add_months(instance, map(partition_key, months_that_exist(order_system, store, reads=True)))
-    for name in PICTURED & versions.keys():
-        if pictures[name] != shown.get(name):
-            versions[name] = {part: f"{version}{AGAIN}{time.time():.0f}" for part, version in versions[name].items()}
-    for name, found in versions.items():
-        gone = dict.fromkeys(seen[name].keys() - found.keys(), EMPTY)
-        for each in observations(instance, _outside(name), {**found, **gone}, partitioned=name in PARTITIONED):
-            instance.report_runless_asset_event(each)
-    # A table that is not observed keeps the sign that stands for what was.
-    tokens = {name: sign.token for name, sign in signs.items() if name in names}
-    now = {"signs": before | tokens, "pictures": pictures}
-    instance.daemon_cursor_storage.set_cursor_values({REMEMBERED: json.dumps(now)})
-
-
-def _has_the_totals(order_system: Any, name: str, seen: Mapping[str, str]) -> bool:
-    """Whether the table has the rows and cents now that it had when it was observed."""
-    expected = brief(version for version in seen.values() if version != EMPTY)
-    return expected is not None and brief_totals(order_system, metadata.tables[name]) == expected
-
-
-def _outside(name: str) -> dg.AssetKey:
-    return dg.AssetKey([SYSTEM, name])
-
-
-def _observe_landing(instance: dg.DagsterInstance, settings: Settings, claims: Mapping[str, Claims]) -> None:
-    if not claims:
-        return
-    landing: Landing = resources(settings)[LANDING].get_object_to_set_on_execution_context()
-    listing = landing.list()
-    for name, claimed in claims.items():
-        found = {WHOLE: digest_of(listing.of(claimed).files)}
-        for each in observations(instance, dg.AssetKey([LANDING, name]), found, partitioned=False):
-            instance.report_runless_asset_event(each)
-
-
-def _unread(instance: dg.DagsterInstance, claims: Iterable[str]) -> Iterator[str]:
-    """Tables of landed files some of which could not be read the last time."""
-    for name in claims:
-        if unread_files(instance, name):
-            yield f"{SOURCE}/{name}"
+# What to make ------------------------------------------------------------------------------------------
 
 
 def _refuted(instance: dg.DagsterInstance) -> Parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,7 @@ class SourceURL:
         scheme, found, _ = text.partition("://")
         if not found or scheme not in DRIVERS:
             # Without a scheme the whole text would be shown, and a password with it.
-            shown = f"scheme {scheme!r}" if found else "no scheme"
+            shown = f"scheme {scheme!r}" if found and re.fullmatch("[a-z0-9+]{1,20}", scheme) else "no scheme"
             raise SettingsError(
                 f"CLASSIC_CARS_SOURCE_URL: found {shown}, expected one of {', '.join(DRIVERS)}, "
                 "as in mysql://user:password@host:3306/classicmodels"
@@ -40,15 +41,18 @@ class SourceURL:
             url = sa.make_url(text)
         except (sa.exc.ArgumentError, ValueError):
             raise _unreadable(scheme) from None
-        # One @, after the user: otherwise the password's own was taken for it, and the rest would be shown as a host.
-        if scheme != "sqlite" and "@" in text and (text.count("@") > 1 or url.username is None):
+        # One @, after the user, and no / in the database: otherwise part of the password was taken for a host or the
+        # database, and would be shown.
+        torn = text.count("@") > 1 or ("@" in text and url.username is None) or "/" in (url.database or "")
+        if scheme != "sqlite" and torn:
             raise _unreadable(scheme)
         if not url.database:
-            raise SettingsError(f"CLASSIC_CARS_SOURCE_URL: {url.render_as_string()} names no database")
+            raise SettingsError(f"CLASSIC_CARS_SOURCE_URL: {cls(url, scheme)} names no database")
         return cls(url, scheme)
 
     def __str__(self) -> str:
-        return self.url.render_as_string(hide_password=True)
+        """Without options, one of which may be a password, too."""
+        return self.url.set(query={}).render_as_string(hide_password=True)
 
     __repr__ = __str__
 
@@ -85,6 +89,6 @@ def _unreadable(scheme: str) -> SettingsError:
     """Shows nothing of the text: who knows where in it the password is."""
     return SettingsError(
         f"CLASSIC_CARS_SOURCE_URL: {scheme}://... cannot be read; expected "
-        f"{scheme}://user:password@host:port/database, with special characters of user and password "
+        f"{scheme}://user:password@host:port/database, with special characters of user, password and options "
         "percent-encoded (@ is %40, / is %2F, : is %3A)"
     )

@@ -16,7 +16,7 @@ from dagster._core.loader import LoadingContextForTest
 from classic_cars.definitions import build_defs
 from classic_cars.instance import open_instance
 from classic_cars.months import Months
-from classic_cars.runs import RunReport, changes, execute, execute_what_changed
+from classic_cars.runs import RunReport, execute, execute_what_changed, observing
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import open_order_system
 from classic_cars.tables.partitions import known_months
@@ -133,6 +133,44 @@ def test_named_months_are_made_in_any_case_and_no_others(made: Settings) -> None
     assert "source/orders" in again(made).published
 
 
+def test_a_broken_month_holds_up_no_other(made: Settings) -> None:
+    url, first, last = made.order_system_url, "orderDate < '2003-02-01'", "orderDate >= '2003-08-01'"
+    lines = (
+        "UPDATE orderdetails SET quantityOrdered = {} WHERE orderNumber IN (SELECT orderNumber FROM orders WHERE {})"
+    )
+    change(url, f"UPDATE orders SET status = 'Disputed' WHERE {last}")
+    assert execute_what_changed(made).succeeded  # tables without months are now newer than the other months
+    change(url, lines.format(-1, first))
+    assert not execute_what_changed(made).succeeded
+    change(url, lines.format(7, last))
+    report = execute_what_changed(made)
+    assert not report.succeeded
+    august = f"SELECT DISTINCT quantityOrdered FROM warehouse.fact_orders WHERE {last}"
+    assert ask(made, august) == [(7,)]
+    again_ = execute_what_changed(made)
+    assert again_.months == Months.parse("2003-01")
+    change(url, lines.format(3, first))
+    again(made)
+
+
+def test_a_shop_that_was_put_back_is_noticed(made: Settings, tmp_path: Path) -> None:
+    shop, backup = made.home / "shop.sqlite", tmp_path / "backup.sqlite"
+    execute_what_changed(made)
+    shutil.copy2(shop, backup)
+    change(made.order_system_url, "UPDATE orders SET comments = 'changed' WHERE orderDate < '2003-04-01'")
+    assert execute_what_changed(made, Months.parse("2003-03")).succeeded
+    shutil.copyfile(backup, shop)
+    shutil.copystat(backup, shop)
+    assert "source/orders" in again(made).published
+    assert ask(made, "SELECT count(*) FROM source.orders WHERE comments = 'changed'") == [(0,)]
+
+
+def test_named_months_that_have_to_wait_are_made(made: Settings) -> None:
+    report = execute_what_changed(made, Months.parse("2003-03"), accept_shrink=["customers"])
+    assert report.succeeded
+    assert {"source/customers", "warehouse/fact_orders", "analytics/sales_by_month"} <= set(report.published)
+
+
 @pytest.mark.parametrize(
     ("statements", "expected"),
     [
@@ -243,7 +281,7 @@ def test_pictures_that_were_seen_and_not_read_are_read_the_next_time(made: Setti
     change(made.order_system_url, "UPDATE productlines SET image = x'01'")
     order_system = open_order_system(made.order_system_url)
     with open_instance(made) as instance:
-        changes._observe_order_system(instance, order_system, made, {"source/productlines"})
+        observing.observe_order_system(instance, order_system, made, ["productlines"])
     assert "source/productlines" in again(made).published  # a run that was killed here
     assert again(made).published == []
 

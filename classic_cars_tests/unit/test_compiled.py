@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,48 @@ def test_rows_of_its_own_are_not_kept(backend: Backend) -> None:
     assert compiled._known == {}
 
 
+def test_functions_of_python_have_numbers_and_are_not_kept(backend: Backend) -> None:
+    for more in (1, 2):
+
+        @ibis.udf.scalar.python(name="f")
+        def f(number: int, more: int = more) -> int:
+            return number + more
+
+        found = backend.to_pyarrow(ibis.range(3, 4).unnest().name("n").as_table().select(x=f(ibis._.n, more)))
+        assert found["x"].to_pylist() == [3 + more]
+    assert not any("f_" in sql for sql in compiled._known.values())
+
+
+def test_what_is_too_deep_to_digest_is_compiled(backend: Backend, stock: Backend) -> None:
+    deep = T.a
+    for number in range(250):
+        deep = deep + number
+    with recursion(1_500):
+        assert backend.compile(T.select(x=deep)) == stock.compile(T.select(x=deep))
+
+
+@contextmanager
+def recursion(limit: int) -> Iterator[None]:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit)
+    yield
+    sys.setrecursionlimit(before)
+
+
+def test_options_are_part_of_it(backend: Backend, stock: Backend) -> None:
+    for fuse in (True, False):
+        with fused(fuse):
+            asked = T.filter(T.a > 1).select("b")
+            assert backend.compile(asked) == stock.compile(asked)
+
+
+@contextmanager
+def fused(fuse: bool) -> Iterator[None]:
+    before, ibis.options.sql.fuse_selects = ibis.options.sql.fuse_selects, fuse
+    yield
+    ibis.options.sql.fuse_selects = before
+
+
 def test_tables_of_the_same_name_and_other_columns_are_others(backend: Backend) -> None:
     backend.con.execute("CREATE TABLE t (a INTEGER)")
     assert backend.to_pyarrow(backend.table("t")).column_names == ["a"]
@@ -152,4 +195,11 @@ def test_what_was_not_used_for_longest_goes(backend: Backend, tmp_path: Path, mo
     kept = json.loads(file.read_text())["sql"].values()
     assert set(kept) == {backend.compile(EXPRESSIONS[name]()) for name in ("a filter", "sums")}
     assert [each.name for each in tmp_path.iterdir()] == ["compiled.json"]
-    compiled.remember(str(tmp_path / "nowhere" / "compiled.json"))
+
+
+def test_a_file_that_cannot_be_written_is_no_error_and_leaves_nothing(backend: Backend, tmp_path: Path) -> None:
+    (tmp_path / "compiled.json").mkdir()
+    for file in (tmp_path / "compiled.json", tmp_path / "nowhere" / "compiled.json"):
+        backend.compile(EXPRESSIONS["sums"]())
+        compiled.remember(str(file))
+    assert [each.name for each in tmp_path.iterdir()] == ["compiled.json"]
