@@ -72,15 +72,21 @@ def observe_order_system(
     else:
         with published(settings) as store:
             add_months(instance, map(partition_key, months_that_exist(order_system, store, reads=True)))
-    for name in PICTURED & versions.keys():
-        if pictures[name] != shown.get(name):
-            versions[name] = {part: f"{version}{AGAIN}{time.time():.0f}" for part, version in versions[name].items()}
     for name, found in versions.items():
-        gone = dict.fromkeys(seen[name].keys() - found.keys(), EMPTY)
-        for each in observations(instance, _outside(name), {**found, **gone}, partitioned=name in PARTITIONED):
+        repainted = name in PICTURED and pictures[name] != shown.get(name)
+        noted = _to_observe(found, seen[name], fresh=repainted)
+        for each in observations(instance, _outside(name), noted, partitioned=name in PARTITIONED):
             instance.report_runless_asset_event(each)
     _set_remembered(instance, remembered | {"pictures": pictures})
     return {name: sign.token for name, sign in signs.items()}
+
+
+def _to_observe(found: Mapping[str, str], seen: Mapping[str, str], *, fresh: bool) -> dict[str, str]:
+    """The versions to record: ``fresh`` ones, or those that were; what was to be read again still is."""
+    if fresh:
+        found = {part: f"{version}{AGAIN}{time.time():.0f}" for part, version in found.items()}
+    again = {part: before for part, before in seen.items() if before.partition(AGAIN)[0] == found.get(part)}
+    return {**dict.fromkeys(seen, EMPTY), **found, **again}
 
 
 def remember(
