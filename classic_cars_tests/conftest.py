@@ -32,7 +32,7 @@ IN_MEMORY, ROOM, BESIDE = Path("/dev/shm"), 6 * 2**30, 12 * 2**30
 
 
 def pytest_configure() -> None:
-    """Temporary files in memory where there is room: tests commit tens of thousands of times, and a disk takes 4 ms each.
+    """Temporary files in memory where there is room: tests commit tens of thousands of times, 4 ms each on a disk.
 
     ``TMPDIR`` says otherwise, if it is set.
     """
