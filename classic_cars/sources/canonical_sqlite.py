@@ -87,7 +87,9 @@ def money(rows: ibis.Table, table: sa.Table) -> ir.NumericValue | None:
 
 
 def product(amount: Any, *factors: Any) -> Any:
-    """An exact product in the amount's unit, of any size."""
+    """An exact product in the amount's unit, of any size: DuckDB's own has 18 digits where its factors have no more."""
+    if factors:
+        amount = amount.cast(dt.Decimal(20, 2))
     for factor in factors:
         amount = amount * factor.cast(dt.Decimal(10, 0))
     return amount

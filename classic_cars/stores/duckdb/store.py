@@ -26,7 +26,7 @@ from classic_cars.errors import StoreBusy, StoreError, TableMissing
 from classic_cars.interrupts import interruptible
 from classic_cars.months import Months, first_of_month
 from classic_cars.stores.base import Provenance
-from classic_cars.stores.duckdb.failures import clear_errors
+from classic_cars.stores.duckdb.failures import clear_errors, refuse_torn
 from classic_cars.stores.duckdb.lock import RunLock
 from classic_cars.stores.duckdb.transaction import DuckDBTransaction
 from classic_cars.stores.duckdb.turns import Turns
@@ -124,7 +124,10 @@ class DuckDBStore:
             if self.read_only and not self.path.exists():
                 raise TableMissing(f"{self.path}: no such store; nothing was published yet: `classic-cars run`")
             with clear_errors(self.path):
-                self._backend = CompilingOnce.from_connection(self._connect())
+                connection = self._connect()
+                if not self.read_only:
+                    refuse_torn(self.path, connection)
+                self._backend = CompilingOnce.from_connection(connection)
         return self._backend
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
