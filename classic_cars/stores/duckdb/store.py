@@ -125,8 +125,7 @@ class DuckDBStore:
                 raise TableMissing(f"{self.path}: no such store; nothing was published yet: `classic-cars run`")
             with clear_errors(self.path):
                 connection = self._connect()
-                if not self.read_only:
-                    refuse_torn(self.path, connection)
+                refuse_torn(self.path, connection)
                 self._backend = CompilingOnce.from_connection(connection)
         return self._backend
 
