@@ -109,6 +109,8 @@ def _store(settings: Settings) -> str:
     store = DuckDBStore(settings.store_path, read_only=True, wait=2)
     try:
         tables = store.row_counts()
+        for address, rows in tables.items():
+            store.read_last_row(address, rows)  # of a file that was cut off, the ends are missing
     finally:
         store.release()
     return f"{settings.store_path}: {len(tables)} tables, {settings.store_path.stat().st_size / 1024**2:.1f} MiB"

@@ -28,23 +28,6 @@ def clear_errors(path: Path) -> Iterator[None]:
         raise _refusal(path, error) from None
 
 
-#: Before DuckDB's first block: three headers.
-HEADERS = 3 * 4096
-
-
-def refuse_torn(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
-    """Raises ``StoreDamaged`` for a file that is shorter than it says.
-
-    DuckDB notices what is missing when it is read; a run that reads none of it would publish into the file.
-    """
-    found = connection.execute("SELECT total_blocks, block_size FROM pragma_database_size()").fetchone()
-    blocks, size = found or (0, 0)
-    there = path.stat().st_size
-    if there < HEADERS + blocks * size:
-        connection.close()
-        raise _damaged(path, f"it has {there:,} bytes, and {blocks:,} blocks of {size:,}")
-
-
 def _refusal(path: Path, error: Exception) -> StoreError:
     said = first_line(str(error))
     if is_full(error):
@@ -54,15 +37,11 @@ def _refusal(path: Path, error: Exception) -> StoreError:
     if isinstance(error, duckdb.OutOfMemoryException):
         return StoreUnavailable(f"{path}: not enough memory; raise CLASSIC_CARS_DUCKDB_MEMORY. {UNCHANGED} ({said})")
     if is_damaged(error):
-        return _damaged(path, said)
+        return StoreDamaged(
+            f"{path}: found a file that is damaged or no DuckDB database, expected the store. Restore it from a backup "
+            "of the file or import an export (`classic-cars import`); or move the file away and run again: everything "
+            f"is then read again from the order system, and landed files from where they landed. ({said})"
+        )
     return StoreUnavailable(
         f"{path}: cannot be used ({said}); check that {path.parent} exists and is writable for this user. {UNCHANGED}"
-    )
-
-
-def _damaged(path: Path, said: str) -> StoreDamaged:
-    return StoreDamaged(
-        f"{path}: found a file that is damaged or no DuckDB database, expected the store. Restore it from a backup "
-        "of the file or import an export (`classic-cars import`); or move the file away and run again: everything "
-        f"is then read again from the order system, and landed files from where they landed. ({said})"
     )

@@ -26,7 +26,7 @@ from classic_cars.errors import StoreBusy, StoreError, TableMissing
 from classic_cars.interrupts import interruptible
 from classic_cars.months import Months, first_of_month
 from classic_cars.stores.base import Provenance
-from classic_cars.stores.duckdb.failures import clear_errors, refuse_torn
+from classic_cars.stores.duckdb.failures import clear_errors
 from classic_cars.stores.duckdb.lock import RunLock
 from classic_cars.stores.duckdb.transaction import DuckDBTransaction
 from classic_cars.stores.duckdb.turns import Turns
@@ -66,6 +66,8 @@ class DuckDBStore:
         self._tables: dict[str, ibis.Table | None] = {}
         self._transaction: DuckDBTransaction | None = None
         self._in_run = False
+        #: Whether the file took a checkpoint since the run began.
+        self._is_sound = False
         self._lock, self._turns = RunLock(path, wait), Turns(path)
 
     # Opening and closing -----------------------------------------------------------------------------
@@ -74,7 +76,7 @@ class DuckDBStore:
         """Wait until no other run writes to this store, then keep every other run out."""
         with clear_errors(self.path):
             self._lock.acquire(holder)
-        self._in_run = True
+        self._in_run, self._is_sound = True, False
 
     def end_run(self) -> None:
         """Close the store and let the next run in."""
@@ -124,9 +126,7 @@ class DuckDBStore:
             if self.read_only and not self.path.exists():
                 raise TableMissing(f"{self.path}: no such store; nothing was published yet: `classic-cars run`")
             with clear_errors(self.path):
-                connection = self._connect()
-                refuse_torn(self.path, connection)
-                self._backend = CompilingOnce.from_connection(connection)
+                self._backend = CompilingOnce.from_connection(self._connect())
         return self._backend
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
@@ -218,10 +218,10 @@ class DuckDBStore:
         return self.backend.table(ARRIVAL)
 
     def size(self, contract: Contract) -> int | None:
-        """Bytes of the table's blocks on disk; blocks hold 256 KiB, so a small table counts as one.
-
-        As of now: DuckDB writes a checkpoint by itself after much was written, and when the file is closed.
-        """
+        """Bytes of the table's blocks on disk, as of the last checkpoint; a block is 256 KiB, a small table one."""
+        if not self._is_sound:  # damage of tables that a run does not read would come out when all is published
+            self.execute("CHECKPOINT")
+            self._is_sound = True
         found = self.execute(
             f"SELECT count(DISTINCT block_id) FROM pragma_storage_info('{contract.layer}.{contract.name}') "
             "WHERE block_id >= 0"
@@ -246,6 +246,11 @@ class DuckDBStore:
             f"SELECT '{schema}/{name}', count(*) FROM {quoted(schema)}.{quoted(name)}" for schema, name in tables
         )
         return dict(self.execute(counts).fetchall())
+
+    def read_last_row(self, address: str, rows: int) -> None:
+        """Raises ``StoreDamaged`` when the last of the table's ``rows`` cannot be read."""
+        schema, _, name = address.partition("/")
+        self.execute(f"SELECT * FROM {quoted(schema)}.{quoted(name)} LIMIT 1 OFFSET {max(rows - 1, 0)}").fetchall()
 
     def published_by(self) -> dict[str, str]:
         if self.read_only and not self.path.exists():
