@@ -66,8 +66,7 @@ class DuckDBStore:
         self._tables: dict[str, ibis.Table | None] = {}
         self._transaction: DuckDBTransaction | None = None
         self._in_run = False
-        #: Whether the file took a checkpoint since the run began.
-        self._is_sound = False
+        self._is_sound = False  # the file took a checkpoint since the run began
         self._lock, self._turns = RunLock(path, wait), Turns(path)
 
     # Opening and closing -----------------------------------------------------------------------------
