@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,15 +32,29 @@ class Mailbox:
 @contextmanager
 def mail_server() -> Iterator[Mailbox]:
     mailbox = Mailbox()
-    with webhook() as free:
-        port = free.port + 1 if free.port < 65_000 else free.port - 1
-    controller = Controller(mailbox, hostname="127.0.0.1", port=port)
-    controller.start()
+    controller, port = _started(mailbox)
     mailbox.url = f"mailto://127.0.0.1:{port}?from=platform@example.com&to=owner@example.com&mode=insecure"
     try:
         yield mailbox
     finally:
         controller.stop()
+
+
+def _started(mailbox: Mailbox) -> tuple[Controller, int]:
+    """A mail server on a free port; another process may take it between the question and the answer."""
+    for attempt in range(10):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        controller = Controller(mailbox, hostname="127.0.0.1", port=port)
+        try:
+            controller.start()
+        except OSError:
+            if attempt == 9:
+                raise
+            continue
+        return controller, port
+    raise AssertionError("unreachable")
 
 
 @dataclass
