@@ -165,6 +165,30 @@ def test_a_shop_that_was_put_back_is_noticed(made: Settings, tmp_path: Path) -> 
     assert ask(made, "SELECT count(*) FROM source.orders WHERE comments = 'changed'") == [(0,)]
 
 
+def test_a_table_without_months_that_changed_makes_no_other_months_than_the_named(made: Settings) -> None:
+    change(made.order_system_url, "UPDATE products SET buyPrice = buyPrice + 1")
+    prices = "SELECT sum(buyPrice) FROM warehouse.fact_orders WHERE strftime(orderDate, '%Y-%m') {} '2003-03'"
+    march, others = ask(made, prices.format("=")), ask(made, prices.format("<>"))
+    report = execute_what_changed(made, Months.parse("2003-03"))
+    assert {"source/products", "warehouse/fact_orders"} <= set(report.published)
+    assert ask(made, prices.format("=")) > march
+    assert ask(made, prices.format("<>")) == others
+    again(made)
+    assert ask(made, prices.format("<>")) > others
+
+
+def test_a_sign_that_moved_during_the_run_is_not_kept(made: Settings) -> None:
+    order_system = open_order_system(made.order_system_url)
+    before = {name: sign.token for name, sign in order_system.change_signs().items()}
+    with open_instance(made) as instance:
+        observing.remember(instance, order_system, before, SHOP)
+        kept = observing._remembered(instance)["signs"]
+        assert {name: token for name, (token, _) in kept.items()} == before
+        change(made.order_system_url, f"UPDATE orders SET comments = 'now' WHERE orderNumber = {AN_ORDER}")
+        observing.remember(instance, order_system, dict.fromkeys(before, "of before"), SHOP)
+        assert observing._remembered(instance)["signs"] == kept
+
+
 def test_named_months_that_have_to_wait_are_made(made: Settings) -> None:
     report = execute_what_changed(made, Months.parse("2003-03"), accept_shrink=["customers"])
     assert report.succeeded

@@ -14,7 +14,7 @@ import pyarrow as pa_arrow
 import pytest
 
 from classic_cars.checks import KINDS, Audit, checks_of, columns, landed, not_examined
-from classic_cars.checks.base import BaseVersion, Limits, plain
+from classic_cars.checks.base import BaseVersion, Limits, measure, plain
 from classic_cars.checks.completeness import Completeness
 from classic_cars.checks.quarantine import Quarantine
 from classic_cars.checks.reconciliation import Conservation, Reconciliations, reconcile
@@ -57,6 +57,27 @@ def sales(**amounts: str | None) -> ibis.Table:
 
 def reconciled(actual: ibis.Table, expected: ibis.Table) -> tuple[bool, dict]:
     return reconcile(Reconciliation("by country", ("country",), lambda: actual, lambda: expected), actual, expected)
+
+
+class MonthlySales(TableModel):
+    """Sales by day, partitioned by month."""
+
+    day: Date = pa.Field(nullable=False)
+    units: Int = pa.Field(ge=1, nullable=False)
+
+    class Config:
+        name = "staging/monthly"
+        unique = ["day"]
+        metadata = facts(partitioned_by="day", totals={"units": lambda rows: rows.units.sum()})
+
+
+@pytest.mark.parametrize("wrong", range(3))
+def test_rules_and_totals_are_those_of_all_months_of_a_run(wrong):
+    contract, days = Contract.of(MonthlySales), [date(2004, month, 1) for month in (1, 2, 3)]
+    units = [-5 if index == wrong else 10 for index in range(3)]
+    found = measure(contract, ibis.memtable(pa_arrow.table({"day": days, "units": units})), {})
+    assert (found.rows, found.totals) == (3, {"units": 15})
+    assert list(found.broken_rules.values()) == [1]
 
 
 def test_equal_sides_agree():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -39,3 +40,27 @@ def test_an_escaped_password_arrives(scheme: str, password: str) -> None:
 
 def test_a_file_may_have_an_at_sign_in_its_path() -> None:
     assert str(SourceURL.parse("sqlite:////home/me@work/shop@2.sqlite").path) == "/home/me@work/shop@2.sqlite"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mysql://user:123/SECRET/classicmodels",  # the host was forgotten
+        "mysql://re/ader:SECRET@host/classicmodels",
+        "postgresql://reader:SEC@RET@host/classicmodels",
+        "reader:SECRET://host/classicmodels",
+        "mysql://host/?password=SECRET",
+    ],
+)
+def test_what_cannot_be_read_is_not_quoted(text: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        SourceURL.parse(text)
+    assert "SEC" not in str(refused.value)
+    assert "RET" not in str(refused.value)
+
+
+@pytest.mark.parametrize("option", ["password=SECRET", "sslpassword=SECRET"])
+def test_options_are_passed_on_and_not_shown(option: str) -> None:
+    url = SourceURL.parse(f"postgresql://reader@host:5432/classicmodels?{option}")
+    assert str(url) == repr(url) == "postgresql://reader@host:5432/classicmodels"
+    assert list(url.options().values()) == ["SECRET"]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
+import dagster as dg
 import pytest
 
+from classic_cars.automation import staleness
 from classic_cars.automation.staleness import CODE_VERSION, INPUT_VERSION, Event, Node, Record, stale, wave
 from classic_cars.tables.external import DATA_VERSION, WHOLE
+from classic_cars.tables.run_tags import RANGE_END, RANGE_START
 
 MONTHS = ["2004-01", "2004-02", "2004-03"]
 #: A platform in small: orders by month, products whole, an audit of orders that refers to products.
@@ -162,6 +166,35 @@ def test_what_changed_while_an_attempt_was_under_way_is_seen_when_it_failed(hist
     for failed in ({}, {"staging/products": {WHOLE}}):
         history.failed = failed
         assert stale(history.record()) == {"staging/products": {WHOLE}}
+
+
+@pytest.mark.parametrize(
+    ("status", "tags", "parts"),
+    [
+        ("FAILURE", {RANGE_START: "2004-01", RANGE_END: "2004-02"}, {"2004-01", "2004-02"}),
+        ("CANCELED", {RANGE_START: "2004-02", RANGE_END: "2004-02"}, {"2004-02"}),
+        ("FAILURE", {"dagster/partition": "2004-03"}, {"2004-03"}),
+        ("FAILURE", {}, ALL),
+        ("STARTED", {RANGE_START: "2004-01", RANGE_END: "2004-02"}, None),
+        (None, {}, ALL),  # nobody knows any more what it was to make
+    ],
+)
+def test_an_attempt_failed_where_its_run_is_over_and_did_not_make_it(
+    status: str | None, tags: dict[str, str], parts: set[str] | None
+) -> None:
+    addresses = ("staging/orders", "staging/products", "warehouse/facts")
+    entries = [
+        SimpleNamespace(asset_entry=SimpleNamespace(asset_key=dg.AssetKey(address.split("/")), last_run_id=run))
+        for address, run in zip(addresses, ("late", "late", "made"), strict=True)
+    ]
+    run = dg.DagsterRun("job", run_id="late", tags=tags, status=dg.DagsterRunStatus(status or "FAILURE"))
+    there: Any = SimpleNamespace(
+        get_asset_records=lambda _keys: entries,
+        get_runs=lambda _filter: [run] if status else [],
+        get_dynamic_partitions=lambda _name: MONTHS,
+    )
+    found = staleness._failed(there, [NODES[each] for each in addresses], dict.fromkeys(addresses, "made"))
+    assert found == ({} if parts is None else {"staging/orders": parts, "staging/products": {WHOLE}})
 
 
 def test_a_new_month_and_other_code_are_made(history: History) -> None:
