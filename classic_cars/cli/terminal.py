@@ -25,6 +25,10 @@ out = Console(highlight=False, width=WIDTH)
 err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
 
 
+#: Exit code of a command that was told to stop, as shells have it.
+INTERRUPTED = 130
+
+
 class Commands(click.Group):
     """Turns every error that the platform reports on purpose into one clear message and exit code 1."""
 
@@ -34,6 +38,9 @@ class Commands(click.Group):
         except ClassicCarsError as error:
             err.print(f"[bold red]error[/]: {escape(str(error))}", soft_wrap=True)
             sys.exit(1)
+        except KeyboardInterrupt:
+            err.print("[bold red]interrupted[/]")
+            sys.exit(INTERRUPTED)
         except BrokenPipeError:
             sys.exit(1)
 

@@ -5,7 +5,8 @@ What is run, for which months, and what came of it. How it is shown is the comma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import dagster as dg
 
@@ -42,7 +43,8 @@ def execute(
     """Make the tables that ``patterns`` name (default: all) for ``months`` (default: all), whatever changed.
 
     ``accept_shrink``: tables of the order system that may have far fewer rows than before, by address or name.
-    Raises ``ClassicCarsError`` when the run cannot start; a run that fails is a report that says so.
+    Raises ``ClassicCarsError`` when the run cannot start, and ``KeyboardInterrupt`` when it was told to stop before its
+    first step; a run that fails is a report that says so.
     """
     defs = build_defs(settings)
     keys = select_tables(defs, patterns)
@@ -57,7 +59,7 @@ def execute(
             there = months_that_exist(order_system, store, reads=months is None or reads)
     else:
         months, there = None, []
-    with interrupts.listening(), open_instance(settings, ephemeral=ephemeral) as instance:
+    with interrupts.listening(), _stopping(), open_instance(settings, ephemeral=ephemeral) as instance:
         if there:
             add_months(instance, map(partition_key, there))
             months = partitions_among(instance, months or Months(there[0], there[-1]))
@@ -80,7 +82,7 @@ def execute_what_changed(
     tags = _tags(accept_shrink, select_tables(defs, ()))
     order_system = open_order_system(settings.order_system_url, settings.connect_timeout)
     order_system.probe()
-    with interrupts.listening(), open_instance(settings, ephemeral=False) as instance:
+    with interrupts.listening(), _stopping(), open_instance(settings, ephemeral=False) as instance:
         again = accepted_shrinks(tags)
         return make_what_changed(settings, defs, order_system, instance, tags, again, months)
 
@@ -88,3 +90,14 @@ def execute_what_changed(
 def _tags(accept_shrink: Sequence[str], keys: Sequence[dg.AssetKey]) -> dict[str, str]:
     shrinking = shrinking_tables(accept_shrink, keys)
     return {ACCEPT_SHRINK: ",".join(shrinking)} if shrinking else {}
+
+
+@contextmanager
+def _stopping() -> Iterator[None]:
+    """Raises ``KeyboardInterrupt`` where the process was told to stop, whatever error hides it."""
+    try:
+        yield
+    except Exception:
+        if interrupts.requested():
+            raise KeyboardInterrupt from None
+        raise

@@ -67,12 +67,14 @@ def make_what_changed(
     reports: list[RunReport] = []
     failed: set[str] = set()
     before: Parts = {}
-    while (parts := wave(record, old, failed)) and parts != before and not interrupts.requested():
+    while (parts := wave(record, old, failed)) and parts != before:
         together = _moved(settings, order_system, parts)
         for request in _requests(parts, record, tags, together):
             report = _executed(defs, instance, request)
             reports.append(report)
             failed |= set(report.not_published)
+            if interrupts.requested():  # every query from here on would be interrupted, too
+                return _together(reports, record, failed)
         before, record = parts, _record(settings, defs, instance)
         owed = {address: found - parts.get(address, set()) for address, found in owed.items()}
         old = _both(_within(months, record, stale(record)), owed)

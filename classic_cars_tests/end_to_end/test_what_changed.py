@@ -9,14 +9,16 @@ from datetime import date
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
+from classic_cars import interrupts
 from classic_cars.definitions import build_defs
 from classic_cars.instance import open_instance
 from classic_cars.months import Months
-from classic_cars.runs import RunReport, execute, execute_what_changed, observing
+from classic_cars.runs import RunReport, changes, execute, execute_what_changed, observing
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import open_order_system
 from classic_cars.tables.partitions import known_months
@@ -187,6 +189,28 @@ def test_a_sign_that_moved_during_the_run_is_not_kept(made: Settings) -> None:
         change(made.order_system_url, f"UPDATE orders SET comments = 'now' WHERE orderNumber = {AN_ORDER}")
         observing.remember(instance, order_system, dict.fromkeys(before, "of before"), SHOP)
         assert observing._remembered(instance)["signs"] == kept
+
+
+def test_a_run_that_is_told_to_stop_asks_nothing_more(made: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    change(made.order_system_url, LINE_CHANGES, CUSTOMERS_MOVE)
+    executed, asked = changes._executed, changes._record
+    done: list[RunReport] = []
+
+    def interrupted(*_: object) -> None:
+        raise duckdb.InterruptException("INTERRUPT Error: Interrupted!")
+
+    monkeypatch.setattr(changes, "_executed", lambda *given: (done.append(executed(*given)), done[-1])[1])
+    monkeypatch.setattr(changes, "_record", lambda *given: interrupted() if done else asked(*given))
+    monkeypatch.setattr(interrupts, "requested", lambda: bool(done))
+    report = execute_what_changed(made)
+    assert report.interrupted
+    assert len(done) == 1
+    # The same before the first step: not the error of the query that was interrupted.
+    monkeypatch.setattr(changes, "_record", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        execute_what_changed(made)
+    monkeypatch.undo()
+    again(made)
 
 
 def test_named_months_that_have_to_wait_are_made(made: Settings) -> None:
