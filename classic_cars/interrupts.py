@@ -69,6 +69,34 @@ def listening() -> Iterator[None]:
             thread.join()
 
 
+@contextmanager
+def held() -> Iterator[None]:
+    """Let what must not be left half done end first: Python's handlers of the signals run when this is over.
+
+    For short work only, such as storing one event: an exception that comes while a pool hands out its only connection
+    loses the connection. Queries are interrupted all the same. Does nothing outside the main thread, where handlers
+    never run.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    try:
+        for number in STOP_SIGNALS:
+            signal.signal(number, lambda number, _: came.append(number))
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in came[:1]:
+            handler = handlers[number]
+            if callable(handler):
+                handler(number, None)  # not sent again: it would count as a second signal, which ends the process
+            else:
+                signal.raise_signal(number)
+
+
 def _is_listening() -> bool:
     found = signal.set_wakeup_fd(-1)
     signal.set_wakeup_fd(found, warn_on_full_buffer=False)

@@ -33,6 +33,8 @@ from dagster import EventLogEntry
 # The class that is made faster here; storages have no public names.
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
+from classic_cars import interrupts
+
 #: Runs whose files stay open at once, besides the index. Each is three file descriptors.
 MAX_OPEN_RUNS = 8
 BUSY_TIMEOUT_SECONDS = 30  # as in the stock class
@@ -89,7 +91,8 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     """``SqliteEventLogStorage`` over one open connection per shard, at most ``MAX_OPEN_RUNS`` runs at a time.
 
     Threads of a process take turns, as they do in the stock class; processes share the files through
-    SQLite's own locks, waiting up to ``BUSY_TIMEOUT_SECONDS`` for one another.
+    SQLite's own locks, waiting up to ``BUSY_TIMEOUT_SECONDS`` for one another. Ctrl-C waits for the end of a
+    transaction: the pool would lose its only connection.
     """
 
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
@@ -135,7 +138,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     @contextmanager
     def _transaction(self, shard: str, stock_connection: StockConnection) -> Iterator[sa.Connection]:
         shards = self._shards_of_this_process()
-        with shards.lock:
+        with interrupts.held(), shards.lock:
             path = self.path_for_shard(shard)
             engine = shards.get(shard, path)
             if engine is None:

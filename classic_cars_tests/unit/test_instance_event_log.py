@@ -5,11 +5,14 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
 
 import dagster as dg
 import pytest
@@ -360,6 +363,41 @@ def test_a_failed_write_is_rolled_back_and_leaves_the_connection_usable(storage:
     with pytest.raises(ZeroDivisionError):
         delete_and_fail()
     assert len(storage.get_logs_for_run("run")) == 1
+
+
+def test_ctrl_c_at_any_call_while_an_event_is_stored_leaves_the_log_whole(
+    storage: PooledSqliteEventLogStorage,
+) -> None:
+    def store(signal_at: int | None) -> int:
+        calls = 0
+
+        def count(_frame: FrameType, event: str, _arg: object) -> None:
+            nonlocal calls
+            calls += event == "call"
+            if calls == signal_at:
+                sys.setprofile(None)
+                signal.raise_signal(signal.SIGINT)
+
+        sys.setprofile(count)
+        try:
+            storage.store_event(engine_event(run_id))
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    run_id = "00000000-0000-0000-0000-00000000000a"
+    store(None)
+    every_call = store(None)
+    assert every_call > 100
+    stored, points = 2, range(1, every_call, 5)
+    for point in points:
+        with pytest.raises(KeyboardInterrupt):
+            store(point)
+        began = time.monotonic()
+        store(None)
+        assert time.monotonic() - began < 5.0, f"call {point}"
+        stored += 1
+    assert stored <= len(storage.get_logs_for_run(run_id)) <= stored + len(points)
 
 
 def test_the_write_ahead_log_is_synced_at_checkpoints_only(storage: PooledSqliteEventLogStorage) -> None:
