@@ -31,6 +31,14 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Size:
+    """How big a table is; ``bytes`` is None when the store cannot tell."""
+
+    rows: int
+    bytes: int | None
+
+
+@dataclass(frozen=True)
 class Staged:
     """A new version of a table, or of some months of it, that no reader sees yet."""
 
@@ -136,8 +144,8 @@ class Store(Protocol):
         """Rows from outside as a lazy table; those of a ``RecordBatchReader`` can be read once."""
         ...
 
-    def size(self, contract: Contract) -> int | None:
-        """Bytes that the published table takes; None when the store cannot tell."""
+    def size(self, contract: Contract) -> Size:
+        """What the published table takes, all months of it."""
         ...
 
     def months(self, contract: Contract) -> list[date]:

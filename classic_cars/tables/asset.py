@@ -209,7 +209,7 @@ def _metadata(step: Step, outcome: Outcome, started: float) -> dict[str, Any]:
     if outcome.staged is None:
         return {}
     metadata: dict[str, Any] = {
-        "dagster/row_count": outcome.rows,
+        "rows in this run": outcome.rows,
         "dagster/column_schema": column_schema(step.contract),
         "sql": dg.MetadataValue.md(f"```sql\n{outcome.staged.sql}\n```"),
         "duration": round(time.perf_counter() - started, 3),

@@ -47,9 +47,13 @@ class StoreIOManager(dg.IOManager):
         except Exception as error:
             failures.report(contract.address, error, context.step_context.previous_attempt_count)
         size = self.store.size(contract)
-        metadata: dict[str, Any] = {"publish seconds": round(time.perf_counter() - started, 3)}
-        if size is not None:
-            metadata["bytes"] = size
+        # The table's rows, not those of this run: Dagster plots the one after the other, whatever months were made.
+        metadata: dict[str, Any] = {
+            "dagster/row_count": size.rows,
+            "publish seconds": round(time.perf_counter() - started, 3),
+        }
+        if size.bytes is not None:
+            metadata["bytes"] = size.bytes
         context.add_output_metadata(metadata)
 
     def _contract(self, key: dg.AssetKey) -> Contract:

@@ -42,6 +42,18 @@ def test_each_month_has_its_own_row_count(published: Settings):
     assert {month: rows for month, rows in counts.items() if rows} == dict(ask(published, by_month))
 
 
+def test_a_run_of_one_month_says_how_many_rows_the_table_has_and_how_many_it_made(published: Settings):
+    ran = run(published, select=["warehouse/fact_orders"], months=("2003-02", "2003-02"))
+    (event,) = ran.result.asset_materializations_for_node("warehouse__fact_orders")
+    ((rows, of_month),) = ask(
+        published,
+        "SELECT count(*), count(*) FILTER (strftime(orderDate, '%Y-%m') = '2003-02') FROM warehouse.fact_orders",
+    )
+    assert 0 < of_month < rows
+    assert event.metadata["dagster/row_count"].value == rows
+    assert event.metadata["rows in this run"].value == of_month
+
+
 def test_the_graph_has_the_groups_partitions_and_checks_that_were_meant(shop: Settings):
     graph = build_defs(shop).resolve_asset_graph()
     nodes = {key.to_user_string(): graph.get(key) for key in graph.get_all_asset_keys()}

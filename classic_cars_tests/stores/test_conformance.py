@@ -261,8 +261,9 @@ def test_tables_staged_together_are_published_together(store: Store, open_anothe
 def test_size_is_what_the_table_takes(store: Store):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     size = store.size(SALES)
-    assert size is not None
-    assert size > 0
+    assert size.rows == store.row_counts()[SALES.address]
+    assert size.bytes is not None
+    assert size.bytes > 0
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreBusy, StoreError, TableMissing
 from classic_cars.interrupts import interruptible
 from classic_cars.months import Months, first_of_month
-from classic_cars.stores.base import Provenance
+from classic_cars.stores.base import Provenance, Size
 from classic_cars.stores.duckdb.failures import clear_errors
 from classic_cars.stores.duckdb.lock import RunLock
 from classic_cars.stores.duckdb.transaction import DuckDBTransaction
@@ -216,16 +216,15 @@ class DuckDBStore:
         self.backend.con.register(ARRIVAL, rows)
         return self.backend.table(ARRIVAL)
 
-    def size(self, contract: Contract) -> int | None:
-        """Bytes of the table's blocks on disk, as of the last checkpoint; a block is 256 KiB, a small table one."""
+    def size(self, contract: Contract) -> Size:
+        """Bytes are blocks on disk as of the last checkpoint, 256 KiB each; a small table takes one."""
         if not self._is_sound:  # damage of tables that a run does not read would come out when all is published
             self.execute("CHECKPOINT")
             self._is_sound = True
-        found = self.execute(
-            f"SELECT count(DISTINCT block_id) FROM pragma_storage_info('{contract.layer}.{contract.name}') "
-            "WHERE block_id >= 0"
-        ).fetchone()
-        return max(int(found[0]), 1) * 262_144 if found else None
+        table = f"{quoted(contract.layer)}.{quoted(contract.name)}"
+        counted = f"SELECT count(DISTINCT block_id) FROM pragma_storage_info('{table}') WHERE block_id >= 0"
+        ((rows, blocks),) = self.execute(f"SELECT (SELECT count(*) FROM {table}), ({counted})").fetchall()
+        return Size(rows, max(blocks, 1) * 262_144)
 
     def months(self, contract: Contract) -> list[date]:
         if not contract.partitioned_by or not self.exists(contract):

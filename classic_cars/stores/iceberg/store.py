@@ -20,7 +20,7 @@ from pyiceberg.table.snapshots import Snapshot
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.months import Months
-from classic_cars.stores.base import AsOf, Difference, Provenance, TableVersion
+from classic_cars.stores.base import AsOf, Difference, Provenance, Size, TableVersion
 from classic_cars.stores.iceberg import files, history, maintenance, queries
 from classic_cars.stores.iceberg.aws import S3, S3Access
 from classic_cars.stores.iceberg.engine import Engine
@@ -129,9 +129,10 @@ class IcebergStore:
         return backend.table(ARRIVAL)
 
     @clearly
-    def size(self, contract: Contract) -> int | None:
-        """Bytes of the current version's data files; older versions that history keeps are not counted."""
-        return _number(self.reading.current(contract).current_snapshot(), "total-files-size")
+    def size(self, contract: Contract) -> Size:
+        """The current version's data files; older versions that history keeps are not counted."""
+        snapshot = self.reading.current(contract).current_snapshot()
+        return Size(_number(snapshot, "total-records") or 0, _number(snapshot, "total-files-size"))
 
     @clearly
     def months(self, contract: Contract) -> list[date]:
