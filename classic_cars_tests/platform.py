@@ -91,6 +91,13 @@ class Ran:
         )
 
 
+def rows_shown(evaluation: dg.AssetCheckEvaluation, name: str) -> list[dict[str, Any]]:
+    """A table among what a check's evaluation shows."""
+    shown = evaluation.metadata[name]
+    assert isinstance(shown, dg.TableMetadataValue)
+    return [dict(record.data) for record in shown.records]
+
+
 def run(
     settings: Settings,
     *,

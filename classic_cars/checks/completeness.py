@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
 import ibis
 
 from classic_cars.checks.base import Audit, CheckOutcome
+from classic_cars.checks.compared import Compared, Group
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
 
@@ -48,13 +49,8 @@ class Completeness:
         total = {side: _total(sums[side] for sums in found.values()) for side in SIDES}
         facts: dict[str, Any] = {}
         for side, (rows, amount) in total.items():
-            # Floats beside the exact sums, because Dagster draws only numbers.
-            facts |= {f"rows {side}": rows, f"amount {side}": amount, f"amount {side}, plotted": float(amount)}
-        facts |= {
-            "months": len(found),
-            "months that differ": wrong[:NAMED],
-            "months with quarantined rows": incomplete[:NAMED],
-        }
+            facts |= {f"rows {side}": rows, f"amount {side}": amount}
+        facts |= _compared(found).facts("by month")
         (kept, kept_amount), (rows, amount) = total["published"], total["quarantined"]
         unknown = _unknown(rejected, complete.raw) if rows else 0
         facts["rows of unknown amount"] = unknown
@@ -66,6 +62,16 @@ class Completeness:
         if rows:
             return CheckOutcome(self.name, False, f"{said} (of {', '.join(incomplete[:NAMED])})", facts, warning=True)
         return CheckOutcome(self.name, True, f"{said}; that is all of source", facts)
+
+
+def _compared(found: Mapping[str, dict[str, Sums]]) -> Compared:
+    """What is published or quarantined, against the source, month by month."""
+    groups = []
+    for month, sums in found.items():
+        (rows, amount), source = _total([sums["published"], sums["quarantined"]]), sums["source"]
+        by = {"month": month, "of it quarantined": sums["quarantined"][1]}
+        groups.append(Group(by, {"rows": (source[0], rows), "amount": (source[1], amount)}))
+    return Compared.of(groups)
 
 
 def _measured(rows: ibis.Table, measures: Any) -> ibis.Table:

@@ -10,16 +10,15 @@ from typing import Any
 
 import ibis
 
-from classic_cars.checks.base import Audit, CheckOutcome, plain_row
+from classic_cars.checks.base import Audit, CheckOutcome, plain
 from classic_cars.checks.columns import profiles
+from classic_cars.checks.compared import SHOWN, Compared, Group
 from classic_cars.checks.profiles import ROWS, TOTAL
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
 from classic_cars.contracts.vocabulary import Reconciliation
 
 CONTROL_TOTAL = "decimal(38, 4)"
-#: Groups that a failed check shows.
-SHOWN = 5
 #: What may be the reason, when nothing is wrong with the function.
 OLDER = "if prices or source tables changed since the facts were made, run all months: classic-cars run"
 
@@ -67,21 +66,18 @@ class Conservation:
     def evaluate(self, audit: Audit) -> CheckOutcome:
         here, there = profiles(audit)
         names = [ROWS, *(f"{TOTAL}{name}" for name in audit.contract.totals)]
-        wrong = [
-            month
+        groups = [
+            Group(
+                {"month": f"{month:%Y-%m}" if month else "all"},
+                {
+                    name.removeprefix(TOTAL): (there.get(month, {}).get(name, 0), here.get(month, {}).get(name, 0))
+                    for name in names
+                },
+            )
             for month in sorted({*here, *there}, key=str)
-            if any(here.get(month, {}).get(name, 0) != there.get(month, {}).get(name, 0) for name in names)
         ]
-        facts: dict[str, Any] = {"groups": len({*here, *there}), "groups that differ": len(wrong), "totals": {}}
-        for name in names:
-            for label, side in (("actual", here), ("expected", there)):
-                facts["totals"][f"{label} {name.removeprefix(TOTAL)}"] = sum(
-                    each.get(name, 0) for each in side.values()
-                )
-        if wrong:
-            facts["first differences"] = [f"{month:%Y-%m}" if month else "in all" for month in wrong[:SHOWN]]
         kind = "by month" if audit.contract.partitioned_by else "in all"
-        return verdict(self.name, {kind: (not wrong, facts)})
+        return verdict(self.name, {kind: Compared.of(groups)})
 
 
 def compare(actual: ibis.Table, expected: ibis.Table, by: tuple[str, ...]) -> ibis.Table:
@@ -108,44 +104,52 @@ def compare(actual: ibis.Table, expected: ibis.Table, by: tuple[str, ...]) -> ib
     )
 
 
-def reconcile(reconciliation: Reconciliation, actual: ibis.Table, expected: ibis.Table) -> tuple[bool, dict[str, Any]]:
-    """Whether both sides agree in every group, and the facts: groups, differences and the first few of them.
-
-    Compared in the engine, whatever the number of groups.
-    """
+def reconcile(reconciliation: Reconciliation, actual: ibis.Table, expected: ibis.Table) -> Compared:
+    """Compare both sides in the engine, whatever the number of groups; a few of them come along, see ``compared``."""
     by = reconciliation.by
-    compared = compare(actual, expected, by)
-    measures = [name.removeprefix("actual ") for name in compared.columns if name.startswith("actual ")]
-    differs = ibis.or_(
-        *(compared[f"actual {name}"].fill_null(0) != compared[f"expected {name}"].fill_null(0) for name in measures)
-    )
-    sides = [f"{label} {name}" for name in measures for label in ("actual", "expected")]
-    (found,) = (
-        compared.aggregate(
-            groups=compared.count(), wrong=differs.sum(), **{name: compared[name].sum() for name in sides}
-        )
-        .to_pyarrow()
-        .to_pylist()
-    )
-    wrong = int(found["wrong"] or 0)
-    facts: dict[str, Any] = {
-        "groups": found["groups"],
-        "groups that differ": wrong,
-        "totals": {name: found[name] or Decimal(0) for name in sides},
+    measures = [name for name in actual.columns if name not in by]
+    groups = compare(actual, expected, by)
+    apart = {
+        name: (groups[f"actual {name}"].fill_null(0) - groups[f"expected {name}"].fill_null(0)).abs()
+        for name in measures
     }
-    if wrong:
-        shown = compared.filter(differs).order_by(list(by)).limit(SHOWN)
-        facts["first differences"] = [plain_row(row) for row in shown.to_pyarrow().to_pylist()]
-    return not wrong, facts
+    differs = ibis.or_(*(each != 0 for each in apart.values()))
+    # Over all groups, beside those that are shown: the comparison is computed once.
+    groups = groups.mutate(
+        _groups=groups.count().over(),
+        _wrong=differs.cast("int64").sum().over(),
+        _differs=differs,
+        **{f"difference in {name}": each.sum().over() for name, each in apart.items()},
+    )
+    found = groups.order_by([ibis.desc("_differs"), *by]).limit(SHOWN).to_pyarrow().to_pylist()
+    if not found:
+        return Compared(0, 0, {}, [])
+    types = actual.schema()
+
+    def number(row: Mapping[str, Any], side: str, name: str) -> int | Decimal:
+        value = row[f"{side} {name}"] or Decimal(0)
+        return int(value) if types[name].is_integer() else value
+
+    shown = [
+        Group(
+            {name: plain(row[name]) for name in by},
+            {name: (number(row, "expected", name), number(row, "actual", name)) for name in measures},
+        )
+        for row in found
+    ]
+    differences = {name: number(found[0], "difference in", name) for name in measures}
+    return Compared(found[0]["_groups"], found[0]["_wrong"], differences, shown)
 
 
-def verdict(check: str, outcomes: Mapping[str, tuple[bool, dict[str, Any]]]) -> CheckOutcome:
+def verdict(check: str, outcomes: Mapping[str, Compared]) -> CheckOutcome:
     """One verdict over all reconciliations of a table, by name."""
-    failed = [name for name, (passed, _) in outcomes.items() if not passed]
+    failed = {name: each for name, each in outcomes.items() if each.wrong}
     summary = f"agrees {', '.join(outcomes)}, to the cent"
     if failed:
         summary = "does not agree " + ", ".join(
-            f"{name} ({outcomes[name][1]['groups that differ']} of {outcomes[name][1]['groups']} groups differ)"
-            for name in failed
+            f"{name} ({each.wrong} of {each.groups} groups differ)" for name, each in failed.items()
         )
-    return CheckOutcome(check, not failed, summary, {name: facts for name, (_, facts) in outcomes.items()})
+    facts: dict[str, Any] = {}
+    for name, each in outcomes.items():
+        facts |= each.facts(name, f"{name}: " if len(outcomes) > 1 else "")
+    return CheckOutcome(check, not failed, summary, facts)

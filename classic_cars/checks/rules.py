@@ -11,6 +11,7 @@ from classic_cars.checks.base import Audit, CheckOutcome, Tables, broken_referen
 from classic_cars.contracts.base import Contract, Rule, differing_columns
 from classic_cars.contracts.origins import FLAG, Origins
 from classic_cars.contracts.vocabulary import Reference
+from classic_cars.wording import counted
 
 
 class Schema:
@@ -33,7 +34,7 @@ class Schema:
         drift = getattr(audit.arrived, "drift", None)
         if drift:
             return _drifted(drift, facts)
-        return CheckOutcome(self.name, True, f"all {len(found)} columns are as in the contract", facts)
+        return CheckOutcome(self.name, True, f"{counted(len(found), 'column')} as in the contract", facts)
 
 
 def _drifted(drift: Any, facts: dict[str, Any]) -> CheckOutcome:
@@ -54,8 +55,8 @@ class Values:
 
     def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
         flagged = sum(rule.severity == FLAG for rule in contract.rules)
-        also = f"; {flagged} of them only warn" if flagged else ""
-        return f"Every row keeps the {len(contract.rules)} rules of the contract{also}"
+        also = f"; {flagged} of them only {'warns' if flagged == 1 else 'warn'}" if flagged else ""
+        return f"All rows satisfy the contract ({counted(len(contract.rules), 'rule')}){also}"
 
     def evaluate(self, audit: Audit) -> CheckOutcome:
         contract, measured = audit.contract, audit.measured
@@ -65,10 +66,11 @@ class Values:
         facts: dict[str, Any] = {
             "rows": measured.rows,
             "rules": len(rules),
-            "rows that break a rule": broken,
-            "rows flagged": flagged,
-            "values repaired": measured.repaired,
-            "warnings": sum(flagged.values()) + sum(measured.repaired.values()),
+            "rows that break a rule": sum(broken.values()),
+            "rows flagged": sum(flagged.values()),
+            "values repaired": sum(measured.repaired.values()),
+            "rules broken": {str(rules[name]): rows for name, rows in measured.broken_rules.items()},
+            "columns repaired": measured.repaired,
         }
         facts |= {f"total {name}": value for name, value in measured.totals.items()}
         for name in measured.broken_rules:
@@ -77,15 +79,20 @@ class Values:
             return CheckOutcome(self.name, False, f"broken: {_listed(broken, rules)}", facts)
         said = [f"flagged: {_listed(flagged, rules)}"] if flagged else []
         if measured.repaired:
-            columns = ", ".join(f"{name} in {rows:,} rows" for name, rows in measured.repaired.items())
+            columns = ", ".join(f"{name} in {counted(rows, 'row')}" for name, rows in measured.repaired.items())
             said.append(f"repaired, with the raw value kept in _rescued_data: {columns}")
         if said:
             return CheckOutcome(self.name, False, "; ".join(said), facts, warning=True)
-        return CheckOutcome(self.name, True, f"{measured.rows:,} rows keep all {len(rules)} rules", facts)
+        return CheckOutcome(
+            self.name,
+            True,
+            f"{counted(measured.rows, 'row')} satisfy the contract ({counted(len(rules), 'rule')})",
+            facts,
+        )
 
 
 def _listed(broken: Mapping[str, int], rules: Mapping[str, Rule]) -> str:
-    return ", ".join(f"{rules[name]}: {count:,} rows" for name, count in broken.items())
+    return ", ".join(f"{rules[name]}: {counted(count, 'row')}" for name, count in broken.items())
 
 
 class Keys:
@@ -97,7 +104,7 @@ class Keys:
         return bool(contract.key)
 
     def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
-        return f"{', '.join(contract.key)}: no value occurs twice"
+        return f"{', '.join(contract.key)}: unique"
 
     def evaluate(self, audit: Audit) -> CheckOutcome:
         contract, key = audit.contract, list(audit.contract.key)
@@ -107,16 +114,18 @@ class Keys:
             elsewhere = others.semi_join(audit.rows, key).count().to_pyarrow().as_py()
         facts: dict[str, Any] = {
             "key": ", ".join(key),
-            "repeated keys": repeated,
-            "rows with a repeated key": rows,
-            "keys that other months have too": elsewhere,
+            "duplicate keys": repeated,
+            "rows with a duplicate key": rows,
+            "keys also present in other partitions": elsewhere,
         }
         if repeated:
             facts["sample"] = sample(contract, duplicates(audit.rows, contract))
         if elsewhere:
             facts["sample of other months"] = sample(contract, audit.rows.semi_join(others, key))
         if repeated or elsewhere:
-            summary = f"{repeated:,} keys occur twice, {elsewhere:,} also in months outside {audit.months}"
+            summary = (
+                f"{counted(repeated, 'duplicate key')}, {elsewhere:,} also present in partitions outside {audit.months}"
+            )
             if elsewhere and others is not None:
                 summary += f" ({_months(contract, others.semi_join(audit.rows, key))}): run those months too"
             return CheckOutcome(self.name, False, summary, facts)
@@ -143,16 +152,22 @@ class References:
 
     def evaluate(self, audit: Audit) -> CheckOutcome:
         contract, broken = audit.contract, audit.measured.broken_references
-        facts: dict[str, Any] = {"references": len(contract.references), "rows that refer to nothing": broken}
+        facts: dict[str, Any] = {
+            "references": len(contract.references),
+            "rows that refer to nothing": sum(broken.values()),
+        }
+        facts["references broken"] = broken
         for each in contract.references:
             if str(each) in broken:
                 facts[f"sample {each}"] = sample(contract, audit.rows.filter(orphaned(audit.rows, each, audit.tables)))
         blocking = [str(each) for each in contract.references if str(each) in broken and each.otherwise != FLAG]
-        said = "; ".join(f"{count:,} rows without {name}" for name, count in broken.items())
+        said = "; ".join(f"{counted(count, 'row')} without {name}" for name, count in broken.items())
         if blocking:
             return CheckOutcome(self.name, False, said, facts)
         lost = self._dangling(audit)
-        facts["other months with rows that refer to nothing"] = lost
+        facts["other months with rows that refer to nothing"] = {
+            name: ", ".join(months) for name, months in lost.items()
+        }
         if lost:
             parts = "; ".join(f"{name}: {', '.join(months)}" for name, months in lost.items())
             said += "; " if said else ""
@@ -161,7 +176,12 @@ class References:
             said += "; the rows stay, the warehouse infers the missing members"
         if said:
             return CheckOutcome(self.name, False, said, facts, warning=True)
-        return CheckOutcome(self.name, True, f"all {len(contract.references)} references exist", facts)
+        return CheckOutcome(
+            self.name,
+            True,
+            f"{counted(len(contract.references), 'reference')} checked: no row refers to what does not exist",
+            facts,
+        )
 
     @staticmethod
     def _dangling(audit: Audit) -> dict[str, list[str]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from classic_cars.checks.base import Audit, BaseVersion, CheckOutcome
+from classic_cars.checks.compared import Compared, Group
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
 from classic_cars.contracts.source import CONTRACTS
@@ -53,28 +55,46 @@ class OrderSystemAgrees:
     def evaluate(self, audit: Audit) -> CheckOutcome:
         arrived: SourceRead = audit.arrived
         found, expected = arrived.found, arrived.expected
-        wrong = [month for month in sorted({*found, *expected}) if found.get(month) != expected.get(month)]
+        months = sorted({*found, *expected})
+        wrong = [month for month in months if found.get(month) != expected.get(month)]
         facts: dict[str, Any] = {
             "rows": _sum(found, "rows"),
             "rows in the order system": _sum(expected, "rows"),
             "rows with rescued values": arrived.rescued,
-            "months compared": len({*found, *expected}),
-            "months that differ": len(wrong),
         }
         if any(each.cents is not None for each in [*found.values(), *expected.values()]):
-            facts["amount"] = f"{_sum(found, 'cents') / 100:.2f}"
-            facts["amount in the order system"] = f"{_sum(expected, 'cents') / 100:.2f}"
+            facts["amount"] = _amount(found)
+            facts["amount in the order system"] = _amount(expected)
+        groups = [
+            Group({"month": month or "all"}, _measures(expected.get(month), found.get(month))) for month in months
+        ]
+        facts |= Compared.of(groups).facts("by month")
+        facts["groups that differ"] = len(wrong)  # in any column: more than rows and money say
         if not wrong:
             return CheckOutcome(self.name, True, f"{facts['rows']:,} rows, value by value as in {arrived.place}", facts)
         columns = arrived.differing_columns()
         facts["first months that differ"] = wrong[:NAMED]
         facts["columns that differ"] = columns[:NAMED]
         where = f" in {', '.join(wrong[:NAMED])}" if any(wrong) else ""
-        numbers = ", ".join(f"{name}: {value}" for name, value in facts.items() if name.startswith(("rows", "amount")))
+        totals = ("rows", "rows in the order system", "amount", "amount in the order system")
+        numbers = ", ".join(f"{name}: {facts[name]:,}" for name in totals if name in facts)
         summary = (
             f"differs from {arrived.place}{where}, columns {', '.join(columns[:NAMED]) or 'none alone'} ({numbers})"
         )
         return CheckOutcome(self.name, False, summary, facts)
+
+
+def _measures(expected: Any, found: Any) -> dict[str, tuple[int | Decimal, int | Decimal]]:
+    """Rows, and money if any, as the order system has them and as they were read."""
+    sides = expected, found
+    pairs: dict[str, Any] = {"rows": tuple(each.rows if each else 0 for each in sides)}
+    if any(each is not None and each.cents is not None for each in sides):
+        pairs["amount"] = tuple(Decimal((each.cents or 0) if each else 0) / 100 for each in sides)
+    return pairs
+
+
+def _amount(totals: Mapping[str, Any]) -> Decimal:
+    return Decimal(_sum(totals, "cents")) / 100
 
 
 def _sum(totals: Mapping[str, Any], name: str) -> int:

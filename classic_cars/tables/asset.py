@@ -21,6 +21,7 @@ from classic_cars.checks.base import CheckOutcome, Limits, plain
 from classic_cars.contracts.base import Contract
 from classic_cars.stores.base import Provenance
 from classic_cars.tables import failures
+from classic_cars.tables.check_metadata import check_metadata
 from classic_cars.tables.data_versions import content_of
 from classic_cars.tables.external import external_key, observations
 from classic_cars.tables.materialize import from_tables
@@ -262,13 +263,8 @@ def _check_result(verdict: CheckOutcome) -> dg.AssetCheckResult:
         passed=verdict.passed,
         severity=dg.AssetCheckSeverity.WARN if verdict.warning else dg.AssetCheckSeverity.ERROR,
         description=verdict.summary,
-        metadata={name: _metadata_value(value) for name, value in verdict.facts.items()},
+        metadata=check_metadata(verdict.facts),
     )
-
-
-def _metadata_value(value: Any) -> Any:
-    value = plain(value)
-    return dg.MetadataValue.json(value) if isinstance(value, dict | list) else value
 
 
 def _say_what_failed(table: Table, outcome: Outcome) -> None:

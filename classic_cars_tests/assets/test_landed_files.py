@@ -19,7 +19,7 @@ from classic_cars.settings import Settings
 from classic_cars.stores.iceberg import commit
 from classic_cars.tables import landed
 from classic_cars_tests.landed import DAY, RATED, drop, jsonl, ledger, rating, stars
-from classic_cars_tests.platform import ask, fingerprint, order_system_frames, run, swapped
+from classic_cars_tests.platform import ask, fingerprint, order_system_frames, rows_shown, run, swapped
 
 SOURCE, STAGING, FACT, ANSWER = RATED
 #: What ratings refer to.
@@ -148,10 +148,18 @@ def test_bad_files_are_written_down_with_their_reason_and_keep_nobody_out(publis
     assert [found[name][0] for name in sorted(found)] == [*["quarantined"] * 5, "empty", "taken"]
     assert stars(published) == {(customer, product): 5}
     assert ran.warned == {(SOURCE, "files")}
-    facts = ran.checks[SOURCE, "files"].metadata
-    assert set(facts["could not be ingested"].data) == {"1.csv", "2.jsonl", "3.csv.gz", "4.csv", "5.jsonl"}
-    assert facts["have columns that are ignored"].data == {"7.jsonl": "3 columns, such as shop"}
-    assert facts["still being written"].value == 1
+    shown = ran.checks[SOURCE, "files"]
+    assert {row["what"] for row in rows_shown(shown, "could not be ingested")} == {
+        "1.csv",
+        "2.jsonl",
+        "3.csv.gz",
+        "4.csv",
+        "5.jsonl",
+    }
+    assert rows_shown(shown, "have columns that are ignored") == [
+        {"what": "7.jsonl", "found": "3 columns, such as shop"}
+    ]
+    assert shown.metadata["still being written"].value == 1
 
 
 # Exactly once --------------------------------------------------------------------------------------------

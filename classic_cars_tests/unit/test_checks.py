@@ -56,7 +56,9 @@ def sales(**amounts: str | None) -> ibis.Table:
 
 
 def reconciled(actual: ibis.Table, expected: ibis.Table) -> tuple[bool, dict]:
-    return reconcile(Reconciliation("by country", ("country",), lambda: actual, lambda: expected), actual, expected)
+    named = Reconciliation("by country", ("country",), lambda: actual, lambda: expected)
+    found = reconcile(named, actual, expected)
+    return not found.wrong, found.facts(named.name)
 
 
 class MonthlySales(TableModel):
@@ -83,8 +85,14 @@ def test_rules_and_totals_are_those_of_all_months_of_a_run(wrong):
 def test_equal_sides_agree():
     passed, found = reconciled(sales(USA="1.10", Spain="2.20"), sales(Spain="2.20", USA="1.10"))
     assert passed
-    assert found["groups"] == 2
-    assert found["totals"]["actual amount"] == Decimal("3.30")
+    assert found["groups compared"] == 2
+    assert found["difference in amount"] == 0
+    same = {"difference": Decimal(0)}
+    assert found["amount by country"] == [
+        {"country": "Spain", "expected": Decimal("2.20"), "actual": Decimal("2.20")} | same,
+        {"country": "USA", "expected": Decimal("1.10"), "actual": Decimal("1.10")} | same,
+    ]
+    assert "rows by country" not in found
 
 
 @pytest.mark.parametrize(
@@ -101,7 +109,8 @@ def test_any_difference_in_any_group_fails(actual, expected):
     passed, found = reconciled(actual, expected)
     assert not passed
     assert found["groups that differ"] >= 1
-    assert found["first differences"]
+    shown = [row for name in ("rows by country", "amount by country") for row in found.get(name, ())]
+    assert any(row["difference"] for row in shown)
 
 
 def test_a_sum_of_nothing_equals_zero():
@@ -397,9 +406,12 @@ def test_flagged_and_repaired_values_are_warnings_with_counts():
     rows = staff((1, None, "1"), (2, None, "1"), role=["Clerk", None], **{RESCUED: ['{"level": "-5"}', None]})
     verdict = Values().evaluate(audit(contract=STAFF, staged=rows, tables=OFFICES))
     assert (verdict.passed, verdict.warning) == (False, True)
-    assert verdict.facts["rows flagged"] == {"role: not null": 1, "role: isin(['Sales', 'Boss'])": 1}
-    assert verdict.facts["values repaired"] == {"level": 1}
-    assert verdict.facts["warnings"] == 3
+    assert verdict.facts["rules broken"] == {
+        "role: not null (a value is present)": 1,
+        "role: isin(['Sales', 'Boss'])": 1,
+    }
+    assert verdict.facts["columns repaired"] == {"level": 1}
+    assert [verdict.facts[name] for name in ("rows flagged", "values repaired")] == [2, 1]
 
 
 def test_a_flagged_reference_warns_and_another_one_blocks():
@@ -416,7 +428,7 @@ def test_a_flagged_reference_warns_and_another_one_blocks():
     rows = staff((1, None, "9")).select("number", "office", RESCUED)
     verdict = References().evaluate(audit(contract=flagged, staged=rows, tables=OFFICES))
     assert (verdict.passed, verdict.warning) == (False, True)
-    assert "1 rows without office in staging/offices" in verdict.summary
+    assert "1 row without office in staging/offices" in verdict.summary
     strict = References().evaluate(audit(contract=STAFF, staged=staff((1, None, "9")), tables=OFFICES))
     assert (strict.passed, strict.warning) == (False, False)
 
@@ -495,7 +507,7 @@ def test_a_row_that_is_in_neither_part_is_missed():
     }
     verdict = Conservation().evaluate(audit(contract=CLEANED, staged=kept, rejected=aside, origins=plan, tables=source))
     assert not verdict.passed
-    assert verdict.facts["in all"]["totals"]["actual rows"] == 2
+    assert verdict.facts["rows in all"] == [{"month": "all", "expected": 3, "actual": 2, "difference": -1}]
 
 
 def test_completeness_counts_what_is_quarantined_and_warns():
