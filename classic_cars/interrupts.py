@@ -89,12 +89,12 @@ def held() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number in came[:1]:
-            handler = handlers[number]
+        for first in came[:1]:
+            handler = handlers[signal.Signals(first)]
             if callable(handler):
-                handler(number, None)  # not sent again: it would count as a second signal, which ends the process
+                handler(first, None)  # not sent again: it would count as a second signal, which ends the process
             else:
-                signal.raise_signal(number)
+                signal.raise_signal(first)
 
 
 def _is_listening() -> bool:

@@ -5,6 +5,8 @@ A kind goes into :data:`KINDS`, and every table that it applies to has it: in Da
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from classic_cars.checks.base import Audit, Check, CheckOutcome
 from classic_cars.checks.columns import Columns
 from classic_cars.checks.completeness import Completeness
@@ -45,9 +47,11 @@ def descriptions(contract: Contract, origins: Origins) -> dict[str, str]:
     return {each.name: each.describe(contract, origins) for each in checks_of(contract, origins)}
 
 
-def evaluated(audit: Audit) -> list[CheckOutcome]:
-    """The verdicts of all checks on one staged version."""
-    return [each.evaluate(audit) for each in checks_of(audit.contract, audit.origins)]
+def evaluated(audit: Audit, names: Collection[str] | None = None) -> list[CheckOutcome]:
+    """The verdicts of all checks, or of those with these names, on one version."""
+    return [
+        each.evaluate(audit) for each in checks_of(audit.contract, audit.origins) if names is None or each.name in names
+    ]
 
 
 def not_examined(contract: Contract, origins: Origins, problems: list[str]) -> list[CheckOutcome]:

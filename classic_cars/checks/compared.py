@@ -10,7 +10,7 @@ from typing import Any
 #: Groups that a table shows at most, those that differ first: ten years of months.
 SHOWN = 120
 
-Number = int | float | Decimal
+Number = int | Decimal
 
 
 @dataclass(frozen=True)

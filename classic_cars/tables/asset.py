@@ -8,6 +8,7 @@ bad. It waits inside the transaction while the IO manager publishes, and leaves 
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,14 +18,21 @@ import dagster as dg
 from dagster import AssetExecutionContext
 
 from classic_cars import checks, interrupts
-from classic_cars.checks.base import CheckOutcome, Limits, plain
-from classic_cars.contracts.base import Contract
+from classic_cars.checks.base import CheckOutcome, Limits
+from classic_cars.months import Months
 from classic_cars.stores.base import Provenance
 from classic_cars.tables import failures
-from classic_cars.tables.check_metadata import check_metadata
 from classic_cars.tables.data_versions import content_of
 from classic_cars.tables.external import external_key, observations
-from classic_cars.tables.materialize import from_tables
+from classic_cars.tables.materialize import from_tables, published
+from classic_cars.tables.metadata import (
+    asset_key,
+    check_metadata,
+    column_schema,
+    description,
+    is_personal,
+    materialization_metadata,
+)
 from classic_cars.tables.outside import from_outside
 from classic_cars.tables.partitions import MONTHLY, months_of
 from classic_cars.tables.run_tags import accepted_shrinks
@@ -45,10 +53,6 @@ READ_BY_ANALYSTS = "analytics"
 FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26), warn_window=timedelta(hours=25))
 
 
-def asset_key(address: str) -> dg.AssetKey:
-    return dg.AssetKey(address.split("/"))
-
-
 @dataclass(frozen=True)
 class Runtime:
     """What the steps of all tables share."""
@@ -67,29 +71,44 @@ def build_asset(
 ) -> dg.AssetsDefinition:
     """The Dagster asset of one table. ``condition``: when it is made by itself."""
 
-    @dg.asset(**_definition(table, catalog, runtime), automation_condition=condition)
+    @dg.multi_asset(**_definition(table, catalog, runtime, condition))
     def materialize(context: AssetExecutionContext) -> Iterator[Any]:
-        yield from _materialized(context, table, catalog, runtime)
+        if context.selected_asset_keys:
+            yield from _materialized(context, table, catalog, runtime)
+        else:
+            yield from _checked(context, table, catalog, runtime)
 
     return materialize
 
 
-def _definition(table: Table, catalog: Catalog, runtime: Runtime) -> dict[str, Any]:
-    """What Dagster knows of a table before anything is made."""
+def _definition(
+    table: Table, catalog: Catalog, runtime: Runtime, condition: dg.AutomationCondition | None
+) -> dict[str, Any]:
+    """What Dagster knows of a table before anything is made.
+
+    A "multi-asset" of one table, because only of those can checks be executed by themselves.
+    """
     contract, origin, outside = table.contract, table.arrives_from, external_key(table)
     inputs = [each.address for each in catalog.inputs(table).values()]
     needed = dict.fromkeys([*inputs, *catalog.needed_for_audit(table)])
+    shown = dg.AssetOut(
+        key=asset_key(table.address),
+        description=description(contract),
+        group_name=contract.layer,
+        kinds={runtime.kind, "pandera"} | ({"ibis"} if table.is_lazy else {"python"}),
+        owners=[OWNERS[contract.layer]],
+        freshness_policy=FRESH if contract.layer == READ_BY_ANALYSTS else None,
+        tags={"layer": contract.layer, **({"personal_data": ""} if is_personal(contract) else {})},
+        metadata={"dagster/column_schema": column_schema(contract), "contract version": contract.version},
+        code_version=catalog.code_version(table),
+        automation_condition=condition,
+        is_required=False,
+    )
     return {
-        "key": asset_key(table.address),
+        "name": "__".join(asset_key(table.address).path),
+        "outs": {"result": shown},
         "deps": [*map(asset_key, needed), *([outside] if outside else [])],
-        "description": _description(contract),
-        "group_name": contract.layer,
-        "kinds": {runtime.kind, "pandera"} | ({"ibis"} if table.is_lazy else {"python"}),
-        "owners": [OWNERS[contract.layer]],
-        "freshness_policy": FRESH if contract.layer == READ_BY_ANALYSTS else None,
-        "tags": {"layer": contract.layer, **({"personal_data": ""} if _is_personal(contract) else {})},
-        "metadata": {"dagster/column_schema": column_schema(contract), "contract version": contract.version},
-        "code_version": catalog.code_version(table),
+        "can_subset": origin is None,  # what arrives from outside is checked against it while it is read
         "check_specs": [
             dg.AssetCheckSpec(name, asset=asset_key(table.address), description=text, blocking=True)
             for name, text in checks.descriptions(contract, catalog.origins(table)).items()
@@ -99,7 +118,6 @@ def _definition(table: Table, catalog: Catalog, runtime: Runtime) -> dict[str, A
         "required_resource_keys": {"io_manager", *([origin.system] if origin else [])},
         "pool": runtime.pool,
         "op_tags": {"dagster/priority": str(origin.priority if origin else 0)},
-        "output_required": False,
     }
 
 
@@ -107,21 +125,11 @@ def _materialized(context: AssetExecutionContext, table: Table, catalog: Catalog
     """One step: stage and audit, then the verdicts, and the staged version if nothing speaks against it."""
     must_go_on()
     started = time.perf_counter()
-    provenance = Provenance(context.run.run_id, table.address, catalog.code_version(table))
-    with context.resources.io_manager.store.begin(provenance) as tx:
-        step = Step(
-            catalog=catalog,
-            table=table,
-            tx=tx,
-            run_id=context.run.run_id,
-            months=months_of(context.partition_key_range) if table.contract.partitioned_by else None,
-            limits=runtime.limits,
-            shrink_accepted=table.address in accepted_shrinks(context.run.tags),
-            scratch=runtime.scratch,
-        )
+    months = months_of(context.partition_key_range) if table.contract.partitioned_by else None
+    with _step(context, table, catalog, runtime, months) as step:
         try:
             outcome = _made(step, context)
-            metadata = _metadata(step, outcome, started)
+            metadata = materialization_metadata(step, outcome, started)
             _say_content(context, step, outcome)
             _say_what_was_read(context, step, outcome)
         except Exception as error:
@@ -139,6 +147,37 @@ def _materialized(context: AssetExecutionContext, table: Table, catalog: Catalog
     _say_what_failed(table, outcome)
 
 
+def _checked(context: AssetExecutionContext, table: Table, catalog: Catalog, runtime: Runtime) -> Iterator[Any]:
+    """The verdicts of some checks on the published version, all months of it; nothing is made."""
+    wanted = {key.name for key in context.selected_asset_check_keys}
+    with _step(context, table, catalog, runtime, None) as step:
+        try:
+            verdicts = checks.evaluated(published(step), wanted)
+        except Exception as error:
+            must_go_on()
+            failures.report(table.address, error, context.retry_number)
+    yield from map(_check_result, verdicts)
+
+
+@contextmanager
+def _step(
+    context: AssetExecutionContext, table: Table, catalog: Catalog, runtime: Runtime, months: Months | None
+) -> Iterator[Step]:
+    """A step in a transaction of its own."""
+    provenance = Provenance(context.run.run_id, table.address, catalog.code_version(table))
+    with context.resources.io_manager.store.begin(provenance) as tx:
+        yield Step(
+            catalog=catalog,
+            table=table,
+            tx=tx,
+            run_id=context.run.run_id,
+            months=months,
+            limits=runtime.limits,
+            shrink_accepted=table.address in accepted_shrinks(context.run.tags),
+            scratch=runtime.scratch,
+        )
+
+
 def must_go_on() -> None:
     """Raises ``KeyboardInterrupt``, which ends the run, when the process was told to stop.
 
@@ -154,74 +193,6 @@ def _made(step: Step, context: AssetExecutionContext) -> Outcome:
     if origin is None:
         return from_tables(step)
     return from_outside(step, getattr(context.resources, origin.system))
-
-
-def _is_personal(contract: Contract) -> bool:
-    return any(contract.is_personal(column) for column in contract.types.names)
-
-
-def _description(contract: Contract) -> str:
-    key = f"\n\nKey: {', '.join(contract.key)}." if contract.key else ""
-    partition = f"\n\nPartitioned by the month of {contract.partitioned_by}." if contract.partitioned_by else ""
-    return f"{contract.description}{key}{partition}"
-
-
-def column_schema(contract: Contract) -> dg.TableSchema:
-    """The contract's columns as Dagster shows them: types, descriptions, keys, personal data."""
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(
-                name,
-                type=str(kind),
-                description=contract.describe(name),
-                constraints=dg.TableColumnConstraints(
-                    nullable=bool(contract.schema.columns[name].nullable), unique=contract.key == (name,)
-                ),
-                tags={"personal_data": ""} if contract.is_personal(name) else None,
-            )
-            for name, kind in contract.types.items()
-        ]
-    )
-
-
-def column_lineage(table: Table, catalog: Catalog) -> dg.TableColumnLineage | None:
-    """The columns behind each column; None for functions that are not expressions."""
-    lineage = catalog.lineage(table)
-    if not lineage:
-        return None
-    return dg.TableColumnLineage(
-        {
-            column: [dg.TableColumnDep(asset_key=asset_key(address), column_name=name) for address, name in origins]
-            for column, origins in lineage.items()
-            if origins
-        }
-    )
-
-
-def lineage_for_people(table: Table, catalog: Catalog) -> str:
-    """The same as a Markdown table: Dagster's open-source web page does not draw it."""
-    lines = ["| column | made from |", "|---|---|"]
-    for column, origins in catalog.lineage(table).items():
-        lines.append(f"| {column} | {', '.join(f'{address}.{name}' for address, name in origins)} |")
-    return "\n".join(lines)
-
-
-def _metadata(step: Step, outcome: Outcome, started: float) -> dict[str, Any]:
-    if outcome.staged is None:
-        return {}
-    metadata: dict[str, Any] = {
-        "rows in this run": outcome.rows,
-        "dagster/column_schema": column_schema(step.contract),
-        "sql": dg.MetadataValue.md(f"```sql\n{outcome.staged.sql}\n```"),
-        "duration": round(time.perf_counter() - started, 3),
-        "contract version": step.contract.version,
-    }
-    metadata |= {f"total {name}": plain(value) for name, value in outcome.totals.items() if value is not None}
-    lineage = column_lineage(step.table, step.catalog)
-    if lineage is not None:
-        metadata["dagster/column_lineage"] = lineage
-        metadata["column lineage"] = dg.MetadataValue.md(lineage_for_people(step.table, step.catalog))
-    return metadata
 
 
 def _say_content(context: dg.AssetExecutionContext, step: Step, outcome: Outcome) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dagster as dg
 
 from classic_cars.contracts.base import Contract
-from classic_cars.tables.asset import OWNERS, asset_key, column_schema
+from classic_cars.tables.asset import OWNERS
+from classic_cars.tables.metadata import asset_key, column_schema
 from classic_cars.tables.table import Catalog, Table
 
 

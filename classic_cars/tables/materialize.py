@@ -56,6 +56,19 @@ def from_tables(step: Step) -> Outcome:
     return _outcome(step.audit(staged, step.others()))
 
 
+def published(step: Step) -> Audit:
+    """What checks look at, of the published version. Raises ``TableMissing`` when there is none."""
+    contract = step.contract
+    rows = step.tx.read(contract)
+    audit = step.audit(Staged(contract, None, rows, None, ""), step.others())
+    if contract.quarantines:
+        audit.rejected = step.tx.read(contract.quarantine)
+        if contract.latest is not None:
+            candidates = as_expression(contract, step.tx.receive, step.table.function(**step.inputs()))
+            audit.superseded = quarantine.superseded(contract, contract.latest, candidates, rows, audit.rejected)
+    return audit
+
+
 def _outcome(audit: Audit, co_published: Mapping[str, int] | None = None) -> Outcome:
     return Outcome(evaluated(audit), audit.staged, audit.measured.rows, audit.measured.totals, co_published or {})
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 import dagster as dg
 
 from classic_cars.checks.compared import SHOWN, Compared, Group
-from classic_cars.tables.check_metadata import check_metadata
+from classic_cars.tables.metadata import check_metadata
 
 
 def records(value: object) -> list[dict]:

@@ -1,0 +1,62 @@
+"""Checks that are executed by themselves: on the published version, and nothing is made."""
+
+from __future__ import annotations
+
+import dagster as dg
+import duckdb
+import pytest
+
+from classic_cars.assets import ALL_TABLES
+from classic_cars.definitions import build_defs
+from classic_cars.settings import Settings
+from classic_cars_tests.platform import Ran, fingerprint
+
+FACT = "warehouse/fact_orders"
+
+
+def executed(settings: Settings, *checks: dg.AssetCheckKey) -> Ran:
+    """A run of checks alone, as *Execute* of the web page asks for it."""
+    every_asset = build_defs(settings).resolve_implicit_global_asset_job_def()
+    alone = every_asset.get_subset(asset_selection=set(), asset_check_selection=set(checks))
+    with dg.DagsterInstance.ephemeral() as instance:
+        return Ran(alone.execute_in_process(instance=instance, raise_on_error=False))
+
+
+def test_every_check_of_a_table_that_is_made_here_can_be_executed_alone(published: Settings):
+    before = fingerprint(published)
+    graph = build_defs(published).resolve_asset_graph()
+    wanted = [
+        key
+        for table in ALL_TABLES
+        if table.arrives_from is None
+        for key in graph.get_check_keys_for_assets([dg.AssetKey(table.address.split("/"))])
+        if not key.name.startswith("agrees_with")
+    ]
+    ran = executed(published, *wanted)
+    assert ran.success, ran.errors
+    assert set(ran.checks) == {(key.asset_key.to_user_string(), key.name) for key in wanted}
+    assert not ran.failed
+    assert not ran.published
+    assert fingerprint(published) == before
+
+
+@pytest.mark.parametrize(
+    ("planted", "check"),
+    [
+        ("UPDATE warehouse.fact_orders SET quantityOrdered = -1 WHERE orderNumber = 10100", "values"),
+        ("INSERT INTO warehouse.fact_orders SELECT * FROM warehouse.fact_orders LIMIT 1", "keys"),
+        ("UPDATE warehouse.fact_orders SET customerNumber = 999999 WHERE orderNumber = 10100", "references"),
+        (
+            "UPDATE warehouse.fact_orders SET orderAmount = orderAmount + 0.01 WHERE orderNumber = 10100",
+            "reconciliation",
+        ),
+        ("DELETE FROM warehouse.fact_orders WHERE orderNumber = 10100", "completeness"),
+    ],
+)
+def test_a_check_executed_alone_finds_what_is_wrong_with_the_published_version(
+    published: Settings, planted: str, check: str
+):
+    with duckdb.connect(str(published.store_path)) as connection:
+        assert connection.execute(planted).fetchall()[0][0] > 0
+    ran = executed(published, dg.AssetCheckKey(dg.AssetKey(FACT.split("/")), check))
+    assert ran.failed == set(ran.checks) == {(FACT, check)}
