@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-#: Groups that a table shows at most, those that differ first: ten years of months.
-SHOWN = 120
+#: Groups that a table shows at most, those that differ first: five years of months.
+SHOWN = 60
 
 Number = int | Decimal
 

@@ -100,7 +100,7 @@ def test_a_repeated_key_fails_for_the_audit_as_for_pandera():
     staged = Staged(contract, None, table, None, "")
     verdict = Keys().evaluate(Audit(contract, staged, {}, Origins(None), str, ibis.memtable))
     assert not verdict.passed
-    assert verdict.facts["rows with a repeated key"] == 2
+    assert verdict.facts["rows with a duplicate key"] == 2
     assert verdict.facts["sample"] == [{"number": 1}]
     assert not pandera_accepts(table)
 
