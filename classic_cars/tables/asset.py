@@ -59,6 +59,8 @@ class Runtime:
     kind: str
     #: Folder for what is needed while a step works.
     scratch: Path
+    #: Folder for the quarantined rows of refused versions.
+    refused: Path
 
 
 def build_asset(
@@ -117,6 +119,7 @@ def _materialized(context: AssetExecutionContext, table: Table, catalog: Catalog
             limits=runtime.limits,
             shrink_accepted=table.address in accepted_shrinks(context.run.tags),
             scratch=runtime.scratch,
+            refused=runtime.refused,
         )
         try:
             outcome = _made(step, context)
