@@ -70,7 +70,7 @@ class Settings(BaseSettings):
         description="Share of money, of a run and a table, that may be quarantined before its check blocks",
     )
     quarantine_floor: int = Field(
-        100, ge=0, description="Rows that a share of quarantined rows is at least of, so that 1 of 50 does not block"
+        1, ge=0, description="Rows of a run or table that may be quarantined whatever their share, such as 1 of 50"
     )
     max_shrink: float = Field(
         0.3,

@@ -47,8 +47,8 @@ class Limits:
     #: Of rows, and of money, that may be quarantined.
     quarantine_rows: float = 0.01
     quarantine_amount: float = 0.01
-    #: Rows that the former is at least a share of: of fewer, one row is many percent.
-    quarantine_floor: int = 100
+    #: Rows that may be quarantined whatever their share: of a small month, one row is many percent.
+    quarantine_floor: int = 1
     #: Of the rows of a table or month that may be gone since the version before, and how many always may.
     shrink: float = 0.3
     shrink_rows: int = 10

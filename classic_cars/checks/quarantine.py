@@ -130,19 +130,18 @@ def _judged(audit: Audit, parts: list[Part]) -> list[Part]:
 def _above_limits(audit: Audit, part: Part) -> list[str]:
     """What of the part is above a limit, with the numbers.
 
-    Of few rows one is many percent: as many as would be allowed of ``quarantine_floor`` rows never block by their
-    number, and by their money only in a table of more rows than that, as one row may be most of it.
+    Of a small part one row is many percent: as many as ``quarantine_floor`` do not block it, whatever their money. In a
+    table in which they are few their money is judged all the same: one row may be most of it.
     """
-    limits, floor = audit.limits, audit.limits.quarantine_floor
+    limits = audit.limits
     allowed, setting = _allowed(audit)
+    few, too_many = part.rejected <= limits.quarantine_floor, part.share > allowed
     found = []
-    few = part.rejected <= allowed * floor
-    if part.rejected > allowed * max(part.rows, floor):
-        of = f" of at least {floor:,} rows" if part.rows < floor else ""
+    if too_many and not few:
         share = f"{part.rejected:,} of {part.rows:,} rows of {part.name} ({part.share:.2%})"
-        found.append(f"{share}, limit {allowed:.2%}{of} ({setting})")
-    judged = not few or (part.name == TABLE and part.rows >= floor)
-    if audit.contract.money is not None and judged and part.amount_share > limits.quarantine_amount:
+        found.append(f"{share}, limit {allowed:.2%} ({setting})")
+    excused = few and (too_many or part.name == RUN)
+    if audit.contract.money is not None and not excused and part.amount_share > limits.quarantine_amount:
         found.append(
             f"{part.gross:,.2f} of {part.gross + abs(part.amount):,.2f} of the money of {part.name} "
             f"({part.amount_share:.2%}), limit {limits.quarantine_amount:.2%} ({MONEY_SETTING})"

@@ -534,14 +534,14 @@ ROWS, MONEY = "CLASSIC_CARS_QUARANTINE_MAX_SHARE", "CLASSIC_CARS_QUARANTINE_MAX_
             bad(2, "0.00"),
             many(5_000),
             bad(0),
-            f"2 of 50 rows of this run (4.00%), limit 1.00% of at least 100 rows ({ROWS})",
+            f"2 of 50 rows of this run (4.00%), limit 1.00% ({ROWS})",
         ),
         (
             0,
             bad(7, "0.00"),
             None,
             None,
-            f"7 of 7 rows of the table (100.00%), limit 1.00% of at least 100 rows ({ROWS})",
+            f"7 of 7 rows of the table (100.00%), limit 1.00% ({ROWS})",
         ),
         (72, bad(328, "0.00"), many(50_000), bad(0), f"328 of 400 rows of this run (82.00%), limit 1.00% ({ROWS})"),
         (
