@@ -7,7 +7,7 @@ first finds a bad load of a big table, the second a table that gets worse by a f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -44,9 +44,7 @@ class Quarantine:
     def evaluate(self, audit: Audit) -> CheckOutcome:
         if audit.rejected is None:
             raise ValueError(f"{audit.contract.address}: staged without its quarantine")
-        parts = [Part(RUN, *_of_run(audit)), Part(TABLE, *_of_table(audit))]
-        if audit.staged.others is None:
-            parts = parts[1:]  # the run is all of the table
+        parts = _parts(audit)
         facts = _facts(audit, parts)
         rows = audit.rejected_count
         if not rows:
@@ -100,20 +98,22 @@ class Part:
         return _share(self.gross, abs(self.amount))
 
 
-def _of_run(audit: Audit) -> tuple[int, int, Decimal, Money]:
-    amount = Decimal(audit.measured.totals.get(AMOUNT) or 0)
-    return audit.measured.rows, audit.rejected_count, amount, _money(audit, audit.rejected, audit.rejected_count)
+def _parts(audit: Audit) -> list[Part]:
+    """The run, and all that the table would hold; the table alone where the run is all of it."""
+    rows, amount = audit.rejected_count, Decimal(audit.measured.totals.get(AMOUNT) or 0)
+    run = Part(RUN, audit.measured.rows, rows, amount, _money(audit, audit.rejected, rows))
+    others = audit.staged.others
+    return [replace(run, name=TABLE)] if others is None else [run, _table(audit, run, others)]
 
 
-def _of_table(audit: Audit) -> tuple[int, int, Decimal, Money]:
-    """Counts of what stays beside the run; its money is summed only when there is something to compare it with."""
-    kept, rejected, amount, money = _of_run(audit)
-    others, elsewhere = audit.staged.others, audit.rejected_elsewhere
+def _table(audit: Audit, run: Part, others: ibis.Table) -> Part:
+    """The run and what stays beside it. Rows are counted; money is summed only if the run has quarantined rows."""
+    elsewhere, amount, money = audit.rejected_elsewhere, run.amount, run.money
     before = _count(elsewhere)
-    if rejected and others is not None and audit.contract.money is not None:
+    if run.rejected and audit.contract.money is not None:
         amount += Decimal(audit.contract.money(others).sum().to_pyarrow().as_py() or 0)
         money += _money(audit, elsewhere, before)
-    return kept + _count(others), rejected + before, amount, money
+    return Part(TABLE, run.kept + _count(others), run.rejected + before, amount, money)
 
 
 def _judged(audit: Audit, parts: list[Part]) -> list[Part]:
@@ -124,7 +124,7 @@ def _judged(audit: Audit, parts: list[Part]) -> list[Part]:
         return parts
     dated = audit.rejected.filter(audit.rejected[column] != ibis.date(UNDATED))
     rows = _count(dated)
-    return [Part(RUN, run.kept, rows, run.amount, _money(audit, dated, rows)), *table]
+    return [replace(run, rejected=rows, money=_money(audit, dated, rows)), *table]
 
 
 def _above_limits(audit: Audit, part: Part) -> list[str]:
