@@ -74,6 +74,7 @@ def _tables(settings: Settings, catalog: Catalog) -> dg.Definitions:
         pool=STORE_POOL if settings.store == "duckdb" else None,
         kind=settings.store,
         scratch=settings.home / "store",
+        refused=settings.refused,
     )
     assets = [build_asset(each, catalog, runtime, condition_of(each, catalog)) for each in catalog]
     everything = dg.define_asset_job(
@@ -124,6 +125,7 @@ def _limits(settings: Settings) -> Limits:
     return Limits(
         quarantine_rows=settings.quarantine_max_share,
         quarantine_amount=settings.quarantine_max_amount_share,
+        quarantine_floor=settings.quarantine_floor,
         shrink=settings.max_shrink,
     )
 

@@ -58,10 +58,19 @@ class Settings(BaseSettings):
     query_wait: float = Field(30.0, ge=0, description="Seconds a reader waits for a writing step to finish")
     landing: str = Field("", description="Folder or s3://bucket/prefix where partners drop files; default: in the home")
     quarantine_max_share: float = Field(
-        0.01, ge=0, le=1, description="Share of a table's rows that may be quarantined before its check blocks"
+        0.01,
+        ge=0,
+        le=1,
+        description="Share of rows, of a run and a table, that may be quarantined before its check blocks",
     )
     quarantine_max_amount_share: float = Field(
-        0.01, ge=0, le=1, description="Share of a table's money that may be quarantined before its check blocks"
+        0.01,
+        ge=0,
+        le=1,
+        description="Share of money, of a run and a table, that may be quarantined before its check blocks",
+    )
+    quarantine_floor: int = Field(
+        1, ge=0, description="Rows of a run or table that may be quarantined whatever their share, such as 1 of 50"
     )
     max_shrink: float = Field(
         0.3,
@@ -156,6 +165,11 @@ class Settings(BaseSettings):
         """DuckDB's own settings, wherever it works."""
         threads = {"threads": self.duckdb_threads} if self.duckdb_threads else {}
         return {"memory_limit": self.duckdb_memory or f"{_share_of_memory() // 10**6}MB", **threads}
+
+    @property
+    def refused(self) -> Path:
+        """Folder of the quarantined rows of versions that were refused."""
+        return self.home / "refused"
 
     @property
     def warehouse_location(self) -> str:

@@ -11,6 +11,7 @@ from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
 from classic_cars.stores.maintenance import maintained
+from classic_cars.tables import refused
 
 JOB = "maintenance"
 #: Runs deleted at a time.
@@ -95,10 +96,15 @@ def _maintain_store(settings: Settings, contracts: Sequence[Contract], holder: s
 def maintenance_job(settings: Settings, contracts: Sequence[Contract]) -> dg.JobDefinition:
     """Three steps, each of which goes on when another fails."""
 
-    @dg.op(description=f"Deletes finished runs that are older than {settings.keep_days} days from Dagster's history")
+    @dg.op(
+        description=f"Deletes finished runs that are older than {settings.keep_days} days from Dagster's history, and "
+        "the quarantined rows of refused versions that are as old"
+    )
     def delete_old_runs(context: dg.OpExecutionContext) -> None:
         before = datetime.now(UTC) - timedelta(days=settings.keep_days)
-        context.add_output_metadata({"runs deleted": delete_runs(context.instance, before)})
+        files = refused.delete_older(settings.refused, before)
+        runs = delete_runs(context.instance, before)
+        context.add_output_metadata({"runs deleted": runs, "files of refused rows deleted": files})
 
     @dg.op(description="Old versions forgotten, small files put together, files that nothing refers to removed")
     def maintain_store(context: dg.OpExecutionContext) -> None:

@@ -47,6 +47,8 @@ class Limits:
     #: Of rows, and of money, that may be quarantined.
     quarantine_rows: float = 0.01
     quarantine_amount: float = 0.01
+    #: Rows that may be quarantined whatever their share: of a small month, one row is many percent.
+    quarantine_floor: int = 1
     #: Of the rows of a table or month that may be gone since the version before, and how many always may.
     shrink: float = 0.3
     shrink_rows: int = 10
@@ -91,6 +93,8 @@ class Audit:
     #: Rejected rows, and rows that a later one supersedes.
     rejected: ibis.Table | None = None
     superseded: ibis.Table | None = None
+    #: Rows that were rejected before and stay in quarantine: those of other months.
+    rejected_elsewhere: ibis.Table | None = None
     before: BaseVersion | None = None
     shrink_accepted: bool = False
     #: What only rows from outside have: see ``checks.source`` and ``checks.landed``.

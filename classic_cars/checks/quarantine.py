@@ -1,9 +1,13 @@
-"""What is quarantined, in rows and in money: a warning from the first row on, and above its limits it blocks."""
+"""What is quarantined, in rows and in money: a warning from the first row on, and above its limits it blocks.
+
+A share is judged twice: of the rows of the run, and of all rows that the table would hold after the publish. The
+first finds a bad load of a big table, the second a table that gets worse by a few rows a run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -16,12 +20,15 @@ from classic_cars.contracts.origins import Origins
 
 #: The total of a contract that is its money.
 AMOUNT = "amount"
-#: Reasons that a check shows.
-SHOWN = 20
+#: Reasons that the check's metadata and its summary name.
+SHOWN, SAID = 20, 5
+RUN, TABLE = "this run", "the table"
+ROWS_SETTING = "CLASSIC_CARS_QUARANTINE_MAX_SHARE"
+MONEY_SETTING = "CLASSIC_CARS_QUARANTINE_MAX_AMOUNT_SHARE"
 
 
 class Quarantine:
-    """Few enough rows, with little enough money, had to be quarantined."""
+    """Quarantined share below the limit, in rows and in money; of the run, and of the table."""
 
     name = "quarantine"
 
@@ -29,41 +36,25 @@ class Quarantine:
         return bool(contract.quarantines)
 
     def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
-        return f"No row of {contract.quarantines} had to be quarantined; some are a warning, too many block"
+        return (
+            f"Quarantined share of {contract.quarantines} below the limit, of the run and of the table; a warning "
+            "from the first row on"
+        )
 
     def evaluate(self, audit: Audit) -> CheckOutcome:
-        contract, rejected = audit.contract, audit.rejected
-        if rejected is None:
-            raise ValueError(f"{contract.address}: staged without its quarantine")
-        rows, (kept, kept_amount) = audit.rejected_count, _kept(audit)
-        own = contract.quarantine_max_share
-        allowed = audit.limits.quarantine_rows if own is None else own
-        facts: dict[str, Any] = {
-            "rows kept": kept,
-            "rows quarantined": rows,
-            "share quarantined": round(_share(rows, kept), 6),
-            "share allowed": allowed,
-        }
-        too_much = []
-        if _share(rows, kept) > allowed:
-            too_much.append(f"more than the allowed {allowed:.2%} of rows (CLASSIC_CARS_QUARANTINE_MAX_SHARE)")
-        amounts = ""
-        if contract.money is not None:
-            money = _money(contract.money, rejected, rows)
-            share, more = _amounts(audit, money, kept, kept_amount)
-            facts |= more
-            amounts = f"; {money.net:,.2f}" + (f", and {money.unknown:,} of unknown amount" if money.unknown else "")
-            if share > audit.limits.quarantine_amount:
-                limit = f"{audit.limits.quarantine_amount:.2%} of money (CLASSIC_CARS_QUARANTINE_MAX_AMOUNT_SHARE)"
-                too_much.append(f"more than the allowed {limit}")
+        if audit.rejected is None:
+            raise ValueError(f"{audit.contract.address}: staged without its quarantine")
+        parts = _parts(audit)
+        facts = _facts(audit, parts)
+        rows = audit.rejected_count
         if not rows:
             return CheckOutcome(self.name, True, "no row had to be quarantined", facts)
-        facts["reasons"] = _reasons(rejected)
-        facts["sample"] = sample(contract, rejected)
-        summary = f"{rows:,} of {kept + rows:,} rows quarantined in {contract.quarantine.address}"
-        summary += f" ({_share(rows, kept):.2%}{amounts})"
+        reasons = _reasons(audit.rejected)
+        facts |= {"reasons": reasons, "sample": sample(audit.contract, audit.rejected)}
+        summary = f"{_said(audit, parts)}: {_in_words(reasons, rows)}"
+        too_much = [each for part in _judged(audit, parts) for each in _above_limits(audit, part)]
         if too_much:
-            return CheckOutcome(self.name, False, f"{summary}, {', '.join(too_much)}", facts)
+            return CheckOutcome(self.name, False, f"{summary}. Above the limit: {'; '.join(too_much)}", facts)
         return CheckOutcome(self.name, False, summary, facts, warning=True)
 
 
@@ -75,52 +66,159 @@ class Money:
     gross: Decimal = Decimal(0)
     unknown: int = 0
 
+    def __add__(self, other: Money) -> Money:
+        return Money(self.net + other.net, self.gross + other.gross, self.unknown + other.unknown)
 
-def _money(of: Callable[[ibis.Table], Any], rejected: ibis.Table, rows: int) -> Money:
-    if not rows:
+
+@dataclass(frozen=True)
+class Part:
+    """What a share is of: accepted and rejected rows, and their money."""
+
+    name: str
+    kept: int
+    rejected: int
+    amount: Decimal
+    money: Money
+
+    @property
+    def rows(self) -> int:
+        return self.kept + self.rejected
+
+    @property
+    def share(self) -> float:
+        return _share(self.rejected, self.kept)
+
+    @property
+    def gross(self) -> Decimal:
+        """The money of the rejected rows, without signs. An amount that could not be read counts as an average one."""
+        return self.money.gross + self.money.unknown * (abs(self.amount) / self.kept if self.kept else Decimal(0))
+
+    @property
+    def amount_share(self) -> float:
+        return _share(self.gross, abs(self.amount))
+
+
+def _parts(audit: Audit) -> list[Part]:
+    """The run, and all that the table would hold; the table alone where the run is all of it."""
+    rows, amount = audit.rejected_count, Decimal(audit.measured.totals.get(AMOUNT) or 0)
+    run = Part(RUN, audit.measured.rows, rows, amount, _money(audit, audit.rejected, rows))
+    others = audit.staged.others
+    return [replace(run, name=TABLE)] if others is None else [run, _table(audit, run, others)]
+
+
+def _table(audit: Audit, run: Part, others: ibis.Table) -> Part:
+    """The run and what stays beside it. Rows are counted; money is summed only if the run has quarantined rows."""
+    elsewhere, amount, money = audit.rejected_elsewhere, run.amount, run.money
+    before = _count(elsewhere)
+    if run.rejected and audit.contract.money is not None:
+        amount += Decimal(audit.contract.money(others).sum().to_pyarrow().as_py() or 0)
+        money += _money(audit, elsewhere, before)
+    return Part(TABLE, run.kept + _count(others), run.rejected + before, amount, money)
+
+
+def _judged(audit: Audit, parts: list[Part]) -> list[Part]:
+    """The parts whose shares have a limit: rows without a date are of no month, and so of the table alone."""
+    run, *table = parts
+    column = audit.contract.partitioned_by
+    if not table or audit.months is None or audit.months.first != UNDATED or column is None or audit.rejected is None:
+        return parts
+    dated = audit.rejected.filter(audit.rejected[column] != ibis.date(UNDATED))
+    rows = _count(dated)
+    return [replace(run, rejected=rows, money=_money(audit, dated, rows)), *table]
+
+
+def _above_limits(audit: Audit, part: Part) -> list[str]:
+    """What of the part is above a limit, with the numbers.
+
+    Of a small part one row is many percent: as many as ``quarantine_floor`` do not block it, whatever their money. In a
+    table in which they are few their money is judged all the same: one row may be most of it.
+    """
+    limits = audit.limits
+    allowed, setting = _allowed(audit)
+    few, too_many = part.rejected <= limits.quarantine_floor, part.share > allowed
+    found = []
+    if too_many and not few:
+        share = f"{part.rejected:,} of {part.rows:,} rows of {part.name} ({part.share:.2%})"
+        found.append(f"{share}, limit {allowed:.2%} ({setting})")
+    excused = few and (too_many or part.name == RUN)
+    if audit.contract.money is not None and not excused and part.amount_share > limits.quarantine_amount:
+        found.append(
+            f"{part.gross:,.2f} of {part.gross + abs(part.amount):,.2f} of the money of {part.name} "
+            f"({part.amount_share:.2%}), limit {limits.quarantine_amount:.2%} ({MONEY_SETTING})"
+        )
+    return found
+
+
+def _allowed(audit: Audit) -> tuple[float, str]:
+    """The share of rows that may be quarantined, and who says so."""
+    own = audit.contract.quarantine_max_share
+    return (audit.limits.quarantine_rows, ROWS_SETTING) if own is None else (own, "the contract's quarantine_max_share")
+
+
+def _facts(audit: Audit, parts: list[Part]) -> dict[str, Any]:
+    run, *table = parts
+    facts: dict[str, Any] = {
+        "rows kept": run.kept,
+        "rows quarantined": run.rejected,
+        "share quarantined": round(run.share, 6),
+        "share allowed": _allowed(audit)[0],
+    }
+    for each in table:
+        facts |= {
+            "rows quarantined in the table": each.rejected,
+            "share quarantined in the table": round(each.share, 6),
+        }
+    if audit.contract.money is None:
+        return facts
+    facts |= {
+        "amount kept": run.amount,
+        "amount quarantined": run.money.net,
+        "amount quarantined, without signs": run.money.gross,
+        "rows of unknown amount": run.money.unknown,
+        "share of amount quarantined": round(run.amount_share, 6),
+        "share of amount allowed": audit.limits.quarantine_amount,
+    }
+    if run.rejected and table:
+        facts["share of amount quarantined in the table"] = round(table[0].amount_share, 6)
+    return facts
+
+
+def _said(audit: Audit, parts: list[Part]) -> str:
+    run, *table = parts
+    amounts = ""
+    if audit.contract.money is not None:
+        money = run.money
+        amounts = f"; {money.net:,.2f}" + (f", and {money.unknown:,} of unknown amount" if money.unknown else "")
+    said = f"{run.rejected:,} of {run.rows:,} rows quarantined ({run.share:.2%}{amounts})"
+    return said + "".join(f", {each.rejected:,} of {each.rows:,} in {each.name} ({each.share:.2%})" for each in table)
+
+
+def _money(audit: Audit, rejected: ibis.Table | None, rows: int) -> Money:
+    if not rows or rejected is None or audit.contract.money is None:
         return Money()
-    amount = of(rejected)
+    amount = audit.contract.money(rejected)
     sums = rejected.aggregate(net=amount.sum(), gross=amount.abs().sum(), unknown=amount.isnull().sum())
     (found,) = sums.to_pyarrow().to_pylist()
     return Money(Decimal(found["net"] or 0), Decimal(found["gross"] or 0), int(found["unknown"] or 0))
-
-
-def _kept(audit: Audit) -> tuple[int, Decimal]:
-    """The accepted rows that the rejected ones are measured against, and their money.
-
-    No row without a date is accepted. Months that begin with theirs are measured against all other months, too: one
-    order without a date is not all of the orders.
-    """
-    rows, amount = audit.measured.rows, Decimal(audit.measured.totals.get(AMOUNT) or 0)
-    others = audit.staged.others
-    if audit.months is None or audit.months.first != UNDATED or others is None:
-        return rows, amount
-    money = audit.contract.money(others).sum() if audit.contract.money else ibis.literal(0)
-    (found,) = others.aggregate(rows=others.count(), amount=money).to_pyarrow().to_pylist()
-    return rows + found["rows"], amount + Decimal(found["amount"] or 0)
-
-
-def _amounts(audit: Audit, money: Money, kept: int, kept_amount: Decimal) -> tuple[float, dict[str, Any]]:
-    """The share of the money that is quarantined, and what is known of it."""
-    # A row whose amount could not be read counts like an average one.
-    gross = money.gross + money.unknown * (abs(kept_amount) / kept if kept else Decimal(0))
-    share = _share(gross, abs(kept_amount))
-    return share, {
-        "amount kept": kept_amount,
-        "amount quarantined": money.net,
-        # A float, beside the exact sum, because Dagster draws only numbers.
-        "amount quarantined, plotted": float(money.net),
-        "amount quarantined, without signs": money.gross,
-        "rows of unknown amount": money.unknown,
-        "share of amount quarantined": round(share, 6),
-        "share of amount allowed": audit.limits.quarantine_amount,
-    }
 
 
 def _reasons(rejected: ibis.Table) -> dict[str, int]:
     by_reason = rejected.group_by("_reason").aggregate(rows=rejected.count())
     found = by_reason.order_by(ibis.desc("rows"), "_reason").limit(SHOWN).to_pyarrow().to_pylist()
     return {row["_reason"]: row["rows"] for row in found}
+
+
+def _in_words(reasons: Mapping[str, int], rows: int) -> str:
+    """The reasons with most rows; a row may have several."""
+    first = dict(list(reasons.items())[:SAID])
+    said = {reason.replace("; ", " and "): count for reason, count in first.items()}
+    if rest := rows - sum(said.values()):
+        said["other reasons"] = rest
+    return "; ".join(f"{count:,} {'row' if count == 1 else 'rows'}: {reason}" for reason, count in said.items())
+
+
+def _count(rows: ibis.Table | None) -> int:
+    return 0 if rows is None else int(rows.count().to_pyarrow().as_py())
 
 
 def _share(part: Any, rest: Any) -> float:

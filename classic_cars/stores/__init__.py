@@ -23,10 +23,17 @@ def open_store(settings: Settings, *, read_only: bool = False) -> Store:
             read_only=read_only,
             wait=wait,
             config=settings.duckdb_config,
+            beside=settings.refused,
         )
     from classic_cars.stores.duckdb import DuckDBStore
 
-    return DuckDBStore(settings.store_path, read_only=read_only, wait=wait, config=settings.duckdb_config)
+    return DuckDBStore(
+        settings.store_path,
+        read_only=read_only,
+        wait=wait,
+        config=settings.duckdb_config,
+        beside=settings.refused,
+    )
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import duckdb
 import ibis
 import ibis.expr.datatypes as dt
 from ibis.backends.sql.datatypes import DuckDBType
@@ -45,6 +48,13 @@ def duckdb_type(kind: dt.DataType) -> str:
 def in_months(contract: Contract, months: Months) -> str:
     column = quoted(contract.partitioned_by or "")
     return f"{column} >= DATE '{months.first}' AND {column} < DATE '{months.end}'"
+
+
+def only_reach(connection: duckdb.DuckDBPyConnection, places: Sequence[str]) -> None:
+    """Statements see these folders or prefixes from now on, and nothing else of the machine."""
+    listed = ", ".join(literal(each.rstrip("/") + "/") for each in places)
+    connection.execute(f"SET allowed_directories = [{listed}]")
+    connection.execute("SET enable_external_access = false")
 
 
 def table_name(contract: Contract) -> str:

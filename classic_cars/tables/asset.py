@@ -64,6 +64,8 @@ class Runtime:
     kind: str
     #: Folder for what is needed while a step works.
     scratch: Path
+    #: Folder for the quarantined rows of refused versions.
+    refused: Path
 
 
 def build_asset(
@@ -175,6 +177,7 @@ def _step(
             limits=runtime.limits,
             shrink_accepted=table.address in accepted_shrinks(context.run.tags),
             scratch=runtime.scratch,
+            refused=runtime.refused,
         )
 
 

@@ -27,7 +27,7 @@ from classic_cars.sources.digests import held_totals
 from classic_cars.sources.errors import without_values
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores.base import Staged
-from classic_cars.tables import quarantine
+from classic_cars.tables import quarantine, refused
 from classic_cars.tables.external import versions_of
 from classic_cars.tables.kinds import as_expression
 from classic_cars.tables.step import Outcome, Step
@@ -213,10 +213,11 @@ def _with_quarantine(step: Step, candidates: ibis.Table) -> Outcome:
     rejected = step.tx.stage(
         contract.quarantine, quarantine.quarantined(contract, screened.rejected, step.run_id), step.months
     )
-    audit.rejected = rejected.rows
+    audit.rejected, audit.rejected_elsewhere = rejected.rows, rejected.others
     if contract.latest is not None:
         audit.superseded = quarantine.superseded(contract, contract.latest, candidates, audit.rows, rejected.rows)
-    return _outcome(audit, {contract.quarantine.address: audit.rejected_count + _rows(rejected.others)})
+    outcome = _outcome(audit, {contract.quarantine.address: audit.rejected_count + _rows(rejected.others)})
+    return refused.located(outcome, audit, step.refused, step.run_id)
 
 
 def _rows(table: ibis.Table | None) -> int:

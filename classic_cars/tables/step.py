@@ -31,6 +31,8 @@ class Step:
     shrink_accepted: bool = False
     #: A folder for what is needed while the step works; the system's own when None.
     scratch: Path | None = None
+    #: Where the quarantined rows of a refused version are kept; nowhere when None.
+    refused: Path | None = None
 
     @property
     def contract(self) -> Contract:

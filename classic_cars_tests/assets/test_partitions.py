@@ -125,7 +125,10 @@ def test_each_row_without_a_usable_month_lives_in_a_month_of_their_own(published
     assert alone.success, alone.errors
     assert alone.warned == {("staging/orders", "quarantine"), ("staging/orderdetails", "quarantine")}
     ((orders,),) = ask(published, "SELECT count(*) FROM source.orders")
-    assert f"2 of {orders} rows quarantined" in alone.checks["staging/orders", "quarantine"].description
+    assert (
+        f"2 of 2 rows quarantined (100.00%), 2 of {orders} in the table"
+        in alone.checks["staging/orders", "quarantine"].description
+    )
     near = run(published, months=("1900-01", "2003-01"), select=read)
     assert near.success, near.errors
     few = published.model_copy(update={"quarantine_max_share": 1 / orders})

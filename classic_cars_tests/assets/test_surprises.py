@@ -29,6 +29,7 @@ ORDERED = [
 ]
 #: Where it is decided which rows are kept, and which are quarantined.
 KEPT_OR_NOT = ["source/orderdetails", "source/orders", "staging/orders", LINES]
+SHARE_SETTING = "CLASSIC_CARS_QUARANTINE_MAX_SHARE"
 PAID = ["source/payments", "staging/payments", "warehouse/dim_dates", "warehouse/fact_payments"]
 #: Rebuilds a table without its constraints, as careless order systems have them.
 LOOSE = (
@@ -387,9 +388,36 @@ def test_too_many_bad_rows_block_the_table(published: Settings):
     change(published.order_system_url, "UPDATE orderdetails SET quantityOrdered = 0 WHERE rowid % 50 = 0")
     ran = run(published, select=ORDERED)
     assert (LINES, "quarantine") in ran.failed
-    assert "CLASSIC_CARS_QUARANTINE_MAX_SHARE" in ran.checks[LINES, "quarantine"].description
+    assert SHARE_SETTING in ran.checks[LINES, "quarantine"].description
     assert fingerprint(published)[LINES] == before[LINES]
     assert fingerprint(published)["warehouse/fact_orders"] == before["warehouse/fact_orders"]
+
+
+def test_one_bad_row_does_not_block_a_small_month_and_one_a_run_blocks_the_table_in_the_end(published: Settings):
+    """The cheapest line of a month is bad in each run: more than its share of the rows, and little of the money."""
+    ((lines,),) = ask(published, "SELECT count(*) FROM source.orderdetails")
+    patient = published.model_copy(update={"quarantine_max_share": 3.5 / lines, "quarantine_max_amount_share": 0.5})
+    ran = {}
+    for month in ("2003-03", "2003-04", "2003-05", "2003-06"):
+        change(
+            published.order_system_url,
+            "UPDATE orderdetails SET quantityOrdered = -1 WHERE rowid = (SELECT d.rowid FROM orderdetails d "
+            f"JOIN orders o USING (orderNumber) WHERE o.orderDate LIKE '{month}%' "
+            "ORDER BY quantityOrdered * priceEach LIMIT 1)",
+        )
+        ran[month] = run(patient, months=(month, month), select=KEPT_OR_NOT)
+    *passed, last = ran.values()
+    assert [each.success for each in passed] == [True] * 3
+    for count, each in enumerate(passed, 1):
+        assert each.warned == {(LINES, "quarantine")}
+        metadata = each.checks[LINES, "quarantine"].metadata
+        assert metadata["rows quarantined"].value == 1
+        assert metadata["share quarantined"].value > 3.5 / lines
+        assert metadata["rows quarantined in the table"].value == count
+    assert aside(published, "orderdetails") == ["quantityOrdered: in_range(1, 100000)"] * 3
+    assert last.failed == {(LINES, "quarantine")}
+    limit = f"4 of {lines} rows of the table ({4 / lines:.2%}), limit {3.5 / lines:.2%} ({SHARE_SETTING})"
+    assert f". Above the limit: {limit}. Nothing was published" in last.checks[LINES, "quarantine"].description
 
 
 def test_the_share_of_bad_rows_that_blocks_is_a_setting(published: Settings):

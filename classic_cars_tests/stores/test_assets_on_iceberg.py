@@ -19,7 +19,13 @@ from classic_cars.stores import open_store
 from classic_cars.stores.base import Provenance, Staged
 from classic_cars.stores.iceberg.transaction import IcebergTransaction
 from classic_cars.tables import failures
-from classic_cars_tests.assets import test_answers, test_partitions, test_surprises, test_write_audit_publish
+from classic_cars_tests.assets import (
+    test_answers,
+    test_partitions,
+    test_refused,
+    test_surprises,
+    test_write_audit_publish,
+)
 from classic_cars_tests.platform import ask, run
 from classic_cars_tests.shared import once
 from classic_cars_tests.shops import publish_everything
@@ -34,6 +40,8 @@ test_a_failed_audit = test_write_audit_publish.test_a_failed_audit_leaves_every_
 test_a_failing_function = test_write_audit_publish.test_a_failing_function_leaves_the_previous_version
 test_a_negative_quantity = test_surprises.test_a_negative_quantity_is_quarantined_with_its_reason
 test_rows_that_share_a_key = test_surprises.test_rows_that_share_a_key_and_differ_are_both_quarantined
+test_refused_rows_are_found = test_refused.test_rows_that_block_a_publish_are_found_with_the_query_of_the_runbook
+test_only_the_user_may_read_refused_rows = test_refused.test_only_the_user_of_the_platform_may_read_the_rows
 test_invalid_utf8 = test_surprises.test_invalid_utf8_stays_with_its_row_as_its_bytes
 
 

@@ -456,16 +456,34 @@ CLEANED = Contract.of(
 )
 
 
+def kept(*rows: tuple) -> ibis.Table:
+    """Accepted lines."""
+    return lines(*rows).select("number", "day", "price", "customer").mutate(**{RESCUED: ibis.null("string")})
+
+
 @pytest.mark.parametrize(
     ("prices", "limits", "passed", "warning", "said"),
     [
-        ([], Limits(), True, False, "no row had to be quarantined"),
-        (["0.50"], Limits(0.3, 0.1), False, True, "1 of 4 rows quarantined in quarantine/lines (25.00%; 0.50)"),
-        (["0.50"], Limits(0.2, 0.1), False, False, "CLASSIC_CARS_QUARANTINE_MAX_SHARE"),
-        (["9.00"], Limits(0.3, 0.1), False, False, "CLASSIC_CARS_QUARANTINE_MAX_AMOUNT_SHARE"),
-        ([None], Limits(0.3, 0.3), False, True, "(25.00%; 0.00, and 1 of unknown amount)"),
-        ([None], Limits(0.3, 0.2), False, False, "CLASSIC_CARS_QUARANTINE_MAX_AMOUNT_SHARE"),
-        (["9.00", "-9.00"], Limits(0.5, 0.1), False, False, "CLASSIC_CARS_QUARANTINE_MAX_AMOUNT_SHARE"),
+        ([], (0.01, 0.01), True, False, "no row had to be quarantined"),
+        (["0.50"], (0.3, 0.1), False, True, "1 of 4 rows quarantined (25.00%; 0.50): 1 row: bad"),
+        (
+            ["0.50"],
+            (0.2, 0.1),
+            False,
+            False,
+            ". Above the limit: 1 of 4 rows of the table (25.00%), limit 20.00% (CLASSIC_CARS_QUARANTINE_MAX_SHARE)",
+        ),
+        (
+            ["9.00"],
+            (0.3, 0.1),
+            False,
+            False,
+            ". Above the limit: 9.00 of 17.00 of the money of the table (52.94%), limit 10.00% "
+            "(CLASSIC_CARS_QUARANTINE_MAX_AMOUNT_SHARE)",
+        ),
+        ([None], (0.3, 0.3), False, True, "(25.00%; 0.00, and 1 of unknown amount)"),
+        ([None], (0.3, 0.2), False, False, "CLASSIC_CARS_QUARANTINE_MAX_AMOUNT_SHARE"),
+        (["9.00", "-9.00"], (0.5, 0.1), False, False, "CLASSIC_CARS_QUARANTINE_MAX_AMOUNT_SHARE"),
     ],
     ids=[
         "nothing",
@@ -478,34 +496,146 @@ CLEANED = Contract.of(
     ],
 )
 def test_what_is_quarantined_warns_and_above_a_limit_blocks(prices, limits, passed, warning, said):
-    rows = lines(*GOOD).select("number", "day", "price", "customer").mutate(**{RESCUED: ibis.null("string")})
-    verdict = Quarantine().evaluate(audit(contract=CLEANED, staged=rows, rejected=rejected(*prices), limits=limits))
+    strict = Limits(*limits, quarantine_floor=0)
+    given = audit(contract=CLEANED, staged=kept(*GOOD), rejected=rejected(*prices), limits=strict)
+    verdict = Quarantine().evaluate(given)
     assert (verdict.passed, verdict.warning) == (passed, warning)
     assert said in verdict.summary
 
 
-@pytest.mark.parametrize(("months", "blocks"), [("1900-01", False), ("1900-01..1900-03", False), ("2004-01", True)])
-def test_only_rows_without_a_date_are_measured_against_all_months(months, blocks):
-    good = lines(*GOOD).select("number", "day", "price", "customer").mutate(**{RESCUED: ibis.null("string")})
-    alone = Staged(CLEANED, Months.parse(months), good.filter(ibis.literal(False)), good, "")
-    given = audit(contract=CLEANED, staged=alone.rows, rejected=rejected("0.50"), limits=Limits(0.3, 0.1))
+def many(count: int, price: str = "10.00") -> ibis.Table:
+    """Lines that are good but for what is asked here: how many, and how much money."""
+    rows = ibis.memtable({"number": range(count)}, schema={"number": "int32"})
+    return rows.mutate(
+        day=ibis.date(2004, 1, 1),
+        price=ibis.literal(price).cast("decimal(10, 2)"),
+        customer=ibis.literal(7, "int32"),
+        **{RESCUED: ibis.null("string")},
+    )
+
+
+def bad(count: int, price: str = "10.00") -> ibis.Table:
+    return many(count, price).mutate(_reason=ibis.literal("bad"))
+
+
+JANUARY = Months.parse("2004-01")
+ROWS, MONEY = "CLASSIC_CARS_QUARANTINE_MAX_SHARE", "CLASSIC_CARS_QUARANTINE_MAX_AMOUNT_SHARE"
+
+
+@pytest.mark.parametrize(
+    ("good", "now", "others", "before", "said"),
+    [
+        (49, bad(1), many(5_000), bad(0), None),
+        (
+            49,
+            bad(1, "9000.00"),
+            many(5_000),
+            bad(0),
+            f"9,000.00 of 59,490.00 of the money of the table (15.13%), limit 1.00% ({MONEY})",
+        ),
+        (49, bad(1, "90.00"), None, None, None),
+        (
+            199,
+            bad(1, "90.00"),
+            None,
+            None,
+            f"90.00 of 2,080.00 of the money of the table (4.33%), limit 1.00% ({MONEY})",
+        ),
+        (
+            48,
+            bad(2, "0.00"),
+            many(5_000),
+            bad(0),
+            f"2 of 50 rows of this run (4.00%), limit 1.00% ({ROWS})",
+        ),
+        (
+            0,
+            bad(7, "0.00"),
+            None,
+            None,
+            f"7 of 7 rows of the table (100.00%), limit 1.00% ({ROWS})",
+        ),
+        (72, bad(328, "0.00"), many(50_000), bad(0), f"328 of 400 rows of this run (82.00%), limit 1.00% ({ROWS})"),
+        (
+            397,
+            bad(3, "90.00"),
+            many(50_000),
+            bad(0),
+            f"270.00 of 4,240.00 of the money of this run (6.37%), limit 1.00% ({MONEY})",
+        ),
+        (49, bad(1), many(2_950), bad(29), None),
+        (
+            49,
+            bad(1, "0.00"),
+            many(2_950),
+            bad(30, "0.00"),
+            f"31 of 3,030 rows of the table (1.02%), limit 1.00% ({ROWS})",
+        ),
+        (50, bad(0), many(2_950), bad(40), None),
+    ],
+    ids=[
+        "one of a small month",
+        "one of a small month that is much of all money",
+        "one of a small table",
+        "one of a table with enough rows that is much of its money",
+        "two of a small month",
+        "all of a small table",
+        "most of a run of a big table",
+        "money of the run",
+        "a table that is just good enough",
+        "a table that got worse by a row a run",
+        "a good run of a bad table",
+    ],
+)
+def test_a_share_is_judged_of_the_run_and_of_the_table(good, now, others, before, said):
+    staged = Staged(CLEANED, JANUARY, many(good), others, "")
+    given = audit(contract=CLEANED, staged=staged.rows, rejected=now, rejected_elsewhere=before)
+    verdict = Quarantine().evaluate(replace(given, staged=staged))
+    if said is None:
+        assert verdict.passed or verdict.warning
+        assert "Above the limit" not in verdict.summary
+    else:
+        assert (verdict.passed, verdict.warning) == (False, False)
+        assert verdict.summary.endswith(f". Above the limit: {said}")
+
+
+def test_reasons_are_named_with_their_rows_and_the_rarest_summed_up():
+    reasons = [name for index, name in enumerate("abcdefg") for _ in range(10 - index)] + ["a; b"] * 20
+    several = bad(len(reasons)).drop("_reason").mutate(_reason=ibis.array(reasons)[ibis.row_number()])
+    verdict = Quarantine().evaluate(audit(contract=CLEANED, staged=many(5_000), rejected=several))
+    shown = "20 rows: a and b; 10 rows: a; 9 rows: b; 8 rows: c; 7 rows: d; 15 rows: other reasons"
+    assert f": {shown}. Above the limit: 69 of 5,069 rows" in verdict.summary
+
+
+@pytest.mark.parametrize(
+    ("months", "dated", "blocks"),
+    [("1900-01", 0, False), ("1900-01..1900-03", 0, False), ("1900-01..2004-01", 3, True), ("2004-01", 3, True)],
+)
+def test_rows_without_a_date_are_of_no_run_but_of_the_table(months, dated, blocks):
+    """Of all rows without a date none is accepted: one is not all orders, however few months are read with it."""
+    by_month = replace(CLEANED, partitioned_by="day")
+    undated = 0 if months == "2004-01" else 2
+    aside = ibis.union(bad(dated), bad(undated).mutate(day=ibis.date(1900, 1, 1)), distinct=False)
+    alone = Staged(by_month, Months.parse(months), many(0), many(1_000), "")
+    given = audit(contract=by_month, staged=alone.rows, rejected=aside, rejected_elsewhere=bad(0))
     verdict = Quarantine().evaluate(replace(given, staged=alone))
     assert not verdict.passed
     assert verdict.warning is not blocks
-    assert ("1 of 1 rows" if blocks else "1 of 4 rows") in verdict.summary
+    rows = dated + undated
+    assert f"{rows} of {rows} rows quarantined" in verdict.summary
+    assert f", {rows} of {1_000 + rows:,} in the table" in verdict.summary
+    assert ("3 of 3 rows of this run" in verdict.summary) is blocks
 
 
 def test_a_row_that_is_in_neither_part_is_missed():
-    kept = lines(*GOOD[:2]).select("number", "day", "price", "customer").mutate(**{RESCUED: ibis.null("string")})
-    aside = kept.filter(ibis.literal(False)).mutate(_reason=ibis.literal(""))
+    staged = kept(*GOOD[:2])
+    aside = staged.filter(ibis.literal(False)).mutate(_reason=ibis.literal(""))
     raw = Contract.of(pa.DataFrameSchema(CLEANED.schema.columns, name="source/lines"))
     plan = origins.planned(CLEANED, [raw])
-    source = {
-        "source/lines": lines(*GOOD)
-        .select("number", "day", "price", "customer")
-        .mutate(**{RESCUED: ibis.null("string")})
-    }
-    verdict = Conservation().evaluate(audit(contract=CLEANED, staged=kept, rejected=aside, origins=plan, tables=source))
+    source = {"source/lines": kept(*GOOD)}
+    verdict = Conservation().evaluate(
+        audit(contract=CLEANED, staged=staged, rejected=aside, origins=plan, tables=source)
+    )
     assert not verdict.passed
     assert verdict.facts["rows in all"] == [{"month": "all", "expected": 3, "actual": 2, "difference": -1}]
 
@@ -630,8 +760,10 @@ def test_the_limits_are_those_of_the_settings():
     from classic_cars.definitions import _limits
     from classic_cars.settings import Settings
 
-    chosen = Settings(quarantine_max_share=0.2, quarantine_max_amount_share=0.3, max_shrink=0.4)
-    assert _limits(chosen) == Limits(quarantine_rows=0.2, quarantine_amount=0.3, shrink=0.4, shrink_rows=10)
+    chosen = Settings(quarantine_max_share=0.2, quarantine_max_amount_share=0.3, quarantine_floor=50, max_shrink=0.4)
+    assert _limits(chosen) == Limits(
+        quarantine_rows=0.2, quarantine_amount=0.3, quarantine_floor=50, shrink=0.4, shrink_rows=10
+    )
 
 
 @pytest.mark.parametrize("table", READ_ORDER, ids=lambda table: table.name)

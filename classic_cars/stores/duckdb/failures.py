@@ -45,3 +45,14 @@ def _refusal(path: Path, error: Exception) -> StoreError:
     return StoreUnavailable(
         f"{path}: cannot be used ({said}); check that {path.parent} exists and is writable for this user. {UNCHANGED}"
     )
+
+
+class Locked(Exception):
+    """Another process has the file open in a way that excludes us."""
+
+
+def holder_in(message: str) -> str:
+    """The process that DuckDB's lock error names: ``... held in /usr/bin/python3.11 (PID 4711) ...``."""
+    _, _, rest = message.partition("held in ")
+    holder, found, _ = rest.partition(")")
+    return f"held by {holder})" if found else "held by another process"

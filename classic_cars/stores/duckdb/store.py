@@ -26,30 +26,39 @@ from classic_cars.errors import StoreBusy, StoreError, TableMissing
 from classic_cars.interrupts import interruptible
 from classic_cars.months import Months, first_of_month
 from classic_cars.stores.base import Provenance, Size
-from classic_cars.stores.duckdb.failures import clear_errors
+from classic_cars.stores.duckdb.failures import Locked, clear_errors, holder_in
 from classic_cars.stores.duckdb.lock import RunLock
 from classic_cars.stores.duckdb.transaction import DuckDBTransaction
 from classic_cars.stores.duckdb.turns import Turns
 from classic_cars.stores.failures import is_locked
-from classic_cars.stores.sql import MEMORY, OWN, PUBLICATIONS, quoted
+from classic_cars.stores.sql import MEMORY, OWN, PUBLICATIONS, only_reach, quoted
 
 progress = logging.getLogger("classic_cars.progress")
 
 ARRIVAL = "arriving"
+#: Statements that a file opened for reading does not refuse by itself.
+WRITES_FILES = (duckdb.StatementType.COPY, duckdb.StatementType.EXPORT, duckdb.StatementType.COPY_DATABASE)
 
 
 class DuckDBStore:
     """The tables of one DuckDB file. ``read_only`` stores can be opened by many processes at once.
 
     ``wait``: seconds to wait for a process that is in our way, before ``StoreBusy``. ``config``: DuckDB's own settings.
+    ``beside``: a folder whose files a read-only store's queries may read.
     """
 
     def __init__(
-        self, path: Path, *, read_only: bool = False, wait: float = 900.0, config: Mapping[str, Any] | None = None
+        self,
+        path: Path,
+        *,
+        read_only: bool = False,
+        wait: float = 900.0,
+        config: Mapping[str, Any] | None = None,
+        beside: Path | None = None,
     ) -> None:
         self.path = path
         self.read_only = read_only
-        self._wait = wait
+        self._wait, self._beside = wait, beside
         self._config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": MEMORY,
             "temp_directory": str(path.parent / "spill"),
@@ -131,18 +140,18 @@ class DuckDBStore:
     def _connect(self) -> duckdb.DuckDBPyConnection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         retrying = Retrying(
-            retry=retry_if_exception_type(_Locked),
+            retry=retry_if_exception_type(Locked),
             wait=wait_random_exponential(multiplier=0.02, max=0.2),
             stop=stop_after_delay(self._wait),
             before_sleep=_say_who_is_waited_for,
             reraise=True,
         )
         try:
-            with suppress(_Locked):
+            with suppress(Locked):
                 return self._connect_once()
             with self._turns.waiting():
                 return retrying(self._connect_once)
-        except _Locked as error:
+        except Locked as error:
             raise StoreBusy(
                 f"{self.path}: {error}, still after {self._wait:.0f} s; try again when it has finished"
             ) from None
@@ -155,11 +164,11 @@ class DuckDBStore:
             connection = interruptible(duckdb.connect(str(self.path), read_only=self.read_only, config=self._config))
         except duckdb.IOException as error:
             if is_locked(error):
-                raise _Locked(_holder_in(str(error))) from None
+                raise Locked(holder_in(str(error))) from None
             raise
         if self.read_only:
-            # A query sees the published tables and nothing else of the machine.
-            connection.execute("SET enable_external_access = false")
+            # A query sees the published tables, and nothing else of the machine.
+            only_reach(connection, [str(self._beside)] if self._beside else [])
         else:
             _open_for_writing[self.path] = self
         return connection
@@ -264,6 +273,8 @@ class DuckDBStore:
                 statements = self.backend.con.extract_statements(sql)
                 if len(statements) != 1:
                     raise StoreError(f"found {len(statements)} SQL statements, expected one")
+                if statements[0].type in WRITES_FILES:
+                    raise StoreError("a query is one SELECT; this would write files")
                 return self.backend.con.execute(statements[0]).to_arrow_reader(65_536)
         except duckdb.Error as error:
             raise StoreError(str(error)) from None
@@ -283,17 +294,6 @@ class DuckDBStore:
 _open_for_writing: WeakValueDictionary[Path, DuckDBStore] = WeakValueDictionary()
 
 
-class _Locked(Exception):
-    """Another process has the file open in a way that excludes us."""
-
-
 def _say_who_is_waited_for(state: RetryCallState) -> None:
     if state.attempt_number == 5 and state.outcome is not None:
         progress.info("waiting for the store: %s", state.outcome.exception())
-
-
-def _holder_in(message: str) -> str:
-    """The process that DuckDB's lock error names: ``... held in /usr/bin/python3.11 (PID 4711) ...``."""
-    _, _, rest = message.partition("held in ")
-    holder, found, _ = rest.partition(")")
-    return f"held by {holder})" if found else "held by another process"

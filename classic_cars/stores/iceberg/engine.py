@@ -26,7 +26,7 @@ from classic_cars.stores.iceberg.aws import S3Access
 from classic_cars.stores.iceberg.failures import clear_errors
 from classic_cars.stores.iceberg.lake import Lake
 from classic_cars.stores.iceberg.schema import reading_type
-from classic_cars.stores.sql import MEMORY, first_line, literal, quoted
+from classic_cars.stores.sql import MEMORY, first_line, literal, only_reach, quoted
 
 WHEEL = "duckdb-extension-httpfs"
 #: DuckDB uploads files in 10,000 parts at most: this bounds one part, and so its memory, to a few MiB.
@@ -34,10 +34,16 @@ LARGEST_UPLOAD = "50GB"
 
 
 class Engine:
-    """DuckDB over the files of ``lake``; opened when first used. ``read_only`` engines reach nothing else."""
+    """DuckDB over the files of ``lake``; opened when first used.
 
-    def __init__(self, lake: Lake, scratch: Path, *, read_only: bool, config: Mapping[str, Any]) -> None:
+    ``read_only`` engines reach nothing else, but for the folder ``beside``.
+    """
+
+    def __init__(
+        self, lake: Lake, scratch: Path, *, read_only: bool, config: Mapping[str, Any], beside: Path | None = None
+    ) -> None:
         self.lake = lake
+        self._beside = beside
         self.read_only = read_only
         self._scratches = scratch
         self._config = config
@@ -76,11 +82,9 @@ class Engine:
             _load_httpfs(connection)
             connection.execute(f"SET s3_uploader_max_filesize = '{LARGEST_UPLOAD}'")
         if self.read_only:
-            # A query sees the warehouse and nothing else of the machine.
-            allowed = [self.lake.warehouse, str(self.lake.folder)] if self.lake.folder else [self.lake.warehouse]
-            listed = ", ".join(literal(each + "/") for each in allowed)
-            connection.execute(f"SET allowed_directories = [{listed}]")
-            connection.execute("SET enable_external_access = false")
+            # A query sees the warehouse, and nothing else of the machine.
+            folders = [str(each) for each in (self.lake.folder, self._beside) if each]
+            only_reach(connection, [self.lake.warehouse, *folders])
         return connection
 
     @property

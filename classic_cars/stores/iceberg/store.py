@@ -34,7 +34,10 @@ ARRIVAL = "arriving"
 
 
 class IcebergStore:
-    """The tables of one lake. ``wait``: seconds to contend with other writers before ``StoreConflict``."""
+    """The tables of one lake. ``wait``: seconds to contend with other writers before ``StoreConflict``.
+
+    ``beside``: a folder whose files a read-only store's queries may read.
+    """
 
     def __init__(
         self,
@@ -44,11 +47,12 @@ class IcebergStore:
         read_only: bool = False,
         wait: float = 900.0,
         config: Mapping[str, Any] | None = None,
+        beside: Path | None = None,
     ) -> None:
         self.lake = lake
         self.read_only = read_only
         self.wait = wait
-        self.engine = Engine(lake, scratch, read_only=read_only, config=config or {})
+        self.engine = Engine(lake, scratch, read_only=read_only, config=config or {}, beside=beside)
         self._s3 = S3(lake.bucket) if lake.bucket else None
         self._access: S3Access | None = None
         self._catalog: Catalog | None = None
