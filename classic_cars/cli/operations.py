@@ -84,12 +84,13 @@ def incident(run_id: str) -> None:
 
 
 @click.command()
-def doctor() -> None:
+@click.option("--send-test-alert", is_flag=True, help="Instead, send a test alert to every address: did it arrive?")
+def doctor(*, send_test_alert: bool) -> None:
     """Examine configuration, connections, permissions and disk; say what is wrong and how to mend it."""
-    from classic_cars.doctor import examine
+    from classic_cars.doctor import examine, test_alerts
 
     findings = []
-    for finding in examine():
+    for finding in test_alerts() if send_test_alert else examine():
         mark = "[green]ok[/]     " if finding.well else "[bold red]problem[/]"
         out.print(f"{mark} {finding.subject}: {escape(finding.text)}", soft_wrap=True)
         findings.append(finding)

@@ -305,7 +305,7 @@ def test_a_changed_schema_stops_what_is_made_from_that_table_and_nothing_else(fi
     said = filled.reasons[order_system_sensor.SENSOR] or ""
     assert said.startswith("orders and what is made from it stopped, schema changed: ")
     (incident,) = incidents(filled)
-    assert incident.key == "check:source/orders/schema"
+    assert (incident.key, incident.what) == ("check:source/orders/schema", "source/orders: schema changed")
     for text in (said, incident.details):
         assert "table orders has no column status" in text
         assert "new there: orderStatus" in text
