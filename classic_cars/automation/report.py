@@ -64,6 +64,11 @@ class Report:
         return [f"{table.address}: {name}" for table in self.tables for name in table.warnings]
 
     @property
+    def not_made(self) -> list[str]:
+        """Tables whose latest attempt failed; they keep the version before."""
+        return [table.address for table in self.tables if table.failure]
+
+    @property
     def missing(self) -> list[str]:
         return [table.address for table in self.tables if table.rows is None]
 
@@ -74,6 +79,7 @@ class Report:
         found = [
             f"order system: {self.trouble.title}" if self.trouble else "",
             _counted(len(self.failed), "check failed", "checks failed"),
+            _counted(len(self.not_made), "table could not be made", "tables could not be made"),
             _counted(len(self.missing), "table never published", "tables never published"),
             "tables contradict each other" if self.contradictions else "",
             f"{' and '.join(unbalanced)} not balanced" if unbalanced else "",
@@ -126,6 +132,7 @@ class Report:
         passed = sum(len(table.passed) for table in self.tables)
         lines.append(f"- {len(self.tables)} tables, {passed} of {checks} checks passed")
         lines += [f"- FAILED {name}" for name in self.failed]
+        lines += [f"- FAILED {name}: the latest attempt; it keeps the version before" for name in self.not_made]
         lines += [f"- WARNING {name}" for name in self.warnings]
         lines += [f"- never published: {name}" for name in self.missing]
         by_table = ", ".join(f"{name} {rows:,}" for name, rows in self.quarantined.items())

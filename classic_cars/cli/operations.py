@@ -46,8 +46,9 @@ def status() -> None:
 
 
 def _checks(table: TableStatus) -> str:
-    """What failed, then warnings, both by name; then how many passed."""
-    parts = [f"[bold red]failed: {', '.join(table.failed)}[/]"] if table.failed else []
+    """Why the latest attempt failed; failed checks, then warnings, both by name; then how many passed."""
+    failed = [*([table.failure] if table.failure else []), *table.failed]
+    parts = [f"[bold red]failed: {escape(', '.join(failed))}[/]"] if failed else []
     parts += [f"[yellow]warning: {', '.join(table.warnings)}[/]"] if table.warnings else []
     parts += [f"[green]{len(table.passed)} passed[/]"] if table.passed else []
     return "; ".join(parts)

@@ -290,6 +290,11 @@ def report(**facts: Any) -> Report:
         ),
         ({"balances": [BALANCED, LACKING]}, "payments not balanced", f"- {LACKING.line()}"),
         ({"contradictions": ["1 but 2"]}, "tables contradict each other", "- CONTRADICTION 1 but 2"),
+        (
+            {"tables": [replace(WELL, failure="held by a shell (PID 7)")]},
+            "1 table could not be made",
+            "- FAILED a/b: the latest attempt",
+        ),
         ({"tables": [replace(WELL, rows=None)]}, "1 table never published", "- never published: a/b"),
         (
             {"tables": [replace(WELL, checks={"keys": Outcome.WARNING, "schema": Outcome.PASSED})]},

@@ -10,13 +10,12 @@ import dagster as dg
 
 from classic_cars.automation.alerts.incidents import Incident, Observation
 from classic_cars.automation.stopped import NOTICED_BY
+from classic_cars.tables.failures import CHECK_FAILED
 
 #: A sensor or schedule is failing when so many ticks in a row failed.
 TICKS = 3
 #: A sensor that says in its cursor since when it cannot work is failing after so many seconds.
 PATIENCE_SECONDS = 20.0
-#: What Dagster raises in a step whose blocking check failed.
-CHECK_FAILED = "DagsterAssetCheckFailedError"
 UNDER_WAY = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.QUEUED)
 
 
