@@ -28,6 +28,8 @@ from classic_cars.tables.partitions import MONTHLY, known_months, to_reorder
 
 SENSOR = "order_system_changes"
 SYSTEM = "order_system"
+#: Where the instance keeps what grows with the months.
+FINGERPRINTS = "classic_cars/order_system/fingerprints"
 #: Less than the five seconds of Dagster's own round, so that every round counts.
 TICK_SECONDS = 4
 TABLES = [table.name for table in READ_ORDER]
@@ -58,7 +60,12 @@ def order_system_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
         "One aggregate query for each table that may have changed, at most a twentieth of the time on average.",
     )
     def order_system_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        done = tick(OrderSystemPollState.load(context.cursor), getattr(context.resources, SYSTEM), context.instance)
+        memory = context.instance.daemon_cursor_storage
+        remembered = memory.get_cursor_values({FINGERPRINTS}).get(FINGERPRINTS)
+        watch = OrderSystemPollState.load(context.cursor).recalling(remembered)
+        done = tick(watch, getattr(context.resources, SYSTEM), context.instance)
+        if (known := done.watch.remembered()) != remembered:
+            memory.set_cursor_values({FINGERPRINTS: known})
         return dg.SensorResult(
             asset_events=list(done.events),
             dynamic_partitions_requests=list(done.partitions),

@@ -92,7 +92,7 @@ class Watcher:
     """Ticks of the sensor; in place of Dagster's instance, it keeps what was observed and the months."""
 
     def __init__(self, shop: Shop) -> None:
-        self.shop, self.cursor = shop, ""
+        self.shop, self.cursor, self.memory = shop, "", ""
         self.known: dict[str, dict[str, str]] = {table: {} for table in TABLES}
         self.months: list[str] = []
         self.seen: list[tuple[str, str | None]] = []
@@ -101,8 +101,8 @@ class Watcher:
     def tick(self) -> list[tuple[str, str | None]]:
         """One tick, and the time until the next; what it observed."""
         began = self.shop.now
-        done = tick(OrderSystemPollState.load(self.cursor), self.shop, self)  # type: ignore[arg-type]
-        self.cursor, self.said = done.watch.dump(), done.reason
+        done = tick(self.state(), self.shop, self)  # type: ignore[arg-type]
+        self.cursor, self.memory, self.said = done.watch.dump(), done.watch.remembered(), done.reason
         for each in done.events:
             assert isinstance(each, dg.AssetObservation)
             self.known[each.asset_key.path[-1]][each.partition or ""] = each.tags[DATA_VERSION]
@@ -130,7 +130,7 @@ class Watcher:
         raise AssertionError("never noticed")
 
     def state(self) -> OrderSystemPollState:
-        return OrderSystemPollState.load(self.cursor)
+        return OrderSystemPollState.load(self.cursor).recalling(self.memory)
 
     def agrees(self) -> bool:
         """Whether what was observed last is what the shop has."""
@@ -371,4 +371,31 @@ def test_a_table_that_cannot_be_read_is_not_polled_and_the_others_are(shop: Shop
     shop.stopped = {}
     assert watcher.noticed() <= 2 * ROUND
     assert watcher.seen == [("orders", "2004-01")]
+    assert watcher.agrees()
+
+
+@pytest.mark.parametrize("lost", ["cursor", "memory", "both"])
+def test_nothing_is_missed_or_observed_twice_when_a_part_of_the_state_is_lost_or_older(
+    shop: Shop, watcher: Watcher, lost: str
+) -> None:
+    older = {name: getattr(watcher, name) for name in (["cursor", "memory"] if lost == "both" else [lost])}
+    shop.change("orders", "2004-02")
+    watcher.noticed()
+    for each in (older, dict.fromkeys(older, "")):
+        vars(watcher).update(each)
+        shop.now += ROUND
+        assert all(watcher.tick() == [] for _ in range(5))
+        shop.change("products")
+        assert watcher.noticed() <= 3 * ROUND
+        assert watcher.agrees()
+
+
+def test_what_a_tick_that_failed_remembered_hides_no_change(shop: Shop, watcher: Watcher) -> None:
+    """The fingerprints are kept before Dagster keeps the observations and the cursor."""
+    shop.change("orders", "2004-02")
+    shop.now += 3
+    cursor, observed = watcher.cursor, {table: dict(months) for table, months in watcher.known.items()}
+    assert watcher.tick() == [("orders", "2004-02")]
+    watcher.cursor, watcher.known = cursor, observed
+    assert watcher.noticed() <= 2 * ROUND
     assert watcher.agrees()
