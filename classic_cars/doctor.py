@@ -13,7 +13,9 @@ from pathlib import Path
 
 import duckdb
 
-from classic_cars.automation.alerts.deliver import addresses, scheme, unreadable
+from classic_cars.automation.alerts.deliver import accepts, addresses, numbered, scheme, unreadable
+from classic_cars.automation.alerts.incidents import REPORT, Message
+from classic_cars.automation.alerts.incidents import subject as titled
 from classic_cars.errors import ClassicCarsError, SettingsError
 from classic_cars.settings import Settings, load_settings
 from classic_cars.sources.order_system import open_order_system
@@ -22,6 +24,10 @@ from classic_cars.stores.duckdb import DuckDBStore
 
 #: Below this, a run over a few million order lines may fill the disk.
 ENOUGH_FREE_BYTES = 2 * 1024**3
+MEND_ADDRESS = (
+    "check user, password, host and port of this URL in CLASSIC_CARS_ALERT_URLS; special characters must be "
+    "percent-encoded (@ is %40)"
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,27 @@ def examine() -> Iterator[Finding]:
             yield Finding(subject, True, look())
         except ClassicCarsError as error:
             yield Finding(subject, False, str(error))
+
+
+def test_alerts() -> Iterator[Finding]:
+    """Send a message to every address of the settings, one by one: whether it was accepted."""
+    try:
+        settings = load_settings()
+    except ClassicCarsError as error:
+        yield Finding("configuration", False, str(error))
+        return
+    urls = numbered(settings.alert_urls.get_secret_value())
+    if not urls:
+        yield Finding("alerts", False, "nobody is notified; CLASSIC_CARS_ALERT_URLS is not set")
+    message = Message(
+        titled(settings.environment, "test alert"),
+        f"Sent by `classic-cars doctor --send-test-alert`: alerts arrive here.\nDagster: {settings.web_url}",
+        REPORT,
+    )
+    for shown, url in urls.items():
+        accepted = accepts(url, message)
+        text = "accepted the test alert" if accepted else "did not accept the test alert"
+        yield Finding(shown, accepted, text if accepted else f"{text}; {MEND_ADDRESS}")
 
 
 def _python() -> Finding:

@@ -17,15 +17,18 @@ from aiosmtpd.controller import Controller
 
 @dataclass
 class Mailbox:
-    """Mails that a server took: (subject, text)."""
+    """Mails that a server took: (subject, text), and the HTML of each."""
 
     url: str = ""
     mails: list[tuple[str, str]] = field(default_factory=list)
+    html: list[str] = field(default_factory=list)
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802  (aiosmtpd's name)
         mail = message_from_bytes(envelope.content, policy=policy.default)
         body = mail.get_body(("plain", "html"))
         self.mails.append((str(mail["subject"]), body.get_content() if body else ""))
+        page = mail.get_body(("html",))
+        self.html.append(page.get_content() if page else "")
         return "250 taken"
 
 

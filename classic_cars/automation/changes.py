@@ -9,11 +9,12 @@ as long as it is not. Which tables a poll is of, :mod:`classic_cars.automation.s
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from classic_cars.automation.watching import PollState, answered, awaiting, is_due, requeued
+from classic_cars.automation.watching import VERSION, PollState, answered, awaiting, is_due, requeued
 from classic_cars.contracts.order_system import PARTITIONED, PICTURED
 from classic_cars.tables.external import EMPTY, digest
 
@@ -33,12 +34,13 @@ RESTLESS_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class OrderSystemPollState(PollState):
-    """The sensor's cursor."""
+    """The sensor's cursor, and the fingerprints."""
 
     #: A poll that differs from what was observed, and since when; it counts when it is seen twice.
     moving: str = ""
     moving_since: float = 0.0
-    #: The fingerprints that stand for what is observed, by table and month; and a digest of what that was.
+    #: The fingerprints that stand for what is observed, by table and month; and a digest of what that was. Not in the
+    #: cursor: they grow with the months.
     fingerprints: dict[str, dict[str, str]] = field(default_factory=dict)
     stood_for: dict[str, str] = field(default_factory=dict)
     #: Of each table whose rows are known, the sign that stands for them (``automation/sieve.py``).
@@ -57,6 +59,20 @@ class OrderSystemPollState(PollState):
     @classmethod
     def revived(cls, found: dict[str, Any]) -> dict[str, Any]:
         return found | {"span": tuple(found["span"])}
+
+    def dump(self) -> str:
+        """Without the fingerprints, which :meth:`remembered` has: Dagster keeps a cursor with each tick."""
+        return PollState.dump(replace(self, fingerprints={}, stood_for={}))
+
+    def remembered(self) -> str:
+        """The fingerprints and what they stand for, together: of two ticks they would hide a change."""
+        return json.dumps([VERSION, self.fingerprints, self.stood_for], separators=(",", ":"))
+
+    def recalling(self, text: str | None) -> OrderSystemPollState:
+        """The same with what was remembered; of another form, or lost, it is worked out again by a poll."""
+        version, fingerprints, stood_for = json.loads(text) if text else (0, {}, {})
+        known = {"fingerprints": fingerprints, "stood_for": stood_for} if version == VERSION else {}
+        return replace(self, **known)
 
 
 @dataclass(frozen=True)

@@ -116,20 +116,32 @@ class RecomputedDifferently(dg.AutomationCondition):
 
 
 class InputsPublishedAndPassed(dg.AutomationCondition):
-    """True when every input was published, and no input's latest version was refused by a blocking check.
+    """True when every input was published, and no blocking check refused the latest version of anything upstream.
 
-    A warning refuses nothing; Dagster's own ``all_deps_blocking_checks_passed`` does not tell them apart.
+    A warning refuses nothing; Dagster's own ``all_deps_blocking_checks_passed`` does not tell them apart, and sees
+    direct inputs only: a fact would go on with new order lines while their orders, further up, cannot be read.
     """
 
     @property
     def name(self) -> str:
-        return "all inputs are published and passed their blocking checks"
+        return "all inputs are published, and all upstream passed its blocking checks"
 
     def evaluate(self, context: Any) -> dg.AutomationResult:
         requested = {key for key, subset in context.request_subsets_by_key.items() if not subset.is_empty}
+        upstream = _upstream(context.asset_graph, context.key, requested)
         inputs = set(context.asset_graph.get(context.key).parent_keys) - requested
-        sound = _published(context.asset_graph_view.instance, inputs) and not _refused(context, inputs)
+        sound = _published(context.asset_graph_view.instance, inputs) and not upstream & _refused(context)
         return dg.AutomationResult(context, context.candidate_subset if sound else context.get_empty_subset())
+
+
+def _upstream(graph: Any, key: dg.AssetKey, requested: set[dg.AssetKey]) -> set[dg.AssetKey]:
+    """All tables upstream, except of what this tick asks for: its own condition was asked."""
+    found: set[dg.AssetKey] = set()
+    parents = set(graph.get(key).parent_keys)
+    while new := parents - found - requested:
+        found |= new
+        parents = {parent for each in new for parent in graph.get(each).parent_keys}
+    return found
 
 
 def _published(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> bool:
@@ -138,11 +150,18 @@ def _published(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> boo
     return all(events.get(key) is not None for key in wanted)
 
 
-def _refused(context: Any, keys: set[dg.AssetKey]) -> bool:
-    """Whether a blocking check of one of the tables failed when it was last made."""
-    checks = [check for key in keys for check in context.asset_graph.get_check_keys_for_assets({key})]
-    records = context.asset_graph_view.instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
-    return any(_is_refusal(record) for record in records.values())
+#: The tables that are refused, at each tick.
+_refusals: WeakKeyDictionary[Any, set[dg.AssetKey]] = WeakKeyDictionary()
+
+
+def _refused(context: Any) -> set[dg.AssetKey]:
+    """Tables of which a blocking check failed when they were last made, or since."""
+    view = context.asset_graph_view
+    if view not in _refusals:
+        checks = list(context.asset_graph.asset_check_keys)
+        records = view.instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
+        _refusals[view] = {check.asset_key for check, record in records.items() if _is_refusal(record)}
+    return _refusals[view]
 
 
 def _is_refusal(record: Any) -> bool:

@@ -8,16 +8,16 @@ observations with data versions. It asks for no runs: :mod:`classic_cars.automat
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
 
-from classic_cars.automation import changes, sieve
+from classic_cars.automation import changes, sieve, stopped
 from classic_cars.automation.changes import Changes, OrderSystemPollState, Poll
 from classic_cars.automation.history import under_way, unread
-from classic_cars.automation.watching import answered, clock, failing, poll_failed
+from classic_cars.automation.watching import answered, clock, due_now, failing, poll_failed
 from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
 from classic_cars.errors import SourceError
 from classic_cars.months import month_of
@@ -28,18 +28,23 @@ from classic_cars.tables.partitions import MONTHLY, known_months, to_reorder
 
 SENSOR = "order_system_changes"
 SYSTEM = "order_system"
+#: Where the instance keeps what grows with the months.
+FINGERPRINTS = "classic_cars/order_system/fingerprints"
 #: Less than the five seconds of Dagster's own round, so that every round counts.
 TICK_SECONDS = 4
 TABLES = [table.name for table in READ_ORDER]
 
+#: Tables that cannot be read, and why.
+Unreadable = Mapping[str, SourceError]
+
 
 @dataclass(frozen=True)
 class Tick:
-    """What one tick leads to: the new cursor, observations, months that become partitions, and in words why nothing."""
+    """What one tick leads to: the new cursor, asset events, months that become partitions, and in words why nothing."""
 
     watch: OrderSystemPollState
     reason: str = ""
-    observations: Sequence[dg.AssetObservation] = ()
+    events: Sequence[dg.AssetObservation | dg.AssetCheckEvaluation] = ()
     partitions: Sequence[Any] = ()
 
 
@@ -55,9 +60,14 @@ def order_system_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
         "One aggregate query for each table that may have changed, at most a twentieth of the time on average.",
     )
     def order_system_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        done = tick(OrderSystemPollState.load(context.cursor), getattr(context.resources, SYSTEM), context.instance)
+        memory = context.instance.daemon_cursor_storage
+        remembered = memory.get_cursor_values({FINGERPRINTS}).get(FINGERPRINTS)
+        watch = OrderSystemPollState.load(context.cursor).recalling(remembered)
+        done = tick(watch, getattr(context.resources, SYSTEM), context.instance)
+        if (known := done.watch.remembered()) != remembered:
+            memory.set_cursor_values({FINGERPRINTS: known})
         return dg.SensorResult(
-            asset_events=list(done.observations),
+            asset_events=list(done.events),
             dynamic_partitions_requests=list(done.partitions),
             skip_reason=dg.SkipReason(done.reason) if done.reason else None,
             cursor=done.watch.dump(),
@@ -67,18 +77,35 @@ def order_system_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
 
 
 def tick(watch: OrderSystemPollState, order_system: OrderSystem, instance: dg.DagsterInstance) -> Tick:
-    """One tick: ask for signs of change, poll the tables that need it, and observe what changed."""
+    """One tick: stop the tables that cannot be read, and poll the others."""
     started = time.time()
     if started < watch.not_before:
         return Tick(watch, failing(watch))
+    try:
+        unreadable = order_system.unreadable()
+    except SourceError as error:
+        return _down(watch, error)
+    told = stopped.evaluations(instance, TABLES, unreadable)
+    if watch.failing_since or any(each.passed for each in told):
+        watch = due_now(watch, started)
+    done = _polled(watch, order_system, instance, unreadable)
+    said = "; ".join(filter(None, (stopped.noted(unreadable), done.reason)))
+    return replace(done, reason=said, events=[*told, *done.events])
+
+
+def _polled(
+    watch: OrderSystemPollState, order_system: OrderSystem, instance: dg.DagsterInstance, unreadable: Unreadable
+) -> Tick:
+    """Ask for signs of change, poll the tables that need it, and observe what changed."""
     seen = _observed(instance)
     try:
-        asked = _asked(watch, order_system, instance, seen)
+        asked = _asked(watch, order_system, instance, seen, unreadable)
     except SourceError as error:
-        return _failed(watch, order_system, error)
+        return _failed(watch, order_system, unreadable, error)
     now = time.time()
     watch = sieve.noted(sieve.distrusting(watch, asked.missed, now), asked.plan, asked.signs, asked.polling, now)
     before, (watch, changed, reason) = watch, changes.decided(watch, asked.poll, asked.seconds, now)
+    changed = {table: months for table, months in changed.items() if table not in unreadable}
     new_months = _new_months(instance, asked.poll, changed)
     if new_months is not None:
         # Dagster keeps observations before it makes partitions, and forgets those of months that are none: first the
@@ -91,16 +118,21 @@ def tick(watch: OrderSystemPollState, order_system: OrderSystem, instance: dg.Da
     try:
         totals = _totals(order_system, changed)
     except SourceError as error:
-        return _failed(before, order_system, error)
+        return _failed(before, order_system, unreadable, error)
     return _observing(answered(watch, time.time() - now, time.time()), asked, changed, totals, seen, reason)
 
 
-def _failed(watch: OrderSystemPollState, order_system: OrderSystem, error: SourceError) -> Tick:
+def _failed(watch: OrderSystemPollState, order_system: OrderSystem, unreadable: Unreadable, error: SourceError) -> Tick:
     """Says what ``classic-cars doctor`` would say, if it finds something: a poll's own error may name no column."""
     try:
-        order_system.probe()
+        if order_system.unreadable().keys() - unreadable.keys():
+            return Tick(watch, "a schema changed during the poll; polls again at once")
     except SourceError as found:
         error = found
+    return _down(watch, error)
+
+
+def _down(watch: OrderSystemPollState, error: SourceError) -> Tick:
     watch = poll_failed(watch, time.time(), "order system", error)
     return Tick(watch, failing(watch))
 
@@ -118,15 +150,20 @@ class _Asked:
 
 
 def _asked(
-    watch: OrderSystemPollState, order_system: OrderSystem, instance: dg.DagsterInstance, seen: changes.Versions
+    watch: OrderSystemPollState,
+    order_system: OrderSystem,
+    instance: dg.DagsterInstance,
+    seen: changes.Versions,
+    unreadable: Unreadable,
 ) -> _Asked:
     started, known = time.time(), changes.known(watch, seen)
     signs = order_system.change_signs()
-    plan = sieve.planned(watch, signs, known, TABLES, time.time())
+    readable = [table for table in TABLES if table not in unreadable]
+    plan = sieve.planned(watch, signs, known, readable, time.time())
     polling = time.time()
     found = order_system.fingerprints([t for t in READ_ORDER if t.name in plan.tables]) if plan.tables else {}
     polled = time.time()
-    poll = _poll(instance, known, found, plan)
+    poll = _poll(instance, known, found, plan, unreadable)
     missed = _missed(order_system, signs, sieve.suspects(plan, poll))
     return _Asked(signs, plan, poll, missed, polled - started, polled - polling)
 
@@ -169,10 +206,18 @@ def _observed(instance: dg.DagsterInstance) -> changes.Versions:
 
 
 def _poll(
-    instance: dg.DagsterInstance, known: changes.Fingerprints, found: changes.Fingerprints, plan: sieve.Plan
+    instance: dg.DagsterInstance,
+    known: changes.Fingerprints,
+    found: changes.Fingerprints,
+    plan: sieve.Plan,
+    unreadable: Unreadable,
 ) -> Poll:
-    pending = unread(instance, SYSTEM, TABLES, frozenset(PARTITIONED))
-    reconciled, differing = disagreement(instance)
+    readable = [table for table in TABLES if table not in unreadable]
+    pending = unread(instance, SYSTEM, readable, frozenset(PARTITIONED))
+    reconciled, again = disagreement(instance)
+    differing = changes.by_table(again)
+    if unreadable.keys() & differing.keys():
+        reconciled, differing = 0, {}  # once all of it can be read
     return Poll(
         known,
         {table: found.get(table, known.get(table, {})) for table in TABLES},
@@ -182,7 +227,7 @@ def _poll(
         pending=pending,
         busy=bool(pending and under_way(instance)),
         reconciled=reconciled,
-        differing=changes.by_table(differing),
+        differing=differing,
     )
 
 

@@ -2,20 +2,22 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
 import dagster as dg
 
 from classic_cars.contracts.base import Contract
-from classic_cars.errors import StoreError
+from classic_cars.errors import SourceError, StoreError
 from classic_cars.serving.completeness import Balance, balances
 from classic_cars.serving.consistency import contradictions
 from classic_cars.serving.status import TableStatus, table_statuses
 from classic_cars.settings import Settings
+from classic_cars.sources.order_system import OrderSystem, open_order_system
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
+from classic_cars.tables.live_agreement import CHECK, last_agreement
 
 JOB = "morning_report"
 LATEST = """
@@ -24,14 +26,22 @@ WHERE orderDate = (SELECT max(orderDate) FROM warehouse.fact_orders) GROUP BY 1
 """
 MONTHS = "SELECT orderMonth, netSales FROM analytics.sales_by_month ORDER BY 1 DESC LIMIT 2"
 
-#: Sends a title and a text to whoever wants reports.
-Send = Callable[[str, str], None]
+#: The nightly reconciliation proves the data equal to the order system; an older proof is none of this night.
+PROOF = timedelta(hours=26)
+
+#: Sends a title, a text and a level (``failure``, ``warning``, ``success``) to whoever wants reports.
+Send = Callable[[str, str, str], None]
 
 
 @dataclass(frozen=True)
 class Report:
     """The facts of a morning; amounts in USD."""
 
+    now: datetime
+    #: Why the order system cannot be read now; None when it can.
+    trouble: SourceError | None
+    #: When all was last proven equal to the live order system; None when it never was.
+    proven: datetime | None
     latest_day: date | None
     orders: int
     booked: Decimal
@@ -54,30 +64,66 @@ class Report:
         return [f"{table.address}: {name}" for table in self.tables for name in table.warnings]
 
     @property
+    def not_made(self) -> list[str]:
+        """Tables whose latest attempt failed; they keep the version before."""
+        return [table.address for table in self.tables if table.failure]
+
+    @property
     def missing(self) -> list[str]:
         return [table.address for table in self.tables if table.rows is None]
 
     @property
-    def title(self) -> str:
-        """What is wrong, the worst first; all is well only when nothing is."""
+    def broken(self) -> list[str]:
+        """What is wrong, in a few words, the worst first."""
         unbalanced = [each.subject for each in self.balances if not each.balanced]
         found = [
+            f"order system: {self.trouble.title}" if self.trouble else "",
             _counted(len(self.failed), "check failed", "checks failed"),
+            _counted(len(self.not_made), "table could not be made", "tables could not be made"),
             _counted(len(self.missing), "table never published", "tables never published"),
             "tables contradict each other" if self.contradictions else "",
             f"{' and '.join(unbalanced)} not balanced" if unbalanced else "",
+        ]
+        return [each for each in found if each]
+
+    @property
+    def doubtful(self) -> list[str]:
+        """What may be wrong, in a few words."""
+        proven = "" if self.proven and self.now - self.proven < PROOF else "not proven equal to the order system"
+        found = [
+            f"{proven} for {_lasting(self.now - self.proven)}" if proven and self.proven else proven,
             _counted(sum(self.quarantined.values()), "row quarantined", "rows quarantined"),
             _counted(len(self.warnings), "warning", "warnings"),
         ]
-        return f"morning report: {', '.join(filter(None, found)) or 'all is well'}"
+        return [each for each in found if each]
+
+    @property
+    def title(self) -> str:
+        """All is well only when nothing is wrong, and the night proved it."""
+        return f"morning report: {', '.join([*self.broken, *self.doubtful]) or 'all is well'}"
+
+    @property
+    def level(self) -> str:
+        return "failure" if self.broken else "warning" if self.doubtful else "success"
 
     @property
     def text(self) -> str:
         """Markdown."""
-        lines = []
+        lines = [
+            f"- ORDER SYSTEM {self.trouble.title}: {self.trouble}"
+            if self.trouble
+            else "- Order system: can be read now",
+            f"- Last proven equal to the live order system: {self.proven:%Y-%m-%d %H:%M} UTC, "
+            f"{_lasting(self.now - self.proven)} ago"
+            if self.proven
+            else f"- NEVER PROVEN equal to the live order system: `{CHECK.name}` of "
+            f"{CHECK.asset_key.to_user_string()} has not passed yet; the job nightly_reconciliation evaluates it",
+        ]
         if self.latest_day:
+            age = _lasting(self.now - datetime.combine(self.latest_day, time(), UTC))
             lines.append(
-                f"- Latest day with sales, {self.latest_day}: {self.orders:,} orders, {self.booked:,.2f} booked"
+                f"- Newest sale: {self.latest_day}, {age} ago; {_counted(self.orders, 'order', 'orders')} that day, "
+                f"{self.booked:,.2f} booked"
             )
         lines += [f"- Net sales {month:%Y-%m}: {sales:,.2f}" for month, sales in self.months]
         lines += [f"- {each.line()}" for each in self.balances]
@@ -86,6 +132,7 @@ class Report:
         passed = sum(len(table.passed) for table in self.tables)
         lines.append(f"- {len(self.tables)} tables, {passed} of {checks} checks passed")
         lines += [f"- FAILED {name}" for name in self.failed]
+        lines += [f"- FAILED {name}: the latest attempt; it keeps the version before" for name in self.not_made]
         lines += [f"- WARNING {name}" for name in self.warnings]
         lines += [f"- never published: {name}" for name in self.missing]
         by_table = ", ".join(f"{name} {rows:,}" for name, rows in self.quarantined.items())
@@ -93,11 +140,21 @@ class Report:
         return "\n".join(lines)
 
 
-def gathered(store: Store, contracts: Sequence[Contract], instance: dg.DagsterInstance) -> Report:
+def gathered(
+    store: Store, contracts: Sequence[Contract], instance: dg.DagsterInstance, order_system: OrderSystem
+) -> Report:
     """The report of now. Raises ``StoreError`` when nothing was published yet."""
+    trouble = None
+    try:
+        order_system.probe()
+    except SourceError as error:
+        trouble = error
     latest = _rows(store, LATEST)
     day, orders, booked = latest[0] if latest else (None, 0, Decimal(0))
     return Report(
+        now=datetime.now(UTC),
+        trouble=trouble,
+        proven=last_agreement(instance),
         latest_day=day,
         orders=orders,
         booked=booked,
@@ -118,6 +175,13 @@ def _quarantined(store: Store) -> dict[str, int]:
     }
 
 
+def _lasting(duration: timedelta) -> str:
+    hours = int(duration.total_seconds() // 3600)
+    if hours < 48:
+        return _counted(hours, "hour", "hours") or "less than an hour"
+    return f"{hours // 24:,} days"
+
+
 def _counted(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}" if number else ""
 
@@ -129,17 +193,18 @@ def _rows(store: Store, sql: str) -> list[tuple[Any, ...]]:
 def report_job(settings: Settings, contracts: Sequence[Contract], send: Send) -> dg.JobDefinition:
     """Gathers the report, shows it in the run and sends it."""
 
-    @dg.op(description="Sales of the latest day and months, tables, checks and quarantine")
+    @dg.op(description="Order system, newest sale, sales of the latest months, tables, checks and quarantine")
     def report(context: dg.OpExecutionContext) -> None:
+        order_system = open_order_system(settings.order_system_url, settings.connect_timeout)
         store = open_store(settings, read_only=True)
         try:
-            found = gathered(store, contracts, context.instance)
+            found = gathered(store, contracts, context.instance, order_system)
         except StoreError as error:
             raise dg.Failure(str(error)) from None
         finally:
             store.release()
         context.add_output_metadata({"report": dg.MetadataValue.md(f"**{found.title}**\n\n{found.text}")})
-        send(found.title, found.text)
+        send(found.title, found.text, found.level)
 
     @dg.job(
         name=JOB,

@@ -115,3 +115,8 @@ def requeued(watch: W, now: float) -> W:
 
 def clock(moment: float) -> str:
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def due_now(watch: W, now: float) -> W:
+    """What hindered reading is over: what is pending is asked for again at once."""
+    return replace(watch, retries=0, retry_at=now)

@@ -46,8 +46,9 @@ def status() -> None:
 
 
 def _checks(table: TableStatus) -> str:
-    """What failed, then warnings, both by name; then how many passed."""
-    parts = [f"[bold red]failed: {', '.join(table.failed)}[/]"] if table.failed else []
+    """Why the latest attempt failed; failed checks, then warnings, both by name; then how many passed."""
+    failed = [*([table.failure] if table.failure else []), *table.failed]
+    parts = [f"[bold red]failed: {escape(', '.join(failed))}[/]"] if failed else []
     parts += [f"[yellow]warning: {', '.join(table.warnings)}[/]"] if table.warnings else []
     parts += [f"[green]{len(table.passed)} passed[/]"] if table.passed else []
     return "; ".join(parts)
@@ -84,12 +85,13 @@ def incident(run_id: str) -> None:
 
 
 @click.command()
-def doctor() -> None:
+@click.option("--send-test-alert", is_flag=True, help="Instead, send a test alert to every address: did it arrive?")
+def doctor(*, send_test_alert: bool) -> None:
     """Examine configuration, connections, permissions and disk; say what is wrong and how to mend it."""
-    from classic_cars.doctor import examine
+    from classic_cars.doctor import examine, test_alerts
 
     findings = []
-    for finding in examine():
+    for finding in test_alerts() if send_test_alert else examine():
         mark = "[green]ok[/]     " if finding.well else "[bold red]problem[/]"
         out.print(f"{mark} {finding.subject}: {escape(finding.text)}", soft_wrap=True)
         findings.append(finding)

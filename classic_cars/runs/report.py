@@ -10,11 +10,10 @@ import dagster as dg
 
 from classic_cars import interrupts
 from classic_cars.months import Months
+from classic_cars.tables.failures import innermost, reason_of
 
 #: Dagster's own log goes to its web page; people are told by the progress log.
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-#: What Dagster raises in a step when its process is told to end.
-INTERRUPTIONS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,10 @@ def report_of(result: dg.ExecuteInProcessResult, keys: Sequence[dg.AssetKey], mo
         elif event.is_step_failure and event.step_failure_data.error is not None:
             if event.step_failure_data.error.cls_name == "DagsterAssetCheckFailedError":
                 continue  # reported as a check, once
-            errors[str(event.step_key).replace("__", "/")] = _message(event.step_failure_data)
+            errors[str(event.step_key).replace("__", "/")] = reason_of(event.step_failure_data)
         elif event.is_resource_init_failure and event.engine_event_data.error is not None:
             # Before the first step: the store is held by another run, or cannot be written.
-            errors["store"] = _innermost(event.engine_event_data.error)
+            errors["store"] = innermost(event.engine_event_data.error)
     wanted = [key.to_user_string() for key in keys]
     return RunReport(
         run_id=result.run_id,
@@ -87,20 +86,3 @@ def report_of(result: dg.ExecuteInProcessResult, keys: Sequence[dg.AssetKey], mo
         events=len(result.all_events),
         interrupted=interrupts.requested(),
     )
-
-
-def _message(failure: Any) -> str:
-    """What went wrong in a step, in one paragraph."""
-    if failure.user_failure_data is not None and failure.user_failure_data.description:
-        return failure.user_failure_data.description
-    return _innermost(failure.error)
-
-
-def _innermost(error: Any) -> str:
-    """The message of the cause of all causes."""
-    while error.cause is not None:
-        error = error.cause
-    if error.cls_name in INTERRUPTIONS:
-        return "interrupted"
-    text = error.message.strip()
-    return text.partition(": ")[2] if text.startswith(("classic_cars.", "dagster.")) else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -9,8 +10,7 @@ from typing import Any
 import dagster as dg
 
 from classic_cars.errors import SettingsError
-
-CHECK_FAILED = "DagsterAssetCheckFailedError"
+from classic_cars.tables.failures import CHECK_FAILED, innermost, reason_of
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,8 @@ def _said(event: dg.DagsterEvent) -> tuple[str, bool] | None:
         return f"{_table(event.step_key)} was tried again", False
     if kind == dg.DagsterEventType.STEP_FAILURE and event.step_key:
         return _failure(event)
+    if event.is_resource_init_failure:
+        return f"the run could not begin: {_why_not_begun(event)}", True
     return None
 
 
@@ -125,8 +127,47 @@ def _failure(event: dg.DagsterEvent) -> tuple[str, bool] | None:
     failure: Any = event.step_failure_data
     if failure.error is not None and failure.error.cls_name == CHECK_FAILED:
         return None  # told as its check
-    described = failure.user_failure_data.description if failure.user_failure_data else None
-    return f"{_table(event.step_key or '')} failed: {described or 'see the run on the web page'}", True
+    return f"{_table(event.step_key or '')} failed: {reason_of(failure)}", True
+
+
+def _why_not_begun(event: dg.DagsterEvent) -> str:
+    error = event.engine_event_data.error
+    return innermost(error) if error is not None else "a resource failed"
+
+
+def failed_attempts(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> dict[dg.AssetKey, str]:
+    """Tables whose latest run raised before it made them, and why; not those that a check refused."""
+    tried: dict[str, list[dg.AssetKey]] = {}
+    for record in instance.get_asset_records(keys):
+        entry = record.asset_entry
+        made = entry.last_materialization.run_id if entry.last_materialization else None
+        if entry.last_run_id and entry.last_run_id != made:
+            tried.setdefault(entry.last_run_id, []).append(entry.asset_key)
+    if not tried:
+        return {}
+    failed = dg.RunsFilter(run_ids=list(tried), statuses=[dg.DagsterRunStatus.FAILURE])
+    found: dict[dg.AssetKey, str] = {}
+    for run in instance.get_runs(failed):
+        reasons = _reasons(instance, run.run_id)
+        whole_run = reasons.get("", "" if reasons else "the run ended before its first step")
+        why = {key: reasons.get("__".join(key.path), whole_run) for key in tried[run.run_id]}
+        found |= {key: reason for key, reason in why.items() if reason}
+    return found
+
+
+def _reasons(instance: dg.DagsterInstance, run_id: str) -> dict[str, str]:
+    """Why steps failed, by step; ``""`` for the whole run. Empty texts for those that a check refused."""
+    kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RESOURCE_INIT_FAILURE}
+    found: dict[str, str] = {}
+    for entry in instance.all_logs(run_id, of_type=kinds):
+        event: Any = entry.dagster_event
+        if event.is_resource_init_failure:
+            found[""] = _why_not_begun(event)
+        elif event.step_failure_data.error is not None and event.step_failure_data.error.cls_name == CHECK_FAILED:
+            found[event.step_key] = ""
+        else:
+            found[event.step_key] = reason_of(event.step_failure_data)
+    return found
 
 
 def _table(step_key: str) -> str:

@@ -11,6 +11,7 @@ import dagster as dg
 
 from classic_cars.checks import KINDS
 from classic_cars.contracts.base import Contract
+from classic_cars.serving.incident import failed_attempts
 from classic_cars.stores.base import Store
 from classic_cars.tables import live_agreement, recomputation
 
@@ -34,6 +35,8 @@ class TableStatus:
     rows: int | None
     materialized: datetime | None
     checks: dict[str, Outcome]
+    #: Why the latest attempt to make it failed, where no check says it; the rows are those of the version before.
+    failure: str = ""
 
     @property
     def failed(self) -> list[str]:
@@ -56,14 +59,20 @@ def table_statuses(contracts: Iterable[Contract], store: Store, instance: dg.Dag
     contracts = list(contracts)
     rows = store.row_counts()
     records = {record.asset_entry.asset_key: record for record in instance.get_asset_records(_keys(contracts))}
-    checks = latest_checks(contracts, instance)
+    checks, failures = latest_checks(contracts, instance), failed_attempts(instance, _keys(contracts))
     statuses = []
     for contract in contracts:
         record = records.get(_key(contract))
         entry = record.asset_entry.last_materialization if record else None
         moment = datetime.fromtimestamp(entry.timestamp, UTC) if entry else None
         statuses.append(
-            TableStatus(contract.address, rows.get(contract.address), moment, checks.get(contract.address, {}))
+            TableStatus(
+                contract.address,
+                rows.get(contract.address),
+                moment,
+                checks.get(contract.address, {}),
+                failures.get(_key(contract), ""),
+            )
         )
     return statuses
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import dagster as dg
 import duckdb
@@ -14,6 +14,10 @@ from classic_cars.sources.errors import without_values
 #: A step whose failure may pass by itself is tried again so often, after about 2, 4 and 8 seconds. It is not given to
 #: the asset: Dagster would then also try an interrupted step again, and Ctrl-C would end nothing.
 RETRY = dg.RetryPolicy(max_retries=3, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+
+#: What Dagster raises in a step when its process is told to end, and in one whose blocking check failed.
+INTERRUPTIONS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
+CHECK_FAILED = "DagsterAssetCheckFailedError"
 
 
 def report(address: str, error: Exception, attempts: int) -> NoReturn:
@@ -36,3 +40,20 @@ def reported(address: str, error: Exception, attempts: int = 0) -> dg.Failure | 
     if isinstance(error, duckdb.DataError | pa.ArrowException):
         text = without_values(text.partition("\n")[0])
     return dg.Failure(description=f"{address}: {type(error).__name__}: {text}", allow_retries=False)
+
+
+def reason_of(failure: Any) -> str:
+    """What went wrong in a step, in one paragraph; ``failure``: the data of Dagster's event."""
+    if failure.user_failure_data is not None and failure.user_failure_data.description:
+        return str(failure.user_failure_data.description)
+    return innermost(failure.error)
+
+
+def innermost(error: Any) -> str:
+    """The message of the cause of all causes."""
+    while error.cause is not None:
+        error = error.cause
+    if error.cls_name in INTERRUPTIONS:
+        return "interrupted"
+    text = str(error.message).strip()
+    return text.partition(": ")[2] if text.startswith(("classic_cars.", "dagster.")) else text

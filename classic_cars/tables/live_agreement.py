@@ -8,7 +8,7 @@ that was never made again. What differs is asked for again by the sensor of the 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -45,6 +45,9 @@ Months = Mapping[str, list[str]]
 
 #: Months that a message names.
 NAMED = 6
+
+#: Evaluations among which the last proof is looked for.
+NIGHTS = 100
 
 #: Opens the published tables for reading, and lets go of them.
 Reader = Callable[[], AbstractContextManager[Store]]
@@ -199,6 +202,14 @@ def disagreement(instance: dg.DagsterInstance) -> tuple[int, list[str]]:
     months, tables = (_json(evaluation, name) for name in (DIFFERENCES, TABLES))
     again = {*months} | {month for table in PARTITIONED for month in tables.get(table, [])}
     return record.id, sorted(again | (tables.keys() - PARTITIONED))
+
+
+def last_agreement(instance: dg.DagsterInstance) -> datetime | None:
+    """When the data was last proven equal to the live order system; None when none of the latest nights did so."""
+    for record in instance.event_log_storage.get_asset_check_execution_history(CHECK, limit=NIGHTS):
+        if isinstance(record.evaluation, dg.AssetCheckEvaluation) and record.evaluation.passed:
+            return datetime.fromtimestamp(record.create_timestamp, UTC)
+    return None
 
 
 def _json(evaluation: dg.AssetCheckEvaluation, name: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,13 +35,13 @@ from classic_cars.assets import ALL_TABLES
 from classic_cars.automation import order_system_sensor
 from classic_cars.automation.alerts import observe as seeing
 from classic_cars.automation.alerts.deliver import GIVE_UP_SECONDS, Notification, addresses, deliver, unreadable
-from classic_cars.automation.alerts.incidents import Incident, Links, Message, Observation, news
+from classic_cars.automation.alerts.incidents import Incident, Links, Message, Observation, begun, news
 from classic_cars.automation.alerts.observe import observe
 from classic_cars.automation.alerts.sensor import AlertState, sender, tick
 from classic_cars.automation.changes import OrderSystemPollState
 from classic_cars.automation.report import Report, gathered
 from classic_cars.definitions import build_defs
-from classic_cars.errors import SettingsError
+from classic_cars.errors import SettingsError, SourceError, SourceUnreachable
 from classic_cars.instance import open_instance
 from classic_cars.serving.completeness import Balance, MonthBalance, Tally
 from classic_cars.serving.incident import incident_report
@@ -50,11 +51,12 @@ from classic_cars.sources.order_system import open_order_system
 from classic_cars.stores import open_store
 from classic_cars.tables.live_agreement import CHECK
 from classic_cars_shop import api as simulator
+from classic_cars_tests.command_line import classic_cars
 from classic_cars_tests.platform import SALES, change, order_system_frames, run
 from classic_cars_tests.receivers import Webhook, mail_server, webhook
 
 NOW = 1_700_000_000.0
-LINKS = Links("http://dagster.example", "https://example.com/operations.md")
+LINKS = Links("http://dagster.example", "https://example.com/operations.md", "production")
 BROKEN = Incident(
     "check:a/b/keys", "check", "a/b: check keys failed", NOW - 600, "ERROR", ("team:x",), "run1", {"rows": 7}
 )
@@ -65,13 +67,17 @@ BROKEN = Incident(
 
 def test_an_incident_is_told_once_while_it_lasts_and_once_when_it_is_over() -> None:
     still_open, messages = news({}, Observation([BROKEN]), NOW, LINKS)
-    assert [each.title for each in messages] == ["[Classic Cars] ERROR: a/b: check keys failed"]
+    assert [each.title for each in messages] == ["[Classic Cars production] ERROR: a/b: check keys failed"]
     for _ in range(3):
         still_open, messages = news(still_open, Observation([replace(BROKEN, run_id="a retry")]), NOW + 60, LINKS)
         assert messages == []
     still_open, messages = news(still_open, Observation([]), NOW + 120, LINKS)
     assert still_open == {}
-    assert [each.title for each in messages] == ["[Classic Cars] recovered: a/b: check keys failed"]
+    assert [each.title for each in messages] == [
+        "[Classic Cars production] RESOLVED after 12 min: a/b: check keys failed"
+    ]
+    assert messages[0].body.startswith("Resolved, nothing is left to do: a/b: check keys failed\nLasted from ")
+    assert messages[0].level == "success"
 
 
 def test_what_is_being_tried_again_is_neither_over_nor_new() -> None:
@@ -120,10 +126,65 @@ def test_a_mail_and_a_webhook_arrive(tmp_path: Path, hook: Webhook) -> None:
         desk, said = tick(AlertState(), Observation([BROKEN]), settings_for(tmp_path, mailbox.url, hook.url), NOW)
         assert said == "1 incidents open, 2 messages delivered, 0 to be tried again"
         ((subject, text),) = mailbox.mails
-    assert subject == "[Classic Cars] ERROR: a/b: check keys failed"
+    assert subject == "[Classic Cars development] ERROR: a/b: check keys failed"
     assert "rows: 7" in text
     assert hook.titles == [subject]
+    assert hook.posted[0]["type"] == "failure"
     assert desk.outbox == ()
+
+
+def test_a_mail_has_lines_and_links_as_text_and_as_html(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path).model_copy(update={"runbook_url": "https://example.com/operations.md"})
+    with mail_server() as mailbox:
+        tick(
+            AlertState(),
+            Observation([replace(BROKEN, details="1 < 2 & 3")]),
+            settings.model_copy(update={"alert_urls": SecretStr(mailbox.url)}),
+            NOW,
+        )
+        ((_, text),), (page,) = mailbox.mails, mailbox.html
+    lines = ["a/b: check keys failed", "1 < 2 & 3", "rows: 7", "Owner: team:x", "Run: http://127.0.0.1:3000/runs/run1"]
+    assert set(lines) <= {line.strip() for line in text.splitlines()}
+    assert "1 &lt; 2 &amp; 3<br/>" in page
+    assert '<a href="http://127.0.0.1:3000/runs/run1">http://127.0.0.1:3000/runs/run1</a><br/>' in page
+    assert '<a href="https://example.com/operations.md#a-check-failed">' in page
+
+
+def test_a_webhook_gets_the_severity(tmp_path: Path, hook: Webhook) -> None:
+    settings = settings_for(tmp_path, hook.url)
+    warning = replace(BROKEN, key="other", severity="WARN")
+    state, _ = tick(AlertState(), Observation([BROKEN, warning]), settings, NOW)
+    tick(state, Observation([warning]), settings, NOW + 60)
+    assert [each["type"] for each in hook.posted] == ["failure", "warning", "success"]
+    assert all("<br/>" not in each["message"] and "\n" in each["message"] for each in hook.posted)
+
+
+def test_the_level_of_a_message_that_waited_is_not_lost() -> None:
+    waiting = AlertState(outbox=(Notification("a", "t", "b", NOW, level="failure"),))
+    assert AlertState.load(waiting.dump()) == waiting
+
+
+def test_doctor_proves_every_address_and_shows_no_password(tmp_path: Path, hook: Webhook) -> None:
+    def told(*urls: str) -> tuple[int, list[str]]:
+        done = classic_cars(tmp_path, "doctor", "--send-test-alert", CLASSIC_CARS_ALERT_URLS=" ".join(urls))
+        assert "s3cret" not in done.stdout + done.stderr
+        return done.returncode, [line.split(";")[0] for line in done.stdout.splitlines()]
+
+    with mail_server() as mailbox, webhook() as down:
+        down.answer = 401
+        assert told(mailbox.url, down.url, hook.url, "nonsense://s3cret") == (
+            1,
+            [
+                "ok      mailto://... (1 of 4): accepted the test alert",
+                "problem json://... (2 of 4): did not accept the test alert",
+                "ok      json://... (3 of 4): accepted the test alert",
+                "problem nonsense://... (4 of 4): did not accept the test alert",
+            ],
+        )
+        assert [subject for subject, _ in mailbox.mails] == ["[Classic Cars development] test alert"]
+    assert hook.titles == ["[Classic Cars development] test alert"]
+    assert told(hook.url) == (0, ["ok      json://... (1 of 1): accepted the test alert"])
+    assert told() == (1, ["problem alerts: nobody is notified"])
 
 
 def test_a_server_that_is_down_gets_its_message_later_and_others_get_it_once(
@@ -142,7 +203,7 @@ def test_a_server_that_is_down_gets_its_message_later_and_others_get_it_once(
             assert down.attempts == 2
             down.answer = 200
             desk, _ = tick(desk, Observation([BROKEN]), settings, NOW + 120)
-        assert (down.titles, hook.titles) == (hook.titles, ["[Classic Cars] ERROR: a/b: check keys failed"])
+        assert (down.titles, hook.titles) == (hook.titles, ["[Classic Cars development] ERROR: a/b: check keys failed"])
         assert desk.outbox == ()
     assert "json://..." in caplog.text
     assert "s3cret" not in caplog.text + desk.dump()
@@ -171,8 +232,8 @@ def test_without_addresses_incidents_are_still_followed(tmp_path: Path) -> None:
 
 
 def test_a_report_is_sent(tmp_path: Path, hook: Webhook) -> None:
-    sender(settings_for(tmp_path, hook.url))("morning report: all is well", "- 26 tables")
-    assert hook.posted[0]["title"] == "[Classic Cars] morning report: all is well"
+    sender(settings_for(tmp_path, hook.url))("morning report: all is well", "- 26 tables", "info")
+    assert hook.posted[0]["title"] == "[Classic Cars development] morning report: all is well"
 
 
 # The morning report ------------------------------------------------------------------------------------
@@ -182,16 +243,45 @@ BALANCED = Balance("order lines", (MonthBalance("2004-01", published=Tally(3), s
 LACKING = Balance("payments", (MonthBalance("2004-01", published=Tally(2), source=Tally(3)),))
 
 
+MORNING = datetime(2026, 3, 2, 7, 0, tzinfo=UTC)
+
+
 def report(**facts: Any) -> Report:
     """A report of a morning when all is well, but for these facts."""
-    well: dict[str, Any] = {"tables": [WELL], "quarantined": {}, "balances": [BALANCED]}
-    return Report(None, 0, Decimal(0), [], **(well | facts))
+    well: dict[str, Any] = {
+        **{"now": MORNING, "trouble": None, "proven": MORNING - timedelta(hours=3)},
+        **{"latest_day": date(2026, 3, 1), "orders": 1, "booked": Decimal(7), "months": []},
+        **{"tables": [WELL], "quarantined": {}, "balances": [BALANCED]},
+    }
+    return Report(**(well | facts))
 
 
 @pytest.mark.parametrize(
     ("facts", "title", "line"),
     [
         ({}, "all is well", "- 0 rows in quarantine"),
+        ({}, "all is well", "- Order system: can be read now\n- Last proven equal to the live order system: "),
+        (
+            {},
+            "all is well",
+            "live order system: 2026-03-02 04:00 UTC, 3 hours ago\n- Newest sale: 2026-03-01, 31 hours ago; ",
+        ),
+        (
+            {"trouble": SourceUnreachable("nobody answers at shop:5432")},
+            "order system: unreachable",
+            "- ORDER SYSTEM unreachable: nobody answers at shop:5432",
+        ),
+        (
+            {"proven": None},
+            "not proven equal to the order system",
+            "- NEVER PROVEN equal to the live order system: `agrees_with_order_system` of warehouse/fact",
+        ),
+        ({"proven": MORNING - timedelta(days=3)}, "not proven equal to the order system for 3 days", "UTC, 3 days ago"),
+        (
+            {"latest_day": date(2024, 10, 1)},
+            "all is well",
+            "- Newest sale: 2024-10-01, 517 days ago; 1 order that day, 7.00",
+        ),
         ({"quarantined": {"orders": 1}}, "1 row quarantined", "- 1 rows in quarantine: orders 1"),
         (
             {"quarantined": {"orders": 1, "payments": 1_200}},
@@ -200,6 +290,11 @@ def report(**facts: Any) -> Report:
         ),
         ({"balances": [BALANCED, LACKING]}, "payments not balanced", f"- {LACKING.line()}"),
         ({"contradictions": ["1 but 2"]}, "tables contradict each other", "- CONTRADICTION 1 but 2"),
+        (
+            {"tables": [replace(WELL, failure="held by a shell (PID 7)")]},
+            "1 table could not be made",
+            "- FAILED a/b: the latest attempt",
+        ),
         ({"tables": [replace(WELL, rows=None)]}, "1 table never published", "- never published: a/b"),
         (
             {"tables": [replace(WELL, checks={"keys": Outcome.WARNING, "schema": Outcome.PASSED})]},
@@ -220,6 +315,7 @@ def test_the_title_of_a_report_says_what_is_wrong(facts: dict[str, Any], title: 
     made = report(**facts)
     assert made.title == f"morning report: {title}"
     assert line in made.text
+    assert (made.level == "success") is (title == "all is well")
 
 
 # What is seen in real runs -----------------------------------------------------------------------------
@@ -279,9 +375,23 @@ def test_a_failed_check_is_seen_as_itself_told_without_personal_data_and_over_wh
 def reported(settings: Settings, instance: dg.DagsterInstance) -> Report:
     store = open_store(settings, read_only=True)
     try:
-        return gathered(store, [each.contract for each in ALL_TABLES], instance)
+        order_system = open_order_system(settings.order_system_url)
+        return gathered(store, [each.contract for each in ALL_TABLES], instance, order_system)
     finally:
         store.release()
+
+
+def prove(instance: dg.DagsterInstance, *, passed: bool = True) -> None:
+    """The nightly reconciliation, with this result."""
+    instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            check_name=CHECK.name,
+            asset_key=CHECK.asset_key,
+            passed=passed,
+            metadata={},
+            severity=dg.AssetCheckSeverity.ERROR,
+        )
+    )
 
 
 def test_a_report_says_what_is_quarantined_and_what_contradicts_itself(
@@ -292,7 +402,16 @@ def test_a_report_says_what_is_quarantined_and_what_contradicts_itself(
     lines = order_system_frames(url)["orderdetails"]
     booked = sum(lines["quantityOrdered"] * lines["priceEach"])
     well = reported(shop_settings, instance)
-    assert well.title == "morning report: all is well"
+    assert well.title == "morning report: not proven equal to the order system"
+    prove(instance)
+    shop = Path(shop_settings.order_system_url.removeprefix("sqlite:///"))
+    shop.rename(shop.with_suffix(".away"))
+    away = reported(shop_settings, instance)
+    assert (away.title, away.level) == ("morning report: order system: not there", "failure")
+    shop.with_suffix(".away").rename(shop)
+    well = reported(shop_settings, instance)
+    assert (well.title, well.level) == ("morning report: all is well", "success")
+    assert f"- Newest sale: {max(order_system_frames(url)['orders']['orderDate'])}, " in well.text
     assert f"- order lines: {len(lines):,} published, {booked:,.2f}; quarantined 0, 0.00; source" in well.text
 
     bad = lines.iloc[0]
@@ -324,15 +443,8 @@ def test_a_report_fails_the_night_that_the_order_system_differed(
 ) -> None:
     """The nightly reconciliation belongs to no run of the tables, and is in the report all the same."""
     run(shop_settings, instance=instance)
-    instance.report_runless_asset_event(
-        dg.AssetCheckEvaluation(
-            check_name=CHECK.name,
-            asset_key=CHECK.asset_key,
-            passed=False,
-            metadata={},
-            severity=dg.AssetCheckSeverity.ERROR,
-        )
-    )
+    prove(instance)
+    prove(instance, passed=False)
     assert reported(shop_settings, instance).title == "morning report: 1 check failed"
 
 
@@ -412,10 +524,10 @@ def test_a_sensor_that_keeps_failing_is_seen_and_over_when_it_works(
     assert seen(shop_settings, instance).incidents == []
 
 
-def test_a_changed_schema_is_named_in_the_tick_and_the_notification(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'shop.sqlite'}"
-    simulator.create(url, scale=0.02, seed=3)
-    order_system = open_order_system(url)
+def test_an_outage_is_named_in_the_tick_and_the_notification(tmp_path: Path) -> None:
+    shop = tmp_path / "shop.sqlite"
+    simulator.create(f"sqlite:///{shop}", scale=0.02, seed=3)
+    order_system = open_order_system(f"sqlite:///{shop}")
 
     def polled(watch: OrderSystemPollState) -> tuple[OrderSystemPollState, str, list[Incident]]:
         with dg.DagsterInstance.ephemeral() as instance:
@@ -429,17 +541,20 @@ def test_a_changed_schema_is_named_in_the_tick_and_the_notification(tmp_path: Pa
 
     watch, _, incidents = polled(OrderSystemPollState())
     assert incidents == []
-    simulator.break_shop(url, "drift")
+    simulator.break_shop(f"sqlite:///{shop}", "outage")
     watch, reason, (incident,) = polled(watch)
-    assert incident.what == "order system: schema changed"
+    assert incident.what == "order system: not there"
+    with pytest.raises(SourceError) as doctor:
+        order_system.probe()
     for text in (reason, incident.details):
-        assert "table orders has no column status" in text
-        assert "new there: orderStatus" in text
-        assert "SELECT" not in text
-    simulator.mend_shop(url)
+        assert str(doctor.value) in text
+    assert begun(incident, NOW, LINKS).body.splitlines()[-1] == (
+        "What to do: https://example.com/operations.md#the-order-system-or-the-landing-zone-cannot-be-read"
+    )
+    simulator.mend_shop(f"sqlite:///{shop}")
     watch, reason, incidents = polled(watch)
     assert incidents == []
-    assert "schema" not in reason
+    assert "not there" not in reason
 
 
 @pytest.mark.parametrize("cursor", ["not json", None, "[]", "{}"])

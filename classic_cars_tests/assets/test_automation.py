@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from dagster._core.loader import LoadingContextForTest
 
 from classic_cars.assets import ALL_TABLES
 from classic_cars.automation import follow, landing_sensor, order_system_sensor, schedules
+from classic_cars.automation.alerts.incidents import Incident
+from classic_cars.automation.alerts.observe import observe
 from classic_cars.automation.history import FOLLOWS, READS, behind
 from classic_cars.automation.requests import CHANGED
 from classic_cars.definitions import EVERYTHING, build_defs
@@ -282,6 +284,71 @@ def test_what_is_mended_as_it_was_before_it_broke_is_over(filled: Platform) -> N
     assert filled.round() == []
 
 
+def test_a_changed_schema_stops_what_is_made_from_that_table_and_nothing_else(filled: Platform) -> None:
+    settings, url = filled.settings, filled.settings.order_system_url
+    change(
+        url,
+        'ALTER TABLE orders RENAME COLUMN status TO "orderStatus"',
+        "UPDATE orderdetails SET quantityOrdered = quantityOrdered + 1",
+        "UPDATE customers SET creditLimit = creditLimit + 1",
+        "UPDATE payments SET amount = amount + 1",
+    )
+    graph = filled.defs.get_repository_def().asset_graph
+    stopped = {
+        key.to_user_string()
+        for key in dg.AssetSelection.assets(dg.AssetKey(["source", "orders"])).downstream().resolve(graph)
+    }
+    made = {table for request in filled.round() for table in tables(request)}
+    assert made >= {"source/orderdetails", "source/customers", "staging/customers", "staging/payments"}
+    assert made & stopped == set()
+    assert {"staging/orderdetails", "warehouse/fact_orders", "analytics/sales_by_country"} <= stopped
+    said = filled.reasons[order_system_sensor.SENSOR] or ""
+    assert said.startswith("orders and what is made from it stopped, schema changed: ")
+    (incident,) = incidents(filled)
+    assert (incident.key, incident.what) == ("check:source/orders/schema", "source/orders: schema changed")
+    for text in (said, incident.details):
+        assert "table orders has no column status" in text
+        assert "new there: orderStatus" in text
+
+    change(url, 'ALTER TABLE orders RENAME COLUMN "orderStatus" TO status')
+    filled.tick(order_system_sensor.SENSOR)
+    assert incidents(filled) == []
+    assert "warehouse/fact_orders" in {table for request in filled.round() for table in tables(request)}
+    assert published_sales(settings, "sales_by_country", "country") == expected_sales(
+        order_system_frames(url), "country"
+    )
+
+
+def test_a_stopped_table_whose_run_failed_and_whose_cursor_was_lost_is_still_told_once(filled: Platform) -> None:
+    url = filled.settings.order_system_url
+    change(url, 'ALTER TABLE offices RENAME COLUMN "postalCode" TO "zip"')
+    key = dg.AssetCheckKey(dg.AssetKey(["source", "offices"]), "schema")
+
+    def told() -> Any:
+        record = filled.instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
+        return record.id, record.evaluation and record.evaluation.passed
+
+    filled.poll()
+    first, passed = told()
+    assert passed is False
+    filled.poll()
+    assert told() == (first, False)
+    assert not filled.run(dg.RunRequest(asset_selection=[key.asset_key])).success
+    filled.cursors[order_system_sensor.SENSOR] = None
+    filled.tick(order_system_sensor.SENSOR)
+    assert told()[1] is False
+    change(url, 'ALTER TABLE offices RENAME COLUMN "zip" TO "postalCode"')
+    filled.cursors[order_system_sensor.SENSOR] = None
+    filled.tick(order_system_sensor.SENSOR)
+    assert told()[1] is True
+
+
+def incidents(platform: Platform) -> Sequence[Incident]:
+    repository: Any = platform.defs.get_repository_def()
+    specs = [spec for each in repository.assets_defs_by_key.values() for spec in each.specs]
+    return observe(platform.instance, specs, repository.asset_graph.asset_check_keys, [], time.time()).incidents
+
+
 @pytest.mark.exhaustive
 def test_a_warning_stops_nothing(filled: Platform) -> None:
     settings = filled.settings
@@ -313,11 +380,13 @@ def test_a_failed_read_is_asked_for_again_for_as_long_as_it_differs(
     assert str(platform.said).startswith("order system: not there, since ")
     assert "no such file" in str(platform.said)
     shop.with_suffix(".gone").rename(shop)
-    due = clock[0] + 60
     clock[0] += 11
     platform.poll()
-    assert platform.read() == []
-    for wait in (300, 900, 3600, 3600, 3600):
+    # What hindered it is over: at once, and no minute later.
+    (again,) = platform.read()
+    assert (tables(again), months_of(again)) == (tables(request) - LANDED, months_of(request))
+    due = clock[0] + 300
+    for wait in (900, 3600, 3600, 3600):
         clock[0] = due - 1
         platform.poll()
         assert platform.read() == []

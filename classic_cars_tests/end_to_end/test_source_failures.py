@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from classic_cars.contracts.order_system import orderdetails, orders
+from classic_cars.contracts.order_system import READ_ORDER, orderdetails, orders
 from classic_cars.errors import (
     ClassicCarsError,
     SourceAccessDenied,
@@ -185,3 +185,30 @@ def test_an_empty_database_lacks_every_table(order_system_url: str) -> None:
         change(order_system_url, "DROP TABLE orders")
     with said_soon(SourceMissing, "order"):
         open_order_system(order_system_url).probe()
+
+
+@pytest.mark.parametrize(
+    ("statement", "stopped", "said"),
+    [
+        ('ALTER TABLE orders RENAME COLUMN "status" TO "orderStatus"', {"orders"}, ("status", "orderStatus")),
+        ('ALTER TABLE orders RENAME COLUMN "orderDate" TO "day"', {"orders", "orderdetails"}, ("orderDate", "day")),
+        ('ALTER TABLE customers RENAME COLUMN "creditLimit" TO "limitOf"', {"customers"}, ("creditLimit", "limitOf")),
+        ("ALTER TABLE payments RENAME TO payments_2", {"payments"}, ("payments",)),
+    ],
+)
+def test_of_a_changed_schema_only_the_tables_that_cannot_be_read_are_named(
+    order_system_url: str, statement: str, stopped: set[str], said: tuple[str, ...]
+) -> None:
+    make_tables(order_system_url)
+    order_system = open_order_system(order_system_url)
+    assert order_system.unreadable() == {}
+    change(order_system_url, statement)
+    found = order_system.unreadable()
+    assert found.keys() == stopped
+    for error in found.values():
+        assert all(each in str(error) for each in said)
+    with pytest.raises(SourceError) as probed:
+        order_system.probe()
+    assert str(probed.value) == str(next(iter(found.values())))
+    # All that is still there can be polled.
+    order_system.fingerprints([table for table in READ_ORDER if table.name not in stopped])

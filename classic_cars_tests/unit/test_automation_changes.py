@@ -240,6 +240,13 @@ def test_a_cursor_comes_back_as_it_was_and_is_small() -> None:
     watch = replace(watch, span=("2004-01", "2004-06"), signs={"orders": "a/b"}, distrusted={"orders": NOW})
     assert OrderSystemPollState.load(watch.dump()) == watch
     assert len(watch.dump()) < 600
+    months = {f"{year}-{month:02}": "0123456789ab" for year in range(1999, 2027) for month in range(1, 13)}
+    grown = replace(
+        watch, fingerprints={"orders": months, "orderdetails": months}, stood_for={"orders": digest(months)}
+    )
+    assert grown.dump() == watch.dump()
+    assert OrderSystemPollState.load(grown.dump()).recalling(grown.remembered()) == grown
+    assert watch.recalling(None) == watch.recalling("[0,{},{}]") == watch
 
 
 @pytest.mark.parametrize("cursor", [None, "", "{", "[]", '{"version": 1}', '{"version": 3, "new": 2}'])

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from classic_cars.automation import sieve
@@ -17,6 +18,7 @@ from classic_cars.automation.changes import AGAIN, RESTLESS_SECONDS, OrderSystem
 from classic_cars.automation.order_system_sensor import TABLES, tick
 from classic_cars.automation.watching import BURST_SECONDS, SHARE
 from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
+from classic_cars.errors import SourceError, SourceSchemaChanged
 from classic_cars.months import partition_key
 from classic_cars.sources.order_system import ControlTotals, Sign
 from classic_cars.tables.external import DATA_VERSION, EMPTY
@@ -39,10 +41,14 @@ class Shop:
         self.lying: set[str] = set()
         self.says_when = True
         self.while_polled: Any = None
+        self.stopped: dict[str, SourceError] = {}
 
     def change(self, table: str, month: str = "") -> None:
         self.rows[table][month] = self.rows[table].get(month, 0) + 1
         self.changed_at[table] = self.now
+
+    def unreadable(self) -> dict[str, SourceError]:
+        return self.stopped
 
     def change_signs(self) -> dict[str, Sign]:
         return {table: self._sign(table) for table in TABLES if table not in self.unsigned}
@@ -86,7 +92,7 @@ class Watcher:
     """Ticks of the sensor; in place of Dagster's instance, it keeps what was observed and the months."""
 
     def __init__(self, shop: Shop) -> None:
-        self.shop, self.cursor = shop, ""
+        self.shop, self.cursor, self.memory = shop, "", ""
         self.known: dict[str, dict[str, str]] = {table: {} for table in TABLES}
         self.months: list[str] = []
         self.seen: list[tuple[str, str | None]] = []
@@ -95,14 +101,15 @@ class Watcher:
     def tick(self) -> list[tuple[str, str | None]]:
         """One tick, and the time until the next; what it observed."""
         began = self.shop.now
-        done = tick(OrderSystemPollState.load(self.cursor), self.shop, self)  # type: ignore[arg-type]
-        self.cursor, self.said = done.watch.dump(), done.reason
-        for each in done.observations:
+        done = tick(self.state(), self.shop, self)  # type: ignore[arg-type]
+        self.cursor, self.memory, self.said = done.watch.dump(), done.watch.remembered(), done.reason
+        for each in done.events:
+            assert isinstance(each, dg.AssetObservation)
             self.known[each.asset_key.path[-1]][each.partition or ""] = each.tags[DATA_VERSION]
         for request in done.partitions:
             self.months = sorted({*self.months, *request.partition_keys})
         self.shop.now = max(self.shop.now, began + ROUND)
-        self.seen = [(each.asset_key.path[-1], each.partition) for each in done.observations]
+        self.seen = [(e.asset_key.path[-1], e.partition) for e in done.events if isinstance(e, dg.AssetObservation)]
         return self.seen
 
     def settle(self, ticks: int = 60) -> None:
@@ -123,7 +130,7 @@ class Watcher:
         raise AssertionError("never noticed")
 
     def state(self) -> OrderSystemPollState:
-        return OrderSystemPollState.load(self.cursor)
+        return OrderSystemPollState.load(self.cursor).recalling(self.memory)
 
     def agrees(self) -> bool:
         """Whether what was observed last is what the shop has."""
@@ -139,6 +146,7 @@ class Watcher:
 def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
     shop = Shop()
     monkeypatch.setattr("classic_cars.automation.order_system_sensor.time.time", lambda: shop.now)
+    monkeypatch.setattr("classic_cars.automation.stopped.evaluations", lambda *_: [])
     return shop
 
 
@@ -345,4 +353,49 @@ def test_whatever_happens_it_is_noticed_and_costs_a_twentieth_on_average(
     assert changes
     for _ in range(int(4 * sieve.PROOF_SECONDS / ROUND)):
         watcher.tick()
+    assert watcher.agrees()
+
+
+def test_a_table_that_cannot_be_read_is_not_polled_and_the_others_are(shop: Shop, watcher: Watcher) -> None:
+    shop.stopped = {"orders": SourceSchemaChanged("table orders has no column status")}
+    for table in ("orders", "products"):
+        shop.change(table, "2004-01" if table in PARTITIONED else "")
+    for _ in range(int(2 * sieve.PROOF_SECONDS / ROUND)):
+        if watcher.tick():
+            assert watcher.seen == [("products", None)]
+        assert watcher.said.startswith(
+            "orders and what is made from it stopped, schema changed: table orders has no column status; "
+        )
+    assert all("orders" not in polled for polled in shop.polled)
+    assert watcher.state().failing_since == 0
+    shop.stopped = {}
+    assert watcher.noticed() <= 2 * ROUND
+    assert watcher.seen == [("orders", "2004-01")]
+    assert watcher.agrees()
+
+
+@pytest.mark.parametrize("lost", ["cursor", "memory", "both"])
+def test_nothing_is_missed_or_observed_twice_when_a_part_of_the_state_is_lost_or_older(
+    shop: Shop, watcher: Watcher, lost: str
+) -> None:
+    older = {name: getattr(watcher, name) for name in (["cursor", "memory"] if lost == "both" else [lost])}
+    shop.change("orders", "2004-02")
+    watcher.noticed()
+    for each in (older, dict.fromkeys(older, "")):
+        vars(watcher).update(each)
+        shop.now += ROUND
+        assert all(watcher.tick() == [] for _ in range(5))
+        shop.change("products")
+        assert watcher.noticed() <= 3 * ROUND
+        assert watcher.agrees()
+
+
+def test_what_a_tick_that_failed_remembered_hides_no_change(shop: Shop, watcher: Watcher) -> None:
+    """The fingerprints are kept before Dagster keeps the observations and the cursor."""
+    shop.change("orders", "2004-02")
+    shop.now += 3
+    cursor, observed = watcher.cursor, {table: dict(months) for table, months in watcher.known.items()}
+    assert watcher.tick() == [("orders", "2004-02")]
+    watcher.cursor, watcher.known = cursor, observed
+    assert watcher.noticed() <= 2 * ROUND
     assert watcher.agrees()

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from html import escape
 from typing import Any
 
 from classic_cars.automation.alerts.incidents import Message
@@ -24,6 +25,9 @@ RETRY_SECONDS = (30.0, 60.0, 300.0, 900.0)
 GIVE_UP_SECONDS = 86_400.0
 #: No more is begun in a tick after so many seconds.
 TICK_SECONDS = 30.0
+
+HTML = "html"
+_LINK = re.compile(r"https?://[^\s<>]+[^\s<>.,;:)]")
 
 #: Sends a message to one address; false when it was not accepted.
 Send = Callable[[str, Message], bool]
@@ -39,6 +43,7 @@ class Notification:
     written: float
     attempts: int = 0
     not_before: float = 0.0
+    level: str = "info"
 
     def dump(self) -> dict[str, Any]:
         return asdict(self)
@@ -52,7 +57,11 @@ def addresses(urls: str) -> dict[str, str]:
 
 def notifications(messages: Sequence[Message], urls: str, moment: float) -> list[Notification]:
     """One notification for each message and address."""
-    return [Notification(address, each.title, each.body, moment) for each in messages for address in addresses(urls)]
+    return [
+        Notification(address, each.title, each.body, moment, level=each.level)
+        for each in messages
+        for address in addresses(urls)
+    ]
 
 
 def deliver(outbox: Sequence[Notification], urls: str, moment: float, send: Send) -> tuple[list[Notification], int]:
@@ -66,19 +75,11 @@ def deliver(outbox: Sequence[Notification], urls: str, moment: float, send: Send
             continue  # its address was taken out of the settings
         if notification.not_before > moment or time.monotonic() > end:
             left.append(notification)
-        elif _accepted_by_receiver(send, url, notification):
+        elif accepts(url, Message(notification.title, notification.body, notification.level), send):
             delivered += 1
         else:
             left += _postponed(notification, url, moment)
     return left, delivered
-
-
-def _accepted_by_receiver(send: Send, url: str, notification: Notification) -> bool:
-    try:
-        return send(url, Message(notification.title, notification.body))
-    except Exception as error:  # whatever a library raises: an alert must not break anything else
-        log.warning("alert to %s: %s", scheme(url), type(error).__name__)
-        return False
 
 
 def _postponed(notification: Notification, url: str, moment: float) -> list[Notification]:
@@ -88,6 +89,12 @@ def _postponed(notification: Notification, url: str, moment: float) -> list[Noti
     wait = RETRY_SECONDS[min(notification.attempts, len(RETRY_SECONDS) - 1)]
     log.warning("alert to %s was not accepted; next attempt in %.0f s: %s", scheme(url), wait, notification.title)
     return [replace(notification, attempts=notification.attempts + 1, not_before=moment + wait)]
+
+
+def numbered(urls: str) -> dict[str, str]:
+    """The URLs by what may be shown of them, told apart."""
+    found = list(addresses(urls).values())
+    return {f"{scheme(url)} ({index} of {len(found)})": url for index, url in enumerate(found, 1)}
 
 
 def scheme(url: str) -> str:
@@ -101,9 +108,27 @@ def unreadable(urls: str) -> list[str]:
 
 
 def send_with_apprise(url: str, message: Message) -> bool:
-    """Send one message to one address."""
+    """Send one message to one address, as HTML where that is shown, as in mails."""
     found = _apprise(url)
-    return found is not None and bool(found.notify(title=message.title, body=message.body))
+    if found is None:
+        return False
+    if found[0].resolve_format() == HTML:
+        return bool(found.notify(html(message.body), message.title, message.level, body_format=HTML))
+    return bool(found.notify(message.body, message.title, message.level))
+
+
+def accepts(url: str, message: Message, send: Send = send_with_apprise) -> bool:
+    """Send it; false also for whatever a library raises: an alert must not break anything else."""
+    try:
+        return send(url, message)
+    except Exception as error:
+        log.warning("alert to %s: %s", scheme(url), type(error).__name__)
+        return False
+
+
+def html(text: str) -> str:
+    """The same lines, with links."""
+    return "<br/>\n".join(_LINK.sub(r'<a href="\g<0>">\g<0></a>', escape(line)) for line in text.splitlines())
 
 
 def _apprise(url: str) -> Any:

@@ -16,7 +16,12 @@ RUNBOOK = {
     "check": "a-check-failed",
     "stale": "a-table-is-stale",
     "sensor": "a-sensor-or-schedule-keeps-failing",
+    "source": "the-order-system-or-the-landing-zone-cannot-be-read",
 }
+
+#: How bad it is, in the words of webhooks and chats, by the severity of an incident.
+LEVELS = {"ERROR": "failure", "WARN": "warning"}
+OVER, REPORT = "success", "info"
 
 
 @dataclass(frozen=True)
@@ -59,14 +64,17 @@ class Message:
 
     title: str
     body: str
+    #: ``failure``, ``warning``, ``success`` or ``info``.
+    level: str
 
 
 @dataclass(frozen=True)
 class Links:
-    """Where messages point to: Dagster's web page and the runbook."""
+    """Where messages point to: Dagster's web page and the runbook; and the environment that they come from."""
 
     web: str
     runbook: str
+    environment: str
 
 
 def news(
@@ -81,6 +89,10 @@ def news(
     return {**still, **{each.key: each for each in began}}, messages
 
 
+def subject(environment: str, text: str) -> str:
+    return f"[Classic Cars {environment}] {text}"
+
+
 def begun(incident: Incident, moment: float, links: Links) -> Message:
     """An incident, as the person reads it who should look."""
     lines = [incident.what]
@@ -89,15 +101,23 @@ def begun(incident: Incident, moment: float, links: Links) -> Message:
     lines += [f"{name}: {value:,}" for name, value in incident.numbers.items()]
     lines.append(f"Since: {_clock(incident.since)} ({_lasting(moment - incident.since)})")
     return Message(
-        f"[Classic Cars] {incident.severity}: {incident.what}", "\n".join([*lines, *_where(incident, links)])
+        subject(links.environment, f"{incident.severity}: {incident.what}"),
+        "\n".join([*lines, *_where(incident, links)]),
+        LEVELS[incident.severity],
     )
 
 
 def ended(incident: Incident, moment: float, links: Links) -> Message:
     """The same incident, over."""
-    lasted = f"Lasted from {_clock(incident.since)} to {_clock(moment)} ({_lasting(moment - incident.since)})"
+    lasted = _lasting(moment - incident.since)
+    lines = [
+        f"Resolved, nothing is left to do: {incident.what}",
+        f"Lasted from {_clock(incident.since)} to {_clock(moment)} ({lasted})",
+    ]
     return Message(
-        f"[Classic Cars] recovered: {incident.what}", "\n".join([incident.what, lasted, *_where(incident, links)])
+        subject(links.environment, f"RESOLVED after {lasted}: {incident.what}"),
+        "\n".join([*lines, *_where(incident, links)]),
+        OVER,
     )
 
 

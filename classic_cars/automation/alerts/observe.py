@@ -9,13 +9,13 @@ from typing import Any
 import dagster as dg
 
 from classic_cars.automation.alerts.incidents import Incident, Observation
+from classic_cars.automation.stopped import NOTICED_BY
+from classic_cars.tables.failures import CHECK_FAILED
 
 #: A sensor or schedule is failing when so many ticks in a row failed.
 TICKS = 3
 #: A sensor that says in its cursor since when it cannot work is failing after so many seconds.
 PATIENCE_SECONDS = 20.0
-#: What Dagster raises in a step whose blocking check failed.
-CHECK_FAILED = "DagsterAssetCheckFailedError"
 UNDER_WAY = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.QUEUED)
 
 
@@ -61,8 +61,8 @@ def failed_checks(
         incidents.append(
             Incident(
                 key=name,
-                kind="check",
-                what=f"{table}: check {key.name} failed",
+                kind="source" if NOTICED_BY in evaluation.metadata else "check",
+                what=f"{table}: {_failure(key.name, evaluation)}",
                 since=record.create_timestamp,
                 severity=evaluation.severity.value,
                 owners=owners.get(key.asset_key, ()),
@@ -72,6 +72,13 @@ def failed_checks(
             )
         )
     return Observation(incidents, frozenset(unknown))
+
+
+def _failure(name: str, evaluation: dg.AssetCheckEvaluation) -> str:
+    """``schema changed`` where the order system's sensor noticed it; of all other checks, which one failed."""
+    if NOTICED_BY in evaluation.metadata:
+        return (evaluation.description or "").partition(":")[0]
+    return f"check {name} failed"
 
 
 def _numbers(metadata: Mapping[str, Any]) -> dict[str, float]:
@@ -194,7 +201,7 @@ def sensors_that_cannot_work(instance: dg.DagsterInstance, moment: float) -> lis
             incidents.append(
                 Incident(
                     key=f"sensor:{state.instigator_name}",
-                    kind="sensor",
+                    kind="source",
                     what=trouble or f"sensor {state.instigator_name} cannot work",
                     since=since,
                     details=f"{cause}. Nothing new is read until it is over; what was published stays.".lstrip(". "),

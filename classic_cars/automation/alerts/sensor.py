@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from classic_cars.automation.alerts.deliver import Notification, Send, deliver, notifications, send_with_apprise
-from classic_cars.automation.alerts.incidents import Incident, Links, Message, Observation, news
+from classic_cars.automation.alerts.incidents import Incident, Links, Message, Observation, news, subject
 from classic_cars.automation.alerts.observe import observe
 from classic_cars.settings import Settings
 
@@ -51,7 +51,9 @@ def tick(
 ) -> tuple[AlertState, str]:
     """One tick: the new state, and in words what was done."""
     urls = settings.alert_urls.get_secret_value()
-    incidents, messages = news(state.incidents, now, moment, Links(settings.web_url, settings.runbook_url))
+    incidents, messages = news(
+        state.incidents, now, moment, Links(settings.web_url, settings.runbook_url, settings.environment)
+    )
     waiting = [*state.outbox, *notifications(messages, urls, moment)]
     left, delivered = deliver(waiting, urls, moment, send)
     said = f"{len(incidents)} incidents open"
@@ -88,13 +90,12 @@ def alerts_sensor(settings: Settings, jobs: Sequence[str], status: dg.DefaultSen
     return alerts
 
 
-def sender(settings: Settings) -> Callable[[str, str], None]:
-    """Sends a title and a text at once, for reports; what is not accepted is logged and dropped."""
+def sender(settings: Settings) -> Callable[[str, str, str], None]:
+    """Sends a title, a text and its level at once, for reports; what is not accepted is logged and dropped."""
 
-    def send(title: str, text: str) -> None:
+    def send(title: str, text: str, level: str) -> None:
         urls, moment = settings.alert_urls.get_secret_value(), time.time()
-        deliver(
-            notifications([Message(f"[Classic Cars] {title}", text)], urls, moment), urls, moment, send_with_apprise
-        )
+        message = Message(subject(settings.environment, title), text, level)
+        deliver(notifications([message], urls, moment), urls, moment, send_with_apprise)
 
     return send

@@ -1,13 +1,13 @@
 """The order system, read-only: one class per database behind one protocol, and :func:`open_order_system` to choose.
 
 ``database`` has what all of them share, ``selecting`` which rows are asked for, ``account`` what a server says of its
-rows, ``change_signs`` what it says without reading them, ``streams`` how rows come. What a value means is decided
-elsewhere (:mod:`classic_cars.sources.conform`, :mod:`classic_cars.sources.canonical`).
+rows, ``change_signs`` what it says without reading them, ``drift`` which columns it lacks, ``streams`` how rows come.
+What a value means is decided elsewhere (:mod:`classic_cars.sources.conform`, :mod:`classic_cars.sources.canonical`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date
 from pathlib import Path
@@ -17,9 +17,11 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from classic_cars.contracts.order_system import READ_ORDER
+from classic_cars.errors import SourceError
 from classic_cars.sources.control_totals import ControlTotals
 from classic_cars.sources.order_system.change_signs import Sign
-from classic_cars.sources.order_system.database import QUERY_SECONDS, SchemaDrift
+from classic_cars.sources.order_system.database import QUERY_SECONDS
+from classic_cars.sources.order_system.drift import SchemaDrift
 from classic_cars.sources.order_system.mariadb import MariaDB
 from classic_cars.sources.order_system.postgresql import PostgreSQL
 from classic_cars.sources.order_system.sqlite import SQLite
@@ -67,6 +69,13 @@ class OrderSystem(Protocol):
 
     def probe(self) -> None:
         """Prove that the eight tables are there and can be read, within about 5 seconds, or raise ``SourceError``."""
+        ...
+
+    def unreadable(self) -> Mapping[str, SourceError]:
+        """Tables that lack a column of the contract, or may not be read, by name, and why; within milliseconds.
+
+        Raises ``SourceError`` when nothing can be read.
+        """
         ...
 
     def drift(self, table: sa.Table) -> SchemaDrift:

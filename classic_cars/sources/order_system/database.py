@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import copy
-from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -19,15 +18,16 @@ from typing import Any, ClassVar
 import duckdb
 import sqlalchemy as sa
 
-from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER, UNDATED
-from classic_cars.errors import SourceError, SourceMissing, SourceSchemaChanged, SourceUnreachable
+from classic_cars.contracts.order_system import PARTITIONED, UNDATED
+from classic_cars.errors import SourceError, SourceMissing, SourceUnreachable
 from classic_cars.months import month_of
-from classic_cars.sources.columns import kind_of, retyped
+from classic_cars.sources.columns import kind_of
 from classic_cars.sources.control_totals import proven
 from classic_cars.sources.errors import lost_connection, said_by_scanner, translate_error
 from classic_cars.sources.fingerprints import watched_columns
 from classic_cars.sources.home_months import away, home_of, home_of_text
 from classic_cars.sources.near_dates import Near
+from classic_cars.sources.order_system.drift import SchemaDrift, drift_of, probe, unreadable
 from classic_cars.sources.order_system.selecting import LINES, ORDERS, Orders, Selection
 from classic_cars.sources.retries import retry_transient
 from classic_cars.sources.texts import as_text
@@ -41,21 +41,6 @@ DRIVER_ERRORS = (sa.exc.SQLAlchemyError, OSError, UnicodeError)
 QUERY_SECONDS = 120
 #: Keys in one query.
 KEYS = 500
-
-
-@dataclass(frozen=True)
-class SchemaDrift:
-    """How a table of the order system differs from its declared columns, without harm so far.
-
-    It is true when there is something to tell; another order of columns alone is not.
-    """
-
-    added: tuple[str, ...] = ()
-    retyped: tuple[str, ...] = ()
-    reordered: bool = False
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.retyped)
 
 
 class Database(ABC):
@@ -118,34 +103,13 @@ class Database(ABC):
     # Questions --------------------------------------------------------------------------------------
 
     def probe(self) -> None:
-        try:
-            # Without types: a value that is not of its column's type is no reason not to read it.
-            self.ask(*(sa.select(*_untyped(table).columns).limit(1) for table in READ_ORDER))
-        except SourceSchemaChanged:
-            for table in READ_ORDER:
-                self.drift(table)  # says what there is instead
-            raise
+        probe(self)
+
+    def unreadable(self) -> dict[str, SourceError]:
+        return unreadable(self)
 
     def drift(self, table: sa.Table) -> SchemaDrift:
-        actual = self.types(table)
-        declared = list(table.columns.keys())
-        missing = [name for name in declared if name not in actual]
-        added = [name for name in actual if name not in declared]
-        if missing:
-            hint = f"; new there: {', '.join(added)}, is one of them its new name?" if added else ""
-            raise SourceSchemaChanged(
-                f"{self.url}: table {table.name} has no column {', '.join(missing)}; found {', '.join(actual)}{hint}; "
-                "change classic_cars/contracts/order_system.py, or give the table its column back"
-            )
-        return SchemaDrift(
-            added=tuple(added),
-            retyped=tuple(
-                f"{column.name} is {actual[column.name]}, was {column.type}"
-                for column in table.columns
-                if retyped(column.type, actual[column.name], self.strict_types)
-            ),
-            reordered=[name for name in actual if name in declared] != declared,
-        )
+        return drift_of(self, table)
 
     def months(self, today: date | None = None) -> list[date]:
         today = today or date.today()
@@ -272,10 +236,6 @@ class Database(ABC):
 def read_only(url: SourceURL, **options: Any) -> sa.Engine:
     """An engine without a pool, that shows no values in its errors."""
     return sa.create_engine(url.for_sqlalchemy(), poolclass=sa.NullPool, hide_parameters=True, **options)
-
-
-def _untyped(table: sa.Table) -> sa.TableClause:
-    return sa.table(table.name, *(sa.column(column.name) for column in table.columns))
 
 
 class _Shared:

@@ -1,0 +1,60 @@
+"""A store that somebody else holds: who it is, says the story of the run and the status, long after."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from classic_cars.instance import open_instance
+from classic_cars.settings import Settings
+from classic_cars.stores import open_store
+from classic_cars.tables import failures
+from classic_cars_tests.command_line import classic_cars
+from classic_cars_tests.end_to_end.test_reliability_concurrency import held_open
+from classic_cars_tests.platform import run
+
+
+@pytest.fixture
+def impatient(published: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setattr(failures, "RETRY", dg.RetryPolicy(max_retries=1, delay=0))
+    return published.model_copy(update={"store_wait": 0.2})
+
+
+@pytest.fixture
+def instance(impatient: Settings) -> Iterator[dg.DagsterInstance]:
+    with open_instance(impatient) as opened:
+        yield opened
+
+
+def told(settings: Settings, run_id: str) -> tuple[str, str]:
+    """The story of the run, and the status, however its lines were broken."""
+    story = classic_cars(settings.home, "incident", run_id[:8])
+    status = classic_cars(settings.home, "status")
+    assert (story.returncode, status.returncode) == (0, 0)
+    return story.stdout, " ".join(status.stdout.split())
+
+
+def test_a_process_that_keeps_the_store_open_is_named(impatient: Settings, instance: dg.DagsterInstance) -> None:
+    with held_open(impatient.store_path) as pid:
+        failed = run(impatient, instance=instance, select=["source/offices"], months=("2003-01", "2003-01"))
+        assert not failed.success
+    story, status = told(impatient, failed.result.run_id)
+    assert f"PID {pid}" in story
+    assert "web page" not in story
+    assert "failed: " in status
+    assert f"PID {pid}" in status
+
+
+def test_a_run_that_holds_the_store_is_named(impatient: Settings, instance: dg.DagsterInstance) -> None:
+    first = open_store(impatient)
+    first.begin_run("run of a test")
+    try:
+        failed = run(impatient, instance=instance, select=["source/offices"])
+    finally:
+        first.end_run()
+    story, status = told(impatient, failed.result.run_id)
+    for text in (story, status):
+        assert f"pid {os.getpid()}, run of a test" in text
