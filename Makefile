@@ -40,8 +40,8 @@ demo: setup ## Make a shop, read it, check it, show the analysts' answers
 demo-s3: setup ## The same with the tables on a real S3 server, started on this machine for the demo
 	$(BIN)/python -m classic_cars_shop.demo_s3
 
-dev: setup ## Dagster's web page and daemon at http://127.0.0.1:3000
-	@exec $(BIN)/classic-cars dev
+dev: setup ## Dagster's web page and daemon at http://127.0.0.1:3000 (PORT=3001: another port)
+	@exec $(BIN)/classic-cars dev $(if $(PORT),--port $(PORT))
 
 test: setup ## The tests, but for the exhaustive ones (real DuckDB, MariaDB and PostgreSQL; those whose program is missing skip and say so)
 	$(BIN)/python -m pytest -n 3 --dist worksteal --durations 25

@@ -17,7 +17,7 @@ from classic_cars.automation.alerts.deliver import accepts, addresses, numbered,
 from classic_cars.automation.alerts.incidents import REPORT, Message
 from classic_cars.automation.alerts.incidents import subject as titled
 from classic_cars.errors import ClassicCarsError, SettingsError
-from classic_cars.settings import Settings, load_settings
+from classic_cars.settings import Settings, load_settings, unknown_variables
 from classic_cars.sources.order_system import open_order_system
 from classic_cars.stores import open_store
 from classic_cars.stores.duckdb import DuckDBStore
@@ -47,6 +47,8 @@ def examine() -> Iterator[Finding]:
         yield Finding("configuration", False, str(error))
         return
     yield Finding("configuration", True, f"home {settings.home}")
+    for name, nearest in unknown_variables().items():
+        yield Finding("configuration", False, f"{name} is no setting{f', did you mean {nearest}?' if nearest else ''}")
     yield _python()
     for subject, look in _subjects(settings).items():
         try:
@@ -93,6 +95,10 @@ def _subjects(settings: Settings) -> dict[str, Callable[[], str]]:
     }
 
 
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def _writable(home: Path) -> str:
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -128,7 +134,7 @@ def _store(settings: Settings) -> str:
         store = open_store(settings, read_only=True)
         try:
             store.begin_run("doctor")
-            return f"{store.place}: {len(store.row_counts())} tables"
+            return f"{store.place}: {_count(len(store.row_counts()), 'table')}"
         finally:
             store.end_run()
     if not settings.store_path.exists():
@@ -140,7 +146,9 @@ def _store(settings: Settings) -> str:
             store.read_last_row(address, rows)  # of a file that was cut off, the ends are missing
     finally:
         store.release()
-    return f"{settings.store_path}: {len(tables)} tables, {settings.store_path.stat().st_size / 1024**2:.1f} MiB"
+    return (
+        f"{settings.store_path}: {_count(len(tables), 'table')}, {settings.store_path.stat().st_size / 1024**2:.1f} MiB"
+    )
 
 
 def _dagster(settings: Settings) -> str:
@@ -148,7 +156,7 @@ def _dagster(settings: Settings) -> str:
 
     try:
         with open_instance(settings) as instance:
-            return f"{settings.dagster_home}: {instance.get_runs_count()} runs"
+            return f"{settings.dagster_home}: {_count(instance.get_runs_count(), 'run')}"
     except OSError as error:
         raise ClassicCarsError(f"{settings.dagster_home}: {error.strerror}; make it writable") from None
 

@@ -6,7 +6,10 @@ Each setting has a default that works on one machine with embedded parts. A wron
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -26,12 +29,28 @@ LEAST_MEMORY, MOST_MEMORY = 700 * 10**6, 2 * 10**9
 CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 SOURCE_SCHEMES = ("sqlite", "mysql", "mariadb", "postgresql")
+#: Other spellings of a scheme, as hosting providers hand them out.
+ALIASES = {"postgres": "postgresql"}
+
+PREFIX = "CLASSIC_CARS_"
+#: Variables that the platform's tests, tools and example configurations read; all others are settings.
+NO_SETTINGS = (
+    "CLASSIC_CARS_TEST_",
+    "CLASSIC_CARS_SCREENSHOTS",
+    "CLASSIC_CARS_REAL_DATA",
+    "CLASSIC_CARS_INTERLEAVINGS",
+    "CLASSIC_CARS_DAGSTER_POSTGRES_URL",
+)
+
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT])(i?)B", re.IGNORECASE)
+#: Less than this and DuckDB cannot even open a file.
+SMALLEST_MEMORY = 16 * 10**6
 
 
 class Settings(BaseSettings):
     """The platform's configuration; build it with :func:`load_settings`."""
 
-    model_config = SettingsConfigDict(env_prefix="CLASSIC_CARS_", extra="ignore", frozen=True, validate_default=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, validate_default=True)
 
     home: Path = Field(Path("var"), description="Folder for everything the platform writes")
     environment: Environment = Field(
@@ -53,7 +72,7 @@ class Settings(BaseSettings):
         "",
         description="Memory DuckDB may use before it spills to disk; default: an eighth of the machine's, 0.7 to 2 GB",
     )
-    duckdb_threads: int = Field(0, ge=0, description="Threads DuckDB may use; 0: one per core")
+    duckdb_threads: int = Field(0, ge=0, le=4096, description="Threads DuckDB may use; 0: one per core")
     store_wait: float = Field(900.0, ge=0, description="Seconds a run waits for another run to finish")
     query_wait: float = Field(30.0, ge=0, description="Seconds a reader waits for a writing step to finish")
     landing: str = Field("", description="Folder or s3://bucket/prefix where partners drop files; default: in the home")
@@ -83,7 +102,7 @@ class Settings(BaseSettings):
     web_url: str = Field("http://127.0.0.1:3000", description="Dagster's web page, as alerts link to it")
     runbook_url: str = Field("docs/operations.md", description="The runbook, as alerts link to it")
     timezone: str = Field("UTC", description="Time zone of the schedules, such as Europe/Paris")
-    keep_days: int = Field(90, ge=1, description="Days that runs and replaced versions are kept")
+    keep_days: int = Field(90, ge=1, le=36_500, description="Days that runs and replaced versions are kept")
     connect_timeout: float = Field(4.0, gt=0, le=60, description="Seconds to wait for the order system to answer")
 
     @field_validator("home")
@@ -94,10 +113,19 @@ class Settings(BaseSettings):
     @field_validator("source_url")
     @classmethod
     def _known_scheme(cls, url: SecretStr) -> SecretStr:
-        value = url.get_secret_value()
+        scheme, found, rest = url.get_secret_value().partition("://")
+        value = f"{ALIASES.get(scheme, scheme)}{found}{rest}"
         if value and (value.partition("://")[0] not in SOURCE_SCHEMES or "://" not in value):
             raise ValueError(f"expected a URL that starts with {', '.join(s + '://' for s in SOURCE_SCHEMES)}")
-        return url
+        return SecretStr(value)
+
+    @field_validator("duckdb_memory")
+    @classmethod
+    def _amount_of_memory(cls, memory: str) -> str:
+        memory = memory.strip()
+        if memory and not SMALLEST_MEMORY <= _bytes(memory) < 2**60:
+            raise ValueError("expected an amount of memory of at least 16MB, such as 700MB or 2GB")
+        return memory
 
     @field_validator("dagster_config")
     @classmethod
@@ -200,6 +228,26 @@ def _share_of_memory() -> int:
         with suppress(OSError, ValueError):
             found.append(int(limit.read_text()))
     return max(LEAST_MEMORY, min(MOST_MEMORY, min(found) // 8))
+
+
+def _bytes(amount: str) -> float:
+    """Bytes of an amount such as 1.5GB or 512 MiB, as DuckDB reads it; 0 for what is none."""
+    found = _MEMORY.fullmatch(amount)
+    if found is None:
+        return 0
+    number, unit, binary = found.groups()
+    return float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit.upper()))
+
+
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Variables that look like settings and are none, each with the nearest setting's name; empty if none is near."""
+    known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    unknown = sorted(
+        name
+        for name in environment
+        if name.upper().startswith(PREFIX) and name.upper() not in known and not name.startswith(NO_SETTINGS)
+    )
+    return {name: "".join(difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.75)) for name in unknown}
 
 
 def _location(place: str, default: Path) -> str:

@@ -7,6 +7,7 @@ Dagster's own where they do; each of ours has a test that shows why Dagster's do
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -216,6 +217,11 @@ def _follow_inputs(table: Table, catalog: Catalog) -> dg.AutomationCondition:
     return (due & ready).with_label("an input changed, and all inputs are sound")
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """A filter of logs: without what Dagster says at every tick, whether anything changed or not."""
+    return "refetching asset records" not in str(record.msg)
+
+
 class ConditionSensor(dg.AutomationConditionSensorDefinition):
     """Dagster's sensor for automation conditions, that waits for runs of the other and asks for few runs."""
 
@@ -231,6 +237,7 @@ class ConditionSensor(dg.AutomationConditionSensorDefinition):
         self._waits_for, self._is_reading = waits_for, tag == READS
 
     def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
+        context.log.addFilter(_is_news)
         if waiting := under_way(context.instance, self._waits_for):
             what = "makes what is downstream" if self._is_reading else "reads from the sources"
             return SensorExecutionData(skip_message=f"waits for run {waiting}, which {what}", cursor=context.cursor)

@@ -18,6 +18,7 @@ from classic_cars.sources.order_system import OrderSystem, open_order_system
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
 from classic_cars.tables.live_agreement import CHECK, last_agreement
+from classic_cars.wording import counted
 
 JOB = "morning_report"
 LATEST = """
@@ -78,9 +79,9 @@ class Report:
         unbalanced = [each.subject for each in self.balances if not each.balanced]
         found = [
             f"order system: {self.trouble.title}" if self.trouble else "",
-            _counted(len(self.failed), "check failed", "checks failed"),
-            _counted(len(self.not_made), "table could not be made", "tables could not be made"),
-            _counted(len(self.missing), "table never published", "tables never published"),
+            _some(len(self.failed), "check failed", "checks failed"),
+            _some(len(self.not_made), "table could not be made", "tables could not be made"),
+            _some(len(self.missing), "table never published", "tables never published"),
             "tables contradict each other" if self.contradictions else "",
             f"{' and '.join(unbalanced)} not balanced" if unbalanced else "",
         ]
@@ -92,8 +93,8 @@ class Report:
         proven = "" if self.proven and self.now - self.proven < PROOF else "not proven equal to the order system"
         found = [
             f"{proven} for {_lasting(self.now - self.proven)}" if proven and self.proven else proven,
-            _counted(sum(self.quarantined.values()), "row quarantined", "rows quarantined"),
-            _counted(len(self.warnings), "warning", "warnings"),
+            _some(sum(self.quarantined.values()), "row quarantined", "rows quarantined"),
+            _some(len(self.warnings), "warning", "warnings"),
         ]
         return [each for each in found if each]
 
@@ -122,7 +123,7 @@ class Report:
         if self.latest_day:
             age = _lasting(self.now - datetime.combine(self.latest_day, time(), UTC))
             lines.append(
-                f"- Newest sale: {self.latest_day}, {age} ago; {_counted(self.orders, 'order', 'orders')} that day, "
+                f"- Newest sale: {self.latest_day}, {age} ago; {_some(self.orders, 'order', 'orders')} that day, "
                 f"{self.booked:,.2f} booked"
             )
         lines += [f"- Net sales {month:%Y-%m}: {sales:,.2f}" for month, sales in self.months]
@@ -178,12 +179,12 @@ def _quarantined(store: Store) -> dict[str, int]:
 def _lasting(duration: timedelta) -> str:
     hours = int(duration.total_seconds() // 3600)
     if hours < 48:
-        return _counted(hours, "hour", "hours") or "less than an hour"
+        return _some(hours, "hour", "hours") or "less than an hour"
     return f"{hours // 24:,} days"
 
 
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}" if number else ""
+def _some(number: int, one: str, many: str) -> str:
+    return counted(number, one, many) if number else ""
 
 
 def _rows(store: Store, sql: str) -> list[tuple[Any, ...]]:

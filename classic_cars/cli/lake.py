@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
-from rich.table import Table as Grid
 
+from classic_cars.cli.catalog import contract_named, contracts
+from classic_cars.cli.grid import Column, Grid
 from classic_cars.cli.startup import quick_imports
 from classic_cars.cli.terminal import Commands, err, out, progress, published
+from classic_cars.wording import counted
 
 if TYPE_CHECKING:
-    from classic_cars.contracts.base import Contract
     from classic_cars.stores.base import Store
     from classic_cars.stores.transfer import Transferred
 
@@ -36,19 +36,18 @@ def history(table: str) -> None:
     """The versions of TABLE, newest first, and the runs that made them."""
     from classic_cars.stores.base import versions_of
 
-    contract = _contract(table)
+    contract = contract_named(table)
     with published() as store:
-        grid = Grid(box=SIMPLE_HEAD)
-        for name in ("version", "published", "rows", "rows written", "run", "contract", "code"):
-            grid.add_column(name, justify="right" if name.startswith("rows") else "left", no_wrap=True)
+        names = ("version", "published", "rows", "rows written", "run", "contract", "code")
+        grid = Grid([Column(name, numeric=name.startswith("rows")) for name in names])
         for each in versions_of(store).history(contract):
-            grid.add_row(
+            grid.add(
                 f"{each.number}{' *' if each.current else ''}",
                 f"{each.published:%Y-%m-%d %H:%M:%S} UTC",
                 *(f"{each.rows:,}", f"{each.rows_written:,}"),
                 *(each.run_id, each.contract_version, each.code_version),
             )
-    out.print(grid)
+    grid.show()
     out.print("* what readers see now", style="dim")
 
 
@@ -60,14 +59,15 @@ def diff(table: str, old: int, new: int) -> None:
     """Rows of TABLE added, removed and changed, by key, from version OLD to version NEW."""
     from classic_cars.stores.base import versions_of
 
-    contract = _contract(table)
+    contract = contract_named(table)
     with published() as store, progress(f"comparing versions of {contract.address}"):
         found = versions_of(store).difference(contract, old, new)
-    for kind, count in (("added", found.added), ("removed", found.removed), ("changed", found.changed)):
+    for kind, number in (("added", found.added), ("removed", found.removed), ("changed", found.changed)):
         samples = "; ".join(
             ", ".join(f"{name} {value}" for name, value in each.items()) for each in found.samples.get(kind, [])
         )
-        out.print(f"{kind:<8} {count:>12,} rows{f'   such as {escape(samples)}' if samples else ''}", soft_wrap=True)
+        such = f"   such as {escape(samples)}" if samples else ""
+        out.print(f"{kind:<8} {counted(number, 'row'):>17}{such}")
 
 
 @lake.command()
@@ -81,7 +81,7 @@ def rollback(table: str, version: int) -> None:
     """
     from classic_cars.stores.base import versions_of
 
-    contract = _contract(table)
+    contract = contract_named(table)
     with _writing() as store:
         versions_of(store).roll_back(contract, version)
     out.print(f"{contract.address}: readers see version {version} again")
@@ -89,11 +89,18 @@ def rollback(table: str, version: int) -> None:
 
 @lake.command()
 @click.option("--apply", "apply_", is_flag=True, help="Do it; without this, only say what there is to do.")
-@click.option("--keep-days", default=7, show_default=True, help="How long replaced versions can be read.")
+@click.option(
+    "--keep-days",
+    default=7,
+    show_default=True,
+    type=click.IntRange(0, 36_500),
+    help="How long replaced versions can be read.",
+)
 @click.option(
     "--orphan-hours",
     default=24,
     show_default=True,
+    type=click.IntRange(0, 876_000),
     help="How old a file that nothing refers to must be; younger ones may belong to a run under way.",
 )
 def maintain(apply_: bool, keep_days: int, orphan_hours: int) -> None:
@@ -104,7 +111,7 @@ def maintain(apply_: bool, keep_days: int, orphan_hours: int) -> None:
     with _writing() as store, progress("maintaining"):
         for line in maintained(
             store,
-            _contracts(),
+            contracts(),
             keep=timedelta(days=keep_days),
             orphan_age=timedelta(hours=orphan_hours),
             dry_run=not apply_,
@@ -120,15 +127,16 @@ def maintain(apply_: bool, keep_days: int, orphan_hours: int) -> None:
 @click.command("export")
 @click.argument("folder", type=click.Path(path_type=Path))
 def exporting(folder: Path) -> None:
-    """Write every published table to FOLDER as Parquet, checked row for row.
+    """Write every published table to FOLDER as Parquet, checked row for row; the folder appears whole.
 
+    A FOLDER that an export wrote before is refreshed in one step; any other that is not empty is refused.
     With `import` this moves a warehouse between the two stores: export from one, set CLASSIC_CARS_STORE, import.
     """
     from classic_cars.stores.transfer import export_tables
 
     with published() as store, progress("exporting"):
-        count = _shown(export_tables(store, _contracts(), folder))
-    out.print(f"[green]exported[/] {count} tables to {escape(str(folder))}", soft_wrap=True)
+        moved = _shown(export_tables(store, contracts(), folder))
+    out.print(f"[green]exported[/] {counted(moved, 'table')} to {escape(str(folder))}", soft_wrap=True)
 
 
 @click.command("import")
@@ -138,17 +146,17 @@ def importing(folder: Path) -> None:
     from classic_cars.stores.transfer import import_tables
 
     with _writing() as store, progress("importing"):
-        count = _shown(import_tables(store, _contracts(), folder))
-    out.print(f"[green]imported[/] {count} tables to {escape(store.place)}", soft_wrap=True)
+        moved = _shown(import_tables(store, contracts(), folder))
+    out.print(f"[green]imported[/] {counted(moved, 'table')} to {escape(store.place)}", soft_wrap=True)
 
 
 def _shown(moved: Iterable[Transferred]) -> int:
     """Show each table as it is done; their number."""
-    count = 0
+    tables = 0
     for each in moved:
-        err.print(f"{each.address}: {each.rows:,} rows", style="dim")
-        count += 1
-    return count
+        err.print(f"{each.address}: {counted(each.rows, 'row')}", style="dim", soft_wrap=True)
+        tables += 1
+    return tables
 
 
 @contextmanager
@@ -162,21 +170,3 @@ def _writing() -> Iterator[Store]:
         yield store
     finally:
         store.end_run()
-
-
-def _contracts() -> list[Contract]:
-    with quick_imports():
-        from classic_cars.assets import ALL_TABLES
-        from classic_cars.stores.transfer import with_co_published
-
-    return with_co_published(each.contract for each in ALL_TABLES)
-
-
-def _contract(address: str) -> Contract:
-    """The contract of a table, by its address or its name alone. Raises ``click.BadParameter``."""
-    known = _contracts()
-    found = [each for each in known if each.address == address] or [each for each in known if each.name == address]
-    if len(found) != 1:
-        listed = ", ".join(each.address for each in found or known)
-        raise click.BadParameter(f"found {address!r}, expected one of {listed}", param_hint="TABLE")
-    return found[0]

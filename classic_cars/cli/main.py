@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 import click
 from rich.markup import escape
 
+from classic_cars.cli.catalog import describe, tables
 from classic_cars.cli.lake import exporting, importing, lake
 from classic_cars.cli.operations import dev, docs, doctor, incident, status
 from classic_cars.cli.questions import answers, query
 from classic_cars.cli.startup import quick_imports
-from classic_cars.cli.terminal import Commands, err, out, progress, published, show_balance, show_contradictions
+from classic_cars.cli.terminal import (
+    Commands,
+    err,
+    out,
+    progress,
+    published,
+    show_balance,
+    show_contradictions,
+)
 from classic_cars.interrupts import EXIT_CODE
+from classic_cars.wording import counted
 
 if TYPE_CHECKING:
     from classic_cars.runs import FailedCheck, RunReport
@@ -33,6 +45,17 @@ def main() -> None:
     Everything is written below CLASSIC_CARS_HOME (default ./var). CLASSIC_CARS_SOURCE_URL names the order
     system: sqlite:///shop.db, mysql://user:password@host/db, mariadb://... or postgresql://...
     """
+    for name, nearest in _unknown_variables().items():
+        meant = f"; did you mean {nearest}?" if nearest else "; `classic-cars doctor` and README.md list the settings"
+        err.print(f"[yellow]warning[/]: {escape(name)} is no setting and does nothing{meant}", soft_wrap=True)
+
+
+def _unknown_variables() -> dict[str, str]:
+    if not any(name.upper().startswith("CLASSIC_CARS_") for name in os.environ):
+        return {}  # and pydantic need not be imported
+    with quick_imports():
+        from classic_cars.settings import unknown_variables
+    return unknown_variables()
 
 
 # Running ----------------------------------------------------------------------------------------------
@@ -65,6 +88,7 @@ def run(patterns: tuple[str, ...], months: str | None, shrinking: tuple[str, ...
     months are made. A table whose checks fail keeps its previous version; the exit code is then 1. The
     last lines say how much of what the order system sent is published, and how much is quarantined.
     """
+    started = time.monotonic()
     with progress("loading the platform"):
         with quick_imports():
             from classic_cars.months import Months
@@ -80,11 +104,23 @@ def run(patterns: tuple[str, ...], months: str | None, shrinking: tuple[str, ...
         else:
             report = execute_what_changed(settings, chosen, accept_shrink=shrinking)
     _show_report(report)
+    if not report.interrupted:
+        _show_completeness()
+    out.print(_line(report, time.monotonic() - started), soft_wrap=True)
     if report.interrupted:
         sys.exit(EXIT_CODE)
-    _show_completeness()
     if not report.succeeded:
         sys.exit(1)
+
+
+def _line(report: RunReport, seconds: float) -> str:
+    """The run in one line, as it goes into a ticket."""
+    run = f"run {report.run_id}" if report.run_id else "no run was needed"
+    result = "interrupted" if report.interrupted else "succeeded" if report.succeeded else "failed"
+    style = "green" if report.succeeded else "bold red"
+    months = f" for {report.months}" if report.months else ""
+    changed = f"{len(report.published)} of {counted(report.tables, 'table')} changed{months}"
+    return f"{run}: [{style}]{result}[/]; {changed}, {counted(report.rows, 'row')} in {seconds:.1f} s"
 
 
 def _show_completeness() -> None:
@@ -111,26 +147,16 @@ def _show_report(report: RunReport) -> None:
     for check in report.failed_checks:
         if not check.blocking:
             _show_check("[yellow]warning[/]", check)
-    months = f" for {report.months}" if report.months else ""
-    if report.unchanged:
-        out.print(f"{len(report.unchanged)} of {report.tables} tables unchanged")
-    if report.succeeded and not report.published:
-        out.print("[green]nothing to do[/]: everything that is published is as the order system has it")
-    elif report.succeeded:
-        out.print(f"[green]published[/] {len(report.published)} tables{months}; run {report.run_id}", soft_wrap=True)
-    else:
+    if report.not_published:
         kept = ", ".join(report.not_published)
-        out.print(f"[bold red]run failed[/]{months}; run {report.run_id}", soft_wrap=True)
-        out.print(
-            f"{len(report.published)} tables published; these keep their previous version: {kept}", soft_wrap=True
-        )
+        out.print(f"{counted(len(report.not_published), 'table')} kept the previous version: {kept}", soft_wrap=True)
 
 
 def _show_check(kind: str, check: FailedCheck) -> None:
     out.print(f"{kind}  {check.table}, check {check.check}: {escape(check.summary)}", soft_wrap=True)
 
 
-for command in (answers, query, status, incident, doctor, dev, docs):
+for command in (answers, tables, describe, query, status, incident, doctor, dev, docs):
     main.add_command(command)
 for plugin in entry_points(group="classic_cars.commands"):
     main.add_command(plugin.load(), plugin.name)

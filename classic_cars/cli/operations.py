@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
-from rich.table import Table as Grid
 
+from classic_cars.cli.grid import Column, Grid
 from classic_cars.cli.startup import quick_imports
 from classic_cars.cli.terminal import err, out, published, show_balance, show_contradictions
 
@@ -30,16 +29,16 @@ def status() -> None:
         from classic_cars.settings import load_settings
 
     settings = load_settings()
-    grid = Grid(box=SIMPLE_HEAD)
-    for name in ("table", "rows", "last materialized", "checks"):
-        grid.add_column(name, justify="right" if name == "rows" else "left", no_wrap=name != "checks")
+    grid = Grid(
+        [Column("table"), Column("rows", numeric=True), Column("last materialized"), Column("checks", wraps=True)]
+    )
     with published(settings) as store, open_instance(settings) as instance:
         for each in table_statuses((table.contract for table in ALL_TABLES), store, instance):
             rows = "[dim]never published[/]" if each.rows is None else f"{each.rows:,}"
             moment = f"{each.materialized:%Y-%m-%d %H:%M:%S} UTC" if each.materialized else ""
-            grid.add_row(each.address, rows, moment, _checks(each))
+            grid.add(each.address, rows, moment, _checks(each))
         completeness, contradicting = balances(store), contradictions(store)
-    out.print(grid)
+    grid.show()
     for balance in completeness:
         show_balance(balance)
     show_contradictions(contradicting)
@@ -74,14 +73,13 @@ def incident(run_id: str) -> None:
         out.print(f"{each.when:%H:%M:%S} {mark} {escape(each.what)}", soft_wrap=True)
     if not told.affected:
         return
-    grid = Grid(title="Tables that were not made", title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    for name in ("table", "", "last good version", "rows", "made by run"):
-        grid.add_column(name, justify="right" if name == "rows" else "left", no_wrap=True)
+    names = ("table", "", "last good version", "rows", "made by run")
+    grid = Grid([Column(name, numeric=name == "rows") for name in names], title="Tables that were not made")
     for table in told.affected:
         moment = f"{table.materialized:%Y-%m-%d %H:%M:%S} UTC" if table.materialized else "[dim]never published[/]"
         rows = "" if table.rows is None else f"{table.rows:,}"
-        grid.add_row(table.table, table.how, moment, rows, table.run_id[:8])
-    out.print(grid)
+        grid.add(table.table, table.how, moment, rows, table.run_id[:8])
+    grid.show()
 
 
 @click.command()
@@ -101,24 +99,30 @@ def doctor(*, send_test_alert: bool) -> None:
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=3000, show_default=True)
+@click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535))
 def dev(host: str, port: int) -> None:
-    """Start Dagster's web page and daemon on the same instance that `run` uses."""
+    """Start Dagster's web page and daemon on the same instance that `run` uses.
+
+    The log has warnings and errors; what ran is on the web page.
+    """
     from classic_cars.instance import serve
     from classic_cars.settings import load_settings
 
-    serve(load_settings(), host=host, port=port)
+    settings = load_settings()
+    out.print(f"Dagster's web page: http://{host}:{port} (in some seconds); home {escape(str(settings.home))}")
+    serve(settings, host=host, port=port)
 
 
 @click.command()
 @click.option("--check", is_flag=True, help="Only say whether the documents are current; exit code 1 if not.")
 @click.option(
-    "--folder", type=click.Path(path_type=Path), default=Path("docs"), show_default=True, help="Where they are."
+    "--folder", type=click.Path(path_type=Path), help="Where they are; by default in docs/ of the project around here."
 )
-def docs(check: bool, folder: Path) -> None:
+def docs(check: bool, folder: Path | None) -> None:
     """Write the data dictionary and the metric definitions from the contracts."""
     from classic_cars.serving.dictionary import documents
 
+    folder = _project_docs() if folder is None else folder
     stale = [
         name
         for name, text in documents().items()
@@ -126,9 +130,18 @@ def docs(check: bool, folder: Path) -> None:
     ]
     if check:
         for name in stale:
-            err.print(f"{folder / name} is not current; write it with `classic-cars docs`")
+            err.print(f"{escape(str(folder / name))} is not current; write it with `classic-cars docs`")
         sys.exit(1 if stale else 0)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in documents().items():
         (folder / name).write_text(text)
-        out.print(f"{'wrote' if name in stale else 'current'} {folder / name}")
+        out.print(f"{'wrote' if name in stale else 'current'} {escape(str(folder / name))}")
+
+
+def _project_docs() -> Path:
+    """The documents' folder of the project that this folder is in. Raises ``click.UsageError`` outside of one."""
+    here = Path.cwd()
+    for each in (here, *here.parents):
+        if (each / "classic_cars" / "contracts").is_dir():
+            return Path("docs") if each == here else each / "docs"
+    raise click.UsageError(f"{here}: is not in the project of the contracts; name a folder with --folder")

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
-from rich.table import Table as Grid
 
-from classic_cars.cli.terminal import out, published, show_balance, show_contradictions
+from classic_cars.cli.formats import FORMATS, format_of, plain, readable_errors, write
+from classic_cars.cli.grid import Column, Grid
+from classic_cars.cli.terminal import err, out, published, show_balance, show_contradictions
+from classic_cars.wording import counted
 
 if TYPE_CHECKING:
     from classic_cars.stores.base import Store
 
-#: Rows that a table on the screen shows; csv and json have no limit.
+#: Rows that a table on the screen shows; files have no limit.
 SCREENFUL = 200
 
 
@@ -39,7 +40,7 @@ def answers() -> None:
             ("How are sales distributed across countries?", "sales_by_country", "country"),
         ):
             rows = _fetch(store, f"SELECT * FROM analytics.{table} ORDER BY netSales DESC, 1")
-            out.print(_answer(title, first, rows))
+            _answer(title, first, rows).show()
             show_balance(completeness)
             out.print()
         contradicting = contradictions(store)
@@ -54,33 +55,46 @@ def answers() -> None:
 
 
 def _answer(title: str, first: str, rows: list[dict[str, Any]]) -> Grid:
-    grid = Grid(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    grid.add_column(first, no_wrap=True)
-    for name in ("orders", "units", "booked amount", "net sales", "gross profit", "share of net"):
-        grid.add_column(name, justify="right", no_wrap=True)
+    numbers = ("orders", "units", "booked amount", "net sales", "gross profit", "share of net")
+    grid = Grid([Column(first), *(Column(name, numeric=True) for name in numbers)], title=title, last=True)
     total = sum((row["netSales"] for row in rows), Decimal(0))
     for row in rows:
         share = f"{row['netSales'] / total:.1%}" if total else ""
         amounts = [f"{row[name]:,.2f}" for name in ("bookedAmount", "netSales", "grossProfit")]
-        grid.add_row(row[first], f"{row['orders']:,}", f"{row['units']:,}", *amounts, share)
+        grid.add(escape(str(row[first])), f"{row['orders']:,}", f"{row['units']:,}", *amounts, share)
     sums = [
         f"{sum((row[name] for row in rows), Decimal(0)):,.2f}" for name in ("bookedAmount", "netSales", "grossProfit")
     ]
-    grid.add_section()
-    grid.add_row("total", "", f"{sum(row['units'] for row in rows):,}", *sums, "", style="bold")
+    grid.add("total", "", f"{sum(row['units'] for row in rows):,}", *sums, "")
     return grid
 
 
 @click.command()
-@click.argument("sql")
-@click.option("--format", "kind", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@click.argument("sql", required=False)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["table", *FORMATS]),
+    help="By default what FILE ends in, or a table on the screen.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the result to FILE, whole or not at all; a file that is there is replaced.",
+)
 @click.option("--as-of", metavar="TIME|VERSION", help="The tables as they were then: 2004-06-30T12:00, or a version.")
-def query(sql: str, kind: str, as_of: str | None) -> None:
+def query(sql: str | None, kind: str | None, output: Path | None, as_of: str | None) -> None:
     """Ask the published tables, in SQL, read-only.
 
     \b
-    Tables are called layer.name:
+    Tables are called layer.name; `classic-cars tables` lists them:
       classic-cars query "SELECT country, netSales FROM analytics.sales_by_country ORDER BY 2 DESC"
+      classic-cars query "SHOW TABLES"
+      classic-cars query "SUMMARIZE warehouse.fact_orders"
+      classic-cars query --output sales.xlsx "FROM analytics.sales_by_month"
+      echo "SELECT 1" | classic-cars query
+    Without SQL, or with -, it is read from standard input.
     While a run writes a table, a query waits for that step (CLASSIC_CARS_QUERY_WAIT seconds at most).
     When it reads tables of the warehouse or answers, and published tables contradict each other, this says
     so on stderr and the exit code is 1.
@@ -88,81 +102,75 @@ def query(sql: str, kind: str, as_of: str | None) -> None:
     from classic_cars.serving.consistency import contradictions, reads_compared_tables
     from classic_cars.stores.base import versions_of
 
+    kind = format_of(kind, output)
+    if sql is None or sql == "-":
+        sql = _standard_input()
     with published() as store:
         reader = store.query(sql) if as_of is None else versions_of(store).query_as_of(sql, _moment(as_of))
-        if kind == "csv":
-            _write_csv(reader)
-        elif kind == "json":
-            _write_json(reader)
-        else:
-            _write_grid(reader)
+        with readable_errors(store):
+            if kind == "table":
+                _show(reader)
+            else:
+                rows = write(reader, kind, output)
+                if output is not None:
+                    err.print(f"{counted(rows, 'row')} to {escape(str(output))}", style="dim", soft_wrap=True)
         contradicting = contradictions(store) if as_of is None and reads_compared_tables(sql) else []
     show_contradictions(contradicting)
     if contradicting:
         sys.exit(1)
 
 
+def _standard_input() -> str:
+    """SQL that is piped in. Raises ``click.UsageError`` when nothing is."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise click.UsageError('no SQL; classic-cars query "SELECT ...", or pipe it in')
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError:
+        raise click.UsageError("the SQL on standard input is not UTF-8") from None
+
+
 def _moment(text: str) -> datetime | int:
     """A version's number or a moment; a moment without a time zone is one of this machine's."""
-    if text.isdigit():
+    if text.isdecimal() and len(text) < 20:
         return int(text)
     try:
         return datetime.fromisoformat(text).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):
         raise click.BadParameter(
             f"found {text!r}, expected a time such as 2004-06-30T12:00 or a version's number", param_hint="--as-of"
         ) from None
 
 
-def _write_csv(reader: Any) -> None:
-    import pyarrow.csv
+def _show(reader: Any) -> None:
+    """The first rows, as a table. Whole numbers stand as they are: many are identifiers or years."""
+    import pyarrow.types as kinds
 
-    with pyarrow.csv.CSVWriter(sys.stdout.buffer, reader.schema) as writer:
-        for batch in reader:
-            writer.write_batch(batch)
-
-
-def _write_json(reader: Any) -> None:
-    """A JSON array, written row by row as they come."""
-    separator = "[\n "
+    numeric = (kinds.is_decimal, kinds.is_integer, kinds.is_floating)
+    grid = Grid(
+        [
+            Column(field.name, numeric=any(of(field.type) for of in numeric), wraps=not kinds.is_temporal(field.type))
+            for field in reader.schema
+        ]
+    )
+    total = 0
     for batch in reader:
-        for row in batch.to_pylist():
-            sys.stdout.write(separator + json.dumps({name: _json_value(each) for name, each in row.items()}))
-            separator = ",\n "
-    sys.stdout.write("\n]\n" if separator != "[\n " else "[]\n")
-
-
-def _json_value(value: Any) -> Any:
-    """Numbers as numbers while JSON readers keep every digit, otherwise as text."""
-    if isinstance(value, Decimal):
-        return float(value) if Decimal(repr(float(value))) == value else str(value)
-    if isinstance(value, date | datetime):
-        return value.isoformat()
-    return value if isinstance(value, str | int | float | bool | list | dict | None) else str(value)
-
-
-def _write_grid(reader: Any) -> None:
-    grid = Grid(box=SIMPLE_HEAD)
-    for field in reader.schema:
-        numeric = field.type.__class__.__name__.startswith("Decimal") or str(field.type).startswith(("int", "double"))
-        grid.add_column(field.name, justify="right" if numeric else "left")
-    shown = total = 0
-    for batch in reader:
+        for row in zip(*batch.slice(0, max(0, SCREENFUL - total)).columns, strict=True):
+            grid.add(*[_cell(value.as_py()) for value in row])
         total += batch.num_rows
-        for row in batch.slice(0, max(0, SCREENFUL - shown)).to_pylist():
-            grid.add_row(*[_cell(value) for value in row.values()])
-            shown += 1
-    out.print(grid)
-    if total > shown:
-        out.print(f"{total - shown:,} more rows; --format csv shows all", style="dim")
+    grid.show()
+    if total > SCREENFUL:
+        out.print(f"{counted(total - SCREENFUL, 'more row')}; --format csv shows all", style="dim", soft_wrap=True)
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "[dim]NULL[/]"
-    if isinstance(value, Decimal) or (isinstance(value, int) and not isinstance(value, bool)):
-        return f"{value:,}"
-    return escape(str(value))
+    if isinstance(value, Decimal):
+        return f"{value:,}" if int(value.as_tuple().exponent) < 0 else f"{value:f}"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return f"{value:.0f}"
+    return escape(str(plain(value)))
 
 
 def _fetch(store: Store, sql: str) -> list[dict[str, Any]]:

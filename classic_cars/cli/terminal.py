@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import time
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,10 +23,8 @@ if TYPE_CHECKING:
     from classic_cars.serving.completeness import Balance
     from classic_cars.stores.base import Store
 
-#: Where output is piped there is no screen to fit: wide enough for every table.
-WIDTH = None if sys.stdout.isatty() else 160
-out = Console(highlight=False, width=WIDTH)
-err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 #: Exit code of a command that was told to stop, as shells have it.
@@ -30,23 +32,64 @@ INTERRUPTED = 130
 
 
 class Commands(click.Group):
-    """Turns every error that the platform reports on purpose into one clear message and exit code 1."""
+    """Turns every error into one message and exit code 1; python's development mode (``-X dev``) shows where it was."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Raises ``click.UsageError`` for bytes that no message could show and no database takes."""
+        if sys.stdout is None:
+            raise click.UsageError("standard output is closed", ctx)
+        for each in args:
+            if "\0" in each or each != each.encode(errors="replace").decode():
+                raise click.UsageError(f"{ascii(each)[:100]} is no text in UTF-8", ctx)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
-        except ClassicCarsError as error:
-            err.print(f"[bold red]error[/]: {escape(str(error))}", soft_wrap=True)
-            sys.exit(1)
+            returned = super().invoke(ctx)
+            sys.stdout.flush()  # a full disk is an error of the command, not of the interpreter's end
+            return returned
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
         except KeyboardInterrupt:
             err.print("[bold red]interrupted[/]")
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
+            _forget(sys.stdout)
+            sys.exit(1)
+        except Exception as error:
+            if sys.flags.dev_mode:
+                raise
+            _forget(sys.stdout)
+            err.print(f"[bold red]error[/]: {escape(message_of(error))}", soft_wrap=True)
             sys.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """In the order of use, not of the alphabet."""
         return list(self.commands)
+
+
+def message_of(error: Exception) -> str:
+    """What a person is told of an error; of one that nobody foresaw only where it was, its text may hold values."""
+    if isinstance(error, ClassicCarsError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        return f"{place}{error.strerror[:1].lower()}{error.strerror[1:]}; name another place or change its permissions"
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if "classic_cars" in each.filename]
+    place = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return (
+        f"unexpected {type(error).__name__}{place}; this is a bug of the platform: please report it with the command, "
+        "and what `PYTHONDEVMODE=1 classic-cars ...` shows"
+    )
+
+
+def _forget(stream: Any) -> None:
+    """What a stream that cannot be written still holds would be tried again, and complained of, at Python's end."""
+    with suppress(OSError, ValueError):
+        stream.flush()
+        return
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager
@@ -66,11 +109,33 @@ def published(settings: Any = None) -> Iterator[Store]:
 
 
 class _Lines(logging.Handler):
-    """Shows what the platform says of its progress; the spinner beside it shows that it lives."""
+    """Shows what the platform says of its progress; the spinner beside it shows that it lives.
+
+    Records may count: ``planned`` steps are to come, ``step`` names one that ended.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._started = time.monotonic()
+        self._planned = 0
+        self._ended: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
+        planned, step = getattr(record, "planned", 0), getattr(record, "step", None)
+        if planned:
+            self._planned += planned
+            return
+        text = record.getMessage()
+        if step is not None:
+            self._ended.add(step)
+            text = f"{len(self._ended)} of {self._planned} steps, {_clock(time.monotonic() - self._started)}: {text}"
         style = "red" if record.levelno >= logging.ERROR else "dim"
-        err.print(escape(record.getMessage()), style=style, soft_wrap=True)
+        err.print(escape(text), style=style, soft_wrap=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02}"
 
 
 @contextmanager

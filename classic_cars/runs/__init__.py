@@ -15,7 +15,7 @@ from classic_cars.definitions import build_defs
 from classic_cars.instance import open_instance
 from classic_cars.months import Months, partition_key
 from classic_cars.runs.changes import make_what_changed
-from classic_cars.runs.report import QUIET, FailedCheck, RunReport, report_of
+from classic_cars.runs.report import FailedCheck, RunReport, executed
 from classic_cars.runs.selecting import (
     job_of,
     months_that_exist,
@@ -64,10 +64,7 @@ def execute(
             add_months(instance, map(partition_key, there))
             months = partitions_among(instance, months or Months(there[0], there[-1]))
             tags |= range_tags(months.first, months.last)
-        result = job_of(defs, keys).execute_in_process(
-            instance=instance, tags=tags, raise_on_error=False, run_config=QUIET
-        )
-    return report_of(result, keys, months)
+        return executed(job_of(defs, keys), instance, keys, months, tags)
 
 
 def execute_what_changed(

@@ -20,7 +20,7 @@ from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER, UNDATED
 from classic_cars.contracts.source import CONTRACTS, MONTH
 from classic_cars.months import Months, month_of, partition_key, span
 from classic_cars.runs.observing import SOURCE, observe_landing, observe_order_system, remember, unread
-from classic_cars.runs.report import QUIET, RunReport, report_of
+from classic_cars.runs.report import RunReport, executed
 from classic_cars.runs.selecting import job_of, partitions_among
 from classic_cars.settings import Settings
 from classic_cars.sources.conform import conform
@@ -165,11 +165,8 @@ def _moved(settings: Settings, order_system: OrderSystem, parts: Parts) -> set[t
 def _executed(defs: dg.Definitions, instance: dg.DagsterInstance, request: dg.RunRequest) -> RunReport:
     keys = list(request.asset_selection or [])
     first, last = request.tags.get(RANGE_START), request.tags.get(RANGE_END)
-    result = job_of(defs, keys).execute_in_process(
-        instance=instance, tags=dict(request.tags), raise_on_error=False, run_config=QUIET
-    )
     months = Months(month_of(first), month_of(last)) if first and last else None
-    return report_of(result, keys, months)
+    return executed(job_of(defs, keys), instance, keys, months, request.tags)
 
 
 def _together(reports: list[RunReport], record: Record, failed: set[str]) -> RunReport:
@@ -179,13 +176,14 @@ def _together(reports: list[RunReport], record: Record, failed: set[str]) -> Run
     made = {address for each in reports for address in each.published}
     months = [month for each in reports if each.months for month in (each.months.first, each.months.last)]
     return RunReport(
-        run_id=reports[-1].run_id if reports else "",
+        run_id=next((each.run_id for each in [*(each for each in reports if not each.succeeded), *reports[-1:]]), ""),
         succeeded=all(each.succeeded for each in reports),
         months=span(months),
         published=[address for address in tables if address in made],
         not_published=kept,
         failed_checks=[check for each in reports for check in each.failed_checks],
         errors=reduce(lambda all_, each: all_ | each.errors, reports, dict[str, str]()),
+        rows=sum(each.rows for each in reports),
         events=sum(each.events for each in reports),
         interrupted=interrupts.requested(),
         unchanged=[address for address in tables if address not in made and address not in kept],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,8 @@ import dagster as dg
 from classic_cars import interrupts
 from classic_cars.months import Months
 from classic_cars.tables.failures import innermost, reason_of
+
+progress = logging.getLogger("classic_cars.progress")
 
 #: Dagster's own log goes to its web page; people are told by the progress log.
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -37,6 +40,8 @@ class RunReport:
     not_published: list[str] = field(default_factory=list)
     failed_checks: list[FailedCheck] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
+    #: Rows that its tables were made of; of a table with months only those of the months that were made.
+    rows: int = 0
     events: int = 0
     interrupted: bool = False
     #: Tables that were not made because nothing changed that they are made of.
@@ -48,14 +53,29 @@ class RunReport:
         return len({*self.published, *self.not_published, *self.unchanged})
 
 
+def executed(
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    keys: Sequence[dg.AssetKey],
+    months: Months | None,
+    tags: Mapping[str, str],
+) -> RunReport:
+    """Execute the job that makes ``keys``, in this process; says first how many steps are to come."""
+    progress.info("%d steps", len(keys), extra={"planned": len(keys)})
+    result = job.execute_in_process(instance=instance, tags=dict(tags), raise_on_error=False, run_config=QUIET)
+    return report_of(result, keys, months)
+
+
 def report_of(result: dg.ExecuteInProcessResult, keys: Sequence[dg.AssetKey], months: Months | None) -> RunReport:
     """The report of one run that was to make ``keys``."""
-    published: set[str] = set()
+    rows: dict[str, int] = {}
     failed_checks: list[FailedCheck] = []
     errors: dict[str, str] = {}
     for event in result.all_events:
         if event.is_step_materialization and event.asset_key is not None:
-            published.add(event.asset_key.to_user_string())
+            shown = event.step_materialization_data.materialization.metadata
+            made = shown.get("rows in this run", shown.get("dagster/row_count"))
+            rows[event.asset_key.to_user_string()] = int(str(made.value)) if made is not None else 0
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             if not check.passed:
@@ -79,10 +99,11 @@ def report_of(result: dg.ExecuteInProcessResult, keys: Sequence[dg.AssetKey], mo
         run_id=result.run_id,
         succeeded=result.success,
         months=months,
-        published=[name for name in wanted if name in published],
-        not_published=[name for name in wanted if name not in published],
+        published=[name for name in wanted if name in rows],
+        not_published=[name for name in wanted if name not in rows],
         failed_checks=failed_checks,
         errors=errors,
+        rows=sum(rows.get(name, 0) for name in wanted),
         events=len(result.all_events),
         interrupted=interrupts.requested(),
     )

@@ -46,7 +46,7 @@ class SourceURL:
         torn = text.count("@") > 1 or ("@" in text and url.username is None) or "/" in (url.database or "")
         if scheme != "sqlite" and torn:
             raise _unreadable(scheme)
-        if not url.database:
+        if not url.database or (scheme == "sqlite" and not Path(url.database).name):
             raise SettingsError(f"CLASSIC_CARS_SOURCE_URL: {cls(url, scheme)} names no database")
         return cls(url, scheme)
 

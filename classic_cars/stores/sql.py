@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import duckdb
@@ -10,7 +11,7 @@ import ibis.expr.datatypes as dt
 from ibis.backends.sql.datatypes import DuckDBType
 
 from classic_cars.contracts.base import Contract
-from classic_cars.errors import ContractError
+from classic_cars.errors import ContractError, StoreError
 from classic_cars.months import Months
 
 #: What DuckDB takes before it spills to disk, unless it is told otherwise.
@@ -19,6 +20,41 @@ MEMORY = "700MB"
 #: The schema of what a DuckDB store keeps beside the tables: which run published the current version of each.
 OWN = "platform"
 PUBLICATIONS = f"{OWN}.publications"
+
+
+#: DuckDB's own lists only the tables of one schema, in which there is none.
+_SHOW_TABLES = re.compile(r"\s*SHOW\s+(?:ALL\s+)?TABLES\s*;?\s*", re.IGNORECASE)
+ALL_TABLES = (
+    "SELECT table_schema AS layer, table_name AS name FROM information_schema.tables "
+    f"WHERE table_schema NOT IN ('main', '{OWN}') ORDER BY ALL"
+)
+_EXPLAIN = re.compile(r"\s*EXPLAIN(?:\s+ANALYZE)?\b", re.IGNORECASE)
+
+
+def one_query(sql: str) -> list[duckdb.Statement]:
+    """The statements of one question: SELECT, FROM, DESCRIBE, SUMMARIZE, SHOW, PIVOT, or EXPLAIN of one of them.
+
+    DuckDB makes several of a PIVOT: the types of its columns, which have no text of their own, and a SELECT. Raises
+    ``StoreError`` for anything else, and ``duckdb.Error`` for what is no SQL.
+    """
+    if _SHOW_TABLES.fullmatch(sql):
+        sql = ALL_TABLES
+    statements = duckdb.extract_statements(sql)
+    explained = _EXPLAIN.match(sql)
+    if explained and len(statements) == 1 and statements[0].type == duckdb.StatementType.EXPLAIN:
+        one_query(sql[explained.end() :])
+        return statements
+    asked = [each for each in statements if each.query or each.type == duckdb.StatementType.SELECT]
+    if len(asked) != 1:
+        raise StoreError(f"found {len(asked)} SQL statements, expected one")
+    if statements[-1].type != duckdb.StatementType.SELECT or any(
+        each.type != duckdb.StatementType.CREATE or each.query for each in statements[:-1]
+    ):
+        raise StoreError(
+            "queries are read-only: one SELECT, SHOW, DESCRIBE, SUMMARIZE or PIVOT; "
+            f"this would do something else ({statements[-1].type.name})"
+        )
+    return statements
 
 
 def same_columns(contract: Contract, rows: ibis.Table) -> None:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.stores.base import Provenance, Store
+from classic_cars.stores.folders import replacing
 
 MANIFEST = "manifest.json"
 BATCH_ROWS = 122_880
@@ -40,11 +41,22 @@ def with_co_published(contracts: Iterable[Contract]) -> list[Contract]:
 def export_tables(store: Store, contracts: Iterable[Contract], folder: Path) -> Iterator[Transferred]:
     """Write every published table of ``contracts`` to ``folder``, as ``layer/name.parquet``; yields each when proven.
 
-    Raises ``StoreError`` when the folder is not empty, or a file does not hold what the table does.
+    The folder appears when all of it is proven; one that an export wrote before is replaced in one step. Raises
+    ``StoreError`` when the folder holds anything else, cannot be written, or a file does not hold what the table does.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise StoreError(f"{folder}: is not empty; name a folder that is, or that is not there yet")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.expanduser().absolute()
+    _must_be_ours(folder)
+    try:
+        with replacing(folder) as new:
+            yield from _exported(store, contracts, new)
+    except OSError as error:
+        raise StoreError(
+            f"{folder}: cannot be written ({error.strerror or error}); name a folder on a disk with room, whose parent "
+            "you may write to"
+        ) from None
+
+
+def _exported(store: Store, contracts: Iterable[Contract], folder: Path) -> Iterator[Transferred]:
     moved: dict[str, int] = {}
     for contract in contracts:
         if not store.exists(contract):
@@ -59,6 +71,24 @@ def export_tables(store: Store, contracts: Iterable[Contract], folder: Path) -> 
         yield Transferred(contract.address, count)
     # Written last: a folder without it is not a whole export.
     (folder / MANIFEST).write_text(json.dumps({"tables": moved}, indent=1))
+
+
+def _must_be_ours(folder: Path) -> None:
+    """The folder is not there, is empty, or holds what an export wrote and nothing else; raises ``StoreError``."""
+    try:
+        found = {str(each.relative_to(folder)) for each in folder.rglob("*") if not each.is_dir()}
+        if (folder.is_dir() and not any(folder.iterdir())) or not folder.exists():
+            return
+        if not folder.is_dir():
+            raise StoreError(f"{folder}: is no folder")
+        tables = json.loads((folder / MANIFEST).read_text())["tables"]
+        foreign = found - {MANIFEST, *(f"{address}.parquet" for address in tables)}
+    except OSError as error:
+        raise StoreError(f"{folder}: is not empty and no export ({error.strerror}); name another folder") from None
+    except (ValueError, KeyError, TypeError):
+        raise StoreError(f"{folder}: is not empty and no export; name another folder") from None
+    if foreign:
+        raise StoreError(f"{folder}: holds what no export wrote ({min(foreign)}); move it away or name another folder")
 
 
 def _write(rows: ibis.Table, contract: Contract, path: Path) -> int:
@@ -78,7 +108,7 @@ def import_tables(store: Store, contracts: Iterable[Contract], folder: Path) -> 
     """
     try:
         tables = json.loads((folder / MANIFEST).read_text())["tables"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         raise StoreError(
             f"{folder}: no whole export, {MANIFEST} is missing or broken; write one with `classic-cars export`"
         ) from None

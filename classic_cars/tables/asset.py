@@ -139,14 +139,16 @@ def _materialized(context: AssetExecutionContext, table: Table, catalog: Catalog
             failures.report(table.address, error, context.retry_number)
         if outcome.publishable:
             yield from (_check_result(each) for each in outcome.verdicts)
-            progress.info("%s: %s rows in %.1f s", table.address, f"{outcome.rows:,}", time.perf_counter() - started)
+            rows = f"{outcome.rows:,} row{'' if outcome.rows == 1 else 's'}"
+            seconds = time.perf_counter() - started
+            progress.info("%s: %s in %.1f s", table.address, rows, seconds, extra=_name_of(context, table))
             yield dg.Output(outcome.staged, metadata=metadata)
             # Here Dagster's IO manager has published.
             yield from _co_published(outcome)
             return
     # Discarded before anybody is told.
     yield from (_check_result(each) for each in outcome.verdicts)
-    _say_what_failed(table, outcome)
+    _say_what_failed(context, table, outcome)
 
 
 def _checked(context: AssetExecutionContext, table: Table, catalog: Catalog, runtime: Runtime) -> Iterator[Any]:
@@ -241,7 +243,13 @@ def _check_result(verdict: CheckOutcome) -> dg.AssetCheckResult:
     )
 
 
-def _say_what_failed(table: Table, outcome: Outcome) -> None:
+def _name_of(context: AssetExecutionContext, table: Table) -> dict[str, str]:
+    """For whoever counts the steps that ended."""
+    return {"step": f"{context.run.run_id} {table.address}"}
+
+
+def _say_what_failed(context: AssetExecutionContext, table: Table, outcome: Outcome) -> None:
     for each in outcome.verdicts:
         if not each.passed and not each.warning:
-            progress.error("%s: check %s failed: %s", table.address, each.check, each.summary)
+            said = (table.address, each.check, each.summary)
+            progress.error("%s: check %s failed: %s", *said, extra=_name_of(context, table))

@@ -35,7 +35,7 @@ def installed(home: Path, *arguments: str, **environment: str) -> subprocess.Com
 def test_help_names_every_command_and_where_to_start(tmp_path: Path):
     shown = installed(tmp_path, "--help")
     assert shown.returncode == 0
-    for command in ("run", "answers", "query", "status", "doctor", "dev", "docs", "shop"):
+    for command in ("run", "answers", "tables", "describe", "query", "status", "doctor", "dev", "docs", "shop"):
         assert re.search(rf"^  {command} ", shown.stdout, re.MULTILINE)
     assert "CLASSIC_CARS_SOURCE_URL" in shown.stdout
     assert not any(tmp_path.iterdir())
@@ -46,7 +46,11 @@ def test_from_nothing_to_the_answers(tmp_path: Path):
     assert made.returncode == 0, made.stderr
     ran = installed(tmp_path, "run")
     assert ran.returncode == 0, ran.stderr + ran.stdout
-    assert "published 34 tables for 2003-01..2003-03" in ran.stdout
+    assert re.fullmatch(
+        r"run [0-9a-f-]{36}: succeeded; 34 of 34 tables changed for 2003-01..2003-03, [\d,]+ rows in \d+\.\d s",
+        ran.stdout.splitlines()[-1],
+    )
+    assert re.search(r"^34 of 34 steps, \d:\d\d: ", ran.stderr, re.MULTILINE)
     assert "warehouse/fact_orders" in ran.stderr
     answers = installed(tmp_path, "answers")
     assert "Which product lines are more successful?" in answers.stdout
@@ -65,9 +69,10 @@ def test_a_failed_check_is_shown_and_makes_the_exit_code_1(published: Settings):
     ran = classic_cars(published.home, "run", "--in-memory", "--select", "source/*", "--select", "staging/orderdetails")
     assert ran.returncode == 1
     assert "staging/orderdetails, check quarantine" in ran.stdout
-    assert "keep their previous version" in ran.stdout
+    assert "kept the previous version: staging/orderdetails" in ran.stdout
     assert "error" not in ran.stdout  # a failed check is reported once
-    lines, payments = ran.stdout.splitlines()[-2:]
+    lines, payments, last = ran.stdout.splitlines()[-3:]
+    assert ": failed; 10 of 11 tables changed" in last
     assert re.match(r"order lines: [\d,]+ published, .*; NOT BALANCED in 2003-01, .* more than in source", lines)
     assert payments == complete(published, "payments")
 
@@ -88,7 +93,7 @@ def test_a_run_ends_with_what_is_published_and_quarantined_even_if_nothing_is(pu
     ran = classic_cars(published.home, "run", "--in-memory", "--select", "source/*")
     assert ran.returncode == 0, ran.stderr
     expected = [complete(published, "order lines"), complete(published, "payments")]
-    assert ran.stdout.splitlines()[-2:] == expected
+    assert ran.stdout.splitlines()[-3:-1] == expected
     assert "contradict" not in ran.stderr
     assert classic_cars(published.home, "status").stdout.splitlines()[-2:] == expected
     answers = classic_cars(published.home, "answers").stdout.splitlines()
@@ -181,7 +186,7 @@ def test_months_and_selection_limit_a_run(published: Settings):
         published.home, "run", "--in-memory", "--select", "source/orders", "--months", "2003-02..2003-03"
     )
     assert ran.returncode == 0, ran.stdout
-    assert "published 1 tables for 2003-02..2003-03" in ran.stdout
+    assert "succeeded; 1 of 1 table changed for 2003-02..2003-03, " in ran.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -252,3 +257,25 @@ def test_replace_says_first_what_it_deletes(published: Settings):
     replaced = classic_cars(published.home, "shop", "create", "--replace", "--until", "2003-02-28")
     assert replaced.returncode == 0, replaced.stderr
     assert "deleting orders" in replaced.stderr
+
+
+def test_a_variable_that_is_no_setting_is_warned_of_with_the_nearest_name(tmp_path: Path):
+    told = classic_cars(tmp_path, "docs", "--check", "--folder", str(tmp_path), CLASSIC_CARS_STOER="iceberg")
+    assert "warning: CLASSIC_CARS_STOER is no setting and does nothing; did you mean CLASSIC_CARS_STORE?" in told.stderr
+    assert "CLASSIC_CARS_STOER" in classic_cars(tmp_path, "doctor", CLASSIC_CARS_STOER="iceberg").stdout
+    assert "warning" not in classic_cars(tmp_path, "docs", "--check", CLASSIC_CARS_STORE="duckdb").stderr
+
+
+def test_docs_writes_in_the_project_or_where_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    refused = classic_cars(tmp_path / "home", "docs")
+    assert refused.returncode == 2
+    assert "--folder" in refused.stderr
+    assert not (tmp_path / "docs").exists()
+    assert classic_cars(tmp_path / "home", "docs", "--folder", "here").returncode == 0
+    assert {each.name for each in (tmp_path / "here").iterdir()} == {"data-dictionary.md", "metrics.md"}
+    (tmp_path / "project" / "sub").mkdir(parents=True)
+    (tmp_path / "project" / "classic_cars" / "contracts").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "project" / "sub")
+    assert classic_cars(tmp_path / "home", "docs").returncode == 0
+    assert (tmp_path / "project" / "docs" / "metrics.md").is_file()

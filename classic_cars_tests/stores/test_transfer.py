@@ -57,6 +57,46 @@ def test_a_folder_that_holds_something_is_left_alone(store: Store, tmp_path: Pat
     assert [each.name for each in (tmp_path / "full").iterdir()] == ["notes.txt"]
 
 
+def test_an_export_is_refreshed_in_place_and_never_missing_meanwhile(store: Store, exported: Path):
+    publish(store, SALES, [sale(9, "2003-01-01")], None)
+    refreshing = export_tables(store, [SALES], exported)
+    assert next(refreshing).rows == 1
+    assert len(pq.read_table(exported / "warehouse" / "sales.parquet")) == 3  # until all of it is proven
+    assert list(refreshing) == []
+    assert pq.read_table(exported / "warehouse" / "sales.parquet").to_pylist() == [sale(9, "2003-01-01")]
+    assert sorted(each.name for each in exported.iterdir()) == [MANIFEST, "warehouse"]
+    assert not [each for each in exported.parent.iterdir() if ".new." in each.name]
+
+
+def test_a_refresh_that_fails_leaves_the_export_as_it_was(
+    store: Store, exported: Path, monkeypatch: pytest.MonkeyPatch
+):
+    publish(store, SALES, [sale(9, "2003-01-01")], None)
+    before = (exported / "warehouse" / "sales.parquet").read_bytes()
+
+    def broken(*_: object) -> None:
+        raise StoreError("the copy differs")
+
+    monkeypatch.setattr("classic_cars.stores.transfer._must_be_equal", broken)
+    with pytest.raises(StoreError, match="differs"):
+        list(export_tables(store, [SALES], exported))
+    assert (exported / "warehouse" / "sales.parquet").read_bytes() == before
+    assert not [each for each in exported.parent.iterdir() if ".new." in each.name]
+
+
+def test_an_export_to_which_somebody_added_a_file_is_left_alone(store: Store, exported: Path):
+    (exported / "warehouse" / "notes.txt").write_text("mine")
+    with pytest.raises(StoreError, match=r"holds what no export wrote \(warehouse/notes.txt\)"):
+        list(export_tables(store, TABLES, exported))
+    assert (exported / "warehouse" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("place", ["/proc/x", "/dev/null/x", "/etc", "/dev/null"])
+def test_a_place_where_nothing_can_be_written_is_an_error_that_names_it(store: Store, place: str):
+    with pytest.raises(StoreError, match=place):
+        list(export_tables(store, TABLES, Path(place)))
+
+
 def test_an_export_that_is_not_whole_is_refused(store: Store, exported: Path):
     (exported / MANIFEST).unlink()
     with pytest.raises(StoreError, match="no whole export"):

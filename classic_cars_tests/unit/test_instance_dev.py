@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from classic_cars.errors import SettingsError
 from classic_cars.instance import dev, home
 from classic_cars.settings import Settings
 
@@ -44,14 +45,64 @@ STATUSES = "{ runsOrError { ... on Runs { results { status } } } }"
 def test_the_command_names_the_workspace_and_the_environment_the_home(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     command = dev.dev_command("127.0.0.1", 3001)
-    assert command[1:5] == ["-m", "dagster", "dev", "--workspace"]
-    assert command[5:] == [str(PROJECT / "workspace.yaml"), "--host", "127.0.0.1", "--port", "3001"]
-    assert dev.dev_environment(settings) == {
+    assert command[1:3] == ["-W", dev.SUPERSEDED]
+    assert command[3:9] == ["-m", "dagster", "dev", "--log-level", "warning", "--workspace"]
+    assert command[9:] == [str(PROJECT / "workspace.yaml"), "--host", "127.0.0.1", "--port", "3001"]
+    assert dev.dev_environment(settings, port=3001) == {
+        "CLASSIC_CARS_WEB_URL": "http://127.0.0.1:3001",
         "DAGSTER_HOME": str(PROJECT),
         "CLASSIC_CARS_HOME": str(tmp_path),
         "CLASSIC_CARS_ATTENDED": "true",
     }
     assert home.config_folder() == PROJECT
+    elsewhere = Settings(home=tmp_path, web_url="https://dagster.example.com")
+    assert dev.dev_environment(elsewhere)["CLASSIC_CARS_WEB_URL"] == "https://dagster.example.com"
+
+
+def test_a_taken_port_is_an_error_that_says_who_holds_it() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        with pytest.raises(
+            SettingsError, match=rf"port {port} is taken by pid {os.getpid()} \(.*python.*make dev PORT="
+        ):
+            dev.must_be_free("127.0.0.1", port)
+    dev.must_be_free("127.0.0.1", port)
+
+
+def test_a_host_that_is_not_this_machine_is_an_error() -> None:
+    with pytest.raises(SettingsError, match=r"203.0.113.1:3000: nobody can listen there"):
+        dev.must_be_free("203.0.113.1", 3000)
+
+
+def test_a_second_dev_on_the_same_home_is_an_error_that_says_who_holds_it_even_after_exec(tmp_path: Path) -> None:
+    script = f"""
+import sys, time
+from classic_cars.instance import dev
+from classic_cars.settings import Settings
+dev.must_be_free = lambda host, port: None
+dev.dev_command = lambda host, port: [sys.executable, "-c", "print('serving', flush=True); import time; time.sleep(60)"]
+dev.serve(Settings(home={str(tmp_path)!r}))
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "serving\n"
+        with pytest.raises(SettingsError, match=rf"is running there already, pid {process.pid} \(.*python"):
+            dev.keep_to_one(tmp_path)
+        dev.keep_to_one(tmp_path / "other")
+    finally:
+        process.kill()
+        process.wait()
+    dev.keep_to_one(tmp_path)
+
+
+def test_make_dev_takes_a_port() -> None:
+    made = subprocess.run(
+        ["make", "-n", "dev", "PORT=3456"], cwd=PROJECT, capture_output=True, text=True, check=True
+    ).stdout
+    assert "classic-cars dev --port 3456" in made
 
 
 def test_ignored_and_blocked_stop_signals_are_heeded_again_after_exec(tmp_path: Path) -> None:
@@ -152,5 +203,10 @@ def test_dagster_starts_in_the_background_runs_a_job_stops_when_told_and_writes_
 
     assert list(user.iterdir()) == []
     assert sorted(path.name for path in project.iterdir()) == ["dagster.yaml", "shop.py", "workspace.yaml"]
-    assert sorted(path.name for path in platform.iterdir()) == ["dagster", "dagster.lock"]
+    expected = ["dagster", "dagster.lock", *(["dev.lock"] if in_background else [])]
+    assert sorted(path.name for path in platform.iterdir()) == expected
+    if in_background:
+        said = (tmp_path / "log").read_text()
+        assert "Warning" not in said
+        assert "INFO" not in said.partition("STEP_WORKER")[0].partition("RUN_START")[0]
     assert len(list((platform / "dagster" / "history" / "runs").glob("*-*.db"))) == 1

@@ -31,13 +31,12 @@ from classic_cars.stores.duckdb.lock import RunLock
 from classic_cars.stores.duckdb.transaction import DuckDBTransaction
 from classic_cars.stores.duckdb.turns import Turns
 from classic_cars.stores.failures import is_locked
-from classic_cars.stores.sql import MEMORY, OWN, PUBLICATIONS, only_reach, quoted
+from classic_cars.stores.sql import MEMORY, OWN, PUBLICATIONS, one_query, only_reach, quoted
 
 progress = logging.getLogger("classic_cars.progress")
 
 ARRIVAL = "arriving"
 #: Statements that a file opened for reading does not refuse by itself.
-WRITES_FILES = (duckdb.StatementType.COPY, duckdb.StatementType.EXPORT, duckdb.StatementType.COPY_DATABASE)
 
 
 class DuckDBStore:
@@ -270,12 +269,10 @@ class DuckDBStore:
     def query(self, sql: str) -> pa.RecordBatchReader:
         try:
             with clear_errors(self.path):
-                statements = self.backend.con.extract_statements(sql)
-                if len(statements) != 1:
-                    raise StoreError(f"found {len(statements)} SQL statements, expected one")
-                if statements[0].type in WRITES_FILES:
-                    raise StoreError("a query is one SELECT; this would write files")
-                return self.backend.con.execute(statements[0]).to_arrow_reader(65_536)
+                *before, question = one_query(sql)
+                for each in before:
+                    self.backend.con.execute(each)
+                return self.backend.con.execute(question).to_arrow_reader(65_536)
         except duckdb.Error as error:
             raise StoreError(str(error)) from None
 

@@ -98,7 +98,7 @@ class Engine:
             self.execute(access.for_duckdb(self.lake.bucket or "", self.lake.kms_key))
         self._access = access
 
-    def execute(self, sql: str) -> duckdb.DuckDBPyConnection:
+    def execute(self, sql: str | duckdb.Statement) -> duckdb.DuckDBPyConnection:
         with clear_errors(self.lake):
             return self.backend.con.execute(sql)
 

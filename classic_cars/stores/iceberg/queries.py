@@ -14,17 +14,18 @@ from pyiceberg.table.snapshots import Snapshot
 from classic_cars.errors import StoreError
 from classic_cars.stores.base import AsOf
 from classic_cars.stores.iceberg.engine import Engine
+from classic_cars.stores.sql import one_query
 
 
 def answer(catalog: Catalog, engine: Engine, sql: str, as_of: AsOf | None = None) -> pa.RecordBatchReader:
     """The statement's result, in batches. Raises ``StoreError`` for a statement that is wrong or would write."""
     try:
-        kinds = [each.type for each in duckdb.extract_statements(sql)]
-        if kinds != [duckdb.StatementType.SELECT]:
-            raise StoreError("a query is one SELECT; this would do something else")
+        *before, question = one_query(sql)
         engine.forget()
         _show_tables(catalog, engine, sql, as_of)
-        return engine.execute(sql).to_arrow_reader(65_536)
+        for each in before:
+            engine.execute(each)
+        return engine.execute(question).to_arrow_reader(65_536)
     except duckdb.Error as error:
         raise StoreError(str(error)) from None
 
@@ -43,8 +44,8 @@ def _show_tables(catalog: Catalog, engine: Engine, sql: str, as_of: AsOf | None)
     """Make views of the tables that the statement names; of all when it names none (``SHOW TABLES``)."""
     try:
         found = engine.backend.con.get_table_names(sql)
-    except duckdb.BinderException:
-        found = set()  # DuckDB looks for names without columns, and stumbles over JOIN ... USING
+    except (duckdb.BinderException, duckdb.InvalidInputException):
+        found = set()  # DuckDB looks for names without columns, and stumbles over JOIN ... USING and PIVOT
     named = {each.partition(" ")[0].strip('"') for each in found}
     tables = {
         (layer, name): catalog.load_table((layer, name))

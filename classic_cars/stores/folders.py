@@ -1,0 +1,64 @@
+"""Folders that appear whole, and take the place of another in one step."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import glob
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+#: What a file system says that cannot exchange two names.
+CANNOT = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A new folder beside ``folder`` that takes its place, and what it held, when all went well; otherwise it is gone.
+
+    ``folder`` must hold nothing that is to stay. Raises ``OSError``.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(folder)
+    new = Path(tempfile.mkdtemp(prefix=f"{_prefix(folder)}{os.getpid()}.", dir=folder.parent))
+    try:
+        yield new
+        umask = os.umask(0)
+        os.umask(umask)
+        new.chmod(folder.stat().st_mode if folder.exists() else 0o777 & ~umask)
+        if folder.exists():
+            _exchange(new, folder)
+        else:
+            new.rename(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Each gets the other's name, so that there is always a folder of either name. Linux has it, Python has not."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not libc.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE):
+        return
+    if ctypes.get_errno() not in CANNOT:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(other))
+    aside = one.with_name(f"{one.name}.old")
+    other.rename(aside)
+    one.rename(other)
+    aside.rename(one)
+
+
+def _prefix(folder: Path) -> str:
+    return f".{folder.name[:100]}.new."
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """What processes left behind that were killed."""
+    for each in folder.parent.glob(f"{glob.escape(_prefix(folder))}*"):
+        pid = each.name.removeprefix(_prefix(folder)).partition(".")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(each, ignore_errors=True)
