@@ -160,7 +160,11 @@ def _lines(source: ibis.Table, quarantined: ibis.Table, products: ibis.Table | N
     for rows, is_counted in ((source, True), (quarantined, False)):
         rows = rows.mutate(code=_text(rows.productCode))
         booked = rows.quantityOrdered * rows.priceEach
-        measures = {"lines": ibis.literal(1, "int64"), "units": rows.quantityOrdered.cast("int64"), "booked": booked}
+        measures: dict[str, Any] = {
+            "lines": ibis.literal(1, "int64"),
+            "units": rows.quantityOrdered.cast("int64"),
+            "booked": booked,
+        }
         if products is not None:
             rows = rows.left_join(products, "code")
             # Of a line whose cost is not known neither the sale nor the cost counts.

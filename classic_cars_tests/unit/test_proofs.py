@@ -32,7 +32,8 @@ ROWS = {"orderdetails": 30, "orders": 10, "products": 5, "customers": 3}
 
 def shop(seed: int) -> tuple[Any, dict[str, list[tuple]]]:
     """Rows of the source, and of the quarantine copies of some: by table as ``source_orders``."""
-    luck, engine, rows = random.Random(seed), duckdb.connect(), {}
+    luck, engine = random.Random(seed), duckdb.connect()
+    rows: dict[str, list[tuple]] = {}
     for name, columns in COLUMNS.items():
         source = [tuple(luck.choice(each) for each in VALUES[name]) for _ in range(ROWS[name])]
         copies = [row for row in source if luck.random() < 0.2]
