@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from classic_cars.cli.terminal import Commands, count, err, out, progress
+from classic_cars.cli.terminal import Commands, err, out, progress
+from classic_cars.wording import counted
 
 
 @click.group(cls=Commands)
@@ -92,7 +93,7 @@ def break_(kind: str) -> None:
     from classic_cars_shop import api
 
     found, rows = api.break_shop(load_settings().order_system_url, kind)
-    out.print(f"planted {kind}: {found.what}" + (f"; {count(rows, 'row')}" if rows else ""), soft_wrap=True)
+    out.print(f"planted {kind}: {found.what}" + (f"; {counted(rows, 'row')}" if rows else ""), soft_wrap=True)
     out.print(f"noticed by: {found.noticed_by}", soft_wrap=True)
 
 
@@ -115,10 +116,10 @@ def _shop_url(replace: bool) -> str:
     url = load_settings().order_system_url
     if replace:
         for table, rows in api.plan_replace(url):
-            err.print(f"deleting {table}: {count(rows, 'row')}")
+            err.print(f"deleting {table}: {counted(rows, 'row')}")
     return url
 
 
 def _show_rows(rows: dict[str, int]) -> None:
     for table, number in rows.items():
-        out.print(f"{table:<14} {count(number, 'row'):>17}")
+        out.print(f"{table:<14} {counted(number, 'row'):>17}")

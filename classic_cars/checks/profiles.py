@@ -20,6 +20,8 @@ Profile = dict[date | None, dict[str, Any]]
 ROWS, KEY, MONTH, TOTAL, ALL = "rows", "_key", "_month", "total ", "all columns"
 #: Rows that break a rule, and rows with rescued values: of the staged rows only.
 RULE, RESCUED_ROWS = "rule ", "rescued"
+#: The sum of hashes of whole rows, whatever of them is proven: what the data version is made of.
+CONTENT = "content"
 
 
 def proven_columns(contract: Contract, origins: Origins) -> list[str]:
@@ -40,8 +42,9 @@ def _is_kept(contract: Contract, name: str) -> bool:
 
 
 def audited(contract: Contract, rows: ibis.Table, names: list[str]) -> Profile:
-    """The profile of staged rows, with their totals and the rows that break each rule, in the same query."""
-    more = {f"{TOTAL}{name}": total(rows) for name, total in contract.totals.items()}
+    """The profile of staged rows, their totals, the rows that break each rule and their content, in one query."""
+    more: dict[str, ir.Value] = {CONTENT: hashed(*(rows[name] for name in rows.columns)).sum()}
+    more |= {f"{TOTAL}{name}": total(rows) for name, total in contract.totals.items()}
     more |= {f"{RULE}{rule.name}": (~rule.holds(rows)).sum() for rule in contract.rules}
     if contract.quarantines:
         more[RESCUED_ROWS] = rows[RESCUED].count()
@@ -56,7 +59,7 @@ def in_all(found: Profile) -> dict[str, Any]:
 def compared(found: Profile) -> Profile:
     """What is compared of an audited profile with the expected rows."""
     return {
-        month: {name: value for name, value in sums.items() if not name.startswith((RULE, RESCUED_ROWS))}
+        month: {name: value for name, value in sums.items() if not name.startswith((RULE, RESCUED_ROWS, CONTENT))}
         for month, sums in found.items()
     }
 
@@ -80,7 +83,8 @@ def profile(
         sums = {name: hashed(rows[KEY], rows[name]).sum() for name in names if name not in contract.key}
         sums |= {", ".join(contract.key): rows[KEY].sum()}
     elif names:
-        sums[ALL] = hashed(*(rows[name] for name in names)).sum()
+        # In the order of the content: where all columns are proven, the engine makes one sum of both.
+        sums[ALL] = hashed(*(rows[name] for name in contract.types.names if name in names)).sum()
     if contract.quarantines:
         sums |= {f"{TOTAL}{name}": total(rows) for name, total in contract.totals.items()}
     aggregates = {ROWS: rows.count(), **sums, **(more or {})}

@@ -40,7 +40,7 @@ def by_customer_and_status(
     source_products: ibis.Table,
     quarantine_products: ibis.Table,
 ) -> ibis.Table:
-    lines = _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products)
+    lines = _lines(source_orderdetails, quarantine_orderdetails, _products(source_products, quarantine_products))
     named = _per_order(lines, source_orders, quarantine_orders)
     return _summed(
         named.mutate(customerNumber=named.customer, status=named.said.fill_null(NO_NAME).lower()),
@@ -58,7 +58,7 @@ def by_country(
     source_customers: ibis.Table,
     quarantine_customers: ibis.Table,
 ) -> ibis.Table:
-    lines = _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products)
+    lines = _lines(source_orderdetails, quarantine_orderdetails, _products(source_products, quarantine_products))
     homes = _one_per_key(source_customers, quarantine_customers, "customerNumber", "country")
     named = _per_order(lines, source_orders, quarantine_orders)
     named = named.left_join(homes, named.customer == homes.member)
@@ -73,7 +73,7 @@ def by_month(
     source_products: ibis.Table,
     quarantine_products: ibis.Table,
 ) -> ibis.Table:
-    lines = _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products)
+    lines = _lines(source_orderdetails, quarantine_orderdetails, _products(source_products, quarantine_products))
     return _summed(_with_month(_per_order(lines, source_orders, quarantine_orders)), ["orderMonth"])
 
 
@@ -85,7 +85,7 @@ def by_month_and_customer(
     source_products: ibis.Table,
     quarantine_products: ibis.Table,
 ) -> ibis.Table:
-    lines = _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products)
+    lines = _lines(source_orderdetails, quarantine_orderdetails, _products(source_products, quarantine_products))
     named = _with_month(_per_order(lines, source_orders, quarantine_orders))
     return _summed(named.mutate(customerNumber=named.customer), ["orderMonth", "customerNumber"])
 
@@ -98,10 +98,10 @@ def by_month_and_product(
     source_products: ibis.Table,
     quarantine_products: ibis.Table,
 ) -> ibis.Table:
-    lines = _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products)
     # Orders are not counted here: sums per order and product would be as many as there are lines.
-    named = _with_order(lines.mutate(lines=lines.sign), source_orders, quarantine_orders)
-    return _summed(_with_month(named), ["orderMonth", "productCode"], there="lines")
+    named = _with_order(_lines(source_orderdetails, quarantine_orderdetails), source_orders, quarantine_orders)
+    summed = _summed_by_product(_with_month(named), source_products, quarantine_products, "orderMonth")
+    return summed.filter(summed.lines > 0)
 
 
 def by_product_line(
@@ -112,8 +112,21 @@ def by_product_line(
     source_products: ibis.Table,
     quarantine_products: ibis.Table,
 ) -> ibis.Table:
-    lines = _counted_lines(source_orderdetails, quarantine_orderdetails, source_products, quarantine_products)
-    return _summed(_per_order(lines, source_orders, quarantine_orders, "productLine"), ["productLine"])
+    lines = _lines(source_orderdetails, quarantine_orderdetails)
+    named = _with_order(lines, source_orders, quarantine_orders)
+    summed = _summed_by_product(named, source_products, quarantine_products)
+    summed = summed.group_by("productLine").aggregate(
+        **{name: summed[name].sum() for name in ("units", "bookedAmount", "netSales", "grossProfit")}
+    )
+    # Orders of a line are no sum over its products: they are counted by themselves.
+    products = _products(source_products, quarantine_products).select("code", "productLine")
+    lines = lines.left_join(products, "code")
+    there = lines.group_by("orderNumber", productLine=lines.productLine.fill_null(NO_NAME)).aggregate(
+        lines=lines.lines.sum()
+    )
+    there = there.filter(there.lines > 0)
+    counted = there.group_by("productLine").aggregate(orders=there.count())
+    return counted.left_join(summed, "productLine").drop("productLine_right")
 
 
 def payments_of(payments: ibis.Table) -> ibis.Table:
@@ -138,44 +151,39 @@ def _text(value: ir.StringValue) -> ir.StringValue:
     return value.strip().nullif("")
 
 
-def _counted_lines(
-    source_orderdetails: ibis.Table,
-    quarantine_orderdetails: ibis.Table,
-    source_products: ibis.Table,
-    quarantine_products: ibis.Table,
-) -> ibis.Table:
-    """Each line of the order system as +1, each that is quarantined as -1; with its line and its buy price."""
-    sides = [
-        rows.select(
-            "orderNumber",
-            "quantityOrdered",
-            "priceEach",
-            code=_text(rows.productCode),
-            sign=ibis.literal(sign, "int64"),
-        )
-        for rows, sign in ((source_orderdetails, 1), (quarantine_orderdetails, -1))
-    ]
-    lines = ibis.union(*sides)
-    products = _one_per_key(source_products, quarantine_products, "productCode", "productLine", "buyPrice")
-    named = lines.left_join(products, lines.code == products.member)
-    cost = ibis.ifelse(named.buyPrice >= 0, named.buyPrice, None)
-    units = named.quantityOrdered * named.sign
-    return named.select(
-        "orderNumber",
-        "sign",
-        units=units,
-        booked=units * named.priceEach,
-        # Of a line whose cost is not known neither the sale nor the cost counts.
-        profit=units * (named.priceEach - cost),
-        productCode="code",
-        productLine=_text(named.productLine).fill_null(NO_NAME),
-    )
+def _lines(source: ibis.Table, quarantined: ibis.Table, products: ibis.Table | None = None) -> ibis.Table:
+    """Each line of the order system, and each that is quarantined with all measures negative: together, what counts.
+
+    With ``products`` also each line's profit.
+    """
+    sides = []
+    for rows, is_counted in ((source, True), (quarantined, False)):
+        rows = rows.mutate(code=_text(rows.productCode))
+        booked = rows.quantityOrdered * rows.priceEach
+        measures: dict[str, Any] = {
+            "lines": ibis.literal(1, "int64"),
+            "units": rows.quantityOrdered.cast("int64"),
+            "booked": booked,
+        }
+        if products is not None:
+            rows = rows.left_join(products, "code")
+            # Of a line whose cost is not known neither the sale nor the cost counts.
+            measures["profit"] = booked - rows.quantityOrdered * rows.cost
+        signed = {name: value if is_counted else -value for name, value in measures.items()}
+        sides.append(rows.select("orderNumber", "code", **signed))
+    return ibis.union(*sides)
 
 
-def _per_order(lines: ibis.Table, source_orders: ibis.Table, quarantine_orders: ibis.Table, *by: str) -> ibis.Table:
-    """The lines summed up per order (and ``by``), with the order's customer, status and day."""
-    summed = lines.group_by(["orderNumber", *by]).aggregate(
-        lines=lines.sign.sum(), units=lines.units.sum(), booked=lines.booked.sum(), profit=lines.profit.sum()
+def _products(source: ibis.Table, quarantined: ibis.Table) -> ibis.Table:
+    """Products that count, with their line and what a unit costs, if that is known; one row per ``code``."""
+    found = _one_per_key(source, quarantined, "productCode", "productLine", "buyPrice")
+    return found.select("productLine", code=found.member, cost=ibis.ifelse(found.buyPrice >= 0, found.buyPrice, None))
+
+
+def _per_order(lines: ibis.Table, source_orders: ibis.Table, quarantine_orders: ibis.Table) -> ibis.Table:
+    """The lines summed up per order, with the order's customer, status and day."""
+    summed = lines.group_by("orderNumber").aggregate(
+        **{name: lines[name].sum() for name in ("lines", "units", "booked", "profit")}
     )
     return _with_order(summed, source_orders, quarantine_orders)
 
@@ -187,9 +195,11 @@ def _with_order(lines: ibis.Table, source_orders: ibis.Table, quarantine_orders:
         number="member",
         customer=orders.customerNumber.fill_null(NO_NUMBER),
         said="status",
+        sold=(orders.status.lower() != NOT_SOLD).fill_null(True),
         day="orderDate",
     )
-    return lines.left_join(orders, lines.orderNumber == orders.number)
+    named = lines.left_join(orders, lines.orderNumber == orders.number)
+    return named.mutate(sold=named.sold.fill_null(True))
 
 
 def _with_month(per_order: ibis.Table) -> ibis.Table:
@@ -200,30 +210,54 @@ def _one_per_key(source: ibis.Table, quarantined: ibis.Table, key: str, *columns
     """The members of a table that are not quarantined, one row per key (as ``member``)."""
 
     def keyed(rows: ibis.Table, sign: int) -> ibis.Table:
-        value = rows[key]
-        value = _text(value) if value.type().is_string() else value
-        texts = {name: _text(rows[name]) if rows[name].type().is_string() else rows[name] for name in columns}
-        return rows.select(**texts, member=value, sign=ibis.literal(sign, "int64"))
+        texts = {name: _text(rows[name]) if rows[name].type().is_string() else rows[name] for name in (key, *columns)}
+        return rows.select(**texts, sign=ibis.literal(sign, "int64")).rename(member=key)
 
-    both = ibis.union(keyed(source, 1), keyed(quarantined, -1))
+    counted, uncounted = keyed(source, 1), keyed(quarantined, -1)
     # A row and its quarantined copy cancel out: what is left are the values of rows that count.
+    both = ibis.union(counted.semi_join(uncounted, "member"), uncounted)
     left = both.group_by(["member", *columns]).aggregate(rows=both.sign.sum())
     left = left.filter(left.rows > 0)
-    return left.group_by("member").aggregate(**{name: left[name].min() for name in columns})
+    members = ibis.union(counted.anti_join(uncounted, "member").drop("sign"), left.drop("rows"))
+    return members.group_by("member").aggregate(**{name: members[name].min() for name in columns})
 
 
-def _summed(per_order: ibis.Table, by: list[str], *, there: str = "orders") -> ibis.Table:
-    """Measures of each group of which orders (or lines, which may be one another's quarantined copies) are there."""
-    sold = (per_order.said.lower() != NOT_SOLD).fill_null(True)
+def _summed(per_order: ibis.Table, by: list[str]) -> ibis.Table:
+    """Measures of each group that has orders with lines that count."""
     found = per_order.group_by(by).aggregate(
         lines=per_order.lines.sum(),
         orders=(per_order.lines > 0).sum(),
         units=per_order.units.sum(),
         bookedAmount=per_order.booked.sum(),
-        netSales=per_order.booked.sum(where=sold),
-        grossProfit=per_order.profit.sum(where=sold),
+        netSales=per_order.booked.sum(where=per_order.sold),
+        grossProfit=per_order.profit.sum(where=per_order.sold),
     )
-    return found.filter(found[there] > 0)
+    return found.filter(found.orders > 0)
+
+
+def _summed_by_product(
+    lines: ibis.Table, source_products: ibis.Table, quarantine_products: ibis.Table, *by: str
+) -> ibis.Table:
+    """Measures of lines of each product (and ``by``), with its name's line; what a unit costs is looked up last."""
+    found = lines.group_by([*by, "code"]).aggregate(
+        lines=lines.lines.sum(),
+        units=lines.units.sum(),
+        bookedAmount=lines.booked.sum(),
+        netSales=lines.booked.sum(where=lines.sold),
+        unitsSold=lines.units.sum(where=lines.sold & lines.booked.notnull()),
+    )
+    named = found.left_join(_products(source_products, quarantine_products), "code")
+    return named.select(
+        *by,
+        "lines",
+        "units",
+        "bookedAmount",
+        "netSales",
+        productCode="code",
+        productLine=named.productLine.fill_null(NO_NAME),
+        # Of a product whose cost is not known neither the sales nor the cost count.
+        grossProfit=ibis.ifelse(named.cost.notnull(), named.netSales - named.unitsSold * named.cost, None),
+    )
 
 
 # The calendar ----------------------------------------------------------------------------------------------

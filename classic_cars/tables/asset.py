@@ -204,7 +204,7 @@ def _say_content(context: dg.AssetExecutionContext, step: Step, outcome: Outcome
     """The data version of what was made, and each partition's own row count where one run makes several."""
     if outcome.staged is None:
         return
-    content = content_of(outcome.staged, step.contract.partitioned_by)
+    content = content_of(outcome.profile)
     context.set_data_version(context.asset_key, content.version)
     for key in context.partition_keys if step.months is not None else ():
         context.add_asset_metadata(

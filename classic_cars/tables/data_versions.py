@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from classic_cars.checks.hashing import hashed
+from classic_cars.checks.profiles import CONTENT, ROWS, Profile
 from classic_cars.months import partition_key
-from classic_cars.stores.base import Staged
 
 
 @dataclass(frozen=True)
@@ -24,18 +23,12 @@ class Content:
     rows: dict[str, int]
 
 
-def content_of(staged: Staged, month_of: str | None) -> Content:
-    """One query over the staged rows; ``month_of`` is the column that they are partitioned by."""
-    rows = staged.rows
-    asked = {"rows": rows.count(), "hash": hashed(*(rows[name] for name in rows.columns)).sum()}
-    if month_of is None:
-        (found,) = rows.aggregate(**asked).to_pyarrow().to_pylist()
-        return Content(_version([("", found)]), {})
-    by_month = rows.group_by(rows[month_of].truncate("M").name("month")).aggregate(**asked).to_pyarrow().to_pylist()
-    found = sorted((partition_key(each["month"]), each) for each in by_month)
-    return Content(_version(found), {month: each["rows"] for month, each in found})
+def content_of(found: Profile) -> Content:
+    """Of the ``audited`` profile of the staged rows."""
+    parts = sorted(("" if month is None else partition_key(month), sums) for month, sums in found.items())
+    return Content(_version(parts), {month: sums[ROWS] for month, sums in parts if month})
 
 
-def _version(found: list[tuple[str, dict]]) -> dg.DataVersion:
-    text = ";".join(f"{month}:{each['rows']}:{each['hash'] or 0}" for month, each in found)
+def _version(parts: list[tuple[str, dict]]) -> dg.DataVersion:
+    text = ";".join(f"{month}:{sums[ROWS]}:{sums[CONTENT]}" for month, sums in parts)
     return dg.DataVersion(hashlib.blake2b(text.encode(), digest_size=16).hexdigest())

@@ -129,7 +129,7 @@ def _audited(step: Step, staged: Staged, found: _Found, co_published: Mapping[st
     audit = step.audit(staged, {}, arrived=arrived)
     facts = {"new rows": audit.measured.rows, UNREAD: sum(each.fileHash is None for each in found.new)}
     read = {WHOLE: digest_of(found.listing.files)}
-    return Outcome(evaluated(audit), staged, sum(rows.values()), facts, co_published, read)
+    return Outcome(evaluated(audit), staged, audit.profile, sum(rows.values()), facts, co_published, read)
 
 
 def _extra_columns(step: Step, copies: Sequence[Copy]) -> dict[str, str]:

@@ -70,7 +70,8 @@ def published(step: Step) -> Audit:
 
 
 def _outcome(audit: Audit, co_published: Mapping[str, int] | None = None) -> Outcome:
-    return Outcome(evaluated(audit), audit.staged, audit.measured.rows, audit.measured.totals, co_published or {})
+    measured = audit.measured
+    return Outcome(evaluated(audit), audit.staged, audit.profile, measured.rows, measured.totals, co_published or {})
 
 
 def _refused(step: Step, problems: list[str]) -> Outcome:
@@ -106,7 +107,8 @@ def from_order_system(step: Step, order_system: OrderSystem) -> Outcome:
     cents = [each.cents for each in found.values() if each.cents is not None]
     totals = {"cents": sum(cents)} if cents else {}
     read = versions_of(expected, months)
-    return Outcome(evaluated(audit), staged, sum(each.rows for each in found.values()), totals, read=read)
+    rows = sum(each.rows for each in found.values())
+    return Outcome(evaluated(audit), staged, audit.profile, rows, totals, read=read)
 
 
 def _arrives_from(step: Step) -> sa.Table:

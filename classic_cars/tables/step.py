@@ -11,6 +11,7 @@ import ibis
 
 from classic_cars.checks import Audit, CheckOutcome
 from classic_cars.checks.base import Limits
+from classic_cars.checks.profiles import Profile
 from classic_cars.contracts.base import Contract
 from classic_cars.months import Months
 from classic_cars.stores.base import Staged, Transaction
@@ -78,6 +79,8 @@ class Outcome:
 
     verdicts: list[CheckOutcome]
     staged: Staged | None = None
+    #: The ``audited`` profile of the staged rows.
+    profile: Profile = field(default_factory=dict)
     rows: int = 0
     totals: dict[str, Any] = field(default_factory=dict)
     #: Rows of the tables that are published in the same step, by address.

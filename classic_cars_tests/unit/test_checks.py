@@ -13,9 +13,10 @@ import pandera.ibis as pa
 import pyarrow as pa_arrow
 import pytest
 
-from classic_cars.checks import KINDS, Audit, checks_of, columns, landed, not_examined
+from classic_cars.checks import KINDS, Audit, base, checks_of, columns, landed, not_examined
 from classic_cars.checks.base import BaseVersion, Limits, measure, plain
 from classic_cars.checks.completeness import Completeness
+from classic_cars.checks.profiles import audited
 from classic_cars.checks.quarantine import Quarantine
 from classic_cars.checks.reconciliation import Conservation, Reconciliations, reconcile
 from classic_cars.checks.rules import Keys, References, Schema, Values
@@ -38,6 +39,7 @@ from classic_cars.months import Months
 from classic_cars.sources.control_totals import proven
 from classic_cars.stores.base import Staged
 from classic_cars.tables import origins, quarantine
+from classic_cars.tables.data_versions import content_of
 
 
 def sales(**amounts: str | None) -> ibis.Table:
@@ -369,6 +371,29 @@ def test_what_is_planted_is_seen_by_each_check_that_should_see_it(planted):
     verdicts = [check.evaluate(audit(*rows)) for check in checks_of(LINES, PLAN)]
     assert {each.check for each in verdicts if not each.passed} == expected
     assert not any(each.warning for each in verdicts if not each.passed)
+
+
+@pytest.mark.parametrize("number", [1, None])
+def test_a_key_that_occurs_twice_is_counted_and_so_is_one_that_is_missing(number):
+    rows = lines(*[(number, *row[1:]) for row in GOOD])
+    verdict = Keys().evaluate(audit(staged=rows))
+    assert (verdict.facts["repeated keys"], verdict.facts["rows with a repeated key"]) == (1, 3)
+
+
+def test_keys_of_one_hash_are_not_taken_for_one_key(monkeypatch):
+    monkeypatch.setattr(base, "hashed", lambda *values: values[0] * 0)
+    assert Keys().evaluate(audit(*GOOD)).passed
+    assert Keys().evaluate(audit(*GOOD, GOOD[0])).facts["repeated keys"] == 1
+
+
+@pytest.mark.parametrize("name", LINES.types.names)
+def test_the_content_is_another_one_when_any_column_is_proven_or_not(name):
+    rows = lines(*GOOD)
+    was, is_now = (
+        content_of(audited(LINES, each, [])).version
+        for each in (rows, rows.mutate(**{name: ibis.null(LINES.types[name])}))
+    )
+    assert was == content_of(audited(LINES, lines(*reversed(GOOD)), LINES.types.names)).version != is_now
 
 
 def test_the_column_the_month_and_the_keys_that_differ_are_named():
