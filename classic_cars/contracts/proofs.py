@@ -13,6 +13,8 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
+from classic_cars.contracts.vocabulary import extended
+
 ASSUMES = (
     "a line counts unless it is quarantined; texts count without surrounding white space; status 'cancelled', in any "
     "spelling of capitals, is no sale; a buy price below zero is none, and a line without one makes no profit"
@@ -159,7 +161,7 @@ def _lines(source: ibis.Table, quarantined: ibis.Table, products: ibis.Table | N
     sides = []
     for rows, is_counted in ((source, True), (quarantined, False)):
         rows = rows.mutate(code=_text(rows.productCode))
-        booked = rows.quantityOrdered * rows.priceEach
+        booked = extended(rows.quantityOrdered, rows.priceEach)
         measures: dict[str, Any] = {
             "lines": ibis.literal(1, "int64"),
             "units": rows.quantityOrdered.cast("int64"),
@@ -168,7 +170,7 @@ def _lines(source: ibis.Table, quarantined: ibis.Table, products: ibis.Table | N
         if products is not None:
             rows = rows.left_join(products, "code")
             # Of a line whose cost is not known neither the sale nor the cost counts.
-            measures["profit"] = booked - rows.quantityOrdered * rows.cost
+            measures["profit"] = booked - extended(rows.quantityOrdered, rows.cost)
         signed = {name: value if is_counted else -value for name, value in measures.items()}
         sides.append(rows.select("orderNumber", "code", **signed))
     return ibis.union(*sides)

@@ -21,6 +21,7 @@ from classic_cars.contracts.countries import COUNTRIES
 from classic_cars.contracts.order_system import FIRST_MONTH
 from classic_cars.contracts.origins import EXPECTED, FLAG, REPAIRED, spelled
 from classic_cars.contracts.vocabulary import (
+    BIGGEST_QUANTITY,
     PERSONAL,
     Date,
     Int,
@@ -29,6 +30,7 @@ from classic_cars.contracts.vocabulary import (
     TableModel,
     Text,
     clean,
+    extended,
     facts,
     row_rule,
 )
@@ -37,8 +39,6 @@ STATUSES = ["Shipped", "Resolved", "Cancelled", "On Hold", "Disputed", "In Proce
 
 #: Days that can be meant: outside of them a date is a typing error or a placeholder such as 1900-01-01 or 9999-12-31.
 FIRST_DAY, LAST_DAY = FIRST_MONTH, date(2099, 12, 31)
-
-BIGGEST_QUANTITY = 100_000
 
 
 def day(description: str, metadata: dict[str, Any] | None = None) -> Any:
@@ -257,9 +257,9 @@ class Orderdetails(TableModel):
             partitioned_by="orderMonth",
             totals={
                 "units": lambda lines: lines.quantityOrdered.sum(),
-                "amount": lambda lines: (lines.quantityOrdered * lines.priceEach).sum(),
+                "amount": lambda lines: extended(lines.quantityOrdered, lines.priceEach).sum(),
             },
-            money=lambda lines: lines.quantityOrdered * lines.priceEach,
+            money=lambda lines: extended(lines.quantityOrdered, lines.priceEach),
             references=[
                 Reference("orderNumber", "staging/orders", "orderNumber"),
                 Reference("productCode", "staging/products", "productCode", FLAG),

@@ -13,8 +13,9 @@ from classic_cars.contracts import proofs
 from classic_cars.contracts.dimensions import place, usable
 from classic_cars.contracts.metrics import METRICS
 from classic_cars.contracts.origins import EXPECTED, UNKNOWN, UNKNOWN_NUMBER, copied, derived
-from classic_cars.contracts.staging import BIGGEST_QUANTITY, STATUSES
+from classic_cars.contracts.staging import STATUSES
 from classic_cars.contracts.vocabulary import (
+    BIGGEST_QUANTITY,
     PERSONAL,
     Amount,
     Complete,
@@ -26,6 +27,7 @@ from classic_cars.contracts.vocabulary import (
     TableModel,
     Text,
     TimestampUTC,
+    extended,
     facts,
     row_rule,
 )
@@ -84,7 +86,7 @@ class FactOrders(TableModel):
             complete=Complete(
                 "orderdetails",
                 published=lambda lines: (lines.orderDate, lines.orderAmount),
-                raw=lambda lines: (lines.orderMonth, lines.quantityOrdered * lines.priceEach),
+                raw=lambda lines: (lines.orderMonth, extended(lines.quantityOrdered, lines.priceEach)),
             ),
             totals={
                 "units": lambda lines: lines.quantityOrdered.sum(),

@@ -148,7 +148,7 @@ def _side(name: str, address: str, day: str, amount: str) -> str:
 
 #: Staging holds no other days: a payment of another day is published without one, and is of that month everywhere.
 PAYMENT_DAY = f"CASE WHEN paymentDate BETWEEN DATE '{FIRST_DAY}' AND DATE '{LAST_DAY}' THEN paymentDate END"
-LINE_AMOUNT = "quantityOrdered * priceEach"
+LINE_AMOUNT = "quantityOrdered::DECIMAL(19, 0) * priceEach"
 ORDER_LINES = Subject(
     "order lines",
     published=("warehouse/fact_orders", "orderDate", "orderAmount"),

@@ -33,7 +33,7 @@ SELECT month, sum(rows)::BIGINT, sum(quarantined)::BIGINT, sum(cents)::BIGINT FR
     SELECT strftime(orderDate, '%Y-%m') AS month, count(*) AS rows, 0 AS quarantined, sum(orderAmount) * 100 AS cents
     FROM warehouse.fact_orders GROUP BY 1
     UNION ALL
-    SELECT strftime(orderMonth, '%Y-%m'), 0, count(*), sum(quantityOrdered * priceEach) * 100
+    SELECT strftime(orderMonth, '%Y-%m'), 0, count(*), sum(quantityOrdered::DECIMAL(19, 0) * priceEach) * 100
     FROM quarantine.orderdetails GROUP BY 1
 ) GROUP BY month ORDER BY month
 """

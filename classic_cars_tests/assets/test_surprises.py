@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -153,6 +154,24 @@ FLAGGED = {
         "references",
     ),
 }
+
+
+def test_an_amount_that_fits_no_column_is_quarantined_with_all_its_cents(published: Settings):
+    ((order, code),) = ask(published, "SELECT orderNumber, productCode FROM source.orderdetails LIMIT 1")
+    change(
+        published.order_system_url,
+        "UPDATE orderdetails SET quantityOrdered = 2147483647, priceEach = 99999999.99 "
+        f"WHERE orderNumber = {order} AND productCode = '{code}'",
+        f"UPDATE products SET buyPrice = 99999999.98, MSRP = 99999999.99 WHERE productCode = '{code}'",
+    )
+    generous = published.model_copy(update={"quarantine_max_amount_share": 1.0})
+    ran = run(generous)
+    assert ran.success, ran.errors
+    assert nothing_is_lost(published)
+    said = ran.checks["warehouse/fact_orders", "completeness"].metadata
+    assert said["amount quarantined, exact"].value == f"{2147483647 * Decimal('99999999.99'):,.2f}"
+    refused = run(published)
+    assert refused.failed == {(LINES, "quarantine")}
 
 
 def test_no_cent_is_set_aside_for_what_only_describes_and_checks_warn(published: Settings):
