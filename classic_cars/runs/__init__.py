@@ -72,16 +72,17 @@ def execute_what_changed(
 ) -> RunReport:
     """Make every table and month that is out of date, and nothing else; ``accept_shrink`` as in :func:`execute`.
 
-    ``months``: of tables with months these are made, changed or not, and no others. Raises ``ClassicCarsError`` when it
-    cannot start; a run that fails is a report that says so.
+    ``months``: of tables with months these are made, changed or not, and no others. A table of the order system whose
+    schema changed fails, and holds up what is made from it and nothing else. Raises ``ClassicCarsError`` when it cannot
+    start; a run that fails is a report that says so.
     """
     defs = build_defs(settings)
     tags = _tags(accept_shrink, select_tables(defs, ()))
     order_system = open_order_system(settings.order_system_url, settings.connect_timeout)
-    order_system.probe()
+    unreadable = order_system.unreadable()
     with interrupts.listening(), _stopping(), open_instance(settings, ephemeral=False) as instance:
         again = accepted_shrinks(tags)
-        return make_what_changed(settings, defs, order_system, instance, tags, again, months)
+        return make_what_changed(settings, defs, order_system, instance, tags, again, months, unreadable)
 
 
 def _tags(accept_shrink: Sequence[str], keys: Sequence[dg.AssetKey]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from classic_cars.automation.requests import run_requests
 from classic_cars.automation.staleness import Parts, Record, recorded, stale, wave
 from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER, UNDATED, orders
 from classic_cars.contracts.source import CONTRACTS, MONTH
+from classic_cars.errors import SourceError
 from classic_cars.months import Months, month_of, partition_key, span
 from classic_cars.runs.observing import SOURCE, observe_landing, observe_order_system, remember, unread
 from classic_cars.runs.report import RunReport, executed
@@ -42,18 +43,28 @@ def make_what_changed(
     tags: Mapping[str, str],
     again: Iterable[str],
     months: Months | None = None,
+    unreadable: Mapping[str, SourceError] | None = None,
 ) -> RunReport:
     """Make every table and month that is out of date; ``again``: addresses that are made in any case.
 
     ``months``: of tables with months these are made, in any case, and no others. A table that fails keeps its version,
-    and so does whatever is made of it.
+    and so does whatever is made of it; ``unreadable`` tables of the order system fail unread.
     """
+    errors = {f"{SOURCE}/{name}": str(error) for name, error in (unreadable or {}).items()}
     claims = claims_of(ALL_TABLES)
     record = _record(settings, defs, instance)
     made_before = {address for address, run in record.runs.items() if run}
-    watched = [table.name for table in READ_ORDER if months is None or table.name not in PARTITIONED]
+    watched = [
+        table.name
+        for table in READ_ORDER
+        if (months is None or table.name not in PARTITIONED) and f"{SOURCE}/{table.name}" not in errors
+    ]
     signs = observe_order_system(
-        instance, order_system, settings, [name for name in watched if f"{SOURCE}/{name}" in made_before]
+        instance,
+        order_system,
+        settings,
+        [name for name in watched if f"{SOURCE}/{name}" in made_before],
+        unreadable or {},
     )
     observe_landing(instance, settings, claims)
     if months is not None:
@@ -65,7 +76,7 @@ def make_what_changed(
     owed = anyway | _within(months, record, _refuted(instance))
     old = _both(_within(months, record, stale(record)), owed)
     reports: list[RunReport] = []
-    failed: set[str] = set()
+    failed = set(errors)
     before: Parts = {}
     while (parts := wave(record, old, failed)) and parts != before:
         together = _moved(settings, order_system, parts)
@@ -74,12 +85,12 @@ def make_what_changed(
             reports.append(report)
             failed |= set(report.not_published)
             if interrupts.requested():  # every query from here on would be interrupted, too
-                return _together(reports, record, failed)
+                return _together(reports, record, failed, errors)
         before, record = parts, _record(settings, defs, instance)
         owed = {address: found - parts.get(address, set()) for address, found in owed.items()}
         old = _both(_within(months, record, stale(record)), owed)
     remember(instance, order_system, signs, watched)
-    return _together(reports, record, failed)
+    return _together(reports, record, failed, errors)
 
 
 def _record(settings: Settings, defs: dg.Definitions, instance: dg.DagsterInstance) -> Record:
@@ -169,20 +180,20 @@ def _executed(defs: dg.Definitions, instance: dg.DagsterInstance, request: dg.Ru
     return executed(job_of(defs, keys), instance, keys, months, request.tags)
 
 
-def _together(reports: list[RunReport], record: Record, failed: set[str]) -> RunReport:
-    """One report of all runs; without any, of nothing to do."""
+def _together(reports: list[RunReport], record: Record, failed: set[str], errors: Mapping[str, str]) -> RunReport:
+    """One report of all runs; without any, of nothing to do. ``errors``: of tables that could not even be tried."""
     tables = [node.address for node in record.nodes.values() if not node.external]
     kept = [address for address in tables if address in failed or failed & _upstream(record, address)]
     made = {address for each in reports for address in each.published}
     months = [month for each in reports if each.months for month in (each.months.first, each.months.last)]
     return RunReport(
         run_id=next((each.run_id for each in [*(each for each in reports if not each.succeeded), *reports[-1:]]), ""),
-        succeeded=all(each.succeeded for each in reports),
+        succeeded=not errors and all(each.succeeded for each in reports),
         months=span(months),
         published=[address for address in tables if address in made],
         not_published=kept,
         failed_checks=[check for each in reports for check in each.failed_checks],
-        errors=reduce(lambda all_, each: all_ | each.errors, reports, dict[str, str]()),
+        errors=reduce(lambda all_, each: all_ | each.errors, reports, dict(errors)),
         rows=sum(each.rows for each in reports),
         events=sum(each.events for each in reports),
         interrupted=interrupts.requested(),

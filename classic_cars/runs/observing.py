@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -45,7 +45,11 @@ REMEMBERED = "classic_cars/order_system"
 
 
 def observe_order_system(
-    instance: dg.DagsterInstance, order_system: OrderSystem, settings: Settings, names: list[str]
+    instance: dg.DagsterInstance,
+    order_system: OrderSystem,
+    settings: Settings,
+    names: list[str],
+    unreadable: Collection[str] = (),
 ) -> dict[str, str]:
     """Record what these tables of the order system hold now; of those that are read anyway their reading will say it.
 
@@ -54,7 +58,9 @@ def observe_order_system(
     Returns the signs that stand for what is observed, and read, from now on.
     """
     signs = order_system.change_signs()
-    pictures = order_system.fingerprints([table for table in READ_ORDER if table.name in PICTURED])
+    pictures = order_system.fingerprints(
+        [table for table in READ_ORDER if table.name in PICTURED and table.name not in unreadable]
+    )
     remembered = _remembered(instance)
     before, shown = remembered.get("signs", {}), remembered.get("pictures", pictures)
     seen = {name: _seen(instance, name) for name in names}
@@ -69,15 +75,15 @@ def observe_order_system(
     versions = order_system_versions(order_system, [name for name in names if name not in same])
     if set(names) >= PARTITIONED:
         add_months(instance, {month for name in PARTITIONED for month in versions.get(name, seen[name])})
-    else:
+    elif not PARTITIONED & set(unreadable):
         with published(settings) as store:
             add_months(instance, map(partition_key, months_that_exist(order_system, store, reads=True)))
     for name, found in versions.items():
-        repainted = name in PICTURED and pictures[name] != shown.get(name)
+        repainted = name in pictures and pictures[name] != shown.get(name)
         noted = _to_observe(found, seen[name], fresh=repainted)
         for each in observations(instance, _outside(name), noted, partitioned=name in PARTITIONED):
             instance.report_runless_asset_event(each)
-    _set_remembered(instance, remembered | {"pictures": pictures})
+    _set_remembered(instance, remembered | {"pictures": {**shown, **pictures}})
     return {name: sign.token for name, sign in signs.items()}
 
 

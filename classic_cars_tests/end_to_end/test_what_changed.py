@@ -297,6 +297,26 @@ def test_a_run_that_died_between_publishing_and_saying_so_is_made_again(made: Se
     assert "staging/customers" in again(made).published
 
 
+@pytest.mark.parametrize(("table", "column"), [("payments", "amount"), ("orders", "status"), ("productlines", "image")])
+def test_a_changed_schema_holds_up_its_table_what_is_made_from_it_and_nothing_else(
+    made: Settings, table: str, column: str
+) -> None:
+    url, before = made.order_system_url, fingerprint(made)
+    change(url, f"ALTER TABLE {table} RENAME COLUMN {column} TO renamed")
+    change(url, "UPDATE offices SET territory = 'EMEA' WHERE officeCode = '1'")
+    report = execute_what_changed(made)
+    assert not report.succeeded
+    assert set(report.errors) == {f"source/{table}"}
+    assert column in report.errors[f"source/{table}"]
+    assert {f"source/{table}", f"staging/{table}"} <= set(report.not_published)
+    assert {"source/offices", "staging/offices", "warehouse/dim_employees"} <= set(report.published)
+    assert all(fingerprint(made)[address] == before[address] for address in report.not_published)
+    change(url, f"ALTER TABLE {table} RENAME COLUMN renamed TO {column}")
+    assert execute_what_changed(made).succeeded
+    assert is_right(made)
+    assert unsynced(made) == {}
+
+
 def test_what_fails_keeps_its_version_and_is_tried_again_the_next_time(made: Settings) -> None:
     before = published_sales(made, "sales_by_country", "country")
     change(
