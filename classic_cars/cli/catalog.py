@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -30,9 +31,13 @@ def tables() -> None:
         for contract, each in zip(known, table_statuses(known, store, instance), strict=True):
             rows = "[dim]never published[/]" if each.rows is None else f"{each.rows:,}"
             moment = f"{each.materialized:%Y-%m-%d %H:%M} UTC" if each.materialized and each.rows is not None else ""
-            grid.add(each.address, rows, moment, escape(contract.description))
+            grid.add(each.address, rows, moment, escape(first_sentence(contract.description)))
     grid.show()
     out.print("In SQL a table is called layer.name; `classic-cars describe TABLE` lists its columns.", style="dim")
+
+
+def first_sentence(text: str) -> str:
+    return re.split(r"(?<=[.?])\s", text, maxsplit=1)[0]
 
 
 @click.command()
@@ -47,7 +52,7 @@ def describe(table: str) -> None:
     grid = Grid([Column("column"), Column("type"), Column("NULL"), Column("key"), Column("what", wraps=True)])
     for name, kind in contract.types.items():
         null = "yes" if contract.schema.columns[name].nullable else ""
-        personal = " [yellow]personal data[/]" if contract.is_personal(name) else ""
+        personal = "; [yellow]personal data[/]" if contract.is_personal(name) else ""
         meaning = f"{escape(contract.describe(name))}{personal}"
         grid.add(escape(name), escape(str(kind)), null, "key" if name in contract.key else "", meaning)
     grid.show()
