@@ -171,7 +171,7 @@ def test_a_day_in_front_of_the_web_page(browser: Any, tmp_path: Path) -> None:
 
         # Mended, it is over, and told to be over.
         assert classic_cars(home, "shop", "mend").returncode == 0
-        wait_for("the recovery", lambda: [title for title in hook.titles if "RESOLVED" in title and "quarantine" in title])
+        wait_for("the recovery", lambda: [each for each in hook.titles if "RESOLVED" in each and "quarantine" in each])
         eyes.open("/assets/staging/orderdetails?view=checks&checkDetail=quarantine", "no row had to be quarantined")
         assert len([title for title in hook.titles if "quarantine" in title]) == 2
 
