@@ -258,7 +258,7 @@ def crowd(**_: Any) -> None:
                 made = ask(
                     LAUNCH,
                     params={
-                        "selector": {**selector, "jobName": "everything", "assetSelection": keys},
+                        "selector": {**selector, "jobName": "full_refresh", "assetSelection": keys},
                         "executionMetadata": {"tags": span},
                     },
                 )

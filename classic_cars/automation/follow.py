@@ -26,7 +26,7 @@ from classic_cars.tables.recomputation import disagreement, made_with
 from classic_cars.tables.table import Catalog, Table
 
 SOURCE = "source"
-READING, FOLLOWING = "sources_follow_what_is_observed", "tables_follow_their_inputs"
+READING, FOLLOWING = "sources_automation_condition_sensor", "tables_automation_condition_sensor"
 #: Less than the five seconds of Dagster's own round, so that every round counts.
 TICK_SECONDS = 4
 
@@ -55,7 +55,7 @@ class OutOfDate(dg.AutomationCondition):
 
     @property
     def name(self) -> str:
-        return "out of date by its inputs' and its code's versions"
+        return "stale (data or code version of an input differs)"
 
     def evaluate(self, context: Any) -> dg.AutomationResult:
         if context.candidate_subset.is_empty:  # the record is worth its queries only where something happened
@@ -86,7 +86,7 @@ class FirstTick(dg.AutomationCondition):
 
     @property
     def name(self) -> str:
-        return "the first tick"
+        return "first evaluation"
 
     def evaluate(self, context: Any) -> dg.AutomationResult:
         is_first = context.previous_temporal_context is None
@@ -101,7 +101,7 @@ class RecomputedDifferently(dg.AutomationCondition):
 
     @property
     def name(self) -> str:
-        return "a recomputation found it different"
+        return "recomputation disagreed"
 
     def evaluate(self, context: Any) -> dg.AutomationResult:
         failed, months = disagreement(context.asset_graph_view.instance, context.key)
@@ -125,7 +125,7 @@ class InputsPublishedAndPassed(dg.AutomationCondition):
 
     @property
     def name(self) -> str:
-        return "all inputs are published, and all upstream passed its blocking checks"
+        return "inputs published and upstream blocking checks passed"
 
     def evaluate(self, context: Any) -> dg.AutomationResult:
         requested = {key for key, subset in context.request_subsets_by_key.items() if not subset.is_empty}
@@ -186,7 +186,7 @@ def _read_what_changed() -> dg.AutomationCondition:
     changed = observed | When.code_version_changed() | FirstTick()
     # What was observed since the last tick counts although that tick asked for the same month: ``since`` forgets it.
     wanted: Any = observed | changed.since(When.newly_requested())
-    return (wanted & ~When.in_progress() & OutOfDate()).with_label("what it is read from changed")
+    return (wanted & ~When.in_progress() & OutOfDate()).with_label("source data or code changed")
 
 
 def _follow_inputs(table: Table, catalog: Catalog) -> dg.AutomationCondition:
@@ -214,7 +214,7 @@ def _follow_inputs(table: Table, catalog: Catalog) -> dg.AutomationCondition:
     due: Any = changed.since(handled) & (OutOfDate() | inputs_requested)
     if table.contract.recomputed is not None:
         due = due | RecomputedDifferently().since(handled)
-    return (due & ready).with_label("an input changed, and all inputs are sound")
+    return (due & ready).with_label("inputs changed and passed their checks")
 
 
 def _is_news(record: logging.LogRecord) -> bool:

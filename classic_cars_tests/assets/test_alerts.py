@@ -478,7 +478,7 @@ def test_a_run_whose_process_died_is_seen(shop_settings: Settings, instance: dg.
     run(shop_settings, instance=instance, select=["source/offices"])
     defs = build_defs(shop_settings)
     dead = instance.create_run_for_job(
-        defs.resolve_job_def("everything"), asset_selection=frozenset({dg.AssetKey(["source", "offices"])})
+        defs.resolve_job_def("full_refresh"), asset_selection=frozenset({dg.AssetKey(["source", "offices"])})
     )
     instance.report_run_failed(dead)
     found = [each.what for each in seen(shop_settings, instance).incidents]
