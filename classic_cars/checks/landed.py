@@ -12,7 +12,7 @@ from classic_cars.contracts.origins import Origins
 
 #: Files that a check names.
 NAMED = 20
-TAKEN, QUARANTINED = "taken", "quarantined"
+LOADED, QUARANTINED = "loaded", "quarantined"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class LedgerAgrees:
     def evaluate(self, audit: Audit) -> CheckOutcome:
         landed: Landed = audit.arrived
         found = landed.found
-        expected = {each.fileHash: each.rows for each in landed.ledger if each.state == TAKEN}
+        expected = {each.fileHash: each.rows for each in landed.ledger if each.state == LOADED}
         wrong = {str(each): (found.get(each or "", 0), expected.get(each, 0)) for each in {*found, *expected}}
         wrong = {name: pair for name, pair in wrong.items() if pair[0] != pair[1]}
         facts: dict[str, Any] = {

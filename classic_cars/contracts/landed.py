@@ -85,10 +85,11 @@ class LandedFiles(TableModel):
     landedAt: TimestampUTC = pa.Field(description="When the file was last changed, in UTC")
     rows: Long = pa.Field(ge=0, description="Rows ingested from it, good and bad")
     state: Text = pa.Field(
-        isin=["taken", "empty", "repeated", "quarantined"],
-        description="taken; empty; repeated: another file has the same content; quarantined: see reason",
+        isin=["loaded", "taken", "empty", "repeated", "quarantined"],
+        description="loaded (earlier versions wrote taken); empty; repeated: another file has the same content; "
+        "quarantined: see reason",
     )
-    reason: Text = pa.Field(nullable=True, description="Why it was not taken, or what was left out")
+    reason: Text = pa.Field(nullable=True, description="Why it was not loaded, or what was left out")
     loggedAt: TimestampUTC = pa.Field(description="When this entry was written, in UTC")
 
     class Config:

@@ -761,7 +761,7 @@ class Listing:
 
 def test_a_file_whose_rows_are_not_those_of_the_ledger_blocks_and_a_refused_one_warns():
     contract = Contract.of(pa.DataFrameSchema(RAW.schema.columns, name="source/ratings", metadata=facts(beside=[RAW])))
-    entry, bad = Entry("a.csv", "1f", 3, "taken"), Entry("b.csv", "2f", 0, "quarantined", "is not Parquet")
+    entry, bad = Entry("a.csv", "1f", 3, "loaded"), Entry("b.csv", "2f", 0, "quarantined", "is not Parquet")
 
     def verdicts(found: dict[str, int], *new: Entry, values: int = 5) -> list:
         known = landed.Landed(found, [entry], new, Listing(), {}, {"1f": values}, {"1f": 5})
