@@ -131,8 +131,8 @@ class InputsPublishedAndPassed(dg.AutomationCondition):
         requested = {key for key, subset in context.request_subsets_by_key.items() if not subset.is_empty}
         upstream = _upstream(context.asset_graph, context.key, requested)
         inputs = set(context.asset_graph.get(context.key).parent_keys) - requested
-        sound = _published(context.asset_graph_view.instance, inputs) and not upstream & _refused(context)
-        return dg.AutomationResult(context, context.candidate_subset if sound else context.get_empty_subset())
+        passed = _published(context.asset_graph_view.instance, inputs) and not upstream & _refused(context)
+        return dg.AutomationResult(context, context.candidate_subset if passed else context.get_empty_subset())
 
 
 def _upstream(graph: Any, key: dg.AssetKey, requested: set[dg.AssetKey]) -> set[dg.AssetKey]:
@@ -239,7 +239,7 @@ class ConditionSensor(dg.AutomationConditionSensorDefinition):
     def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
         context.log.addFilter(_is_news)
         if waiting := under_way(context.instance, self._waits_for):
-            what = "makes what is downstream" if self._is_reading else "reads from the sources"
+            what = "rebuilds tables downstream" if self._is_reading else "reads from the sources"
             return SensorExecutionData(skip_message=f"waits for run {waiting}, which {what}", cursor=context.cursor)
         data = super().evaluate_tick(context)
         requests = run_requests(
@@ -275,7 +275,7 @@ def condition_sensors(layers: Sequence[str], status: dg.DefaultSensorStatus) -> 
             waits_for=FOLLOWS,
             target=dg.AssetSelection.groups(SOURCE),
             default_status=status,
-            description="Reads the source tables and months of which an observation says that they changed.",
+            description="Materializes the source tables and months for which an observation reports new data.",
         ),
         ConditionSensor(
             FOLLOWING,
@@ -283,7 +283,7 @@ def condition_sensors(layers: Sequence[str], status: dg.DefaultSensorStatus) -> 
             waits_for=READS,
             target=dg.AssetSelection.groups(*(each for each in layers if each != SOURCE)),
             default_status=status,
-            description="Makes what is made from tables that changed, for the months that changed; never past a "
+            description="Rebuilds the tables downstream of what changed, for the months that changed; never past a "
             "failed blocking check.",
         ),
     ]

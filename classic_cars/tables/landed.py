@@ -31,6 +31,7 @@ from classic_cars.stores.base import Staged
 from classic_cars.tables.external import WHOLE, digest_of
 from classic_cars.tables.ledger import Entry, classify, latest, rebuilt, still_true, unseen
 from classic_cars.tables.step import Outcome, Step
+from classic_cars.wording import counted
 
 #: Unknown columns of a file that a check names, and what looks like one.
 NAMED_COLUMNS, NAME = 5, re.compile("[A-Za-z_][A-Za-z0-9_.-]{0,39}")
@@ -142,4 +143,4 @@ def _extra_columns(step: Step, copies: Sequence[Copy]) -> dict[str, str]:
 def _in_short(columns: Sequence[str]) -> str:
     """How many, and the names that are surely names: others may be anybody's data."""
     named = [name for name in columns if NAME.fullmatch(name)][:NAMED_COLUMNS]
-    return f"{len(columns):,} columns" + (f", such as {', '.join(named)}" if named else "")
+    return counted(len(columns), "column") + (f", such as {', '.join(named)}" if named else "")

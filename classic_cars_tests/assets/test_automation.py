@@ -303,7 +303,7 @@ def test_a_changed_schema_stops_what_is_made_from_that_table_and_nothing_else(fi
     assert made & stopped == set()
     assert {"staging/orderdetails", "warehouse/fact_orders", "analytics/sales_by_country"} <= stopped
     said = filled.reasons[order_system_sensor.SENSOR] or ""
-    assert said.startswith("orders and what is made from it stopped, schema changed: ")
+    assert said.startswith("orders and all tables downstream stopped, schema changed: ")
     (incident,) = incidents(filled)
     assert (incident.key, incident.what) == ("check:source/orders/schema", "source/orders: schema changed")
     for text in (said, incident.details):
@@ -436,7 +436,7 @@ def test_reading_waits_for_what_is_made_and_the_other_way_round(
     full_refresh = platform.defs.resolve_job_def(FULL_REFRESH)
     made = instance.create_run_for_job(full_refresh, tags={FOLLOWS: "x"}, status=dg.DagsterRunStatus.STARTED)
     assert platform.read() == []
-    assert "which makes what is downstream" in str(platform.said)
+    assert "which rebuilds tables downstream" in str(platform.said)
     instance.delete_run(made.run_id)
     instance.create_run_for_job(full_refresh, tags={READS: "x"}, status=dg.DagsterRunStatus.STARTED)
     assert platform.follow() == []

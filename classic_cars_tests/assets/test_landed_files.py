@@ -156,7 +156,7 @@ def test_bad_files_are_written_down_with_their_reason_and_keep_nobody_out(publis
         "4.csv",
         "5.jsonl",
     }
-    assert rows_shown(shown, "have columns that are ignored") == [
+    assert rows_shown(shown, "with columns that are ignored") == [
         {"what": "7.jsonl", "found": "3 columns, such as shop"}
     ]
     assert shown.metadata["still being written"].value == 1

@@ -255,7 +255,7 @@ class Bench:
         return from_tables(step)
 
     def _catalog(self, planted: Sequence[Table]) -> Catalog:
-        """A catalog with the bug in it; what is known of the other tables need not be worked out anew."""
+        """A catalog with the bug in it; what is known of the other tables need not be worked out again."""
         new = {each.address: each for each in planted}
         catalog = Catalog([new.get(each.address, each) for each in self.catalog])
         for kept, known in (

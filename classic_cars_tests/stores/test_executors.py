@@ -19,7 +19,7 @@ CHOSEN = ["source/offices", "staging/offices"]
 
 
 def full_refresh() -> dg.JobDefinition:
-    """The job, as every step's process makes it anew from the environment."""
+    """The job, as every step's process makes it again from the environment."""
     return build_defs().resolve_job_def(FULL_REFRESH)
 
 

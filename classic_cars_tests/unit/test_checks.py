@@ -671,7 +671,7 @@ def test_completeness_counts_what_is_quarantined_and_warns():
     assert (verdict.passed, verdict.warning) == (False, True)
     assert verdict.facts["amount quarantined"] == Decimal("4.00")
     assert verdict.facts["rows source"] == 3
-    assert verdict.summary == "published 2 rows, 4.00; quarantined 1 rows, 4.00 (of 2004-02)"
+    assert verdict.summary == "published 2 rows, 4.00; quarantined 1 row, 4.00 (of 2004-02)"
 
 
 def test_completeness_counts_quarantined_rows_whose_money_cannot_be_read():
@@ -738,7 +738,7 @@ def test_an_order_that_moved_to_a_month_that_is_not_read_blocks_and_names_both()
     before = BaseVersion({}, {"2005-05": {"2005-04": 1}})
     verdict = Moved().evaluate(audit(*GOOD, before=before))
     assert not verdict.passed
-    assert "1 orders of 2005-05 are now in 2005-04" in verdict.summary
+    assert "1 order of 2005-05 now in 2005-04" in verdict.summary
     assert "--months 2005-04..2005-05" in verdict.summary
     assert Moved().evaluate(audit(*GOOD, before=BaseVersion({}))).passed
 
@@ -772,7 +772,7 @@ def test_a_file_whose_rows_are_not_those_of_the_ledger_blocks_and_a_refused_one_
     assert [each.passed for each in verdicts({"1f": 3})] == [True, True]
     assert [(each.passed, each.warning) for each in verdicts({"1f": 2}, bad)] == [(False, True), (False, False)]
     assert not verdicts({"1f": 3, "3f": 1})[1].passed
-    assert "1 files have other values" in verdicts({"1f": 3}, values=6)[1].summary
+    assert "1 file with other values" in verdicts({"1f": 3}, values=6)[1].summary
 
 
 def test_every_kind_is_seen_failing_above():
