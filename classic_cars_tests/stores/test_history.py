@@ -135,7 +135,7 @@ def test_files_of_a_writer_that_died_are_removed_once_they_are_old(store: Store,
     young = {"keep": timedelta(days=7), "orphan_age": timedelta(hours=1)}
     assert list(store.maintain([SALES], dry_run=True, **young)) == []
     (line,) = store.maintain([SALES], dry_run=False, **AT_ONCE)
-    assert line.startswith("warehouse/sales: 1 files")
+    assert line.startswith("warehouse/sales: 1 orphan file")
     store.release()
     assert held(store, SALES) == QUARTER
 
