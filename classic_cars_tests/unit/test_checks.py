@@ -377,13 +377,13 @@ def test_what_is_planted_is_seen_by_each_check_that_should_see_it(planted):
 def test_a_key_that_occurs_twice_is_counted_and_so_is_one_that_is_missing(number):
     rows = lines(*[(number, *row[1:]) for row in GOOD])
     verdict = Keys().evaluate(audit(staged=rows))
-    assert (verdict.facts["repeated keys"], verdict.facts["rows with a repeated key"]) == (1, 3)
+    assert (verdict.facts["duplicate keys"], verdict.facts["rows with a duplicate key"]) == (1, 3)
 
 
 def test_keys_of_one_hash_are_not_taken_for_one_key(monkeypatch):
     monkeypatch.setattr(base, "hashed", lambda *values: values[0] * 0)
     assert Keys().evaluate(audit(*GOOD)).passed
-    assert Keys().evaluate(audit(*GOOD, GOOD[0])).facts["repeated keys"] == 1
+    assert Keys().evaluate(audit(*GOOD, GOOD[0])).facts["duplicate keys"] == 1
 
 
 @pytest.mark.parametrize("name", LINES.types.names)
