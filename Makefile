@@ -52,7 +52,7 @@ test-all: setup ## The same and the exhaustive ones: more databases, more kills,
 mutate: setup ## Plant hundreds of bugs one by one; the checks must stop each (minutes; ARGS=--help)
 	$(BIN)/python -m classic_cars_tests.mutation $(ARGS)
 
-screenshots: setup ## Take the pictures of the documents anew, from a platform that runs (needs Chromium)
+screenshots: setup ## Take the pictures of the documents again, from a platform that runs (needs Chromium)
 	@mkdir -p docs/screenshots
 	CI=true CLASSIC_CARS_SCREENSHOTS=$(CURDIR)/docs/screenshots $(BIN)/python -m pytest -q classic_cars_tests/end_to_end/test_web_page.py
 
@@ -64,7 +64,7 @@ lint: setup ## Ruff (lint and format) and mypy
 bench: setup ## Speed and memory beside other ways to do the same work (20 minutes)
 	$(BIN)/python -m benchmarks
 
-lock: ## Write requirements.lock anew from pyproject.toml
+lock: ## Rebuild requirements.lock from pyproject.toml
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --upgrade setuptools ".[dev]"
 	(echo "# Locked versions of everything that runs and tests the platform; made by \`make lock\`."; \

@@ -191,7 +191,7 @@ def files(**_: Any) -> None:
         settings = Settings(home=Path(folder))
         simulator.create(settings.order_system_url)
         ratings = (
-            "SELECT (SELECT count(*) FROM source.ratings), count(*) FROM source.ratings_files WHERE state = 'taken'"
+            "SELECT (SELECT count(*) FROM source.ratings), count(*) FROM source.ratings_files WHERE state = 'loaded'"
         )
         with dev(settings) as process:
             waited("the first tables", lambda: asked(settings, "SELECT count(*) FROM analytics.product_ratings"))
@@ -258,7 +258,7 @@ def crowd(**_: Any) -> None:
                 made = ask(
                     LAUNCH,
                     params={
-                        "selector": {**selector, "jobName": "everything", "assetSelection": keys},
+                        "selector": {**selector, "jobName": "full_refresh", "assetSelection": keys},
                         "executionMetadata": {"tags": span},
                     },
                 )

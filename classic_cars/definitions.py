@@ -38,8 +38,8 @@ from classic_cars.tables.live_agreement import CHECK, Reader, reconciliation_che
 from classic_cars.tables.recomputation import recomputation_check, recomputation_key, recomputed_tables
 from classic_cars.tables.table import Catalog, Table
 
-#: The job that makes every table; also what ``classic-cars run`` executes.
-EVERYTHING = "everything"
+#: The job that rebuilds every table; also what ``classic-cars run`` executes.
+FULL_REFRESH = "full_refresh"
 
 
 def build_defs(
@@ -77,14 +77,14 @@ def _tables(settings: Settings, catalog: Catalog) -> dg.Definitions:
         refused=settings.refused,
     )
     assets = [build_asset(each, catalog, runtime, condition_of(each, catalog)) for each in catalog]
-    everything = dg.define_asset_job(
-        EVERYTHING,
+    full_refresh = dg.define_asset_job(
+        FULL_REFRESH,
         selection=dg.AssetSelection.all() - dg.AssetSelection.checks(*_nightly(catalog)),
-        description="Makes every table",
+        description="Reads, rebuilds, checks and publishes every table",
     )
     nightly = [recomputation_check(each, catalog, runtime.pool) for each in recomputed_tables(catalog)]
     outside, co_published = external_assets(catalog), co_published_specs(catalog, settings.store)
-    return dg.Definitions(assets=[*outside, *assets, *co_published], asset_checks=nightly, jobs=[everything])
+    return dg.Definitions(assets=[*outside, *assets, *co_published], asset_checks=nightly, jobs=[full_refresh])
 
 
 def _nightly(catalog: Catalog) -> list[dg.AssetCheckKey]:

@@ -1,4 +1,4 @@
-"""Examine the surroundings: configuration, order system, store, disk, Dagster instance; say how to mend each."""
+"""Examine the surroundings: configuration, order system, store, disk, Dagster instance; say how to fix each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from classic_cars.stores.duckdb import DuckDBStore
 
 #: Below this, a run over a few million order lines may fill the disk.
 ENOUGH_FREE_BYTES = 2 * 1024**3
-MEND_ADDRESS = (
+FIX_ADDRESS = (
     "check user, password, host and port of this URL in CLASSIC_CARS_ALERT_URLS; special characters must be "
     "percent-encoded (@ is %40)"
 )
@@ -50,9 +50,9 @@ def examine() -> Iterator[Finding]:
     for name, nearest in unknown_variables().items():
         yield Finding("configuration", False, f"{name} is no setting{f', did you mean {nearest}?' if nearest else ''}")
     yield _python()
-    for subject, look in _subjects(settings).items():
+    for subject, check in _subjects(settings).items():
         try:
-            yield Finding(subject, True, look())
+            yield Finding(subject, True, check())
         except ClassicCarsError as error:
             yield Finding(subject, False, str(error))
 
@@ -75,7 +75,7 @@ def test_alerts() -> Iterator[Finding]:
     for shown, url in urls.items():
         accepted = accepts(url, message)
         text = "accepted the test alert" if accepted else "did not accept the test alert"
-        yield Finding(shown, accepted, text if accepted else f"{text}; {MEND_ADDRESS}")
+        yield Finding(shown, accepted, text if accepted else f"{text}; {FIX_ADDRESS}")
 
 
 def _python() -> Finding:
@@ -164,11 +164,11 @@ def _dagster(settings: Settings) -> str:
 def _alerts(settings: Settings) -> str:
     urls = settings.alert_urls.get_secret_value()
     if not urls:
-        return "nobody is told; CLASSIC_CARS_ALERT_URLS is not set"
+        return "nobody is notified; CLASSIC_CARS_ALERT_URLS is not set"
     bad = unreadable(urls)
     if bad:
         raise SettingsError(
             f"CLASSIC_CARS_ALERT_URLS: {', '.join(bad)} cannot be read; expected URLs of the Apprise library, such as "
             "mailto://user:password@example.com, separated by spaces"
         )
-    return f"told: {', '.join(scheme(url) for url in addresses(urls).values())}"
+    return f"notifies: {', '.join(scheme(url) for url in addresses(urls).values())}"

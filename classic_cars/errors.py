@@ -6,9 +6,9 @@ password or a row's personal data. Anything that is not a ``ClassicCarsError`` i
 
 
 class ClassicCarsError(Exception):
-    """A failure with a message meant for the person who has to mend it."""
+    """A failure with a message meant for the person who has to fix it."""
 
-    #: True when doing the same thing again may succeed without anyone mending anything.
+    #: True when doing the same thing again may succeed without anyone fixing anything.
     retryable = False
 
 
@@ -72,7 +72,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreDamaged(StoreError):
-    """The store's file is not what the store wrote: it has to be restored, or made anew."""
+    """The store's file is not what the store wrote: it has to be restored, or rebuilt."""
 
 
 class StoreAccessDenied(StoreError):
@@ -80,7 +80,7 @@ class StoreAccessDenied(StoreError):
 
 
 class StoreUnreachable(StoreError):
-    """The store's server does not answer, or breaks off."""
+    """The store's server is unreachable, or breaks off."""
 
     retryable = True
 

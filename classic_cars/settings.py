@@ -98,7 +98,7 @@ class Settings(BaseSettings):
         description="Share of a source table's or month's rows that may be gone before its check blocks",
     )
     dagster_config: Path | None = Field(None, description="Folder of another dagster.yaml; default: the project's")
-    alert_urls: SecretStr = Field(SecretStr(""), description="Who is told: Apprise URLs (mailto://, slack://, ...)")
+    alert_urls: SecretStr = Field(SecretStr(""), description="Who is notified: Apprise URLs (mailto://, slack://, ...)")
     web_url: str = Field("http://127.0.0.1:3000", description="Dagster's web page, as alerts link to it")
     runbook_url: str = Field("docs/operations.md", description="The runbook, as alerts link to it")
     timezone: str = Field("UTC", description="Time zone of the schedules, such as Europe/Paris")

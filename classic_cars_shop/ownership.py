@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from classic_cars.contracts import order_system
 from classic_cars.errors import ShopRefused
 from classic_cars.sources.urls import SourceURL
+from classic_cars.wording import counted
 
 FORMAT = 1
 TABLES = tuple(table.name for table in order_system.metadata.sorted_tables)
@@ -141,12 +142,12 @@ def refuse_to_overwrite(url: SourceURL, connection: sa.Connection, present: Pres
         kind = "views" if present.views else "a table that the simulator did not make"
         raise ShopRefused(f"{url}: {taken}: found {kind}; rename them, or use another database")
     if present.tables and not replace:
-        rows = ", ".join(f"{name} ({count:,} rows)" for name, count in row_counts(connection, present.tables))
+        rows = ", ".join(f"{name} ({counted(count, 'row')})" for name, count in row_counts(connection, present.tables))
         made = f"made by the simulator ({present.mark})" if present.mark else "not made by the simulator"
         if present.mark and present.foreign:
             made += f", except {', '.join(present.foreign)}"
         raise ShopRefused(
-            f"{url}: found {rows}, {made}; nothing was changed. To delete these tables and make them anew, "
+            f"{url}: found {rows}, {made}; nothing was changed. To delete these tables and create them again, "
             "use --replace; to keep them, name another database in CLASSIC_CARS_SOURCE_URL"
         )
     if references := _references_from_outside(connection):
@@ -166,7 +167,7 @@ def owned(url: SourceURL, present: Present) -> Mark:
         )
     missing = [name for name in TABLES if name not in present.tables or name in present.foreign]
     if missing:
-        raise ShopRefused(f"{url}: {', '.join(missing)}: missing, or not made by the simulator; make the shop anew")
+        raise ShopRefused(f"{url}: {', '.join(missing)}: missing, or not made by the simulator; create the shop again")
     return present.mark
 
 

@@ -35,7 +35,7 @@ COLUMNS = ("customerNumber", "productCode", "productRating", "ratedAt", "ingeste
 
 @dataclass(frozen=True)
 class Drop:
-    """A file to be dropped at the landing place."""
+    """A file to be dropped at the landing zone."""
 
     name: str
     data: bytes

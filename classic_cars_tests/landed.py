@@ -33,7 +33,7 @@ def jsonl(*rows: dict | str) -> str:
 
 
 def drop(settings: Settings, name: str, data: str | bytes, seconds_ago: float = 60) -> Path:
-    """A file at the landing place, last changed a while ago."""
+    """A file at the landing zone, last changed a while ago."""
     path = Path(settings.landing_location.removeprefix("file://")) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data.encode() if isinstance(data, str) else data)

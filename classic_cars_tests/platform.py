@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from classic_cars.assets import ALL_TABLES
 from classic_cars.contracts.order_system import UNDATED, metadata
-from classic_cars.definitions import EVERYTHING, build_defs
+from classic_cars.definitions import FULL_REFRESH, build_defs
 from classic_cars.errors import SourceError
 from classic_cars.months import Months, partition_key
 from classic_cars.runs.selecting import job_of, months_that_exist
@@ -113,7 +113,7 @@ def run(
             return run(settings, months=months, tables=tables, select=select, instance=ephemeral, tags=tags)
     defs = build_defs(settings, tables=tables)
     keys = [dg.AssetKey(address.split("/")) for address in select or ()]
-    job = job_of(defs, keys) if keys else defs.resolve_job_def(EVERYTHING)
+    job = job_of(defs, keys) if keys else defs.resolve_job_def(FULL_REFRESH)
     # As in the platform, a range holds no month that does not exist between undated rows and the first order.
     there = [month for month in Months.parse("..".join(months)) if month == UNDATED or month >= FIRST]
     if months == ALL_MONTHS and has_undated_rows(settings):

@@ -1,4 +1,4 @@
-"""Who is told, in tests: a real mail server and a real webhook receiver on loopback."""
+"""Who is notified, in tests: a real mail server and a real webhook receiver on loopback."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def _spanning(poll: Poll, span: tuple[str, ...]) -> Changes:
     """What is pending, with all months of its request in one piece, those that were read included.
 
     An order that moved to another month fails the read of the month that it left, however often that month is read
-    alone: the one that it moved to, read before and sound, must be read in the same run.
+    alone: the one that it moved to, read before and accepted, must be read in the same run.
     """
     first, *_, last = _span(span, poll.pending) or ("", "")
     if first == last:

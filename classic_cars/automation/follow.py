@@ -26,7 +26,7 @@ from classic_cars.tables.recomputation import disagreement, made_with
 from classic_cars.tables.table import Catalog, Table
 
 SOURCE = "source"
-READING, FOLLOWING = "sources_follow_what_is_observed", "tables_follow_their_inputs"
+READING, FOLLOWING = "sources_automation_condition_sensor", "tables_automation_condition_sensor"
 #: Less than the five seconds of Dagster's own round, so that every round counts.
 TICK_SECONDS = 4
 
@@ -55,7 +55,7 @@ class OutOfDate(dg.AutomationCondition):
 
     @property
     def name(self) -> str:
-        return "out of date by its inputs' and its code's versions"
+        return "stale (data or code version of an input differs)"
 
     def evaluate(self, context: Any) -> dg.AutomationResult:
         if context.candidate_subset.is_empty:  # the record is worth its queries only where something happened
@@ -86,7 +86,7 @@ class FirstTick(dg.AutomationCondition):
 
     @property
     def name(self) -> str:
-        return "the first tick"
+        return "first evaluation"
 
     def evaluate(self, context: Any) -> dg.AutomationResult:
         is_first = context.previous_temporal_context is None
@@ -101,7 +101,7 @@ class RecomputedDifferently(dg.AutomationCondition):
 
     @property
     def name(self) -> str:
-        return "a recomputation found it different"
+        return "recomputation disagreed"
 
     def evaluate(self, context: Any) -> dg.AutomationResult:
         failed, months = disagreement(context.asset_graph_view.instance, context.key)
@@ -125,14 +125,14 @@ class InputsPublishedAndPassed(dg.AutomationCondition):
 
     @property
     def name(self) -> str:
-        return "all inputs are published, and all upstream passed its blocking checks"
+        return "inputs published and upstream blocking checks passed"
 
     def evaluate(self, context: Any) -> dg.AutomationResult:
         requested = {key for key, subset in context.request_subsets_by_key.items() if not subset.is_empty}
         upstream = _upstream(context.asset_graph, context.key, requested)
         inputs = set(context.asset_graph.get(context.key).parent_keys) - requested
-        sound = _published(context.asset_graph_view.instance, inputs) and not upstream & _refused(context)
-        return dg.AutomationResult(context, context.candidate_subset if sound else context.get_empty_subset())
+        passed = _published(context.asset_graph_view.instance, inputs) and not upstream & _refused(context)
+        return dg.AutomationResult(context, context.candidate_subset if passed else context.get_empty_subset())
 
 
 def _upstream(graph: Any, key: dg.AssetKey, requested: set[dg.AssetKey]) -> set[dg.AssetKey]:
@@ -186,7 +186,7 @@ def _read_what_changed() -> dg.AutomationCondition:
     changed = observed | When.code_version_changed() | FirstTick()
     # What was observed since the last tick counts although that tick asked for the same month: ``since`` forgets it.
     wanted: Any = observed | changed.since(When.newly_requested())
-    return (wanted & ~When.in_progress() & OutOfDate()).with_label("what it is read from changed")
+    return (wanted & ~When.in_progress() & OutOfDate()).with_label("source data or code changed")
 
 
 def _follow_inputs(table: Table, catalog: Catalog) -> dg.AutomationCondition:
@@ -214,7 +214,7 @@ def _follow_inputs(table: Table, catalog: Catalog) -> dg.AutomationCondition:
     due: Any = changed.since(handled) & (OutOfDate() | inputs_requested)
     if table.contract.recomputed is not None:
         due = due | RecomputedDifferently().since(handled)
-    return (due & ready).with_label("an input changed, and all inputs are sound")
+    return (due & ready).with_label("inputs changed and passed their checks")
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -239,7 +239,7 @@ class ConditionSensor(dg.AutomationConditionSensorDefinition):
     def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
         context.log.addFilter(_is_news)
         if waiting := under_way(context.instance, self._waits_for):
-            what = "makes what is downstream" if self._is_reading else "reads from the sources"
+            what = "rebuilds tables downstream" if self._is_reading else "reads from the sources"
             return SensorExecutionData(skip_message=f"waits for run {waiting}, which {what}", cursor=context.cursor)
         data = super().evaluate_tick(context)
         requests = run_requests(
@@ -275,7 +275,7 @@ def condition_sensors(layers: Sequence[str], status: dg.DefaultSensorStatus) -> 
             waits_for=FOLLOWS,
             target=dg.AssetSelection.groups(SOURCE),
             default_status=status,
-            description="Reads the source tables and months of which an observation says that they changed.",
+            description="Materializes the source tables and months for which an observation reports new data.",
         ),
         ConditionSensor(
             FOLLOWING,
@@ -283,7 +283,7 @@ def condition_sensors(layers: Sequence[str], status: dg.DefaultSensorStatus) -> 
             waits_for=READS,
             target=dg.AssetSelection.groups(*(each for each in layers if each != SOURCE)),
             default_status=status,
-            description="Makes what is made from tables that changed, for the months that changed; never past a "
+            description="Rebuilds the tables downstream of what changed, for the months that changed; never past a "
             "failed blocking check.",
         ),
     ]

@@ -27,6 +27,7 @@ from classic_cars.errors import SourceError
 from classic_cars.sources.landing import LandedFile, Landing
 from classic_cars.tables.external import DATA_VERSION, WHOLE, Claims, digest_of, observed
 from classic_cars.tables.landed import UNREAD
+from classic_cars.wording import counted
 
 SENSOR = "landed_files"
 SYSTEM = "landing"
@@ -75,8 +76,8 @@ def tick(
         for table, claims in tables.items()
         if (version := _new_version(instance, table, listing.of(claims).files, now, again=table in again))
     ]
-    waiting = f"; {listing.unsettled:,} are still being written" if listing.unsettled else ""
-    said = f"{len(listing.files):,} files" if observations else f"no new file among {len(listing.files):,}"
+    waiting = f"; {listing.unsettled:,} still being written" if listing.unsettled else ""
+    said = counted(len(listing.files), "file") if observations else f"no new file among {len(listing.files):,}"
     return watch, observations, f"{_trouble(watch)}{said}{waiting}"
 
 
@@ -100,12 +101,13 @@ def _key(table: str) -> dg.AssetKey:
 
 def _trouble(watch: PollState) -> str:
     if watch.retries:
-        return f"asked again {watch.retries} times for files that were not read, next at {clock(watch.retry_at)}; "
+        times = counted(watch.retries, "time")
+        return f"asked again {times} for files that were not read, next at {clock(watch.retry_at)}; "
     return ""
 
 
 def unread_files(instance: dg.DagsterInstance, table: str) -> int:
-    """New files that the last run which took files in could not read."""
+    """New files that the last run which loaded files could not read."""
     event = instance.get_latest_materialization_event(dg.AssetKey(["source", table]))
     made = event.asset_materialization if event else None
     found = made.metadata.get(f"total {UNREAD}") if made else None

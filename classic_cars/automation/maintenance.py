@@ -12,6 +12,7 @@ from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
 from classic_cars.stores.maintenance import maintained
 from classic_cars.tables import refused
+from classic_cars.wording import counted
 
 JOB = "maintenance"
 #: Runs deleted at a time.
@@ -54,7 +55,7 @@ def latest_runs(instance: dg.DagsterInstance) -> set[str]:
 
 
 def _runs_of_months(instance: dg.DagsterInstance, key: dg.AssetKey) -> set[str]:
-    """Without them, months would count as missing, and be made again."""
+    """Without them, months would count as missing, and be rebuilt."""
     latest = instance.event_log_storage.get_latest_storage_id_by_partition(
         key, dg.DagsterEventType.ASSET_MATERIALIZATION
     )
@@ -76,7 +77,7 @@ def quarantine_age(store: Store, contracts: Iterable[Contract], instance: dg.Dag
                 for run in batch.column(0).to_pylist()]  # fmt: skip
         began = [record.create_timestamp for run in runs if (record := instance.get_run_record_by_id(run))]
         since = f" since {min(began):%Y-%m-%d}" if began else ""
-        found[address] = f"{counts[address]:,} rows{since}"
+        found[address] = f"{counted(counts[address], 'row')}{since}"
     return found
 
 
@@ -106,7 +107,7 @@ def maintenance_job(settings: Settings, contracts: Sequence[Contract]) -> dg.Job
         runs = delete_runs(context.instance, before)
         context.add_output_metadata({"runs deleted": runs, "files of refused rows deleted": files})
 
-    @dg.op(description="Old versions forgotten, small files put together, files that nothing refers to removed")
+    @dg.op(description="Expires old versions, compacts small files, removes orphan files")
     def maintain_store(context: dg.OpExecutionContext) -> None:
         done = _maintain_store(settings, contracts, f"run {context.run_id}")
         context.add_output_metadata({"done": dg.MetadataValue.md("\n".join(f"- {line}" for line in done) or "nothing")})

@@ -25,6 +25,7 @@ from classic_cars.sources.order_system import OrderSystem
 from classic_cars.tables.external import DATA_VERSION, observed, versions_of
 from classic_cars.tables.live_agreement import disagreement
 from classic_cars.tables.partitions import MONTHLY, known_months, to_reorder
+from classic_cars.wording import counted
 
 SENSOR = "order_system_changes"
 SYSTEM = "order_system"
@@ -85,12 +86,12 @@ def tick(watch: OrderSystemPollState, order_system: OrderSystem, instance: dg.Da
         unreadable = order_system.unreadable()
     except SourceError as error:
         return _down(watch, error)
-    told = stopped.evaluations(instance, TABLES, unreadable)
-    if watch.failing_since or any(each.passed for each in told):
+    reported = stopped.evaluations(instance, TABLES, unreadable)
+    if watch.failing_since or any(each.passed for each in reported):
         watch = due_now(watch, started)
     done = _polled(watch, order_system, instance, unreadable)
     said = "; ".join(filter(None, (stopped.noted(unreadable), done.reason)))
-    return replace(done, reason=said, events=[*told, *done.events])
+    return replace(done, reason=said, events=[*reported, *done.events])
 
 
 def _polled(
@@ -266,5 +267,5 @@ def _observations(versions: changes.Versions) -> list[dg.AssetObservation]:
 
 def _trouble(watch: OrderSystemPollState) -> str:
     if watch.retries:
-        return f"asked again {watch.retries} times for what was not read, next at {clock(watch.retry_at)}; "
+        return f"asked again {counted(watch.retries, 'time')} for what was not read, next at {clock(watch.retry_at)}; "
     return ""

@@ -131,13 +131,15 @@ class Report:
         lines += [f"- CONTRADICTION {each}" for each in self.contradictions]
         checks = sum(len(table.checks) for table in self.tables)
         passed = sum(len(table.passed) for table in self.tables)
-        lines.append(f"- {len(self.tables)} tables, {passed} of {checks} checks passed")
+        lines.append(f"- {counted(len(self.tables), 'table')}, {passed:,} of {counted(checks, 'check')} passed")
         lines += [f"- FAILED {name}" for name in self.failed]
         lines += [f"- FAILED {name}: the latest attempt; it keeps the version before" for name in self.not_made]
         lines += [f"- WARNING {name}" for name in self.warnings]
         lines += [f"- never published: {name}" for name in self.missing]
         by_table = ", ".join(f"{name} {rows:,}" for name, rows in self.quarantined.items())
-        lines.append(f"- {sum(self.quarantined.values()):,} rows in quarantine" + (f": {by_table}" if by_table else ""))
+        lines.append(
+            f"- {counted(sum(self.quarantined.values()), 'row')} in quarantine" + (f": {by_table}" if by_table else "")
+        )
         return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ from classic_cars.tables.live_agreement import CHECK
 from classic_cars.tables.run_tags import range_tags
 
 RECONCILIATION, RECOMPUTATION = "nightly_reconciliation", "nightly_recomputation"
-#: The nightly run also makes the answers anew: what analysts read in the morning is never older than the night.
+#: The nightly run also rebuilds the answers: what analysts read in the morning is never older than the night.
 ANSWERS = "analytics"
 
 RECOMPUTED = "5 4 * * *"
@@ -39,7 +39,7 @@ def reconciliation_job(elsewhere: Sequence[dg.AssetCheckKey] = ()) -> Any:
         RECONCILIATION,
         selection=dg.AssetSelection.checks(CHECK)
         | (answers - dg.AssetSelection.checks(*elsewhere) if elsewhere else answers),
-        description="Compares every closed month with the live order system, and makes the answers anew",
+        description="Compares every closed month with the live order system, and rebuilds the answers",
     )
 
 
@@ -50,7 +50,7 @@ def schedules(
     *,
     recomputes: bool = True,
 ) -> list[dg.ScheduleDefinition]:
-    """All schedules. ``latest_months``: those of the answers by month that the nightly run makes anew."""
+    """All schedules. ``latest_months``: those of the answers by month that the nightly run rebuilds."""
 
     @dg.schedule(
         name=RECOMPUTATION,

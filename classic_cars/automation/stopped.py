@@ -1,8 +1,8 @@
-"""Tables of the order system that cannot be read, as its sensor tells Dagster: the check ``schema`` of ``source/*``.
+"""Tables of the order system that cannot be read, reported by its sensor as the check ``schema`` of ``source/*``.
 
-It fails without a run, as soon as a column is gone, and so holds up what is made from that table, and nothing else
-(:mod:`classic_cars.automation.follow`); it passes as soon as the table can be read again. What was told is looked up in
-Dagster's history, so that neither a lost cursor nor a failed run leaves it wrong.
+It fails without a run, as soon as a column is gone, and so holds up the tables downstream of it, and nothing else
+(:mod:`classic_cars.automation.follow`); it passes as soon as the table can be read again. What was reported is looked
+up in Dagster's history, so that neither a lost cursor nor a failed run leaves it wrong.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def evaluations(
     for table, key in keys.items():
         error = unreadable.get(table)
         wanted = None if error is None else described(error)
-        if wanted != _told(latest.get(key)):
+        if wanted != _reported(latest.get(key)):
             found.append(_evaluation(key, wanted))
     return found
 
 
-def _told(record: Any) -> str | None:
-    """Why the table is stopped, as the sensor told Dagster; None when it did not, or a run was asked for since."""
+def _reported(record: Any) -> str | None:
+    """Why the table is stopped, as the sensor reported; None when it did not, or a run was asked for since."""
     known = record.evaluation if record is not None else None
     if not isinstance(known, dg.AssetCheckEvaluation) or known.passed or NOTICED_BY not in known.metadata:
         return None
@@ -60,4 +60,4 @@ def _evaluation(key: dg.AssetCheckKey, reason: str | None) -> dg.AssetCheckEvalu
 
 def noted(unreadable: Mapping[str, SourceError]) -> str:
     """For the tick: which tables are stopped, and why."""
-    return "; ".join(f"{table} and what is made from it stopped, {described(e)}" for table, e in unreadable.items())
+    return "; ".join(f"{table} and all tables downstream stopped, {described(e)}" for table, e in unreadable.items())

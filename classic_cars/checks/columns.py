@@ -18,6 +18,7 @@ from classic_cars.checks.profiles import ROWS, Profile, added, compared, differi
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import INFERRED, REPAIR, Column, Grain, Origins
 from classic_cars.contracts.rescued import RESCUED, as_json
+from classic_cars.wording import counted
 
 #: Columns, and keys of each, that a failed check names.
 NAMED = 5
@@ -34,8 +35,8 @@ class Columns:
     def describe(self, contract: Contract, origins: Origins) -> str:
         proven = proven_columns(contract, origins)
         if contract.independent is not None:
-            return f"All {len(proven)} columns are what other means make them"
-        return f"{len(proven)} columns equal their origins, value by value: {', '.join(proven)}"
+            return f"All {counted(len(proven), 'column')} equal the results of an independent calculation"
+        return f"{counted(len(proven), 'column')} equal to the origin, value by value: {', '.join(proven)}"
 
     def evaluate(self, audit: Audit) -> CheckOutcome:
         names = proven_columns(audit.contract, audit.origins)
@@ -51,14 +52,14 @@ class Columns:
         facts["columns that differ"] = len(wrong)
         if not wrong:
             origin = "other means" if audit.origins.grain is None else audit.origins.grain.table
-            summary = f"{len(names)} columns of {facts['rows']:,} rows equal those of {origin}"
+            summary = f"{counted(len(names), 'column')} of {counted(facts['rows'], 'row')} equal to {origin}"
             return CheckOutcome(self.name, True, summary, facts)
         facts["months that differ"] = {name: months[:24] for name, months in wrong.items()}
         facts |= _samples(audit, list(wrong)[:NAMED])
         said = ", ".join(f"{name}{_in(months)}" for name, months in wrong.items())
         summary = f"not what the contract says they come from: {said}"
         if facts["rows"] != facts["rows expected"]:
-            summary += f"; {facts['rows']:,} rows, expected {facts['rows expected']:,}"
+            summary += f"; {counted(facts['rows'], 'row')}, expected {facts['rows expected']:,}"
         return CheckOutcome(self.name, False, summary, facts)
 
 

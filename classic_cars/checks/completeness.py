@@ -12,6 +12,7 @@ from classic_cars.checks.base import Audit, CheckOutcome
 from classic_cars.checks.compared import Compared, Group
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
+from classic_cars.wording import counted
 
 #: Rows and money.
 Sums = tuple[int, Decimal]
@@ -54,7 +55,9 @@ class Completeness:
         (kept, kept_amount), (rows, amount) = total["published"], total["quarantined"]
         unknown = _unknown(rejected, complete.raw) if rows else 0
         facts["rows of unknown amount"] = unknown
-        said = f"published {kept:,} rows, {kept_amount:,.2f}; quarantined {rows:,} rows, {amount:,.2f}"
+        said = (
+            f"published {counted(kept, 'row')}, {kept_amount:,.2f}; quarantined {counted(rows, 'row')}, {amount:,.2f}"
+        )
         said += f", and {unknown:,} of unknown amount" if unknown else ""
         if wrong:
             summary = f"rows or money are in neither, or in both ({', '.join(wrong[:NAMED])}): {said}"

@@ -9,10 +9,11 @@ from typing import Any
 from classic_cars.checks.base import Audit, CheckOutcome
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
+from classic_cars.wording import counted
 
 #: Files that a check names.
 NAMED = 20
-TAKEN, QUARANTINED = "taken", "quarantined"
+LOADED, QUARANTINED = "loaded", "quarantined"
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,15 @@ class Files:
             "still being written": listing.unsettled,
         }
         problems = []
-        for kind, of in (("could not be ingested", refused), ("have columns that are ignored", landed.extra)):
+        for kind, of in (("could not be ingested", refused), ("with columns that are ignored", landed.extra)):
             if of:
                 facts[kind] = dict(list(of.items())[:NAMED])
                 name, what = next(iter(of.items()))
-                problems.append(f"{len(of):,} of {len(new):,} files {kind}, such as {name}: {what}")
+                problems.append(f"{len(of):,} of {counted(len(new), 'file')} {kind}, such as {name}: {what}")
         if listing.unreadable:
             facts["folders that cannot be read"] = list(listing.unreadable[:NAMED])
             problems.append(f"folders that cannot be read: {', '.join(listing.unreadable[:NAMED])}")
-        summary = "; ".join(problems) or f"{len(new):,} new files among {len(listing.files):,}"
+        summary = "; ".join(problems) or f"{counted(len(new), 'new file')} among {len(listing.files):,}"
         return CheckOutcome(self.name, not problems, summary, facts, warning=bool(problems))
 
 
@@ -81,7 +82,7 @@ class LedgerAgrees:
     def evaluate(self, audit: Audit) -> CheckOutcome:
         landed: Landed = audit.arrived
         found = landed.found
-        expected = {each.fileHash: each.rows for each in landed.ledger if each.state == TAKEN}
+        expected = {each.fileHash: each.rows for each in landed.ledger if each.state == LOADED}
         wrong = {str(each): (found.get(each or "", 0), expected.get(each, 0)) for each in {*found, *expected}}
         wrong = {name: pair for name, pair in wrong.items() if pair[0] != pair[1]}
         facts: dict[str, Any] = {
@@ -89,10 +90,10 @@ class LedgerAgrees:
             "rows": sum(found.values()),
             "rows by the ledger": sum(expected.values()),
         }
-        summary = f"{facts['rows']:,} rows of {len(expected):,} files, as counted in them"
+        summary = f"{counted(facts['rows'], 'row')} of {counted(len(expected), 'file')}, as counted in them"
         if wrong:
             facts["first differences"] = {name: list(pair) for name, pair in list(wrong.items())[:5]}
-            summary = f"{len(wrong):,} files do not have the rows in {audit.contract.address} that were counted in them"
+            summary = f"{counted(len(wrong), 'file')} with other row counts than in {audit.contract.address}"
         other = [
             each
             for each in {*landed.values, *landed.values_expected}
@@ -100,5 +101,5 @@ class LedgerAgrees:
         ]
         facts["files with other values"] = len(other)
         if other and not wrong:
-            summary = f"{len(other):,} files have other values in {audit.contract.address} than in their lines"
+            summary = f"{counted(len(other), 'file')} with other values in {audit.contract.address} than in the file"
         return CheckOutcome(self.name, not wrong and not other, summary, facts)

@@ -17,6 +17,7 @@ from classic_cars.checks.base import Audit, CheckOutcome, sample
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.order_system import UNDATED
 from classic_cars.contracts.origins import Origins
+from classic_cars.wording import counted
 
 #: The total of a contract that is its money.
 AMOUNT = "amount"
@@ -138,7 +139,7 @@ def _above_limits(audit: Audit, part: Part) -> list[str]:
     few, too_many = part.rejected <= limits.quarantine_floor, part.share > allowed
     found = []
     if too_many and not few:
-        share = f"{part.rejected:,} of {part.rows:,} rows of {part.name} ({part.share:.2%})"
+        share = f"{part.rejected:,} of {counted(part.rows, 'row')} of {part.name} ({part.share:.2%})"
         found.append(f"{share}, limit {allowed:.2%} ({setting})")
     excused = few and (too_many or part.name == RUN)
     if audit.contract.money is not None and not excused and part.amount_share > limits.quarantine_amount:
@@ -189,7 +190,7 @@ def _said(audit: Audit, parts: list[Part]) -> str:
     if audit.contract.money is not None:
         money = run.money
         amounts = f"; {money.net:,.2f}" + (f", and {money.unknown:,} of unknown amount" if money.unknown else "")
-    said = f"{run.rejected:,} of {run.rows:,} rows quarantined ({run.share:.2%}{amounts})"
+    said = f"{run.rejected:,} of {counted(run.rows, 'row')} quarantined ({run.share:.2%}{amounts})"
     return said + "".join(f", {each.rejected:,} of {each.rows:,} in {each.name} ({each.share:.2%})" for each in table)
 
 

@@ -17,6 +17,7 @@ from classic_cars.checks.profiles import ROWS, TOTAL
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
 from classic_cars.contracts.vocabulary import Reconciliation
+from classic_cars.wording import counted
 
 CONTROL_TOTAL = "decimal(38, 4)"
 #: What may be the reason, when nothing is wrong with the function.
@@ -147,7 +148,8 @@ def verdict(check: str, outcomes: Mapping[str, Compared]) -> CheckOutcome:
     summary = f"agrees {', '.join(outcomes)}, to the cent"
     if failed:
         summary = "does not agree " + ", ".join(
-            f"{name} ({each.wrong} of {each.groups} groups differ)" for name, each in failed.items()
+            f"{name} ({each.wrong:,} of {counted(each.groups, 'group')} with differences)"
+            for name, each in failed.items()
         )
     facts: dict[str, Any] = {}
     for name, each in outcomes.items():

@@ -12,6 +12,7 @@ from classic_cars.checks.compared import Compared, Group
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
 from classic_cars.contracts.source import CONTRACTS
+from classic_cars.wording import counted
 
 #: Months, and columns, that a failed check names.
 NAMED = 12
@@ -71,7 +72,9 @@ class OrderSystemAgrees:
         facts |= Compared.of(groups).facts("by month")
         facts["groups that differ"] = len(wrong)  # in any column: more than rows and money say
         if not wrong:
-            return CheckOutcome(self.name, True, f"{facts['rows']:,} rows, value by value as in {arrived.place}", facts)
+            return CheckOutcome(
+                self.name, True, f"{counted(facts['rows'], 'row')}, value by value as in {arrived.place}", facts
+            )
         columns = arrived.differing_columns()
         facts["first months that differ"] = wrong[:NAMED]
         facts["columns that differ"] = columns[:NAMED]
@@ -126,10 +129,12 @@ class Volume:
         }
         facts: dict[str, Any] = {"rows before": sum(before.rows.values()), "rows": sum(now.values())}
         if not shrunk:
-            return CheckOutcome(self.name, True, f"{facts['rows']:,} rows, {facts['rows before']:,} before", facts)
+            return CheckOutcome(
+                self.name, True, f"{counted(facts['rows'], 'row')}, {facts['rows before']:,} before", facts
+            )
         facts["shrunk"] = {part or "all rows": list(pair) for part, pair in list(shrunk.items())[:NAMED]}
         named = ", ".join(
-            f"{part or 'the table'}: {old:,} rows before, {new:,} now"
+            f"{part or 'the table'}: {counted(old, 'row')} before, {new:,} now"
             for part, (old, new) in list(shrunk.items())[:NAMED]
         )
         summary = f"shrank by more than {limits.shrink:.0%} ({named})"
@@ -158,7 +163,7 @@ class Moved:
             return CheckOutcome(self.name, True, "no order moved to a month that is not read", facts)
         facts["moved"] = {month: dict(homes) for month, homes in moved.items()}
         said = ", ".join(
-            f"{count:,} orders of {month} are now in {home}"
+            f"{counted(count, 'order')} of {month} now in {home}"
             for month, homes in moved.items()
             for home, count in homes.items()
         )

@@ -77,7 +77,7 @@ def rollback(table: str, version: int) -> None:
     """Make VERSION of TABLE what readers see again, in one step.
 
     No version is lost: roll back to a later one the same way. Tables made from this one stay as they are;
-    `classic-cars run` makes all of them anew.
+    `classic-cars run` rebuilds all of them.
     """
     from classic_cars.stores.base import versions_of
 
@@ -101,10 +101,10 @@ def rollback(table: str, version: int) -> None:
     default=24,
     show_default=True,
     type=click.IntRange(0, 876_000),
-    help="How old a file that nothing refers to must be; younger ones may belong to a run under way.",
+    help="How old an orphan file must be; younger ones may belong to a run under way.",
 )
 def maintain(apply_: bool, keep_days: int, orphan_hours: int) -> None:
-    """Forget old versions, put small files together, remove files that nothing refers to."""
+    """Expire old versions, compact small files, remove orphan files."""
     from classic_cars.stores.maintenance import maintained
 
     lines = 0

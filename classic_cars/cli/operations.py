@@ -66,16 +66,16 @@ def incident(run_id: str) -> None:
         from classic_cars.settings import load_settings
 
     with open_instance(load_settings()) as instance:
-        told = incident_report(instance, run_id)
-    out.print(f"run {told.run_id}: {told.status.lower()}; launched by {told.launched_by}", soft_wrap=True)
-    for each in told.timeline:
-        mark = "[bold red]first[/]" if each is told.first else "[red]then[/] " if each.bad else "     "
+        story = incident_report(instance, run_id)
+    out.print(f"run {story.run_id}: {story.status.lower()}; launched by {story.launched_by}", soft_wrap=True)
+    for each in story.timeline:
+        mark = "[bold red]first[/]" if each is story.first else "[red]then[/] " if each.bad else "     "
         out.print(f"{each.when:%H:%M:%S} {mark} {escape(each.what)}", soft_wrap=True)
-    if not told.affected:
+    if not story.affected:
         return
     names = ("table", "", "last good version", "rows", "made by run")
     grid = Grid([Column(name, numeric=name == "rows") for name in names], title="Tables that were not made")
-    for table in told.affected:
+    for table in story.affected:
         moment = f"{table.materialized:%Y-%m-%d %H:%M:%S} UTC" if table.materialized else "[dim]never published[/]"
         rows = "" if table.rows is None else f"{table.rows:,}"
         grid.add(table.table, table.how, moment, rows, table.run_id[:8])
@@ -85,7 +85,7 @@ def incident(run_id: str) -> None:
 @click.command()
 @click.option("--send-test-alert", is_flag=True, help="Instead, send a test alert to every address: did it arrive?")
 def doctor(*, send_test_alert: bool) -> None:
-    """Examine configuration, connections, permissions and disk; say what is wrong and how to mend it."""
+    """Examine configuration, connections, permissions and disk; say what is wrong and how to fix it."""
     from classic_cars.doctor import examine, test_alerts
 
     findings = []

@@ -77,7 +77,7 @@ class LandedFiles(TableModel):
     A file with this name, size and version is not read again, unless it could not be read at all or its rows are gone.
     """
 
-    fileName: Text = pa.Field(description="Name of the file below the landing place")
+    fileName: Text = pa.Field(description="Name of the file below the landing zone")
     bytes: Long = pa.Field(ge=0, description="Size of the file as it landed")
     version: Text = pa.Field(description="What tells it from others of its name: time of change in ns, or S3's ETag")
     fileHash: Text = pa.Field(nullable=True, description="SHA-256 of the content, unpacked; missing if unreadable")
@@ -85,10 +85,11 @@ class LandedFiles(TableModel):
     landedAt: TimestampUTC = pa.Field(description="When the file was last changed, in UTC")
     rows: Long = pa.Field(ge=0, description="Rows ingested from it, good and bad")
     state: Text = pa.Field(
-        isin=["taken", "empty", "repeated", "quarantined"],
-        description="taken; empty; repeated: another file has the same content; quarantined: see reason",
+        isin=["loaded", "taken", "empty", "repeated", "quarantined"],
+        description="loaded (earlier versions wrote taken); empty; repeated: another file has the same content; "
+        "quarantined: see reason",
     )
-    reason: Text = pa.Field(nullable=True, description="Why it was not taken, or what was left out")
+    reason: Text = pa.Field(nullable=True, description="Why it was not loaded, or what was left out")
     loggedAt: TimestampUTC = pa.Field(description="When this entry was written, in UTC")
 
     class Config:
@@ -100,7 +101,7 @@ class LandedTable:
     """A table whose rows come in files that partners drop: a table's origin, see ``contracts.source.Origin``.
 
     ``model``: its columns, as they stand in the files; a column is found by its name. Files in the folder ``folder``
-    of the landing place, by default of the table's own name, are its files. ``catch_all``: so are all files that are
+    of the landing zone, by default of the table's own name, are its files. ``catch_all``: so are all files that are
     in no other table's folder; one table at most can have those.
     """
 
@@ -151,7 +152,7 @@ class LandedTable:
 
     @property
     def place(self) -> str:
-        """Its folder below the landing place."""
+        """Its folder below the landing zone."""
         return self.folder or self._address.partition("/")[2]
 
     @property
@@ -159,7 +160,7 @@ class LandedTable:
         return str(self.model.to_schema().name)
 
     def claims(self, name: str, others: Iterable[LandedTable] = ()) -> bool:
-        """Whether a file, or folder, of this name below the landing place is this table's; ``others``: all tables."""
+        """Whether a file, or folder, of this name below the landing zone is this table's; ``others``: all tables."""
         first = name.partition("/")[0]
         if first == self.place:
             return True

@@ -1,7 +1,7 @@
 """Dagster's SQLite event log, with its connections kept open between events.
 
 Dagster's own class makes a new engine and a new connection for every statement: the statement is
-compiled anew, and closing the last connection of a WAL file checkpoints and deletes it, which waits
+compiled again, and closing the last connection of a WAL file checkpoints and deletes it, which waits
 for the disk. That is most of what an event costs (``benchmarks/event_log.py`` measures both). Here
 only *how a connection is got* differs; tables, queries and files are Dagster's, so the stock class
 reads what this one wrote and the other way round.

@@ -15,7 +15,7 @@ from classic_cars.tables.failures import innermost, reason_of
 
 progress = logging.getLogger("classic_cars.progress")
 
-#: Dagster's own log goes to its web page; people are told by the progress log.
+#: Dagster's own log goes to its web page; people read the progress log.
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 

@@ -10,7 +10,7 @@ import dagster as dg
 
 from classic_cars.contracts.order_system import PARTITIONED, UNDATED
 from classic_cars.contracts.source import CONTRACTS
-from classic_cars.definitions import EVERYTHING
+from classic_cars.definitions import FULL_REFRESH
 from classic_cars.errors import SettingsError
 from classic_cars.months import Months
 from classic_cars.sources.order_system import OrderSystem
@@ -66,7 +66,7 @@ def job_of(defs: dg.Definitions, keys: Iterable[dg.AssetKey]) -> dg.JobDefinitio
     """The job that makes these tables and audits them; nightly checks have schedules of their own."""
     chosen = set(keys)
     checks = made_with(defs.get_repository_def().asset_graph.get_check_keys_for_assets(chosen))
-    return defs.resolve_job_def(EVERYTHING).get_subset(asset_selection=chosen, asset_check_selection=checks)
+    return defs.resolve_job_def(FULL_REFRESH).get_subset(asset_selection=chosen, asset_check_selection=checks)
 
 
 def shrinking_tables(names: Sequence[str], keys: Sequence[dg.AssetKey]) -> list[str]:

@@ -22,7 +22,7 @@ MEASURES = {
     "netSales": f"sum(orderAmount) FILTER (status <> '{CANCELLED}')",
     "grossProfit": f"sum(orderAmount - quantityOrdered * buyPrice) FILTER (status <> '{CANCELLED}')",
 }
-MEND = "they are of different runs, or a run is under way; `classic-cars run` mends it"
+FIX = "they are of different runs, or a run is under way; `classic-cars run` fixes it"
 #: How many groups a message names.
 NAMED = 3
 
@@ -114,7 +114,7 @@ def _contradicting_totals(totals: Mapping[str, Numbers]) -> list[str]:
         return []
     differing = [name for name in MEASURES if len({numbers[name] for numbers in totals.values()}) > 1]
     said = [f"{_said(totals[tables[0]], differing)} in {', '.join(tables)}" for tables in sides.values()]
-    return [f"{', but '.join(said)}; {MEND}"]
+    return [f"{', but '.join(said)}; {FIX}"]
 
 
 def _contradicting_groups(store: Store, answer: Answer) -> list[str]:
@@ -130,7 +130,7 @@ def _contradicting_groups(store: Store, answer: Answer) -> list[str]:
     said = [f"{name}: {_both(*pair)}" for name, pair in list(differing.items())[:NAMED]]
     more = [f"{len(differing) - NAMED} more"] if len(differing) > NAMED else []
     against = ", ".join((FACT, *answer.dimensions))
-    return [f"{answer.address} differs from {against} by {answer.by} ({'; '.join([*said, *more])}); {MEND}"]
+    return [f"{answer.address} differs from {against} by {answer.by} ({'; '.join([*said, *more])}); {FIX}"]
 
 
 def _numbers(store: Store, queries: Iterable[str]) -> dict[str, Numbers]:

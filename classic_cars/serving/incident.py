@@ -126,7 +126,7 @@ def _check(evaluation: dg.AssetCheckEvaluation) -> tuple[str, bool] | None:
 def _failure(event: dg.DagsterEvent) -> tuple[str, bool] | None:
     failure: Any = event.step_failure_data
     if failure.error is not None and failure.error.cls_name == CHECK_FAILED:
-        return None  # told as its check
+        return None  # reported as its check
     return f"{_table(event.step_key or '')} failed: {reason_of(failure)}", True
 
 

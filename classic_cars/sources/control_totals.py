@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from classic_cars.sources.home_months import day_text, home_of_text
+from classic_cars.wording import counted
 
 #: What stands between two columns, for NULL, and before the raw text of a value that does not fit: characters that
 #: no order system's text holds.
@@ -53,7 +54,7 @@ class ControlTotals:
     def version(self) -> str:
         """The data version of rows with these totals: equal exactly if the totals are."""
         cents = "" if self.cents is None else f"{self.cents} cents, "
-        return f"{self.rows} rows, {cents}digest {self.digest:x}"
+        return f"{counted(self.rows, 'row')}, {cents}digest {self.digest:x}"
 
 
 def proven(table: sa.Table) -> list[sa.Column]:

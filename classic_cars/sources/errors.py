@@ -34,7 +34,7 @@ PASSING_WORDS = (
     "readonly database",  # a reader of a SQLite file that met a commit halfway
 )
 
-MEND = {
+FIX = {
     SourceAccessDenied: "check user and password in CLASSIC_CARS_SOURCE_URL, and that the user may SELECT from the "
     "eight tables of classicmodels",
     SourceMissing: "expected the eight tables of classicmodels; check the database in CLASSIC_CARS_SOURCE_URL; to make "
@@ -43,12 +43,12 @@ MEND = {
     "(classic_cars/contracts/order_system.py)",
     SourceUnreachable: "check host and port in CLASSIC_CARS_SOURCE_URL, that the server runs and that a firewall lets "
     "this machine in",
-    SourceError: "this is no passing failure: mend what the message names, then run again",
+    SourceError: "this failure is not transient: fix what the message names, then run again",
 }
 
 #: The permission without which MariaDB and MySQL do not tell the columns of a view.
 VIEWS = "SHOW VIEW"
-MEND_VIEWS = (
+FIX_VIEWS = (
     "the order system's tables are views there, and the user of CLASSIC_CARS_SOURCE_URL may SELECT from them but not "
     "see their columns: GRANT SHOW VIEW on the eight tables of classicmodels to it, too"
 )
@@ -60,7 +60,7 @@ def translate_error(error: BaseException, url: SourceURL) -> SourceError:
         return error
     cause = getattr(error, "orig", None) or error
     kind, text = _kind(cause), scrubbed(_text(cause), url)
-    return kind(f"{url}: {text}; {MEND_VIEWS if VIEWS in text.upper() else MEND[kind]}")
+    return kind(f"{url}: {text}; {FIX_VIEWS if VIEWS in text.upper() else FIX[kind]}")
 
 
 def _kind(cause: BaseException) -> type[SourceError]:

@@ -108,7 +108,7 @@ class Transaction(Protocol):
         ...
 
     def discard(self) -> None:
-        """Forget everything that was staged and begin anew; nothing happens when nothing was."""
+        """Forget everything that was staged and begin again; nothing happens when nothing was."""
         ...
 
 

@@ -45,12 +45,12 @@ class StagedTables:
             )
 
     def must_hold(self, staged: Staged) -> None:
-        """Raises ``StoreError`` for a version that was discarded, published or staged anew since."""
+        """Raises ``StoreError`` for a version that was discarded, published or staged again since."""
         found, _ = self._staged.get(staged.contract.address, (None, False))
         if found is not staged:
             raise StoreError(
                 f"{staged.contract.address}: this staged version is not its transaction's any more: it was "
-                f"{'staged anew' if found else 'published or discarded'}; publish what was staged last"
+                f"{'staged again' if found else 'published or discarded'}; publish what was staged last"
             )
 
 

@@ -19,6 +19,7 @@ from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.stores.base import Provenance, Store
 from classic_cars.stores.folders import replacing
+from classic_cars.wording import counted
 
 MANIFEST = "manifest.json"
 BATCH_ROWS = 122_880
@@ -132,7 +133,7 @@ def _imported(store: Store, contract: Contract, path: Path, rows: int) -> Transf
         staged = tx.stage(contract, arriving)
         found = staged.rows.count().to_pyarrow().as_py()
         if found != rows:
-            raise StoreError(f"{contract.address}: found {found:,} rows in {path}, expected {rows:,}")
+            raise StoreError(f"{contract.address}: found {counted(found, 'row')} in {path}, expected {rows:,}")
         _must_be_equal(contract, staged.rows, arriving)
         staged.publish()
     return Transferred(contract.address, rows)
@@ -146,6 +147,6 @@ def _must_be_equal(contract: Contract, one: ibis.Table, other: ibis.Table) -> No
     strange = other.difference(one, distinct=False).count().to_pyarrow().as_py()
     if lost or strange:
         raise StoreError(
-            f"{contract.address}: the copy differs: {lost:,} rows are missing and {strange:,} are not the table's; "
+            f"{contract.address}: the copy differs: {counted(lost, 'row')} missing, {strange:,} not the table's; "
             "nothing was published, the original is unchanged"
         )

@@ -41,14 +41,14 @@ from classic_cars.tables.table import Catalog, Table
 
 progress = logging.getLogger("classic_cars.progress")
 
-#: Who is told when a table of the layer needs somebody.
+#: Who is notified when a table of the layer needs somebody.
 OWNERS = {
     "source": "team:data-engineering",
     "staging": "team:data-engineering",
     "warehouse": "team:data-engineering",
     "analytics": "team:analytics",
 }
-#: The nightly run makes the answers anew even when nothing was sold: an older one means that nothing runs.
+#: The nightly run rebuilds the answers even when nothing was sold: an older one means that nothing runs.
 READ_BY_ANALYSTS = "analytics"
 FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26), warn_window=timedelta(hours=25))
 
@@ -146,7 +146,7 @@ def _materialized(context: AssetExecutionContext, table: Table, catalog: Catalog
             # Here Dagster's IO manager has published.
             yield from _co_published(outcome)
             return
-    # Discarded before anybody is told.
+    # Discarded before anybody is notified.
     yield from (_check_result(each) for each in outcome.verdicts)
     _say_what_failed(context, table, outcome)
 

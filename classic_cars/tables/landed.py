@@ -3,7 +3,7 @@
 The same for every landed table: what differs is in its ``contracts.landed.LandedTable``.
 
 Both are staged and published in one step. Where a store publishes one table after the other, the rows come first:
-a run that dies in between leaves files that the next one reads again, finds taken, and writes down.
+a run that dies in between leaves files that the next one reads again, finds loaded, and writes down.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from classic_cars.stores.base import Staged
 from classic_cars.tables.external import WHOLE, digest_of
 from classic_cars.tables.ledger import Entry, classify, latest, rebuilt, still_true, unseen
 from classic_cars.tables.step import Outcome, Step
+from classic_cars.wording import counted
 
 #: Unknown columns of a file that a check names, and what looks like one.
 NAMED_COLUMNS, NAME = 5, re.compile("[A-Za-z_][A-Za-z0-9_.-]{0,39}")
@@ -45,17 +46,17 @@ def from_landing(step: Step, landing: Landing) -> Outcome:
     now = datetime.now(UTC).replace(tzinfo=None)
     listing = landing.list().of(lambda name: origin.claims(name, _landed_tables(step)))
     contents = _contents(step)
-    taken = {each["fileHash"]: each["rows"] for each in contents}
-    known = still_true(latest(_entries(step, origin.ledger)), taken, listing.files)
+    loaded = {each["fileHash"]: each["rows"] for each in contents}
+    known = still_true(latest(_entries(step, origin.ledger)), loaded, listing.files)
     with intake(landing, step.scratch or Path(tempfile.gettempdir()), origin.columns) as opened:
         copies = opened.copies(unseen(listing.files, known))
-        entries, to_take = classify(copies, _rows(opened.rows, copies), known, taken, now)
+        entries, to_load = classify(copies, _rows(opened.rows, copies), known, loaded, now)
         entries_of_before = rebuilt([*known, *entries], contents, now)
         # Staged first, published last: see above.
         logged = _logged(step, origin.ledger, [*entries_of_before, *entries])
-        rows = step.tx.receive(opened.read(to_take, step.table.function))
+        rows = step.tx.receive(opened.read(to_load, step.table.function))
         staged = step.tx.stage(step.contract, rows, append=True)
-        digests = opened.digests(to_take, step.contract.types)
+        digests = opened.digests(to_load, step.contract.types)
     ledger = [*known, *entries_of_before, *entries]
     found = _Found(ledger, entries, listing, _extra_columns(step, copies), digests)
     return _audited(step, staged, found, {origin.ledger.address: logged})
@@ -90,7 +91,7 @@ def _counted(rows: ibis.Table) -> dict[str, int]:
 def _entries(step: Step, ledger: Contract) -> list[Entry]:
     if not step.tx.exists(ledger):
         return []
-    return [Entry(**row) for row in step.tx.read(ledger).to_pyarrow().to_pylist()]
+    return [Entry.of(row) for row in step.tx.read(ledger).to_pyarrow().to_pylist()]
 
 
 def _logged(step: Step, ledger: Contract, entries: Sequence[Entry]) -> int:
@@ -142,4 +143,4 @@ def _extra_columns(step: Step, copies: Sequence[Copy]) -> dict[str, str]:
 def _in_short(columns: Sequence[str]) -> str:
     """How many, and the names that are surely names: others may be anybody's data."""
     named = [name for name in columns if NAME.fullmatch(name)][:NAMED_COLUMNS]
-    return f"{len(columns):,} columns" + (f", such as {', '.join(named)}" if named else "")
+    return counted(len(columns), "column") + (f", such as {', '.join(named)}" if named else "")

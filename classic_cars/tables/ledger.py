@@ -16,7 +16,7 @@ from typing import Any
 from classic_cars.sources.landing.copies import Copy, format_of
 from classic_cars.sources.landing.listing import LandedFile
 
-TAKEN, EMPTY, REPEATED, QUARANTINED = "taken", "empty", "repeated", "quarantined"
+LOADED, EMPTY, REPEATED, QUARANTINED = "loaded", "empty", "repeated", "quarantined"
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ class Entry:
     def identity(self) -> tuple[str, int, str]:
         return self.fileName, self.bytes, self.version
 
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Entry:
+        """The entry in a row that is stored. Rows of earlier versions say ``taken`` for ``loaded``, and keep it."""
+        return cls(**{**row, "state": LOADED if row["state"] == "taken" else row["state"]})
+
     def row(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -48,13 +53,13 @@ def latest(entries: Iterable[Entry]) -> list[Entry]:
     return list(by_file.values())
 
 
-def still_true(entries: Iterable[Entry], taken: Mapping[str, int], listed: Iterable[LandedFile]) -> list[Entry]:
+def still_true(entries: Iterable[Entry], loaded: Mapping[str, int], listed: Iterable[LandedFile]) -> list[Entry]:
     """The entries without those of files that are there and must be read again.
 
-    These could not be read at all, or count as taken and none of their rows is there. ``taken``: rows by hash.
+    These could not be read at all, or count as loaded and none of their rows is there. ``loaded``: rows by hash.
     """
     there = {each.identity for each in listed}
-    return [each for each in entries if each.identity not in there or not _is_to_be_read_again(each, taken)]
+    return [each for each in entries if each.identity not in there or not _is_to_be_read_again(each, loaded)]
 
 
 def unseen(files: Iterable[LandedFile], known: Iterable[Entry]) -> list[LandedFile]:
@@ -63,34 +68,34 @@ def unseen(files: Iterable[LandedFile], known: Iterable[Entry]) -> list[LandedFi
     return sorted((each for each in files if each.identity not in seen), key=lambda each: (each.landed, each.name))
 
 
-def _is_to_be_read_again(entry: Entry, taken: Mapping[str, int]) -> bool:
-    lost = entry.state in (TAKEN, REPEATED) and entry.fileHash not in taken
+def _is_to_be_read_again(entry: Entry, loaded: Mapping[str, int]) -> bool:
+    lost = entry.state in (LOADED, REPEATED) and entry.fileHash not in loaded
     return entry.fileHash is None or lost
 
 
 def classify(
-    copies: Sequence[Copy], rows: Sequence[int], known: Iterable[Entry], taken: Mapping[str, int], now: datetime
+    copies: Sequence[Copy], rows: Sequence[int], known: Iterable[Entry], loaded: Mapping[str, int], now: datetime
 ) -> tuple[list[Entry], list[Copy]]:
     """An entry for each copy, and the copies whose rows are to be ingested: each content once.
 
-    ``rows``: of each copy. ``known``: entries of before. ``taken``: contents whose rows are there already, by hash.
+    ``rows``: of each copy. ``known``: entries of before. ``loaded``: contents whose rows are there already, by hash.
     """
-    first_name = {each.fileHash: each.fileName for each in known if each.state == TAKEN}
-    entries, to_take = [], []
+    first_name = {each.fileHash: each.fileName for each in known if each.state == LOADED}
+    entries, to_load = [], []
     for copy, count in zip(copies, rows, strict=True):
         state, reason = _state(copy, count, first_name)
-        if state == TAKEN:
+        if state == LOADED:
             first_name[copy.hash] = copy.file.name
-            if copy.hash is not None and copy.hash in taken:
-                count = taken[copy.hash]  # a run ingested it and died before it could write this down
+            if copy.hash is not None and copy.hash in loaded:
+                count = loaded[copy.hash]  # a run ingested it and died before it could write this down
             else:
-                to_take.append(copy)
+                to_load.append(copy)
         file = copy.file
-        kept = count if state == TAKEN else 0
+        kept = count if state == LOADED else 0
         entries.append(
             Entry(file.name, file.bytes, file.version, copy.hash, copy.format, file.landed, kept, state, reason, now)
         )
-    return entries, to_take
+    return entries, to_load
 
 
 def _state(copy: Copy, rows: int, first_name: Mapping[str | None, str]) -> tuple[str, str | None]:
@@ -100,7 +105,7 @@ def _state(copy: Copy, rows: int, first_name: Mapping[str | None, str]) -> tuple
         return EMPTY, None
     if copy.hash in first_name:
         return REPEATED, f"same content as {first_name[copy.hash]}"
-    return TAKEN, None
+    return LOADED, None
 
 
 def rebuilt(entries: Iterable[Entry], found: Iterable[Mapping[str, Any]], now: datetime) -> list[Entry]:
@@ -108,7 +113,7 @@ def rebuilt(entries: Iterable[Entry], found: Iterable[Mapping[str, Any]], now: d
 
     ``found``: ``fileHash``, ``fileName``, ``landedAt`` and ``rows`` of each content whose rows are there.
     """
-    known = {each.fileHash for each in entries if each.state == TAKEN}
+    known = {each.fileHash for each in entries if each.state == LOADED}
     return [
         Entry(
             fileName=row["fileName"],
@@ -118,7 +123,7 @@ def rebuilt(entries: Iterable[Entry], found: Iterable[Mapping[str, Any]], now: d
             format=format_of(row["fileName"])[0],
             landedAt=row["landedAt"],
             rows=row["rows"],
-            state=TAKEN,
+            state=LOADED,
             reason="found by its rows: the run that ingested it died before it could write this down",
             loggedAt=now,
         )

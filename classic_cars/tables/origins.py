@@ -85,7 +85,7 @@ def differences(origins: Origins, lineage: Mapping[str, Iterable[Column]]) -> li
     for name, expected in origins.made_of.items():
         found = frozenset(lineage.get(name, ()))
         if found != expected:
-            said.append(f"column {name} is made of {_listed(found)}, the contract says of {_listed(expected)}")
+            said.append(f"column {name} comes from {_listed(found)}, the contract says from {_listed(expected)}")
     return said
 
 

@@ -1,4 +1,4 @@
-"""Rows that cannot be counted are quarantined with the reason, and never dropped; values that can be mended are.
+"""Rows that cannot be counted are quarantined with the reason, and never dropped; values that can be repaired are.
 
 Everything is an expression over the candidate rows, so both outcomes can be written by any engine. This runs only
 when the audit finds that there is work to do: counting broken rules in rows that lie there costs a third of filtering

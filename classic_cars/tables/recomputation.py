@@ -18,6 +18,7 @@ from classic_cars.errors import StoreError
 from classic_cars.stores.base import Provenance, Transaction
 from classic_cars.tables.live_agreement import CHECK
 from classic_cars.tables.table import Catalog, Table
+from classic_cars.wording import counted
 
 NAME = "agrees_with_recomputation"
 #: Metadata of the check: values that differ, and the months (``YYYY-MM``) that they are in.
@@ -73,8 +74,9 @@ def evaluate(contract: Contract, found: ibis.Table, expected: ibis.Table) -> dg.
     months = sorted({f"{row[contract.partitioned_by]:%Y-%m}" for row in rows}) if contract.partitioned_by else []
     said = f"{contract.address}: all values equal those recomputed from all of their inputs"
     if rows:
-        said = f"{contract.address}: {len(rows)} groups differ from the recomputation, first {_said(differences[0])}"
-        said += "; they are made again by themselves, or by `classic-cars run`"
+        groups = counted(len(rows), "group")
+        said = f"{contract.address}: {groups} differing from the recomputation, first {_said(differences[0])}"
+        said += "; rebuilt automatically, or by `classic-cars run`"
     return dg.AssetCheckResult(
         passed=not rows,
         description=said,
@@ -118,7 +120,7 @@ def recomputation_check(table: Table, catalog: Catalog, pool: str | None) -> dg.
         required_resource_keys={"io_manager"},
         pool=pool,
         description="Every value equals the one recomputed from all order lines and today's dimensions. "
-        "Months that differ are made again.",
+        "Months that differ are rebuilt.",
     )
     def agrees_with_recomputation(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         provenance = Provenance(context.run.run_id, table.address, catalog.code_version(table))

@@ -1,4 +1,4 @@
-"""Incidents of real runs, told once to a real mail server and a real webhook, and once more when they are over."""
+"""Incidents of real runs, notified once to a real mail server and a real webhook, and once more when they are over."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def settings_for(tmp_path: Path, *urls: str) -> Settings:
 def test_a_mail_and_a_webhook_arrive(tmp_path: Path, hook: Webhook) -> None:
     with mail_server() as mailbox:
         desk, said = tick(AlertState(), Observation([BROKEN]), settings_for(tmp_path, mailbox.url, hook.url), NOW)
-        assert said == "1 incidents open, 2 messages delivered, 0 to be tried again"
+        assert said == "1 incident open, 2 messages delivered, 0 to be tried again"
         ((subject, text),) = mailbox.mails
     assert subject == "[Classic Cars development] ERROR: a/b: check keys failed"
     assert "rows: 7" in text
@@ -195,7 +195,7 @@ def test_a_server_that_is_down_gets_its_message_later_and_others_get_it_once(
         settings = settings_for(tmp_path, hook.url, down.url)
         with caplog.at_level(logging.DEBUG):
             desk, said = tick(AlertState(), Observation([BROKEN]), settings, NOW)
-            assert said == "1 incidents open, 1 messages delivered, 1 to be tried again"
+            assert said == "1 incident open, 1 message delivered, 1 to be tried again"
             desk = AlertState.load(desk.dump())
             desk, _ = tick(desk, Observation([BROKEN]), settings, NOW + 5)
             assert down.attempts == 1  # not due yet
@@ -227,7 +227,7 @@ def test_a_library_that_raises_breaks_nothing() -> None:
 
 def test_without_addresses_incidents_are_still_followed(tmp_path: Path) -> None:
     desk, said = tick(AlertState(), Observation([BROKEN]), Settings(home=tmp_path), NOW)
-    assert said == "1 incidents open; CLASSIC_CARS_ALERT_URLS is not set: nobody is told"
+    assert said == "1 incident open; CLASSIC_CARS_ALERT_URLS is not set: nobody is notified"
     assert list(desk.incidents) == [BROKEN.key]
 
 
@@ -282,7 +282,7 @@ def report(**facts: Any) -> Report:
             "all is well",
             "- Newest sale: 2024-10-01, 517 days ago; 1 order that day, 7.00",
         ),
-        ({"quarantined": {"orders": 1}}, "1 row quarantined", "- 1 rows in quarantine: orders 1"),
+        ({"quarantined": {"orders": 1}}, "1 row quarantined", "- 1 row in quarantine: orders 1"),
         (
             {"quarantined": {"orders": 1, "payments": 1_200}},
             "1,201 rows quarantined",
@@ -299,7 +299,7 @@ def report(**facts: Any) -> Report:
         (
             {"tables": [replace(WELL, checks={"keys": Outcome.WARNING, "schema": Outcome.PASSED})]},
             "1 warning",
-            "- 1 tables, 1 of 2 checks passed\n- WARNING a/b: keys",
+            "- 1 table, 1 of 2 checks passed\n- WARNING a/b: keys",
         ),
         (
             {
@@ -307,7 +307,7 @@ def report(**facts: Any) -> Report:
                 "quarantined": {"b": 2},
             },
             "1 check failed, 2 rows quarantined, 1 warning",
-            "- 1 tables, 0 of 2 checks passed\n- FAILED a/b: keys\n- WARNING a/b: schema",
+            "- 1 table, 0 of 2 checks passed\n- FAILED a/b: keys\n- WARNING a/b: schema",
         ),
     ],
 )
@@ -426,7 +426,7 @@ def test_a_report_says_what_is_quarantined_and_what_contradicts_itself(
     assert quarantined.title.startswith("morning report: 1 row quarantined")
     balance = f"{len(lines) - 1:,} published, {kept:,.2f}; quarantined 1, {-bad['priceEach']:,.2f} (in 2003"
     assert f"- order lines: {balance}" in quarantined.text
-    assert "- 1 rows in quarantine: orderdetails 1" in quarantined.text
+    assert "- 1 row in quarantine: orderdetails 1" in quarantined.text
 
     change(url, "UPDATE orderdetails SET quantityOrdered = quantityOrdered + 3")
     made = ["source/orderdetails", "staging/orderdetails", "warehouse/fact_orders"]
@@ -478,7 +478,7 @@ def test_a_run_whose_process_died_is_seen(shop_settings: Settings, instance: dg.
     run(shop_settings, instance=instance, select=["source/offices"])
     defs = build_defs(shop_settings)
     dead = instance.create_run_for_job(
-        defs.resolve_job_def("everything"), asset_selection=frozenset({dg.AssetKey(["source", "offices"])})
+        defs.resolve_job_def("full_refresh"), asset_selection=frozenset({dg.AssetKey(["source", "offices"])})
     )
     instance.report_run_failed(dead)
     found = [each.what for each in seen(shop_settings, instance).incidents]

@@ -22,7 +22,7 @@ from classic_cars.automation.alerts.incidents import Incident
 from classic_cars.automation.alerts.observe import observe
 from classic_cars.automation.history import FOLLOWS, READS, behind
 from classic_cars.automation.requests import CHANGED
-from classic_cars.definitions import EVERYTHING, build_defs
+from classic_cars.definitions import FULL_REFRESH, build_defs
 from classic_cars.instance import open_instance
 from classic_cars.months import Months, partition_key
 from classic_cars.runs.selecting import job_of
@@ -303,7 +303,7 @@ def test_a_changed_schema_stops_what_is_made_from_that_table_and_nothing_else(fi
     assert made & stopped == set()
     assert {"staging/orderdetails", "warehouse/fact_orders", "analytics/sales_by_country"} <= stopped
     said = filled.reasons[order_system_sensor.SENSOR] or ""
-    assert said.startswith("orders and what is made from it stopped, schema changed: ")
+    assert said.startswith("orders and all tables downstream stopped, schema changed: ")
     (incident,) = incidents(filled)
     assert (incident.key, incident.what) == ("check:source/orders/schema", "source/orders: schema changed")
     for text in (said, incident.details):
@@ -433,12 +433,12 @@ def test_reading_waits_for_what_is_made_and_the_other_way_round(
     platform: Platform, instance: dg.DagsterInstance
 ) -> None:
     platform.poll()
-    everything = platform.defs.resolve_job_def(EVERYTHING)
-    made = instance.create_run_for_job(everything, tags={FOLLOWS: "x"}, status=dg.DagsterRunStatus.STARTED)
+    full_refresh = platform.defs.resolve_job_def(FULL_REFRESH)
+    made = instance.create_run_for_job(full_refresh, tags={FOLLOWS: "x"}, status=dg.DagsterRunStatus.STARTED)
     assert platform.read() == []
-    assert "which makes what is downstream" in str(platform.said)
+    assert "which rebuilds tables downstream" in str(platform.said)
     instance.delete_run(made.run_id)
-    instance.create_run_for_job(everything, tags={READS: "x"}, status=dg.DagsterRunStatus.STARTED)
+    instance.create_run_for_job(full_refresh, tags={READS: "x"}, status=dg.DagsterRunStatus.STARTED)
     assert platform.follow() == []
     assert "which reads from the sources" in str(platform.said)
 
@@ -469,10 +469,10 @@ def test_whoever_observes_by_hand_sees_the_same_versions(platform: Platform, ins
 
 @pytest.mark.exhaustive
 def test_what_changed_while_nobody_watched_is_seen_at_the_first_look(platform: Platform, settings: Settings) -> None:
-    everything = platform.defs.resolve_job_def(EVERYTHING)
+    full_refresh = platform.defs.resolve_job_def(FULL_REFRESH)
     add_months(platform.instance, map(partition_key, Months.parse("2003-01..2003-08")))
     months = {"dagster/asset_partition_range_start": "2003-01", "dagster/asset_partition_range_end": "2003-08"}
-    done = everything.execute_in_process(instance=platform.instance, tags=months, run_config=QUIET)
+    done = full_refresh.execute_in_process(instance=platform.instance, tags=months, run_config=QUIET)
     assert done.success
     # Read again, and nothing made of it: as if the daemon had died then.
     source = [dg.AssetKey(["source", "orders"])]

@@ -13,7 +13,7 @@ from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars_tests.platform import SALES, change, expected_sales, order_system_frames, run
 
-MEND = "they are of different runs, or a run is under way; `classic-cars run` mends it"
+FIX = "they are of different runs, or a run is under way; `classic-cars run` fixes it"
 UP_TO_THE_FACT = [
     *(f"source/{name}" for name in ("orderdetails", "orders", "customers", "products")),
     *(f"staging/{name}" for name in ("orders", "orderdetails", "customers", "products")),
@@ -55,7 +55,7 @@ def test_an_answer_of_a_later_run_contradicts_the_others(published: Settings) ->
     assert ran.success, ran.errors
     assert found(published) == [
         f"{before} in analytics/sales_by_product_line, analytics/sales_by_month, "
-        f"but {totals(published)} in analytics/sales_by_country, warehouse/fact_orders; {MEND}"
+        f"but {totals(published)} in analytics/sales_by_country, warehouse/fact_orders; {FIX}"
     ]
     run(published, select=SALES)
     assert found(published) == []
@@ -90,7 +90,7 @@ def test_a_customer_who_moved_contradicts_the_countries_though_totals_agree(publ
     )
     assert found(published) == [
         "analytics/sales_by_country differs from warehouse/fact_orders, warehouse/dim_customers, "
-        f"warehouse/dim_locations by country ({said}); {MEND}"
+        f"warehouse/dim_locations by country ({said}); {FIX}"
     ]
 
 
@@ -117,7 +117,7 @@ def test_tables_that_were_never_published_are_left_out(shop: Settings) -> None:
     before = totals(shop)
     change(shop.order_system_url, "UPDATE orderdetails SET quantityOrdered = quantityOrdered + 1")
     run(shop, select=UP_TO_THE_FACT)
-    assert found(shop) == [f"{before} in analytics/sales_by_month, but {totals(shop)} in warehouse/fact_orders; {MEND}"]
+    assert found(shop) == [f"{before} in analytics/sales_by_month, but {totals(shop)} in warehouse/fact_orders; {FIX}"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from classic_cars import checks
 from classic_cars.assets import ALL_TABLES
-from classic_cars.definitions import EVERYTHING, build_defs
+from classic_cars.definitions import FULL_REFRESH, build_defs
 from classic_cars.settings import Settings
 from classic_cars.tables import outside
 from classic_cars_tests.platform import QUIET, ask, change, run
@@ -57,7 +57,7 @@ def test_a_table_of_a_new_kind_of_source_is_read_audited_and_published(shop: Set
     monkeypatch.setitem(outside.READERS, rates.Rates, rates.from_rates)
     defs = build_defs(shop, tables=[*ALL_TABLES, table], resources={"rates": TodaysRates()})
     with dg.DagsterInstance.ephemeral() as instance:
-        ran = defs.resolve_job_def(EVERYTHING).execute_in_process(
+        ran = defs.resolve_job_def(FULL_REFRESH).execute_in_process(
             instance=instance, asset_selection=[dg.AssetKey(["source", "exchange_rates"])], run_config=QUIET
         )
     assert ran.success

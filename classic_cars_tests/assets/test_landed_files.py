@@ -33,7 +33,7 @@ def codes(published: Settings) -> tuple[list[int], list[str]]:
     return sorted(frames["customers"]["customerNumber"]), sorted(frames["products"]["productCode"])
 
 
-def taken_in(settings: Settings) -> None:
+def loaded(settings: Settings) -> None:
     ran = run(settings, select=RATED)
     assert ran.success, ran.errors
     assert ran.failed == set()
@@ -58,7 +58,7 @@ def test_without_files_every_product_is_there_and_unrated(published: Settings):
     )[0]
     assert (rated, unrated) == (0, one(published, "SELECT count(*) FROM staging.products"))
     assert ledger(published) == {}
-    taken_in(published)
+    loaded(published)
 
 
 def test_the_answer_is_the_one_worked_out_by_hand(published: Settings, codes):
@@ -73,7 +73,7 @@ def test_the_answer_is_the_one_worked_out_by_hand(published: Settings, codes):
             key, value = (row["customerNumber"], row["productCode"]), (row["ratedAt"], row["productRating"])
             latest[key] = max(latest.get(key, value), value, key=lambda each: each[0])
         drop(published, f"{number}.jsonl", jsonl(*rows))
-    taken_in(published)
+    loaded(published)
     by_product: dict[str, list[int]] = defaultdict(list)
     for (_, product), (_, given) in latest.items():
         by_product[product].append(given)
@@ -116,7 +116,7 @@ def test_bad_rows_are_quarantined_with_their_reason_and_block_nobody(published: 
     drop(
         published, "b.csv", f"productRating,productCode,customerNumber,ratedAt,ingestedAt\n3,{product},{other},{DAY}\n"
     )
-    taken_in(published)
+    loaded(published)
     assert stars(published) == {(customer, product): 4}
     assert balance(published) == (10, 1, 9)
     reasons = dict(ask(published, "SELECT fileName || lineNumber, _reason FROM quarantine.ratings"))
@@ -145,7 +145,7 @@ def test_bad_files_are_written_down_with_their_reason_and_keep_nobody_out(publis
     ran = run(published, select=RATED)
     assert ran.success, ran.errors
     found = ledger(published)
-    assert [found[name][0] for name in sorted(found)] == [*["quarantined"] * 5, "empty", "taken"]
+    assert [found[name][0] for name in sorted(found)] == [*["quarantined"] * 5, "empty", "loaded"]
     assert stars(published) == {(customer, product): 5}
     assert ran.warned == {(SOURCE, "files")}
     shown = ran.checks[SOURCE, "files"]
@@ -156,7 +156,7 @@ def test_bad_files_are_written_down_with_their_reason_and_keep_nobody_out(publis
         "4.csv",
         "5.jsonl",
     }
-    assert rows_shown(shown, "have columns that are ignored") == [
+    assert rows_shown(shown, "with columns that are ignored") == [
         {"what": "7.jsonl", "found": "3 columns, such as shop"}
     ]
     assert shown.metadata["still being written"].value == 1
@@ -165,21 +165,21 @@ def test_bad_files_are_written_down_with_their_reason_and_keep_nobody_out(publis
 # Exactly once --------------------------------------------------------------------------------------------
 
 
-def test_each_content_is_taken_in_once_however_often_it_comes(published: Settings, codes):
+def test_each_content_is_loaded_once_however_often_it_comes(published: Settings, codes):
     (customer, *_), (product, other, *_) = codes
     first = jsonl(rating(customer, product, 2))
     drop(published, "a.jsonl", first, 300)
-    taken_in(published)
+    loaded(published)
     before = fingerprint(published)
-    taken_in(published)
+    loaded(published)
     assert fingerprint(published) == before
     drop(published, "again/b.jsonl", first, 200)
     drop(published, "again/c.jsonl.gz", gzip.compress(first.encode()), 200)
-    taken_in(published)
+    loaded(published)
     assert balance(published) == (1, 1, 0)
     assert ledger(published)["again/c.jsonl.gz"] == ["repeated", 0, "same content as a.jsonl"]
     drop(published, "a.jsonl", jsonl(rating(customer, product, 4), rating(customer, other, 1)), 100)
-    taken_in(published)
+    loaded(published)
     assert stars(published) == {(customer, product): 4, (customer, other): 1}
     assert balance(published) == (3, 2, 0)
     assert one(published, "SELECT count(*) FROM source.ratings_files WHERE fileName = 'a.jsonl'") == 2
@@ -190,7 +190,7 @@ def test_files_that_share_a_moment_are_all_taken_in(published: Settings, codes):
     for batch in (customers[:20], customers[20:40]):
         for each in batch:
             drop(published, f"{each}.jsonl", jsonl(rating(each, product)), seconds_ago=4000.0 - time.time() % 1)
-        taken_in(published)
+        loaded(published)
     assert set(stars(published)) == {(each, product) for each in customers[:40]}
 
 
@@ -198,7 +198,7 @@ def test_known_files_are_not_opened_again(published: Settings, codes, monkeypatc
     (customer, *_), (product, *_) = codes
     drop(published, "good.jsonl", jsonl(rating(customer, product)))
     drop(published, "bad.csv", "nonsense")
-    taken_in(published)
+    loaded(published)
     asked: list[str] = []
     copies = landed.intake
 
@@ -209,7 +209,7 @@ def test_known_files_are_not_opened_again(published: Settings, codes, monkeypatc
 
     monkeypatch.setattr(landed, "intake", listening)
     drop(published, "new.jsonl", jsonl(rating(customer, product, 1)))
-    taken_in(published)
+    loaded(published)
     assert asked == ["new.jsonl"]
 
 
@@ -228,38 +228,50 @@ def test_a_file_that_could_not_be_read_is_read_when_it_can_be(published: Setting
         ran = run(published, select=RATED)
     assert ran.success, ran.errors
     assert ledger(published) == {"a.jsonl": ["quarantined", 0, "cannot be read: Permission denied"]}
-    taken_in(published)
-    assert ledger(published) == {"a.jsonl": ["taken", 1, None]}
+    loaded(published)
+    assert ledger(published) == {"a.jsonl": ["loaded", 1, None]}
     assert len(stars(published)) == 1
 
 
-def test_rows_whose_entry_was_lost_are_not_taken_in_twice(published: Settings, codes):
+def test_rows_whose_entry_was_lost_are_not_loaded_twice(published: Settings, codes):
     (customer, *_), (product, *_) = codes
     drop(published, "a.jsonl", jsonl(rating(customer, product)))
-    taken_in(published)
+    loaded(published)
     with duckdb.connect(str(published.store_path)) as connection:
         connection.execute("DELETE FROM source.ratings_files")
-    taken_in(published)
+    loaded(published)
     assert balance(published) == (1, 1, 0)
-    assert ledger(published) == {"a.jsonl": ["taken", 1, None]}
+    assert ledger(published) == {"a.jsonl": ["loaded", 1, None]}
 
 
-def test_rows_that_were_lost_are_taken_in_again(published: Settings, codes):
+def test_entries_of_earlier_versions_count_as_loaded(published: Settings, codes):
     (customer, *_), (product, *_) = codes
     drop(published, "a.jsonl", jsonl(rating(customer, product)))
-    taken_in(published)
+    loaded(published)
+    with duckdb.connect(str(published.store_path)) as connection:
+        connection.execute("UPDATE source.ratings_files SET state = 'taken'")
+    drop(published, "b.jsonl", jsonl(rating(customer, product)))
+    loaded(published)
+    assert balance(published) == (1, 1, 0)
+    assert ledger(published) == {"a.jsonl": ["taken", 1, None], "b.jsonl": ["repeated", 0, "same content as a.jsonl"]}
+
+
+def test_rows_that_were_lost_are_loaded_again(published: Settings, codes):
+    (customer, *_), (product, *_) = codes
+    drop(published, "a.jsonl", jsonl(rating(customer, product)))
+    loaded(published)
     with duckdb.connect(str(published.store_path)) as connection:
         connection.execute("DELETE FROM source.ratings")
-    taken_in(published)
+    loaded(published)
     assert balance(published) == (1, 1, 0)
 
 
 @pytest.mark.parametrize(
     ("meanwhile", "expected"),
     [
-        ("copied", [("a.jsonl", "taken", 2), ("b.jsonl", "repeated", 0), ("c.jsonl", "taken", 1)]),
-        ("corrected", [("a.jsonl", "taken", 1), ("a.jsonl", "taken", 2), ("c.jsonl", "taken", 1)]),
-        ("moved away", [("a.jsonl", "taken", 2), ("c.jsonl", "taken", 1)]),
+        ("copied", [("a.jsonl", "loaded", 2), ("b.jsonl", "repeated", 0), ("c.jsonl", "loaded", 1)]),
+        ("corrected", [("a.jsonl", "loaded", 1), ("a.jsonl", "loaded", 2), ("c.jsonl", "loaded", 1)]),
+        ("moved away", [("a.jsonl", "loaded", 2), ("c.jsonl", "loaded", 1)]),
     ],
 )
 def test_a_run_that_dies_between_rows_and_ledger_is_put_right_by_the_next(
@@ -302,7 +314,7 @@ def rated(published: Settings, codes) -> Settings:
     customers, products = codes
     rows = [rating(each, products[each % 7], 1 + each % 5) for each in customers[:20]]
     drop(published, "a.jsonl", jsonl(*rows, rating(customers[0], products[customers[0] % 7], 3, "2003-08-02")))
-    taken_in(published)
+    loaded(published)
     drop(published, "b.jsonl", jsonl(rating(customers[30], products[0])))
     return published
 
@@ -405,7 +417,7 @@ def test_a_product_that_is_gone_because_nobody_rated_it_is_caught(rated: Setting
 def test_when_nearly_all_that_landed_is_bad_the_ratings_of_before_stay(published: Settings, codes):
     (customer, *_), (product, *_) = codes
     drop(published, "a.jsonl", jsonl(rating(customer, product, 4)))
-    taken_in(published)
+    loaded(published)
     drop(published, "b.jsonl", jsonl(*(rating(customer, product, 7) for _ in range(40))))
     ran = run(published, select=[SOURCE, STAGING])
     assert ran.failed == {(STAGING, "quarantine")}

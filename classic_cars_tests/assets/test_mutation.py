@@ -68,7 +68,7 @@ def test_a_bug_that_breaks_the_lineage_is_stopped_when_the_catalog_is_loaded(ben
     result = bench.judge(out("test", "staging/customers", "swapped", swapped("city", "country")))
 
     assert (result.state, result.where, result.by) == (STOPPED, "staging/customers", AT_LOAD)
-    assert "column city is made of source/customers.country" in result.said
+    assert "column city comes from source/customers.country" in result.said
 
 
 def test_a_bug_in_one_value_is_stopped_by_the_check_of_columns(bench: Bench) -> None:

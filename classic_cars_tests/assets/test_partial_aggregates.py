@@ -10,7 +10,7 @@ import pytest
 
 from classic_cars.assets import ALL_TABLES
 from classic_cars.automation import schedules
-from classic_cars.definitions import EVERYTHING, build_defs
+from classic_cars.definitions import FULL_REFRESH, build_defs
 from classic_cars.runs import job_of
 from classic_cars.settings import Settings
 from classic_cars.tables.recomputation import DIFFERENCES, MONTHS, NAME, recomputed_tables
@@ -105,7 +105,7 @@ def test_every_table_of_metrics_is_recomputed_at_night_and_by_no_run(published: 
     defs = build_defs(published)
     assert {each.address for each in recomputed_tables(Catalog(ALL_TABLES))} == set(found)
     tables = defs.get_repository_def().asset_graph.materializable_asset_keys
-    jobs = [job_of(defs, tables), *map(defs.resolve_job_def, (EVERYTHING, schedules.RECONCILIATION))]
+    jobs = [job_of(defs, tables), *map(defs.resolve_job_def, (FULL_REFRESH, schedules.RECONCILIATION))]
     assert not [node.name for job in jobs for node in job.nodes if NAME in node.name]
 
 

@@ -7,7 +7,7 @@ import ibis
 import pytest
 
 from classic_cars.assets import ALL_TABLES, source
-from classic_cars.definitions import EVERYTHING, build_defs
+from classic_cars.definitions import FULL_REFRESH, build_defs
 from classic_cars.errors import SettingsError
 from classic_cars.runs.selecting import select_tables
 from classic_cars.settings import Settings
@@ -43,7 +43,7 @@ def test_each_has_its_table_upstream_a_group_a_description_and_columns(shop: Set
 
 def test_they_are_in_no_job_and_cannot_be_selected(shop: Settings):
     defs = build_defs(shop)
-    made = defs.resolve_job_def(EVERYTHING).asset_layer.executable_asset_keys
+    made = defs.resolve_job_def(FULL_REFRESH).asset_layer.executable_asset_keys
     assert {key.to_user_string() for key in made}.isdisjoint(CO_PUBLISHED)
     assert asset_key("quarantine/orders") not in select_tables(defs, ["source/orders+"])
     with pytest.raises(SettingsError, match=r"quarantine/orders: is made with staging/orders; there are analytics/"):

@@ -67,7 +67,7 @@ def test_a_recount_counts_and_bad_rows_are_quarantined(published: Settings, prod
     assert reasons[6] == "productCode in staging/products: no such row"
     assert "countDate: the value does not fit its column, see _rescued_data" in reasons[7]
     assert reasons[8] == "counted_on_the_day (countedAt is not before countDate)"
-    assert files(published) == [("stock_counts/monday.csv", "taken", 8), ("stock_counts/rome.jsonl", "taken", 1)]
+    assert files(published) == [("stock_counts/monday.csv", "loaded", 8), ("stock_counts/rome.jsonl", "loaded", 1)]
 
 
 def test_each_table_takes_its_own_files_and_ratings_those_of_nobody(published: Settings, product: str):
@@ -78,7 +78,7 @@ def test_each_table_takes_its_own_files_and_ratings_those_of_nobody(published: S
     ran = run(published, select=[*COUNTED, *RATED])
     assert ran.success, ran.errors
     assert set(ledger(published)) == {"a.jsonl", "2003/08/b.jsonl", "ratings/c.jsonl"}
-    assert files(published) == [("stock_counts/2003/a.csv", "taken", 1)]
+    assert files(published) == [("stock_counts/2003/a.csv", "loaded", 1)]
     growing = {table: ran.checks[table, "files"].metadata["still being written"].value for table in (SOURCE, RATED[0])}
     assert growing == {SOURCE: 1, RATED[0]: 0}
 

@@ -107,7 +107,7 @@ def test_a_shop_is_not_replaced_unless_told_to(order_system_url: str) -> None:
 
 def test_somebody_elses_table_is_named_and_kept(order_system_url: str) -> None:
     run_sql(order_system_url, "CREATE TABLE orders (x INTEGER)", "INSERT INTO orders VALUES (42)")
-    with pytest.raises(ShopRefused, match=r"found orders \(1 rows\), not made by the simulator.*--replace"):
+    with pytest.raises(ShopRefused, match=r"found orders \(1 row\), not made by the simulator.*--replace"):
         simulator.create(order_system_url, scale=0.2)
     assert names(order_system_url) == {"orders"}
     assert simulator.plan_replace(order_system_url) == [("orders", 1)]

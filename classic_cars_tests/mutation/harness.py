@@ -255,7 +255,7 @@ class Bench:
         return from_tables(step)
 
     def _catalog(self, planted: Sequence[Table]) -> Catalog:
-        """A catalog with the bug in it; what is known of the other tables need not be worked out anew."""
+        """A catalog with the bug in it; what is known of the other tables need not be worked out again."""
         new = {each.address: each for each in planted}
         catalog = Catalog([new.get(each.address, each) for each in self.catalog])
         for kept, known in (
@@ -272,7 +272,7 @@ class Bench:
         return found | {address.replace("quarantine/", "staging/") for address in catalog.audited_against(table)}
 
     def _store_for(self, addresses: set[str]) -> DuckDBStore:
-        """The store; for bugs in taking files in, one in which no file was taken in yet."""
+        """The store; for bugs in loading files, one in which no file was loaded yet."""
         if not {"source/ratings", "source/stock_counts"} & addresses:
             return self.store
         if self._unlanded is None:

@@ -105,7 +105,7 @@ def test_only_what_was_staged_last_is_published_and_only_once(store: Store):
     with store.begin(BY_TEST) as tx:
         first = staged(tx, SALES, QUARTER, FIRST_QUARTER)
         last = staged(tx, SALES, QUARTER[:1], FIRST_QUARTER)
-        with pytest.raises(StoreError, match="it was staged anew"):
+        with pytest.raises(StoreError, match="it was staged again"):
             first.publish()
         last.publish()
         with pytest.raises(StoreError, match="it was published or discarded"):

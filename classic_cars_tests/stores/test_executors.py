@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from classic_cars.definitions import EVERYTHING, build_defs
+from classic_cars.definitions import FULL_REFRESH, build_defs
 from classic_cars.errors import SettingsError
 from classic_cars.instance import open_instance
 from classic_cars.settings import Settings, load_settings
@@ -18,9 +18,9 @@ from classic_cars_shop import api as simulator
 CHOSEN = ["source/offices", "staging/offices"]
 
 
-def everything() -> dg.JobDefinition:
-    """The job, as every step's process makes it anew from the environment."""
-    return build_defs().resolve_job_def(EVERYTHING)
+def full_refresh() -> dg.JobDefinition:
+    """The job, as every step's process makes it again from the environment."""
+    return build_defs().resolve_job_def(FULL_REFRESH)
 
 
 @pytest.mark.exhaustive
@@ -35,7 +35,7 @@ def test_steps_in_processes_of_their_own_publish_the_same_tables(tmp_path: Path,
     with (
         open_instance(settings) as instance,
         dg.execute_job(
-            dg.reconstructable(everything),
+            dg.reconstructable(full_refresh),
             instance=instance,
             asset_selection=[dg.AssetKey(each.split("/")) for each in CHOSEN],
         ) as result,

@@ -117,7 +117,7 @@ def test_maintenance_is_planned_first_and_changes_nothing_that_readers_see(store
     publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
     expected = held(store, SALES)
     plan = list(store.maintain([SALES, PLACES], dry_run=True, **AT_ONCE))
-    assert plan == ["warehouse/sales: 1 old versions to forget"]
+    assert plan == ["warehouse/sales: 1 old version to expire"]
     assert len(numbers(store)) == 2
     list(store.maintain([SALES, PLACES], dry_run=False, **AT_ONCE))
     assert len(numbers(store)) == 1
@@ -135,7 +135,7 @@ def test_files_of_a_writer_that_died_are_removed_once_they_are_old(store: Store,
     young = {"keep": timedelta(days=7), "orphan_age": timedelta(hours=1)}
     assert list(store.maintain([SALES], dry_run=True, **young)) == []
     (line,) = store.maintain([SALES], dry_run=False, **AT_ONCE)
-    assert line.startswith("warehouse/sales: 1 files")
+    assert line.startswith("warehouse/sales: 1 orphan file")
     store.release()
     assert held(store, SALES) == QUARTER
 
@@ -175,7 +175,7 @@ def test_rows_that_are_added_while_files_are_put_together_stay(store: Store, ope
         publish(other, PLACES, [{"place": "Paris", "visitors": 3}], append=True)
 
     said = compacting_while(monkeypatch, store, add)
-    assert said == ["staging/places: 1 months of many small files to write anew"]
+    assert said == ["staging/places: 1 month of many small files to compact"]
     assert places(store) == ["Bonn", "Oslo", "Paris", "Rome"]
 
 
@@ -183,7 +183,7 @@ def test_putting_files_together_gives_way_to_whoever_replaced_them(store: Store,
     fragmented(store)
     other = open_another()
     said = compacting_while(monkeypatch, store, lambda: publish(other, PLACES, [{"place": "Paris", "visitors": 3}]))
-    assert "another writer replaced rows while their files were written anew" in said[-1]
+    assert "another writer replaced rows while their files were being compacted" in said[-1]
     assert places(store) == ["Paris"]
 
 
@@ -214,7 +214,7 @@ def test_many_small_files_become_one(store: Store):
     before = held(store, PLACES)
     assert len(before) == 3
     young = {"keep": timedelta(days=7), "orphan_age": timedelta(hours=1)}
-    expected = ["staging/places: 1 months of many small files to write anew"]
+    expected = ["staging/places: 1 month of many small files to compact"]
     assert list(store.maintain([PLACES], dry_run=True, **young)) == expected
     assert list(store.maintain([PLACES], dry_run=False, **young)) == expected
     assert list(store.maintain([PLACES], dry_run=True, **young)) == []

@@ -38,7 +38,7 @@ APPEND, REPLACE, REPLACE_ALL, REWRITE = "append", "replace", "replace all", "rew
 
 @dataclass(frozen=True)
 class Begin:
-    """A writer opens a transaction and stages: rows added to a month, a month, or all rows anew."""
+    """A writer opens a transaction and stages: rows added to a month, a month, or all rows again."""
 
     writer: int
     kind: str

@@ -1,4 +1,4 @@
-"""Files that land in a bucket of a real S3 server, taken into every kind of store."""
+"""Files that land in a bucket of a real S3 server, loaded into every kind of store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SOURCE = "source/ratings"
 
 @pytest.fixture
 def landing(settings: Settings, bucket: str) -> Settings:
-    """A store of each kind, with a landing place in a bucket."""
+    """A store of each kind, with a landing zone in a bucket."""
     return settings.model_copy(update={"landing": f"s3://{bucket}/partners/drop"})
 
 
@@ -38,29 +38,29 @@ def put(object_store: ObjectStore, landing: Settings, name: str, data: str | byt
     object_store.client().put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=body)
 
 
-def taken(settings: Settings) -> int:
+def loaded(settings: Settings) -> int:
     ran = run(settings, select=[SOURCE])
     assert ran.success, ran.errors
     return ask(settings, "SELECT count(*) FROM source.ratings")[0][0]
 
 
 def test_objects_are_taken_in_once(object_store: ObjectStore, landing: Settings):
-    assert taken(landing) == 0
+    assert loaded(landing) == 0
     put(object_store, landing, "a.jsonl", jsonl(rating(), rating(104)))
     put(object_store, landing, "2003/08/b's.jsonl.gz", gzip.compress(jsonl(rating(105)).encode()))
     put(object_store, landing, "_temporary/c.jsonl", jsonl(rating(106)))
     put(object_store, landing, "d.csv", b"\x89PNG")
     put(object_store, landing, "e.csv.gz", gzip.compress(b"x" * 99)[:-9])
     put(object_store, landing, "empty.jsonl", "")
-    assert taken(landing) == 3
+    assert loaded(landing) == 3
     put(object_store, landing, "again.jsonl", jsonl(rating(), rating(104)))
     put(object_store, landing, "a.jsonl", jsonl(rating(), rating(107)))
-    assert taken(landing) == 5
-    assert taken(landing) == 5
+    assert loaded(landing) == 5
+    assert loaded(landing) == 5
     states = sorted((name, state) for name, (state, *_) in ledger(landing).items())
     assert states == [
-        ("2003/08/b's.jsonl.gz", "taken"),
-        ("a.jsonl", "taken"),
+        ("2003/08/b's.jsonl.gz", "loaded"),
+        ("a.jsonl", "loaded"),
         ("again.jsonl", "repeated"),
         ("d.csv", "quarantined"),
         ("e.csv.gz", "quarantined"),
@@ -84,7 +84,7 @@ def test_what_is_wrong_with_a_bucket_is_said(bucket: str, monkeypatch: pytest.Mo
     with pytest.raises(SourceAccessDenied, match="S3 denies access"):
         Landing(f"s3://{bucket}/drop").list()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    with pytest.raises(SourceUnreachable, match="does not answer as it should"):
+    with pytest.raises(SourceUnreachable, match="S3 request failed"):
         Landing(f"s3://{bucket}/drop").list()
 
 
@@ -127,7 +127,7 @@ def test_a_bucket_that_is_gone_holds_nobody_up():
             max_attempts=1,
         )
         began = time.monotonic()
-        with pytest.raises(SourceUnreachable, match="does not answer as it should"):
+        with pytest.raises(SourceUnreachable, match="S3 request failed"):
             Landing("s3://bucket/drop", s3=s3.get_client).list()
         assert time.monotonic() - began < 20
 

@@ -95,4 +95,4 @@ def test_a_missing_bucket_is_said(settings: Settings):
 
 def test_a_server_that_is_not_there_is_said(settings: Settings, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
-    assert "does not answer" in refused(settings, StoreUnreachable)
+    assert "S3 request failed" in refused(settings, StoreUnreachable)

@@ -101,16 +101,16 @@ def disagreeing(function, address: str = "warehouse/fact_payments") -> str:
     [
         (
             {"amount": lambda paid: ibis.literal(1).cast("decimal(10, 2)")},
-            "column amount is made of nothing (a constant)",
+            "column amount comes from nothing (a constant)",
         ),
-        ({"paymentDate": lambda paid: ibis.null("date")}, "column paymentDate is made of nothing (a constant)"),
+        ({"paymentDate": lambda paid: ibis.null("date")}, "column paymentDate comes from nothing (a constant)"),
         (
             {"checkNumber": lambda paid: paid.locationKey, "locationKey": lambda paid: paid.checkNumber},
-            "column checkNumber is made of staging/customers.city, staging/customers.country",
+            "column checkNumber comes from staging/customers.city, staging/customers.country",
         ),
         (
             {"customerNumber": lambda paid: paid.amount.cast("int32")},
-            "customerNumber is made of staging/payments.amount, the contract says of staging/payments.customerNumber",
+            "customerNumber comes from staging/payments.amount, the contract says from staging/payments.customerNumber",
         ),
     ],
     ids=["a constant", "NULL", "a swapped pair", "another column"],
@@ -130,7 +130,7 @@ def test_a_place_without_its_state_is_found_at_load_time():
         stateless = customers.mutate(state=ibis.null("string"))
         return CATALOG["warehouse/dim_customers"].function(stateless, orders, payments)
 
-    assert "column locationKey is made of" in disagreeing(wrong, "warehouse/dim_customers")
+    assert "column locationKey comes from" in disagreeing(wrong, "warehouse/dim_customers")
 
 
 def test_an_unknown_name_is_an_error_that_lists_the_tables():

@@ -377,13 +377,13 @@ def test_what_is_planted_is_seen_by_each_check_that_should_see_it(planted):
 def test_a_key_that_occurs_twice_is_counted_and_so_is_one_that_is_missing(number):
     rows = lines(*[(number, *row[1:]) for row in GOOD])
     verdict = Keys().evaluate(audit(staged=rows))
-    assert (verdict.facts["repeated keys"], verdict.facts["rows with a repeated key"]) == (1, 3)
+    assert (verdict.facts["duplicate keys"], verdict.facts["rows with a duplicate key"]) == (1, 3)
 
 
 def test_keys_of_one_hash_are_not_taken_for_one_key(monkeypatch):
     monkeypatch.setattr(base, "hashed", lambda *values: values[0] * 0)
     assert Keys().evaluate(audit(*GOOD)).passed
-    assert Keys().evaluate(audit(*GOOD, GOOD[0])).facts["repeated keys"] == 1
+    assert Keys().evaluate(audit(*GOOD, GOOD[0])).facts["duplicate keys"] == 1
 
 
 @pytest.mark.parametrize("name", LINES.types.names)
@@ -671,7 +671,7 @@ def test_completeness_counts_what_is_quarantined_and_warns():
     assert (verdict.passed, verdict.warning) == (False, True)
     assert verdict.facts["amount quarantined"] == Decimal("4.00")
     assert verdict.facts["rows source"] == 3
-    assert verdict.summary == "published 2 rows, 4.00; quarantined 1 rows, 4.00 (of 2004-02)"
+    assert verdict.summary == "published 2 rows, 4.00; quarantined 1 row, 4.00 (of 2004-02)"
 
 
 def test_completeness_counts_quarantined_rows_whose_money_cannot_be_read():
@@ -738,7 +738,7 @@ def test_an_order_that_moved_to_a_month_that_is_not_read_blocks_and_names_both()
     before = BaseVersion({}, {"2005-05": {"2005-04": 1}})
     verdict = Moved().evaluate(audit(*GOOD, before=before))
     assert not verdict.passed
-    assert "1 orders of 2005-05 are now in 2005-04" in verdict.summary
+    assert "1 order of 2005-05 now in 2005-04" in verdict.summary
     assert "--months 2005-04..2005-05" in verdict.summary
     assert Moved().evaluate(audit(*GOOD, before=BaseVersion({}))).passed
 
@@ -761,7 +761,7 @@ class Listing:
 
 def test_a_file_whose_rows_are_not_those_of_the_ledger_blocks_and_a_refused_one_warns():
     contract = Contract.of(pa.DataFrameSchema(RAW.schema.columns, name="source/ratings", metadata=facts(beside=[RAW])))
-    entry, bad = Entry("a.csv", "1f", 3, "taken"), Entry("b.csv", "2f", 0, "quarantined", "is not Parquet")
+    entry, bad = Entry("a.csv", "1f", 3, "loaded"), Entry("b.csv", "2f", 0, "quarantined", "is not Parquet")
 
     def verdicts(found: dict[str, int], *new: Entry, values: int = 5) -> list:
         known = landed.Landed(found, [entry], new, Listing(), {}, {"1f": values}, {"1f": 5})
@@ -772,7 +772,7 @@ def test_a_file_whose_rows_are_not_those_of_the_ledger_blocks_and_a_refused_one_
     assert [each.passed for each in verdicts({"1f": 3})] == [True, True]
     assert [(each.passed, each.warning) for each in verdicts({"1f": 2}, bad)] == [(False, True), (False, False)]
     assert not verdicts({"1f": 3, "3f": 1})[1].passed
-    assert "1 files have other values" in verdicts({"1f": 3}, values=6)[1].summary
+    assert "1 file with other values" in verdicts({"1f": 3}, values=6)[1].summary
 
 
 def test_every_kind_is_seen_failing_above():

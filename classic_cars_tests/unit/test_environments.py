@@ -24,7 +24,12 @@ def running(settings: Settings) -> set[str]:
 
 
 EVERYTHING = {
-    *("order_system_changes", "landed_files", "sources_follow_what_is_observed", "tables_follow_their_inputs"),
+    *(
+        "order_system_changes",
+        "landed_files",
+        "sources_automation_condition_sensor",
+        "tables_automation_condition_sensor",
+    ),
     *("alerts", "nightly_recomputation", "nightly_reconciliation", "maintenance", "morning_report"),
 }
 

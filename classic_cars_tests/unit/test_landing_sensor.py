@@ -128,7 +128,7 @@ def test_files_that_are_still_being_written_are_left_alone(settings: Settings):
     with dg.DagsterInstance.ephemeral() as instance:
         zone = Zone(settings, instance)
         zone.poll()
-        assert zone.said == "1 files; 1 are still being written"
+        assert zone.said == "1 file; 1 still being written"
 
 
 def test_each_landed_table_has_an_asset_of_its_own(settings: Settings):

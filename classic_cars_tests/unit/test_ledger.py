@@ -24,22 +24,22 @@ def entry(name: str, content: str | None, state: str, rows: int = 0, logged: dat
     return Entry(name, 1, "1", content, "jsonl", DAY, rows, state, None, logged)
 
 
-def states(copies: list[Copy], rows: list[int], known: list[Entry], taken: dict[str, int]) -> tuple[dict, list[str]]:
-    entries, to_take = classify(copies, rows, known, taken, DAY)
-    return {each.fileName: (each.state, each.rows) for each in entries}, [each.file.name for each in to_take]
+def states(copies: list[Copy], rows: list[int], known: list[Entry], loaded: dict[str, int]) -> tuple[dict, list[str]]:
+    entries, to_load = classify(copies, rows, known, loaded, DAY)
+    return {each.fileName: (each.state, each.rows) for each in entries}, [each.file.name for each in to_load]
 
 
 def test_each_content_is_taken_once_whatever_it_is_called():
     copies = [copy("a", "1"), copy("b", "1"), copy("c", "2")]
-    assert states(copies, [5, 5, 7], [entry("old", "2", "taken", 7)], {"2": 7}) == (
-        {"a": ("taken", 5), "b": ("repeated", 0), "c": ("repeated", 0)},
+    assert states(copies, [5, 5, 7], [entry("old", "2", "loaded", 7)], {"2": 7}) == (
+        {"a": ("loaded", 5), "b": ("repeated", 0), "c": ("repeated", 0)},
         ["a"],
     )
 
 
 def test_rows_that_are_there_without_an_entry_are_written_down_and_not_taken_again():
     assert states([copy("a", "1"), copy("b", "1")], [5, 5], [], {"1": 5}) == (
-        {"a": ("taken", 5), "b": ("repeated", 0)},
+        {"a": ("loaded", 5), "b": ("repeated", 0)},
         [],
     )
 
@@ -54,16 +54,16 @@ def test_empty_and_refused_files_have_no_rows():
 
 def test_a_refused_content_can_come_again_under_the_right_name():
     assert states([copy("a.jsonl", "1")], [3], [entry("a.csv", "1", "quarantined")], {}) == (
-        {"a.jsonl": ("taken", 3)},
+        {"a.jsonl": ("loaded", 3)},
         ["a.jsonl"],
     )
 
 
 def test_files_are_read_again_when_their_rows_are_gone_or_they_could_not_be_read():
     known = [
-        entry("good", "1", "taken", 2),
-        entry("lost", "2", "taken", 2),
-        entry("lost, and the file too", "2", "taken", 2),
+        entry("good", "1", "loaded", 2),
+        entry("lost", "2", "loaded", 2),
+        entry("lost, and the file too", "2", "loaded", 2),
         entry("unreadable", None, "quarantined"),
         entry("empty", "0", "empty"),
         entry("bad", "3", "quarantined"),
@@ -74,6 +74,9 @@ def test_files_are_read_again_when_their_rows_are_gone_or_they_could_not_be_read
 
 
 def test_the_latest_entry_of_a_file_is_what_is_so():
-    first, second = entry("a", None, "quarantined"), entry("a", "1", "taken", 2, logged=datetime(2003, 8, 2))
-    other = entry("b", "2", "taken", 1)
-    assert {(each.fileName, each.state) for each in latest([second, first, other])} == {("a", "taken"), ("b", "taken")}
+    first, second = entry("a", None, "quarantined"), entry("a", "1", "loaded", 2, logged=datetime(2003, 8, 2))
+    other = entry("b", "2", "loaded", 1)
+    assert {(each.fileName, each.state) for each in latest([second, first, other])} == {
+        ("a", "loaded"),
+        ("b", "loaded"),
+    }

@@ -364,7 +364,7 @@ def test_a_table_that_cannot_be_read_is_not_polled_and_the_others_are(shop: Shop
         if watcher.tick():
             assert watcher.seen == [("products", None)]
         assert watcher.said.startswith(
-            "orders and what is made from it stopped, schema changed: table orders has no column status; "
+            "orders and all tables downstream stopped, schema changed: table orders has no column status; "
         )
     assert all("orders" not in polled for polled in shop.polled)
     assert watcher.state().failing_since == 0

@@ -1,4 +1,4 @@
-"""The landing place: which files count, and what a copy of one holds or is refused for."""
+"""The landing zone: which files count, and what a copy of one holds or is refused for."""
 
 from __future__ import annotations
 

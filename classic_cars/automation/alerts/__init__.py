@@ -1,4 +1,4 @@
-"""Who is told when something is late or wrong: incidents, messages, delivery."""
+"""Who is notified when something is late or wrong: incidents, messages, delivery."""
 
 from classic_cars.automation.alerts.sensor import alerts_sensor, sender
 

@@ -1,4 +1,4 @@
-"""What an incident is, and what there is to tell about it. Pure: from what is observed now and what was open before.
+"""What an incident is, and what its messages say. Pure: from what is observed now and what was open before.
 
 One message when an incident begins, one when it is over, none while it lasts, however often it is tried again.
 """
@@ -60,7 +60,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Message:
-    """What people are told."""
+    """What people are sent."""
 
     title: str
     body: str

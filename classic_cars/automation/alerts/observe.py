@@ -15,7 +15,7 @@ from classic_cars.tables.failures import CHECK_FAILED
 #: A sensor or schedule is failing when so many ticks in a row failed.
 TICKS = 3
 #: A sensor that says in its cursor since when it cannot work is failing after so many seconds.
-PATIENCE_SECONDS = 20.0
+DEBOUNCE_SECONDS = 20.0
 UNDER_WAY = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.QUEUED)
 
 
@@ -136,7 +136,7 @@ def _step(key: dg.AssetKey) -> str:
 
 
 def _failed_steps(instance: dg.DagsterInstance, run_id: str) -> tuple[set[str], set[str]]:
-    """Steps of a run that raised, and those that a failed check ended: they are told as checks."""
+    """Steps of a run that raised, and those that a failed check ended: they are reported as checks."""
     raised: set[str] = set()
     refused: set[str] = set()
     for record in instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records:
@@ -166,7 +166,7 @@ def stale_tables(instance: dg.DagsterInstance, owners: Mapping[dg.AssetKey, tupl
             since=record.updated_at.timestamp(),
             severity="ERROR" if record.freshness_state.value == "FAIL" else "WARN",
             owners=owners.get(key, ()),
-            details="It was not made again in time, so what analysts read is old.",
+            details="It was not rebuilt in time, so what analysts read is old.",
         )
         for key, record in instance.get_freshness_state_records(list(owners)).items()
         if record.freshness_state.value in ("FAIL", "WARN")
@@ -193,11 +193,11 @@ def failing_ticks(instance: dg.DagsterInstance) -> list[Incident]:
 
 
 def sensors_that_cannot_work(instance: dg.DagsterInstance, moment: float) -> list[Incident]:
-    """Sensors of ours that say in their cursor since when what they watch does not answer."""
+    """Sensors of ours that say in their cursor since when they cannot do their work."""
     incidents = []
     for state in instance.all_instigator_state():
         since, trouble, cause = _trouble(getattr(state.instigator_data, "cursor", None))
-        if since and moment - since > PATIENCE_SECONDS:
+        if since and moment - since > DEBOUNCE_SECONDS:
             incidents.append(
                 Incident(
                     key=f"sensor:{state.instigator_name}",

@@ -1,4 +1,4 @@
-"""The sensor that tells people: looks at Dagster's history, finds what began and what is over, sends it."""
+"""The sensor that notifies people: reads Dagster's history, finds what began and what is over, sends it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from classic_cars.automation.alerts.deliver import Notification, Send, deliver, 
 from classic_cars.automation.alerts.incidents import Incident, Links, Message, Observation, news, subject
 from classic_cars.automation.alerts.observe import observe
 from classic_cars.settings import Settings
+from classic_cars.wording import counted
 
 SENSOR = "alerts"
 TICK_SECONDS = 25
@@ -56,22 +57,22 @@ def tick(
     )
     waiting = [*state.outbox, *notifications(messages, urls, moment)]
     left, delivered = deliver(waiting, urls, moment, send)
-    said = f"{len(incidents)} incidents open"
+    said = f"{counted(len(incidents), 'incident')} open"
     if not urls:
-        return AlertState(incidents), f"{said}; CLASSIC_CARS_ALERT_URLS is not set: nobody is told"
+        return AlertState(incidents), f"{said}; CLASSIC_CARS_ALERT_URLS is not set: nobody is notified"
     return replace(state, incidents=incidents, outbox=tuple(left)), (
-        f"{said}, {delivered} messages delivered, {len(left)} to be tried again"
+        f"{said}, {counted(delivered, 'message')} delivered, {len(left)} to be tried again"
     )
 
 
 def alerts_sensor(settings: Settings, jobs: Sequence[str], status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
-    """Tells what began and what is over; ``jobs`` are those without tables. Asks for no runs, and fails none."""
+    """Notifies of what began and what is over; ``jobs`` are those without tables. Asks for no runs, and fails none."""
 
     @dg.sensor(
         name=SENSOR,
         minimum_interval_seconds=TICK_SECONDS,
         default_status=status,
-        description="Tells people of failed runs and checks, stale tables and failing sensors, once each, and when "
+        description="Notifies people of failed runs and checks, stale tables and failing sensors, once each, and when "
         "they are over.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:

@@ -1,4 +1,4 @@
-"""The landing place, and how what lies there becomes rows.
+"""The landing zone, and how what lies there becomes rows.
 
 ``place`` says which files are complete and gives their bytes (``folder``, ``bucket``); ``copies`` takes a file here,
 hashed and examined on the way (``text``, ``parquet``); ``lines`` reads the copies as rows; ``digests`` proves the rows

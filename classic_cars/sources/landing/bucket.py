@@ -1,4 +1,4 @@
-"""A landing place that is a bucket, or a prefix of one. An object appears whole.
+"""A landing zone that is a bucket, or a prefix of one. An object appears whole.
 
 Read with boto3: pyarrow.fs does not say an object's ETag and cannot ask for just the version that was listed, so that
 an object replaced by one of its size would be taken for the one before.
@@ -14,7 +14,7 @@ from typing import Any
 from classic_cars.errors import LandedFileChanged, SourceAccessDenied, SourceError, SourceMissing, SourceUnreachable
 from classic_cars.sources.landing.listing import LandedFile, Listing, Unreadable, is_ignored
 
-#: Seconds until a bucket that does not answer counts as gone, and one that stops answering.
+#: Seconds until a bucket that is silent counts as unreachable, and one that stops answering.
 CONNECT_SECONDS, READ_SECONDS = 3, 30
 #: Attempts after the first.
 RETRIES = 2
@@ -123,4 +123,4 @@ class Bucket:
             )
         if code in REFUSED:
             return SourceAccessDenied(f"{self._location}: S3 denies access ({code}); check the AWS credentials")
-        return SourceUnreachable(f"{self._location}: S3 does not answer as it should ({code})")
+        return SourceUnreachable(f"{self._location}: S3 request failed ({code})")

@@ -1,6 +1,6 @@
 """A landed file, copied to a folder of ours as lines of text, hashed and examined on the way, in bounded memory.
 
-What is read later is what was hashed, whatever happens at the landing place meanwhile. A file that is not what its
+What is read later is what was hashed, whatever happens at the landing zone meanwhile. A file that is not what its
 name says, is cut off or lacks a column is refused with the reason; it is never half ingested.
 """
 
@@ -24,6 +24,7 @@ from classic_cars.sources.landing.listing import LandedFile, Unreadable
 from classic_cars.sources.landing.parquet import copy_parquet
 from classic_cars.sources.landing.place import Landing
 from classic_cars.sources.landing.text import Refused, copy_text
+from classic_cars.wording import counted
 
 CHUNK = 512 * 1024
 #: An archive may unpack to so many times its size, and to so many bytes in any case.
@@ -62,7 +63,7 @@ class Copier:
     def copy(self, number: int, file: LandedFile) -> Copy | None:
         """The ``number``-th file, copied; None when it is not the one listed any more: it comes again.
 
-        Raises ``SourceError`` when the landing place, not the file, is what is wrong.
+        Raises ``SourceError`` when the landing zone, not the file, is what is wrong.
         """
         try:
             with self._landing.open(file) as raw:
@@ -114,7 +115,9 @@ class Copier:
         if missing:
             # What stands there may be a row, with whatever the partner knows of people: only known names are said.
             known = ", ".join(name for name in self._columns if name in found)
-            raise Refused(f"has no column {', '.join(missing)}; found {len(found)} columns, known: {known or 'none'}")
+            raise Refused(
+                f"has no column {', '.join(missing)}; found {counted(len(found), 'column')}, known: {known or 'none'}"
+            )
         twice = [name for name in self._columns if found.count(name) > 1]
         if twice:
             raise Refused(f"has column {', '.join(twice)} twice")

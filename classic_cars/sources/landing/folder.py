@@ -1,4 +1,4 @@
-"""A landing place that is a folder.
+"""A landing zone that is a folder.
 
 Listed by own code: pyarrow.fs follows links, to any file of this machine, and gives up on the whole folder for one name
 that is not UTF-8.

@@ -1,4 +1,4 @@
-"""What lies at a landing place, and which of it counts. Pure: nothing is opened here."""
+"""What lies at a landing zone, and which of it counts. Pure: nothing is opened here."""
 
 from __future__ import annotations
 

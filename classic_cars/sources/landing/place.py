@@ -1,4 +1,4 @@
-"""The landing place: a folder or a bucket where partners drop files. Nothing is known here of what files hold."""
+"""The landing zone: a folder or a bucket where partners drop files. Nothing is known here of what files hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from classic_cars.sources.landing.listing import SETTLE_SECONDS, LandedFile, Lis
 
 
 class Place(Protocol):
-    """What a kind of landing place has to do."""
+    """What a kind of landing zone has to do."""
 
     def list(self, now: float) -> Listing: ...
 
@@ -32,7 +32,7 @@ class Place(Protocol):
 
 
 class Landing:
-    """The landing place at ``location``, ``file:///folder`` or ``s3://bucket/prefix``. Holds nothing open."""
+    """The landing zone at ``location``, ``file:///folder`` or ``s3://bucket/prefix``. Holds nothing open."""
 
     def __init__(
         self, location: str, settle_seconds: float = SETTLE_SECONDS, s3: Callable[[], Any] = s3_client

@@ -154,7 +154,7 @@ class SQLite(Database):
 class _Snapshot:
     """Of each table that is read, the rows and what was said of them in the same transaction, or of the same copy.
 
-    One private DuckDB for all of them, to which the file is attached anew for each.
+    One private DuckDB for all of them, to which the file is attached again for each.
     """
 
     def __init__(self, database: SQLite, folder: Path) -> None:

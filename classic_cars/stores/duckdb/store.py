@@ -217,7 +217,7 @@ class DuckDBStore:
         return self._tables[contract.address]
 
     def made(self, contract: Contract) -> None:
-        """The open transaction made the table anew."""
+        """The open transaction rebuilt the table."""
         self._tables.pop(contract.address, None)
 
     def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:

@@ -13,8 +13,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-#: How long a writer stands aside for those who wait; one that is slower finds the file closed for the next step.
-PATIENCE_SECONDS = 1.0
+#: Seconds that a writer stands aside for those who wait; one that is slower finds the file closed for the next step.
+HAND_OVER_SECONDS = 1.0
 POLL_SECONDS = 0.02
 
 
@@ -44,7 +44,7 @@ class Turns:
 
     def hand_over(self) -> None:
         """Wait until those who wait have opened the file, which the caller has closed."""
-        until = time.monotonic() + PATIENCE_SECONDS
+        until = time.monotonic() + HAND_OVER_SECONDS
         while self.is_awaited() and time.monotonic() < until:
             time.sleep(POLL_SECONDS)
 

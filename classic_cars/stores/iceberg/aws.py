@@ -16,14 +16,14 @@ from botocore.exceptions import BotoCoreError
 from classic_cars.errors import StoreAccessDenied
 from classic_cars.stores.sql import literal
 
-#: Seconds until a server that does not answer counts as gone.
+#: Seconds until a server that is silent counts as unreachable.
 CONNECT_SECONDS, READ_SECONDS = 3, 10
 DEFAULT_REGION = "us-east-1"
 
 
 @dataclass(frozen=True)
 class S3Access:
-    """How to reach S3 now. ``endpoint`` is None for AWS itself; temporary credentials are read anew each step."""
+    """How to reach S3 now. ``endpoint`` is None for AWS itself; temporary credentials are read again each step."""
 
     region: str
     endpoint: str | None
@@ -102,7 +102,7 @@ class S3:
         self._client().list_objects_v2(Bucket=self.bucket, MaxKeys=1)
 
     def encrypts_by_default(self) -> str:
-        """The algorithm with which the bucket encrypts what is not told otherwise. Raises boto3's errors."""
+        """The algorithm with which the bucket encrypts unless a request says otherwise. Raises boto3's errors."""
         answer = self._client().get_bucket_encryption(Bucket=self.bucket)
         (rule, *_) = answer["ServerSideEncryptionConfiguration"]["Rules"]
         return str(rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"])

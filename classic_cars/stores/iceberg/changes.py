@@ -82,7 +82,7 @@ def conflicts(mine: Change, theirs: Change) -> bool:
 def since(table: Table, base: int | None) -> Iterator[Change]:
     """What was published after ``base`` (None: a table without versions), newest first.
 
-    Raises ``LookupError`` when that is not known: the table was rolled back, or versions in between are forgotten.
+    Raises ``LookupError`` when that is not known: the table was rolled back, or versions in between are expired.
     """
     current = table.current_snapshot()
     number = current.snapshot_id if current is not None else None
@@ -93,7 +93,7 @@ def since(table: Table, base: int | None) -> Iterator[Change]:
             raise LookupError(base)
         yield meaning(found)
         number, oldest = found.parent_snapshot_id, found
-    # A forgotten version leaves its successors without a parent, as if they were a table's first.
+    # An expired version leaves its successors without a parent, as if they were a table's first.
     if base is None and oldest is not None and oldest.sequence_number != 1:
         raise LookupError(base)
 
@@ -110,5 +110,5 @@ def must_be_clear(table: Table, address: str, mine: Change, base: int | None) ->
     except LookupError:
         raise StoreConflict(
             f"{address}: the version that this {mine} was made from is no longer among the current one's: the table "
-            "was rolled back, or old versions were forgotten meanwhile; nothing was published: run again"
+            "was rolled back, or old versions were expired meanwhile; nothing was published: run again"
         ) from None

@@ -137,7 +137,7 @@ def _removed(table: Table, version: Version) -> list[DataFile]:
             found = [each for each in files_of(table, version.contract) if each in rewritten]
             if len(found) != len(rewritten):
                 raise StoreConflict(
-                    f"{version.contract.address}: another writer replaced rows while their files were written anew; "
+                    f"{version.contract.address}: another writer replaced rows while their files were being compacted; "
                     "nothing was changed: maintain it again later"
                 )
             return found

@@ -81,7 +81,7 @@ def clear_errors(lake: Lake) -> Iterator[None]:
         raise _of_storage(lake, error) from None
     except (SQLAlchemyError, RESTError, RequestException) as error:
         raise StoreUnreachable(
-            f"{lake.kind} catalog at {lake.redacted}: does not answer as it should ({type(error).__name__}); check "
+            f"{lake.kind} catalog at {lake.redacted}: request failed ({type(error).__name__}); check "
             f"that it runs and that CLASSIC_CARS_CATALOG_URI is right. {UNCHANGED}"
         ) from None
 
@@ -140,4 +140,4 @@ def refusal(lake: Lake, text: str) -> StoreAccessDenied | StoreUnavailable | Sto
             f"{place}: S3 refuses the request (400), most likely because the AWS session has expired; log in again and "
             f"run again. {UNCHANGED} ({text})"
         )
-    return StoreUnreachable(f"{place}: S3 does not answer as it should ({text}). {UNCHANGED}")
+    return StoreUnreachable(f"{place}: S3 request failed ({text}). {UNCHANGED}")

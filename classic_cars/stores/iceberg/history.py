@@ -42,7 +42,7 @@ def _version(snapshot: Snapshot, *, current: bool) -> TableVersion:
 
 
 def published_by(table: Table) -> str:
-    """The run whose rows the current version has: files that were written anew since are no other rows."""
+    """The run whose rows the current version has: files that were compacted since are no other rows."""
     found = table.current_snapshot()
     while found is not None:
         if meaning(found).kind != Kind.REWRITE:

@@ -1,4 +1,4 @@
-"""Maintenance of a lake: old versions forgotten, small files put together, files that nothing refers to removed.
+"""Maintenance of a lake: old versions expired, small files compacted, orphan files removed.
 
 Everything can be planned without being done. What readers see does not change, and neither does what others write
 meanwhile: compaction replaces the files that it read and no others, and gives way to whoever replaced them.
@@ -22,11 +22,12 @@ from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreConflict, StoreError
 from classic_cars.stores.base import Provenance
 from classic_cars.stores.iceberg import commit, files, tables
+from classic_cars.wording import counted
 
 if TYPE_CHECKING:
     from classic_cars.stores.iceberg.store import IcebergStore
 
-#: Months of a table whose files are smaller than this on average are written anew as fewer files.
+#: Months of a table whose files are smaller than this on average are compacted.
 SMALL_BYTES = 16 * 1024**2
 
 
@@ -40,7 +41,7 @@ class Orphan:
 
 @dataclass(frozen=True)
 class MaintenancePlan:
-    """What maintaining one table means: versions to forget, months to compact, files to remove."""
+    """What maintaining one table means: versions to expire, months to compact, files to remove."""
 
     address: str
     expired: list[int]
@@ -50,12 +51,12 @@ class MaintenancePlan:
     def lines(self) -> Iterator[str]:
         """What there is to do, or was done, in words; nothing when there is nothing."""
         if self.expired:
-            yield f"{self.address}: {len(self.expired)} old versions to forget"
+            yield f"{self.address}: {counted(len(self.expired), 'old version')} to expire"
         if self.compact:
-            yield f"{self.address}: {len(self.compact)} months of many small files to write anew"
+            yield f"{self.address}: {counted(len(self.compact), 'month')} of many small files to compact"
         if self.orphans:
             size = sum(each.size for each in self.orphans) / 1024**2
-            yield f"{self.address}: {len(self.orphans)} files ({size:.1f} MiB) to remove that nothing refers to"
+            yield f"{self.address}: {counted(len(self.orphans), 'orphan file')} ({size:.1f} MiB) to remove"
 
 
 def of_table(
@@ -88,7 +89,7 @@ def planned(table: Table, contract: Contract, keep: timedelta, orphan_age: timed
 
 
 def _compacted(store: IcebergStore, contract: Contract, months: list[date | None]) -> Iterator[str]:
-    """Write the months anew as few files; says which it left because somebody else was at work on them."""
+    """Compact the months into few files; says which it left because somebody else was at work on them."""
     for month in months:
         try:
             with store.begin(Provenance("maintain", contract.address)) as tx:
@@ -113,7 +114,7 @@ def _expired(table: Table, before: datetime) -> list[int]:
 
 
 def expire(table: Table, contract: Contract, before: datetime, wait: float) -> list[int]:
-    """Forget the versions that were replaced before then; their files are orphans from then on."""
+    """Expire the versions that were replaced before then; their files are orphans from then on."""
 
     def attempt() -> list[int]:
         found = _expired(table.refresh(), before)

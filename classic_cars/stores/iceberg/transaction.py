@@ -90,7 +90,7 @@ class IcebergTransaction:
         """The same rows of a month (None: those without one) in as few files as they need."""
         old = [each for each in self._published.files(contract) if files.month_of(each) == month]
         table = self._published.current(contract)
-        rows = self._published.view(contract, "written anew", [each.file_path for each in old], table.schema())
+        rows = self._published.view(contract, "compacted", [each.file_path for each in old], table.schema())
         months = Months(month, month) if month is not None else None
         version, sql = self._written(contract, Kind.REWRITE, rows, months, old)
         self._versions[contract.address] = version
