@@ -188,7 +188,7 @@ def the_tables_are_there(eyes: Eyes, lines: int) -> None:
         "Price per unit agreed for this line, in USD",
         f"{lines:,}",
         "data-engineering",
-        "an input changed",
+        "inputs changed",
     )
     eyes.picture("table")
     eyes.open("/assets/warehouse/fact_orders?view=events", "column lineage", "partition_row_count")
