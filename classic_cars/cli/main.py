@@ -119,8 +119,10 @@ def _line(report: RunReport, seconds: float) -> str:
     result = "interrupted" if report.interrupted else "succeeded" if report.succeeded else "failed"
     style = "green" if report.succeeded else "bold red"
     months = f" for {report.months}" if report.months else ""
-    changed = f"{len(report.published)} of {counted(report.tables, 'table')} changed{months}"
-    return f"{run}: [{style}]{result}[/]; {changed}, {counted(report.rows, 'row')} in {seconds:.1f} s"
+    said = [f"{counted(len(report.published), 'table')} published{months}"]
+    if report.unchanged:
+        said.append(f"{len(report.unchanged)} of {counted(report.tables, 'table')} unchanged")
+    return f"{run}: [{style}]{result}[/]; {', '.join(said)}, {counted(report.rows, 'row')} in {seconds:.1f} s"
 
 
 def _show_completeness() -> None:
