@@ -26,11 +26,11 @@ def tables() -> None:
 
     settings = load_settings()
     known = contracts()
-    grid = Grid([Column("table"), Column("rows", numeric=True), Column("last published"), Column("what", wraps=True)])
+    grid = Grid([Column("table"), Column("rows", numeric=True), Column("published (UTC)"), Column("what", wraps=True)])
     with published(settings) as store, open_instance(settings) as instance:
         for contract, each in zip(known, table_statuses(known, store, instance), strict=True):
             rows = "[dim]never published[/]" if each.rows is None else f"{each.rows:,}"
-            moment = f"{each.materialized:%Y-%m-%d %H:%M} UTC" if each.materialized and each.rows is not None else ""
+            moment = f"{each.materialized:%Y-%m-%d %H:%M}" if each.materialized and each.rows is not None else ""
             grid.add(each.address, rows, moment, escape(first_sentence(contract.description)))
     grid.show()
     out.print("In SQL a table is called layer.name; `classic-cars describe TABLE` lists its columns.", style="dim")

@@ -21,7 +21,7 @@ from classic_cars import checks, interrupts
 from classic_cars.checks.base import CheckOutcome, Limits
 from classic_cars.months import Months
 from classic_cars.stores.base import Provenance
-from classic_cars.tables import failures
+from classic_cars.tables import alone, failures
 from classic_cars.tables.data_versions import content_of
 from classic_cars.tables.external import external_key, observations
 from classic_cars.tables.materialize import from_tables, published
@@ -38,6 +38,7 @@ from classic_cars.tables.partitions import MONTHLY, months_of
 from classic_cars.tables.run_tags import accepted_shrinks
 from classic_cars.tables.step import Outcome, Step
 from classic_cars.tables.table import Catalog, Table
+from classic_cars.wording import counted
 
 progress = logging.getLogger("classic_cars.progress")
 
@@ -139,7 +140,7 @@ def _materialized(context: AssetExecutionContext, table: Table, catalog: Catalog
             failures.report(table.address, error, context.retry_number)
         if outcome.publishable:
             yield from (_check_result(each) for each in outcome.verdicts)
-            rows = f"{outcome.rows:,} row{'' if outcome.rows == 1 else 's'}"
+            rows = counted(outcome.rows, "row")
             seconds = time.perf_counter() - started
             progress.info("%s: %s in %.1f s", table.address, rows, seconds, extra=_name_of(context, table))
             yield dg.Output(outcome.staged, metadata=metadata)
@@ -153,14 +154,19 @@ def _materialized(context: AssetExecutionContext, table: Table, catalog: Catalog
 
 def _checked(context: AssetExecutionContext, table: Table, catalog: Catalog, runtime: Runtime) -> Iterator[Any]:
     """The verdicts of some checks on the published version, all months of it; nothing is made."""
-    wanted = {key.name for key in context.selected_asset_check_keys}
+    key, wanted = asset_key(table.address), {each.name for each in context.selected_asset_check_keys}
     with _step(context, table, catalog, runtime, None) as step:
+        if refused := alone.of_refused(context.instance, key, wanted):
+            yield from refused
+            return
+        read = {*(each.address for each in catalog.inputs(table).values()), *catalog.needed_for_audit(table)}
+        newer = alone.newer_inputs(context.instance, key, map(asset_key, read))
         try:
             verdicts = checks.evaluated(published(step), wanted)
         except Exception as error:
             must_go_on()
             failures.report(table.address, error, context.retry_number)
-    yield from map(_check_result, verdicts)
+    yield from map(_check_result, alone.judged(verdicts, newer))
 
 
 @contextmanager

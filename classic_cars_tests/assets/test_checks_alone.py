@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import dagster as dg
 import duckdb
 import pytest
@@ -9,20 +11,27 @@ import pytest
 from classic_cars.assets import ALL_TABLES
 from classic_cars.definitions import build_defs
 from classic_cars.settings import Settings
-from classic_cars_tests.platform import Ran, fingerprint
+from classic_cars_tests.platform import Ran, change, fingerprint, run
 
 FACT = "warehouse/fact_orders"
 
 
-def executed(settings: Settings, *checks: dg.AssetCheckKey) -> Ran:
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def executed(settings: Settings, instance: dg.DagsterInstance, *checks: dg.AssetCheckKey) -> Ran:
     """A run of checks alone, as *Execute* of the web page asks for it."""
     every_asset = build_defs(settings).resolve_implicit_global_asset_job_def()
     alone = every_asset.get_subset(asset_selection=set(), asset_check_selection=set(checks))
-    with dg.DagsterInstance.ephemeral() as instance:
-        return Ran(alone.execute_in_process(instance=instance, raise_on_error=False))
+    return Ran(alone.execute_in_process(instance=instance, raise_on_error=False))
 
 
-def test_every_check_of_a_table_that_is_made_here_can_be_executed_alone(published: Settings):
+def test_every_check_of_a_table_that_is_made_here_can_be_executed_alone(
+    published: Settings, instance: dg.DagsterInstance
+):
     before = fingerprint(published)
     graph = build_defs(published).resolve_asset_graph()
     wanted = [
@@ -32,7 +41,7 @@ def test_every_check_of_a_table_that_is_made_here_can_be_executed_alone(publishe
         for key in graph.get_check_keys_for_assets([dg.AssetKey(table.address.split("/"))])
         if not key.name.startswith("agrees_with")
     ]
-    ran = executed(published, *wanted)
+    ran = executed(published, instance, *wanted)
     assert ran.success, ran.errors
     assert set(ran.checks) == {(key.asset_key.to_user_string(), key.name) for key in wanted}
     assert not ran.failed
@@ -54,9 +63,40 @@ def test_every_check_of_a_table_that_is_made_here_can_be_executed_alone(publishe
     ],
 )
 def test_a_check_executed_alone_finds_what_is_wrong_with_the_published_version(
-    published: Settings, planted: str, check: str
+    published: Settings, instance: dg.DagsterInstance, planted: str, check: str
 ):
     with duckdb.connect(str(published.store_path)) as connection:
         assert connection.execute(planted).fetchall()[0][0] > 0
-    ran = executed(published, dg.AssetCheckKey(dg.AssetKey(FACT.split("/")), check))
+    ran = executed(published, instance, dg.AssetCheckKey(dg.AssetKey(FACT.split("/")), check))
     assert ran.failed == set(ran.checks) == {(FACT, check)}
+
+
+PAYMENTS, QUARANTINE = "staging/payments", dg.AssetCheckKey(dg.AssetKey(["staging", "payments"]), "quarantine")
+READ = ["source/payments", PAYMENTS]
+
+
+def test_a_check_executed_alone_lifts_no_refusal(published: Settings, instance: dg.DagsterInstance):
+    assert run(published, select=READ, instance=instance).success
+    change(published.order_system_url, "UPDATE payments SET amount = 'much' WHERE rowid % 2 = 0")
+    assert run(published, select=READ, instance=instance).failed == {(PAYMENTS, "quarantine")}
+    for _ in range(2):
+        ran = executed(published, instance, QUARANTINE)
+        assert ran.failed == set(ran.checks) == {(PAYMENTS, "quarantine")}
+        said = ran.checks[PAYMENTS, "quarantine"]
+        assert "rows quarantined" in said.description
+        assert "was not published; readers see an earlier one" in said.description
+    change(published.order_system_url, "UPDATE payments SET amount = 1 WHERE amount = 'much'")
+    assert run(published, select=READ, instance=instance).success
+    assert executed(published, instance, QUARANTINE).checks[PAYMENTS, "quarantine"].passed
+
+
+def test_what_may_be_due_to_a_newer_input_does_not_block(published: Settings, instance: dg.DagsterInstance):
+    assert run(published, select=READ, instance=instance).success
+    change(published.order_system_url, "UPDATE payments SET amount = amount + 1")
+    assert run(published, select=READ[:1], instance=instance).success
+    columns = dg.AssetCheckKey(QUARANTINE.asset_key, "columns")
+    ran = executed(published, instance, columns)
+    assert ran.warned == {(PAYMENTS, "columns")}
+    assert "source/payments was published after this version" in ran.checks[PAYMENTS, "columns"].description
+    assert run(published, select=[PAYMENTS], instance=instance).success
+    assert executed(published, instance, columns).checks[PAYMENTS, "columns"].passed

@@ -87,7 +87,7 @@ def test_reasons_with_their_rows_and_the_file_are_in_the_alert_and_in_the_incide
         ran = run(published, select=PAID, instance=instance)
         keys = [dg.AssetCheckKey(dg.AssetKey(PAYMENTS.split("/")), "quarantine")]
         seen = observe(instance, [], keys, [], time.time())
-        _, (message,) = news({}, seen, time.time(), Links("http://dagster.example", "runbook"))
+        _, (message,) = news({}, seen, time.time(), Links("http://dagster.example", "runbook", "test"))
         told = incident_report(instance, ran.result.run_id)
     assert told.first is not None
     for text in (message.body, told.first.what, ran.checks[PAYMENTS, "quarantine"].description):
@@ -127,7 +127,7 @@ def test_only_the_user_of_the_platform_may_read_the_rows(published: Settings):
     planted(published)
     path = kept(run(published, select=PAID))
     assert [each.stat().st_mode & 0o777 for each in (path, path.parent, path.parent.parent)] == [0o600, 0o700, 0o700]
-    with pytest.raises(StoreError, match="a query is one SELECT"):
+    with pytest.raises(StoreError, match="queries are read-only"):
         ask(published, f"COPY (SELECT 1) TO '{path}'")
     with pytest.raises(StoreError, match="disabled by configuration"):
         ask(published, f"SELECT * FROM '{published.home}/compiled.json'")

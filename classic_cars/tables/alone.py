@@ -1,0 +1,78 @@
+"""Checks that are executed by themselves, on the published version: what they may say of a table.
+
+They can find a published version wrong, at any time. They cannot lift the refusal of a newer version, of which they
+know nothing: its verdict stands. And when an input was published since, what they find may be that alone, so it does
+not block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import dagster as dg
+
+from classic_cars.checks.base import CheckOutcome
+
+#: Executions of a check among which that of the refused version is looked for.
+LOOKED_AT = 100
+
+
+def of_refused(instance: dg.DagsterInstance, key: dg.AssetKey, names: Iterable[str]) -> list[dg.AssetCheckResult]:
+    """When the latest run that was to make the table did not publish it: its verdicts once more; else nothing.
+
+    Raises ``dg.Failure`` when that run did not come to a check.
+    """
+    entry = _entries(instance, [key]).get(key)
+    made = entry.last_materialization_record if entry else None
+    if entry is None or made is None or entry.last_run_id == made.run_id:
+        return []
+    found = {name: _evaluation(instance, dg.AssetCheckKey(key, name), entry.last_run_id) for name in names}
+    why = f"the latest version, of run {entry.last_run_id}, was not published; readers see an earlier one"
+    if missing := [name for name, evaluation in found.items() if evaluation is None]:
+        raise dg.Failure(
+            f"{key.to_user_string()}: {why}. That run did not come to check {', '.join(missing)}: materialize it",
+            allow_retries=False,
+        )
+    return [
+        dg.AssetCheckResult(
+            check_name=name,
+            passed=each.passed,
+            severity=each.severity,
+            description=f"{each.description} ({why}; materialize the table for another verdict)",
+            metadata=each.metadata,
+        )
+        for name, each in found.items()
+    ]
+
+
+def _evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey, run_id: str) -> Any:
+    """What the check found in that run; None when the run never came to it. Of a repeated verdict: of its run."""
+    for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=LOOKED_AT):
+        if record.run_id == run_id and isinstance(record.evaluation, dg.AssetCheckEvaluation):
+            return record.evaluation
+    return None
+
+
+def newer_inputs(instance: dg.DagsterInstance, key: dg.AssetKey, inputs: Iterable[dg.AssetKey]) -> list[str]:
+    """The inputs that were published after the table, by address."""
+    entries = _entries(instance, [key, *inputs])
+    made = {each: entry.last_materialization_record for each, entry in entries.items()}
+    own = made.pop(key, None)
+    if own is None:
+        return []
+    return sorted(each.to_user_string() for each, other in made.items() if other and other.storage_id > own.storage_id)
+
+
+def judged(verdicts: Sequence[CheckOutcome], newer: Sequence[str]) -> list[CheckOutcome]:
+    """The verdicts; with newer inputs what would block is a warning that says so."""
+    said = f"; {', '.join(newer)} {'was' if len(newer) == 1 else 'were'} published after this version: materialize it"
+    return [
+        replace(each, warning=True, summary=each.summary + said) if newer and not each.passed else each
+        for each in verdicts
+    ]
+
+
+def _entries(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> dict[dg.AssetKey, Any]:
+    return {each.asset_entry.asset_key: each.asset_entry for each in instance.get_asset_records(list(keys))}
