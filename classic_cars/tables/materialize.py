@@ -203,15 +203,12 @@ def _with_quarantine(step: Step, candidates: ibis.Table) -> Outcome:
         candidates = quarantine.repaired(contract, candidates)
         screened = quarantine.by_rules(contract, candidates)
         audit = step.audit(step.tx.stage(contract, screened.accepted, step.months), tables)
+    if contract.latest is not None:  # before the latest of each key is chosen: an earlier one refers to the same
+        screened, audit = _by_references(step, screened, audit, tables)
     if contract.key and audit.repeated_keys[0]:
         screened = quarantine.by_key(contract, screened)
         audit = step.audit(step.tx.stage(contract, screened.accepted, step.months), tables)
-    for _ in range(REFERENCE_PASSES):
-        rejecting = {str(each) for each in contract.references if each.otherwise != FLAG}
-        if not rejecting & set(audit.measured.broken_references):
-            break
-        screened = quarantine.by_references(contract, screened, tables)
-        audit = step.audit(step.tx.stage(contract, screened.accepted, step.months), tables)
+    screened, audit = _by_references(step, screened, audit, tables)
     rejected = step.tx.stage(
         contract.quarantine, quarantine.quarantined(contract, screened.rejected, step.run_id), step.months
     )
@@ -220,6 +217,20 @@ def _with_quarantine(step: Step, candidates: ibis.Table) -> Outcome:
         audit.superseded = quarantine.superseded(contract, contract.latest, candidates, audit.rows, rejected.rows)
     outcome = _outcome(audit, {contract.quarantine.address: audit.rejected_count + _rows(rejected.others)})
     return refused.located(outcome, audit, step.refused, step.run_id)
+
+
+def _by_references(
+    step: Step, screened: quarantine.Screened, audit: Audit, tables: dict[str, ibis.Table]
+) -> tuple[quarantine.Screened, Audit]:
+    """Reject rows that cannot be counted without what they refer to, until none is left."""
+    contract = step.contract
+    rejecting = {str(each) for each in contract.references if each.otherwise != FLAG}
+    for _ in range(REFERENCE_PASSES):
+        if not rejecting & set(audit.measured.broken_references):
+            break
+        screened = quarantine.by_references(contract, screened, tables)
+        audit = step.audit(step.tx.stage(contract, screened.accepted, step.months), tables)
+    return screened, audit
 
 
 def _rows(table: ibis.Table | None) -> int:

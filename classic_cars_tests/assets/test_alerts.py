@@ -216,13 +216,16 @@ def test_a_message_that_nobody_takes_is_given_up_after_a_day(caplog: pytest.LogC
     assert "given up" in caplog.text
 
 
-def test_a_library_that_raises_breaks_nothing() -> None:
-    def breaks(_url: str, _message: Message) -> bool:
-        raise OSError("with a secret in it")
+def test_a_library_that_raises_breaks_nothing_and_shows_no_password(caplog: pytest.LogCaptureFixture) -> None:
+    def breaks(url: str, _message: Message) -> bool:
+        raise OSError(f"no answer of {url}")
 
-    (address,) = addresses("json://nobody")
-    left, delivered = deliver([Notification(address, "t", "b", NOW)], "json://nobody", NOW, breaks)
+    url = "json://somebody:s3cret@nobody"
+    (address,) = addresses(url)
+    left, delivered = deliver([Notification(address, "t", "b", NOW)], url, NOW, breaks)
     assert (len(left), delivered) == (1, 0)
+    assert "alert to json://...: OSError" in caplog.text
+    assert "s3cret" not in caplog.text
 
 
 def test_without_addresses_incidents_are_still_followed(tmp_path: Path) -> None:

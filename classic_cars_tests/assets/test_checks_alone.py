@@ -11,7 +11,8 @@ import pytest
 from classic_cars.assets import ALL_TABLES
 from classic_cars.definitions import build_defs
 from classic_cars.settings import Settings
-from classic_cars_tests.platform import Ran, change, fingerprint, run
+from classic_cars_tests.landed import RATED, drop, jsonl, rating
+from classic_cars_tests.platform import Ran, ask, change, fingerprint, run
 
 FACT = "warehouse/fact_orders"
 
@@ -47,6 +48,23 @@ def test_every_check_of_a_table_that_is_made_here_can_be_executed_alone(
     assert not ran.failed
     assert not ran.published
     assert fingerprint(published) == before
+
+
+def test_superseded_rows_are_missed_by_no_check_that_is_executed_alone(
+    published: Settings, instance: dg.DagsterInstance
+):
+    ((customer, product),) = ask(
+        published, "SELECT min(customerNumber), min(productCode) FROM staging.customers, staging.products"
+    )
+    earlier, later = rating(customer, product, 2, "2003-07-01T10:00:00Z"), rating(customer, product, 5)
+    drop(published, "a.jsonl", jsonl(earlier, later))
+    assert run(published, select=RATED[:2]).success
+    assert ask(published, "SELECT productRating FROM staging.ratings") == [(5,)]
+    wanted = build_defs(published).resolve_asset_graph().get_check_keys_for_assets([dg.AssetKey(RATED[1].split("/"))])
+    ran = executed(published, instance, *wanted)
+    assert ran.success, ran.errors
+    assert (RATED[1], "reconciliation") in ran.checks
+    assert not ran.failed
 
 
 @pytest.mark.parametrize(

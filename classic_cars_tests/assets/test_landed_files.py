@@ -162,6 +162,17 @@ def test_bad_files_are_written_down_with_their_reason_and_keep_nobody_out(publis
     assert shown.metadata["still being written"].value == 1
 
 
+def test_ratings_of_a_product_that_nobody_knows_are_quarantined_all_of_them(published: Settings, codes):
+    (customer, *_), (product, *_) = codes
+    unknown = "S99_9999"
+    drop(published, "1.jsonl", jsonl(rating(customer, unknown, 2, "2003-07-01T10:00:00Z")))
+    drop(published, "2.jsonl", jsonl(rating(customer, unknown, 5), rating(customer, product, 4)))
+    ran = run(published, select=RATED)
+    assert ran.success, ran.errors
+    assert ask(published, f"SELECT count(*) FROM quarantine.ratings WHERE productCode = '{unknown}'") == [(2,)]
+    assert stars(published) == {(customer, product): 4}
+
+
 # Exactly once --------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from classic_cars.checks import KINDS, Audit, base, checks_of, columns, landed, not_examined
 from classic_cars.checks.base import BaseVersion, Limits, measure, plain
+from classic_cars.checks.compared import SHOWN
 from classic_cars.checks.completeness import Completeness
 from classic_cars.checks.profiles import audited
 from classic_cars.checks.quarantine import Quarantine
@@ -113,6 +114,20 @@ def test_any_difference_in_any_group_fails(actual, expected):
     assert found["groups that differ"] >= 1
     shown = [row for name in ("rows by country", "amount by country") for row in found.get(name, ())]
     assert any(row["difference"] for row in shown)
+
+
+def test_of_many_groups_those_that_differ_are_shown_and_all_are_counted():
+    """By name those that agree come first; half of the others are too high by 1, half too low."""
+    wrong = SHOWN + 10
+    names = [f"{number:03}" for number in range(SHOWN + wrong)]
+    off = [0] * SHOWN + [1, -1] * (wrong // 2)
+    actual = {name: f"{10 + more}.00" for name, more in zip(names, off, strict=True)}
+    passed, found = reconciled(sales(**actual), sales(**dict.fromkeys(names, "10.00")))
+    assert not passed
+    assert (found["groups compared"], found["groups that differ"]) == (SHOWN + wrong, wrong)
+    assert found["difference in amount"] == wrong
+    shown = [(row["country"], row["difference"]) for row in found["amount by country"]]
+    assert shown == list(zip(names, off, strict=True))[SHOWN : 2 * SHOWN]
 
 
 def test_a_sum_of_nothing_equals_zero():
@@ -596,6 +611,13 @@ ROWS, MONEY = "CLASSIC_CARS_QUARANTINE_MAX_SHARE", "CLASSIC_CARS_QUARANTINE_MAX_
             bad(30, "0.00"),
             f"31 of 3,030 rows of the table (1.02%), limit 1.00% ({ROWS})",
         ),
+        (
+            49,
+            bad(1),
+            many(5_000),
+            bad(1, "9000.00"),
+            f"9,010.00 of 59,500.00 of the money of the table (15.14%), limit 1.00% ({MONEY})",
+        ),
         (50, bad(0), many(2_950), bad(40), None),
     ],
     ids=[
@@ -609,6 +631,7 @@ ROWS, MONEY = "CLASSIC_CARS_QUARANTINE_MAX_SHARE", "CLASSIC_CARS_QUARANTINE_MAX_
         "money of the run",
         "a table that is just good enough",
         "a table that got worse by a row a run",
+        "much of all money is quarantined in other months",
         "a good run of a bad table",
     ],
 )
@@ -652,17 +675,25 @@ def test_rows_without_a_date_are_of_no_run_but_of_the_table(months, dated, block
     assert ("3 of 3 rows of this run" in verdict.summary) is blocks
 
 
-def test_a_row_that_is_in_neither_part_is_missed():
-    staged = kept(*GOOD[:2])
+def conserved(staged: ibis.Table) -> base.CheckOutcome:
+    """Of the good rows of source, with nothing quarantined."""
     aside = staged.filter(ibis.literal(False)).mutate(_reason=ibis.literal(""))
     raw = Contract.of(pa.DataFrameSchema(CLEANED.schema.columns, name="source/lines"))
     plan = origins.planned(CLEANED, [raw])
     source = {"source/lines": kept(*GOOD)}
-    verdict = Conservation().evaluate(
-        audit(contract=CLEANED, staged=staged, rejected=aside, origins=plan, tables=source)
-    )
+    return Conservation().evaluate(audit(contract=CLEANED, staged=staged, rejected=aside, origins=plan, tables=source))
+
+
+def test_a_row_that_is_in_neither_part_is_missed():
+    verdict = conserved(kept(*GOOD[:2]))
     assert not verdict.passed
     assert verdict.facts["rows in all"] == [{"month": "all", "expected": 3, "actual": 2, "difference": -1}]
+
+
+def test_a_cent_is_missed_though_no_row_is():
+    verdict = conserved(kept(*changed(0, price="1.51")))
+    assert not verdict.passed
+    assert (verdict.facts["difference in rows"], verdict.facts["difference in amount"]) == (0, Decimal("0.01"))
 
 
 def test_completeness_counts_what_is_quarantined_and_warns():
