@@ -21,6 +21,7 @@ from classic_cars.settings import Settings, load_settings, unknown_variables
 from classic_cars.sources.order_system import open_order_system
 from classic_cars.stores import open_store
 from classic_cars.stores.duckdb import DuckDBStore
+from classic_cars.wording import counted
 
 #: Below this, a run over a few million order lines may fill the disk.
 ENOUGH_FREE_BYTES = 2 * 1024**3
@@ -95,10 +96,6 @@ def _subjects(settings: Settings) -> dict[str, Callable[[], str]]:
     }
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
 def _writable(home: Path) -> str:
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -134,7 +131,7 @@ def _store(settings: Settings) -> str:
         store = open_store(settings, read_only=True)
         try:
             store.begin_run("doctor")
-            return f"{store.place}: {_count(len(store.row_counts()), 'table')}"
+            return f"{store.place}: {counted(len(store.row_counts()), 'table')}"
         finally:
             store.end_run()
     if not settings.store_path.exists():
@@ -146,9 +143,8 @@ def _store(settings: Settings) -> str:
             store.read_last_row(address, rows)  # of a file that was cut off, the ends are missing
     finally:
         store.release()
-    return (
-        f"{settings.store_path}: {_count(len(tables), 'table')}, {settings.store_path.stat().st_size / 1024**2:.1f} MiB"
-    )
+    size = settings.store_path.stat().st_size / 1024**2
+    return f"{settings.store_path}: {counted(len(tables), 'table')}, {size:.1f} MiB"
 
 
 def _dagster(settings: Settings) -> str:
@@ -156,7 +152,7 @@ def _dagster(settings: Settings) -> str:
 
     try:
         with open_instance(settings) as instance:
-            return f"{settings.dagster_home}: {_count(instance.get_runs_count(), 'run')}"
+            return f"{settings.dagster_home}: {counted(instance.get_runs_count(), 'run')}"
     except OSError as error:
         raise ClassicCarsError(f"{settings.dagster_home}: {error.strerror}; make it writable") from None
 

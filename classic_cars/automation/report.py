@@ -21,11 +21,15 @@ from classic_cars.tables.live_agreement import CHECK, last_agreement
 from classic_cars.wording import counted
 
 JOB = "morning_report"
+#: Orders may be dated ahead: they say nothing of how new the sales are.
 LATEST = """
 SELECT orderDate, count(DISTINCT orderNumber), sum(orderAmount) FROM warehouse.fact_orders
-WHERE orderDate = (SELECT max(orderDate) FROM warehouse.fact_orders) GROUP BY 1
+WHERE orderDate = (SELECT max(orderDate) FROM warehouse.fact_orders WHERE orderDate <= DATE '{today}') GROUP BY 1
 """
-MONTHS = "SELECT orderMonth, netSales FROM analytics.sales_by_month ORDER BY 1 DESC LIMIT 2"
+AHEAD = "SELECT count(DISTINCT orderNumber), max(orderDate) FROM warehouse.fact_orders WHERE orderDate > DATE '{today}'"
+MONTHS = """
+SELECT orderMonth, netSales FROM analytics.sales_by_month WHERE orderMonth <= DATE '{today}' ORDER BY 1 DESC LIMIT 2
+"""
 
 #: The nightly reconciliation proves the data equal to the order system; an older proof is none of this night.
 PROOF = timedelta(hours=26)
@@ -43,16 +47,20 @@ class Report:
     trouble: SourceError | None
     #: When all was last proven equal to the live order system; None when it never was.
     proven: datetime | None
+    #: The newest day with sales until today; its orders, and what they booked.
     latest_day: date | None
     orders: int
     booked: Decimal
-    #: Net sales of the latest two months, newest first.
+    #: Net sales of the latest two months until today, newest first.
     months: list[tuple[date, Decimal]]
     tables: Sequence[TableStatus]
     #: Rows of each quarantine table that has any, by the table's name.
     quarantined: Mapping[str, int]
     balances: Sequence[Balance] = ()
     contradictions: Sequence[str] = ()
+    #: Orders of days to come, and the last of these days.
+    ahead: int = 0
+    last_day: date | None = None
 
     @property
     def failed(self) -> list[str]:
@@ -126,6 +134,8 @@ class Report:
                 f"- Newest sale: {self.latest_day}, {age} ago; {_some(self.orders, 'order', 'orders')} that day, "
                 f"{self.booked:,.2f} booked"
             )
+        if self.ahead:
+            lines.append(f"- {counted(self.ahead, 'order is', 'orders are')} dated ahead, up to {self.last_day}")
         lines += [f"- Net sales {month:%Y-%m}: {sales:,.2f}" for month, sales in self.months]
         lines += [f"- {each.line()}" for each in self.balances]
         lines += [f"- CONTRADICTION {each}" for each in self.contradictions]
@@ -144,28 +154,31 @@ class Report:
 
 
 def gathered(
-    store: Store, contracts: Sequence[Contract], instance: dg.DagsterInstance, order_system: OrderSystem
+    store: Store, contracts: Sequence[Contract], instance: dg.DagsterInstance, order_system: OrderSystem, now: datetime
 ) -> Report:
-    """The report of now. Raises ``StoreError`` when nothing was published yet."""
+    """The report of what is there ``now``, a moment in UTC. Raises ``StoreError`` when nothing was published yet."""
     trouble = None
     try:
         order_system.probe()
     except SourceError as error:
         trouble = error
-    latest = _rows(store, LATEST)
+    latest = _rows(store, LATEST.format(today=now.date()))
     day, orders, booked = latest[0] if latest else (None, 0, Decimal(0))
+    ((ahead, last_day),) = _rows(store, AHEAD.format(today=now.date()))
     return Report(
-        now=datetime.now(UTC),
+        now=now,
         trouble=trouble,
         proven=last_agreement(instance),
         latest_day=day,
         orders=orders,
         booked=booked,
-        months=[(month, sales) for month, sales in _rows(store, MONTHS)],
+        months=[(month, sales) for month, sales in _rows(store, MONTHS.format(today=now.date()))],
         tables=table_statuses(contracts, store, instance),
         quarantined=_quarantined(store),
         balances=balances(store),
         contradictions=contradictions(store),
+        ahead=ahead,
+        last_day=last_day,
     )
 
 
@@ -201,7 +214,7 @@ def report_job(settings: Settings, contracts: Sequence[Contract], send: Send) ->
         order_system = open_order_system(settings.order_system_url, settings.connect_timeout)
         store = open_store(settings, read_only=True)
         try:
-            found = gathered(store, contracts, context.instance, order_system)
+            found = gathered(store, contracts, context.instance, order_system, datetime.now(UTC))
         except StoreError as error:
             raise dg.Failure(str(error)) from None
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,19 @@ def contract_named(name: str) -> Contract:
     address = name.replace(".", "/")
     found = [each for each in known if each.address == address] or [each for each in known if each.name == name]
     if len(found) != 1:
-        listed = ", ".join(each.address for each in found or known)
-        raise click.BadParameter(f"found {name!r}, expected one of {listed}", param_hint="TABLE")
+        raise click.BadParameter(_ambiguous(name, found) if found else _misspelt(name, known), param_hint="TABLE")
     return found[0]
+
+
+def _ambiguous(name: str, found: list[Contract]) -> str:
+    return f"{name!r} is ambiguous: there are {', '.join(each.address for each in found)}; name the layer too"
+
+
+def _misspelt(name: str, known: list[Contract]) -> str:
+    """Says first which table is nearest, if any is near."""
+    meant = {spelt: each.address for each in known for spelt in (each.name, each.address)}
+    near = difflib.get_close_matches(name.replace(".", "/"), meant, n=1, cutoff=0.75)
+    listed = ", ".join(each.address for each in known)
+    if near:
+        return f"found {name!r}, did you mean {meant[near[0]]}? Tables are {listed}"
+    return f"found {name!r}; tables are {listed}"

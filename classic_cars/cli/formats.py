@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from classic_cars.stores.base import Store
 
-#: What Excel can hold: rows with the header, and columns.
-EXCEL_ROWS, EXCEL_COLUMNS, EXCEL_TEXT = 1_048_576, 16_384, 32_767
+#: What Excel can hold: rows with the header, and columns; characters of a text, and significant digits of a number.
+EXCEL_ROWS, EXCEL_COLUMNS, EXCEL_TEXT, EXCEL_DIGITS = 1_048_576, 16_384, 32_767, 15
 #: Excel's calendar begins here.
 EXCEL_EPOCH = datetime(1900, 1, 1)
 EXCEL_FORMATS = {date: "yyyy-mm-dd", datetime: "yyyy-mm-dd hh:mm:ss"}
@@ -75,6 +75,8 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
     path = path.expanduser().resolve()
     if path.exists() and not path.is_file():
         raise click.BadParameter(f"{path}: is no file; name one, in a folder that is there", param_hint="--output")
+    if not path.parent.is_dir():
+        raise click.BadParameter(f"{path.parent}: there is no such folder; make it first", param_hint="--output")
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -161,15 +163,25 @@ def _write_cell(sheet: Any, row: int, column: int, value: Any, styles: dict[type
     if (type(value) is date and value >= EXCEL_EPOCH.date()) or (type(value) is datetime and value >= EXCEL_EPOCH):
         sheet.write_datetime(row, column, value, styles[type(value)])
         return
-    value = plain(value)
+    value = _digits_kept(value) if isinstance(value, Decimal) else plain(value)
     if value is None:
         return
     if isinstance(value, bool):
         sheet.write_boolean(row, column, value)
-    elif isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**15):
+    elif isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**EXCEL_DIGITS):
         sheet.write_number(row, column, value)
+    elif len(text := str(value)) > EXCEL_TEXT:
+        raise StoreError(
+            f"found a text of {len(text):,} characters, an Excel cell holds {EXCEL_TEXT:,}; choose csv or parquet"
+        )
     else:
-        sheet.write_string(row, column, str(value)[:EXCEL_TEXT])
+        sheet.write_string(row, column, text)
+
+
+def _digits_kept(value: Decimal) -> float | str:
+    """A number if Excel keeps all its digits, otherwise a text."""
+    digits = "".join(map(str, value.as_tuple().digits)).strip("0")
+    return float(value) if len(digits) <= EXCEL_DIGITS else f"{value:f}"
 
 
 FORMATS: dict[str, Callable[[Any, BinaryIO], int]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 
 LISTENING = "0A"
@@ -38,10 +39,13 @@ def holder(port: int) -> str:
 
 
 def process(pid: int) -> str:
-    """``pid 4711 (python -m dagster dev)``."""
+    """``pid 4711 (python dagster dev)``: the program and at most two words, none of an option: it may be a secret."""
     with suppress(OSError):
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-        return f"pid {pid} ({command[:200]})"
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").split()
+        # Of Python, what it runs comes after its own options.
+        after = words.index("-m") + 1 if "-m" in words else 1
+        shown = takewhile(lambda word: not word.startswith("-"), words[after : after + 2])
+        return f"pid {pid} ({' '.join([*words[:1], *shown])})"
     return f"pid {pid}"
 
 

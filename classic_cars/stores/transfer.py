@@ -7,6 +7,7 @@ only after that.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ def export_tables(store: Store, contracts: Iterable[Contract], folder: Path) -> 
     The folder appears when all of it is proven; one that an export wrote before is replaced in one step. Raises
     ``StoreError`` when the folder holds anything else, cannot be written, or a file does not hold what the table does.
     """
-    folder = folder.expanduser().absolute()
+    folder = Path(os.path.realpath(folder.expanduser()))  # of a link, where it points to
     _must_be_ours(folder)
     try:
         with replacing(folder) as new:
@@ -76,6 +77,8 @@ def _exported(store: Store, contracts: Iterable[Contract], folder: Path) -> Iter
 
 def _must_be_ours(folder: Path) -> None:
     """The folder is not there, is empty, or holds what an export wrote and nothing else; raises ``StoreError``."""
+    if os.path.ismount(folder):
+        raise StoreError(f"{folder}: a mount point, which cannot be replaced in one step; name a folder in it")
     try:
         found = {str(each.relative_to(folder)) for each in folder.rglob("*") if not each.is_dir()}
         if (folder.is_dir() and not any(folder.iterdir())) or not folder.exists():

@@ -19,6 +19,10 @@ RETRY = dg.RetryPolicy(max_retries=3, delay=2, backoff=dg.Backoff.EXPONENTIAL, j
 INTERRUPTIONS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 CHECK_FAILED = "DagsterAssetCheckFailedError"
 
+#: How Dagster's record of an error of this platform begins, and what is said of any other.
+OWN = f"{ClassicCarsError.__module__}."
+UNKNOWN = "see the run on the web page"
+
 
 def report(address: str, error: Exception, attempts: int) -> NoReturn:
     """Raise the error as Dagster should see it; its cause is shown too, except of engines: they quote values.
@@ -50,10 +54,14 @@ def reason_of(failure: Any) -> str:
 
 
 def innermost(error: Any) -> str:
-    """The message of the cause of all causes."""
-    while error.cause is not None:
+    """The message of the innermost cause that is the platform's own; of others, which may quote a row, the type."""
+    own = ""
+    while True:
+        text = str(error.message).strip()
+        own = text.partition(": ")[2] if text.startswith(OWN) else own
+        if error.cause is None:
+            break
         error = error.cause
     if error.cls_name in INTERRUPTIONS:
         return "interrupted"
-    text = str(error.message).strip()
-    return text.partition(": ")[2] if text.startswith(("classic_cars.", "dagster.")) else text
+    return own or f"{error.cls_name}, {UNKNOWN}"

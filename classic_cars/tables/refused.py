@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -43,8 +44,10 @@ def located(outcome: Outcome, audit: Audit, folder: Path | None, run_id: str) ->
     path = folder / audit.contract.name / f"{run_id}.parquet"
     try:
         rows = _write(_of_each_reason(audit.rejected, audit.rejected_count), path)
-    except OSError as error:
-        return _said(outcome, f"The rows could not be kept in {path}: {error.strerror or type(error).__name__}", {})
+    except (OSError, duckdb.Error, pa.ArrowException) as error:
+        # What an engine says may quote a row.
+        why = (isinstance(error, OSError) and error.strerror) or type(error).__name__
+        return _said(outcome, f"The rows could not be kept in {path}: {why}", {})
     of = "" if rows == audit.rejected_count else f" ({rows:,} of {audit.rejected_count:,}, some of each reason)"
     facts = {"quarantined rows": path, "rows in file": rows}
     return _said(outcome, f"Nothing was published; the rows are in {path}{of}", facts)

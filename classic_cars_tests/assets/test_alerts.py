@@ -285,6 +285,12 @@ def report(**facts: Any) -> Report:
             "all is well",
             "- Newest sale: 2024-10-01, 517 days ago; 1 order that day, 7.00",
         ),
+        (
+            {"ahead": 2, "last_day": date(2099, 5, 1)},
+            "all is well",
+            "31 hours ago; 1 order that day, 7.00 booked\n- 2 orders are dated ahead, up to 2099-05-01",
+        ),
+        ({"ahead": 1, "last_day": date(2099, 5, 1), "latest_day": None}, "all is well", "- 1 order is dated ahead, up"),
         ({"quarantined": {"orders": 1}}, "1 row quarantined", "- 1 row in quarantine: orders 1"),
         (
             {"quarantined": {"orders": 1, "payments": 1_200}},
@@ -375,11 +381,12 @@ def test_a_failed_check_is_seen_as_itself_told_without_personal_data_and_over_wh
     assert seen(shop_settings, instance).incidents == []
 
 
-def reported(settings: Settings, instance: dg.DagsterInstance) -> Report:
+def reported(settings: Settings, instance: dg.DagsterInstance, now: datetime | None = None) -> Report:
     store = open_store(settings, read_only=True)
     try:
         order_system = open_order_system(settings.order_system_url)
-        return gathered(store, [each.contract for each in ALL_TABLES], instance, order_system)
+        contracts = [each.contract for each in ALL_TABLES]
+        return gathered(store, contracts, instance, order_system, now or datetime.now(UTC))
     finally:
         store.release()
 
@@ -438,6 +445,17 @@ def test_a_report_says_what_is_quarantined_and_what_contradicts_itself(
     assert "tables contradict each other" in contradicting.title
     assert f"bookedAmount {kept:,.2f}" in contradicting.text
     assert "- CONTRADICTION " in contradicting.text
+
+
+def test_orders_dated_ahead_do_not_hide_how_old_the_sales_are(
+    shop_settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    days = order_system_frames(shop_settings.order_system_url)["orders"]["orderDate"].astype(str)
+    newest = max(day for day in days if day < "2003-05")
+    told = reported(shop_settings, instance, datetime(2003, 4, 30, 7, tzinfo=UTC))
+    assert f"- Newest sale: {newest}, " in told.text
+    assert f"- {sum(days > '2003-04-30')} orders are dated ahead, up to {max(days)}" in told.text
+    assert [f"{month:%Y-%m}" for month, _ in told.months] == ["2003-04", "2003-03"]
 
 
 @pytest.mark.exhaustive

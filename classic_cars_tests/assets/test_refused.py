@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
+import duckdb
 import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -160,6 +161,22 @@ def test_a_full_disk_does_not_hide_the_verdict(published: Settings, monkeypatch:
     assert "The rows could not be kept in " in said
     assert said.endswith(": No space left on device")
     assert list((published.home / "refused" / "payments").iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [duckdb.OutOfMemoryException("of Ms. Doe"), pa.ArrowInvalid("of Ms. Doe")])
+def test_an_engine_that_cannot_give_the_rows_does_not_hide_the_verdict(
+    published: Settings, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    planted(published)
+
+    def full(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(refused, "_write", full)
+    ran = run(published, select=PAID)
+    assert ran.failed == {(PAYMENTS, "quarantine")}
+    said = ran.checks[PAYMENTS, "quarantine"].description
+    assert re.search(rf"The rows could not be kept in [^:]+: {type(error).__name__}$", said)
 
 
 def test_a_process_that_is_killed_while_it_writes_leaves_no_half_file(tmp_path: Path):

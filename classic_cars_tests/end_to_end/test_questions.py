@@ -127,12 +127,37 @@ def test_excel_gets_no_formula_and_loses_no_digit(published: Settings, tmp_path:
     assert "12345678901234567890" in sheet
 
 
+def test_excel_rounds_no_money(published: Settings, tmp_path: Path):
+    """Excel keeps 15 significant digits of a number."""
+    amounts = ["1234567890123.45", "12345678901234.56", "0.00", "99999999999999999999999999999999999.5"]
+    columns = ", ".join(f"{each}::DECIMAL(38, 2) AS a{index}" for index, each in enumerate(amounts[:3]))
+    sql = f"SELECT {columns}, {amounts[3]}::DECIMAL(38, 1) AS a3, 0.0000001::DECIMAL(38, 7) AS a4"
+    call(published, "query", sql, "--output", str(tmp_path / "x.xlsx"))
+    with zipfile.ZipFile(tmp_path / "x.xlsx") as book:
+        sheet = book.read("xl/worksheets/sheet1.xml").decode()
+    assert [Decimal(each) for each in re.findall(r"<v>([^<]*)</v>", sheet)] == [
+        Decimal("1234567890123.45"),
+        0,
+        Decimal("0.0000001"),
+    ]
+    assert re.findall(r"<t>([^<a]*)</t>", sheet) == [amounts[1], amounts[3]]
+
+
+def test_excel_cuts_no_text(published: Settings, tmp_path: Path):
+    longest = "SELECT repeat('x', 32767) AS a"
+    call(published, "query", longest, "--output", str(tmp_path / "x.xlsx"))
+    said = call(published, "query", longest.replace("67", "68"), "--output", str(tmp_path / "y.xlsx"), status=1)
+    assert "found a text of 32,768 characters, an Excel cell holds 32,767" in " ".join(said.split())
+    assert not (tmp_path / "y.xlsx").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (("--format", "xlsx"), "goes to a file"),
         (("--output", "x.doc"), "ends in none of .csv, .json, .xlsx, .parquet"),
         (("--output", "/dev/null", "--format", "csv"), "is no file"),
+        (("--output", "/nowhere/x.csv"), "/nowhere: there is no such folder"),
         (("--format", "table", "--output", "x.csv"), "a table is for the screen"),
     ],
 )
@@ -175,6 +200,26 @@ def test_a_table_described_by_any_of_its_names(tmp_path: Path, name: str):
 
 def test_a_table_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path):
     assert "warehouse/fact_orders" in call(Settings(home=tmp_path), "describe", "nonsense", status=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("fact_order", "found 'fact_order', did you mean warehouse/fact_orders? Tables are source/"),
+        (
+            "warehouse.fct_orders",
+            "found 'warehouse.fct_orders', did you mean warehouse/fact_orders? Tables are source/",
+        ),
+        ("nonsense", "found 'nonsense'; tables are source/"),
+        (
+            "offices",
+            "'offices' is ambiguous: there are source/offices, staging/offices, quarantine/offices; name the layer too",
+        ),
+    ],
+)
+def test_a_table_that_was_meant_is_named_first(tmp_path: Path, name: str, said: str):
+    shown = call(Settings(home=tmp_path), "describe", name, status=2, COLUMNS="1000")
+    assert said in " ".join(shown.replace("│", " ").split())
 
 
 def test_csv_of_what_csv_has_no_word_for(published: Settings):

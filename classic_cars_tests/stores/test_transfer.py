@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -95,6 +96,33 @@ def test_an_export_to_which_somebody_added_a_file_is_left_alone(store: Store, ex
 def test_a_place_where_nothing_can_be_written_is_an_error_that_names_it(store: Store, place: str):
     with pytest.raises(StoreError, match=place):
         list(export_tables(store, TABLES, Path(place)))
+
+
+def test_a_mount_point_is_refused_before_anything_is_written(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path) == str(folder))
+    monkeypatch.setattr(store, "exists", lambda contract: pytest.fail(f"{contract.address} was looked for"))
+    with pytest.raises(StoreError, match=r"disk: a mount point, which cannot be replaced .*; name a folder in it"):
+        list(export_tables(store, TABLES, folder))
+    assert list(folder.iterdir()) == []
+
+
+def test_an_export_to_a_link_is_written_where_it_points_to(store: Store, exported: Path, tmp_path: Path):
+    publish(store, SALES, [sale(9, "2003-01-01")], None)
+    link = tmp_path / "link"
+    link.symlink_to(exported)
+    assert [each.rows for each in export_tables(store, [SALES], link)] == [1]
+    assert link.is_symlink()
+    assert pq.read_table(exported / "warehouse" / "sales.parquet").to_pylist() == [sale(9, "2003-01-01")]
+
+
+def test_an_export_to_a_link_that_leads_nowhere_is_an_error_that_names_it(store: Store, tmp_path: Path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(StoreError, match="loop"):
+        list(export_tables(store, TABLES, tmp_path / "loop"))
 
 
 def test_an_export_that_is_not_whole_is_refused(store: Store, exported: Path):

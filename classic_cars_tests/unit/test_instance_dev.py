@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from classic_cars.errors import SettingsError
-from classic_cars.instance import dev, home
+from classic_cars.instance import dev, home, ports
 from classic_cars.settings import Settings
 
 PROJECT = Path(__file__).parents[2]
@@ -96,6 +96,24 @@ dev.serve(Settings(home={str(tmp_path)!r}))
         process.kill()
         process.wait()
     dev.keep_to_one(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["server", "--token", "s3cret"], "server"),
+        (["server", "start", "all", "s3cret"], "server start all"),
+        (["server", "start", "-p", "s3cret", "s3cret"], "server start"),
+        (["python", "-W", "ignore::x", "-m", "dagster", "dev", "--port", "3000"], "python dagster dev"),
+        (["python", "-c", "token = 's3cret'"], "python"),
+        (["server: all --token s3cret"], "server: all"),
+    ],
+)
+def test_a_process_is_named_without_what_may_be_secret(
+    arguments: list[str], shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "read_bytes", lambda _: "".join(f"{each}\0" for each in arguments).encode())
+    assert ports.process(4711) == f"pid 4711 ({shown})"
 
 
 def test_make_dev_takes_a_port() -> None:

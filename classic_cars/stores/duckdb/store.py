@@ -36,7 +36,6 @@ from classic_cars.stores.sql import MEMORY, OWN, PUBLICATIONS, one_query, only_r
 progress = logging.getLogger("classic_cars.progress")
 
 ARRIVAL = "arriving"
-#: Statements that a file opened for reading does not refuse by itself.
 
 
 class DuckDBStore:
