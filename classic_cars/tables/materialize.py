@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -53,7 +53,7 @@ def from_tables(step: Step) -> Outcome:
     if step.contract.quarantines:
         return _with_quarantine(step, rows)
     staged = step.tx.stage(step.contract, rows, step.months)
-    return _outcome(step.audit(staged, step.others()))
+    return Outcome.of(step.audit(staged, step.others()))
 
 
 def published(step: Step) -> Audit:
@@ -67,11 +67,6 @@ def published(step: Step) -> Audit:
             candidates = as_expression(contract, step.tx.receive, step.table.function(**step.inputs()))
             audit.superseded = quarantine.superseded(contract, contract.latest, candidates, rows, audit.rejected)
     return audit
-
-
-def _outcome(audit: Audit, co_published: Mapping[str, int] | None = None) -> Outcome:
-    measured = audit.measured
-    return Outcome(evaluated(audit), audit.staged, audit.profile, measured.rows, measured.totals, co_published or {})
 
 
 def _refused(step: Step, problems: list[str]) -> Outcome:
@@ -215,7 +210,7 @@ def _with_quarantine(step: Step, candidates: ibis.Table) -> Outcome:
     audit.rejected, audit.rejected_elsewhere = rejected.rows, rejected.others
     if contract.latest is not None:
         audit.superseded = quarantine.superseded(contract, contract.latest, candidates, audit.rows, rejected.rows)
-    outcome = _outcome(audit, {contract.quarantine.address: audit.rejected_count + _rows(rejected.others)})
+    outcome = Outcome.of(audit, {contract.quarantine.address: audit.rejected_count + _rows(rejected.others)})
     return refused.located(outcome, audit, step.refused, step.run_id)
 
 

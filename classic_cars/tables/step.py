@@ -9,7 +9,7 @@ from typing import Any
 
 import ibis
 
-from classic_cars.checks import Audit, CheckOutcome
+from classic_cars.checks import Audit, CheckOutcome, evaluated
 from classic_cars.checks.base import Limits
 from classic_cars.checks.profiles import Profile
 from classic_cars.contracts.base import Contract
@@ -87,6 +87,12 @@ class Outcome:
     co_published: Mapping[str, int] = field(default_factory=dict)
     #: Data versions of what was read from outside, by month (``YYYY-MM``) or under ``""``.
     read: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, audit: Audit, co_published: Mapping[str, int] | None = None) -> Outcome:
+        """The verdicts of all checks on the staged version that ``audit`` looks at."""
+        measured = audit.measured
+        return cls(evaluated(audit), audit.staged, audit.profile, measured.rows, measured.totals, co_published or {})
 
     @property
     def publishable(self) -> bool:
