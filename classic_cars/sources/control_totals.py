@@ -16,7 +16,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from classic_cars.sources.home_months import day_text, home_of_text
-from classic_cars.wording import counted
 
 #: What stands between two columns, for NULL, and before the raw text of a value that does not fit: characters that
 #: no order system's text holds.
@@ -52,9 +51,9 @@ class ControlTotals:
 
     @property
     def version(self) -> str:
-        """The data version of rows with these totals: equal exactly if the totals are."""
+        """The data version of rows with these totals: equal exactly if the totals are. ``brief`` reads it again."""
         cents = "" if self.cents is None else f"{self.cents} cents, "
-        return f"{counted(self.rows, 'row')}, {cents}digest {self.digest:x}"
+        return f"{self.rows} rows, {cents}digest {self.digest:x}"
 
 
 def proven(table: sa.Table) -> list[sa.Column]:
