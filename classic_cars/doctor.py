@@ -58,7 +58,7 @@ def examine() -> Iterator[Finding]:
             yield Finding(subject, False, str(error))
 
 
-def test_alerts() -> Iterator[Finding]:
+def send_test_alerts() -> Iterator[Finding]:
     """Send a message to every address of the settings, one by one: whether it was accepted."""
     try:
         settings = load_settings()

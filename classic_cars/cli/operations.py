@@ -86,10 +86,10 @@ def incident(run_id: str) -> None:
 @click.option("--send-test-alert", is_flag=True, help="Instead, send a test alert to every address: did it arrive?")
 def doctor(*, send_test_alert: bool) -> None:
     """Examine configuration, connections, permissions and disk; say what is wrong and how to fix it."""
-    from classic_cars.doctor import examine, test_alerts
+    from classic_cars.doctor import examine, send_test_alerts
 
     findings = []
-    for finding in test_alerts() if send_test_alert else examine():
+    for finding in send_test_alerts() if send_test_alert else examine():
         mark = "[green]ok[/]     " if finding.well else "[bold red]problem[/]"
         out.print(f"{mark} {finding.subject}: {escape(finding.text)}", soft_wrap=True)
         findings.append(finding)

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import dagster as dg
 import duckdb
+import ibis
 import pytest
 
-from classic_cars.assets import ALL_TABLES
+from classic_cars.assets import ALL_TABLES, staging
 from classic_cars.definitions import build_defs
 from classic_cars.settings import Settings
 from classic_cars_tests.landed import RATED, drop, jsonl, rating
-from classic_cars_tests.platform import Ran, ask, change, fingerprint, run
+from classic_cars_tests.platform import Ran, ask, change, fingerprint, run, swapped
 
 FACT = "warehouse/fact_orders"
 
@@ -105,6 +106,15 @@ def test_a_check_executed_alone_lifts_no_refusal(published: Settings, instance: 
         assert "was not published; readers see an earlier one" in said.description
     change(published.order_system_url, "UPDATE payments SET amount = 1 WHERE amount = 'much'")
     assert run(published, select=READ, instance=instance).success
+    assert executed(published, instance, QUARANTINE).checks[PAYMENTS, "quarantine"].passed
+
+
+def test_a_run_that_never_came_to_the_checks_refused_nothing(published: Settings, instance: dg.DagsterInstance):
+    def broken(payments: ibis.Table) -> ibis.Table:
+        return staging.payments.function(payments.mutate(amount=(payments.amount * 10**7).cast("decimal(10, 2)")))
+
+    assert run(published, select=READ, instance=instance).success
+    assert not run(published, select=[PAYMENTS], tables=swapped(PAYMENTS, broken), instance=instance).success
     assert executed(published, instance, QUARANTINE).checks[PAYMENTS, "quarantine"].passed
 
 
