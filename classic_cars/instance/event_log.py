@@ -11,9 +11,13 @@ event is in the kernel's page cache and survives the death of the process, kill 
 cut may take the last events with it, but never damages the file: the log is a record of runs, not
 the data they made, which the store makes durable by itself.
 
+What belongs together (a run's planned tables and months, the months one step materialized) is stored
+together, in one transaction per file instead of six per event: ``DAGSTER_EVENT_BATCH_SIZE``, which
+Dagster reads and ``home`` sets, says how many at most.
+
 What this leans on, and a test guards: ``run_connection``, ``index_connection``, ``store_event``,
-``path_for_shard``, ``conn_string_for_shard``, ``wipe`` and ``dispose`` of ``SqliteEventLogStorage``,
-and that none of its code asks for a connection while holding one. Which files an instance uses is
+``store_event_batch``, ``path_for_shard``, ``conn_string_for_shard``, ``wipe`` and ``dispose`` of
+``SqliteEventLogStorage``, and that reading code asks for no connection while holding one. Which files an instance uses is
 not decided here but in ``home``.
 """
 
@@ -22,7 +26,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,8 +56,10 @@ class _OpenShards:
     """One process's open databases, least recently used first. Whoever holds ``lock`` may use them."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.pid = os.getpid()
+        #: While events are stored together: the transactions begun for them, in their order.
+        self.begun: dict[str, sa.Connection] | None = None
         self._shards: OrderedDict[str, _OpenShard] = OrderedDict()
 
     def get(self, shard: str, path: str) -> sa.Engine | None:
@@ -98,6 +104,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
         self._open = _OpenShards()  # first: the parent's constructor already connects
         self._inherited: list[_OpenShards] = []
+        self._tables: set[str] = set()
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -115,15 +122,28 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         """A transaction on what is known across runs: assets, checks, partitions, concurrency."""
         return self._transaction(INDEX_SHARD, lambda _: super(PooledSqliteEventLogStorage, self).index_connection())
 
+    def has_table(self, table_name: str) -> bool:
+        """Whether the index has the table; looked up once, as tables that are there stay."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
+
     def store_event(self, event: EventLogEntry) -> None:
-        """Store the event, then touch the run's file.
+        """Store the event in one transaction per file, then touch the run's file."""
+        self.store_event_batch([event])
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Store all events or, when one fails, none: one transaction per file. Then touch the runs' files.
 
         The web page that follows a run waits for that file to change, and with connections kept open
         events land in the ``-wal`` file next to it.
         """
-        super().store_event(event)
-        with suppress(FileNotFoundError):
-            os.utime(self.path_for_shard(event.run_id))
+        with self._together():
+            for event in events:
+                super().store_event(event)
+        for run_id in {event.run_id for event in events}:
+            with suppress(FileNotFoundError):
+                os.utime(self.path_for_shard(run_id))
 
     def wipe(self) -> None:
         """Delete every event; files are closed first, because they are deleted too."""
@@ -136,18 +156,43 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         self._close_connections()
 
     @contextmanager
+    def _together(self) -> Iterator[None]:
+        """What asks for transactions meanwhile gets one per shard; they are committed at the end, in their order."""
+        shards = self._shards_of_this_process()
+        with interrupts.held(), shards.lock:
+            shards.begun = begun = {}
+            try:
+                yield
+                for connection in begun.values():
+                    connection.commit()
+            finally:
+                shards.begun = None
+                for connection in begun.values():
+                    connection.close()  # rolls back what was not committed
+
+    @contextmanager
     def _transaction(self, shard: str, stock_connection: StockConnection) -> Iterator[sa.Connection]:
         shards = self._shards_of_this_process()
         with interrupts.held(), shards.lock:
-            path = self.path_for_shard(shard)
-            engine = shards.get(shard, path)
-            if engine is None:
-                with stock_connection(shard):
-                    pass  # Dagster's own way in creates the file and its tables when they are missing
-                engine = _engine(self.conn_string_for_shard(shard))
-                shards.add(shard, path, engine)
-            with engine.begin() as connection:
-                yield connection
+            if shards.begun is None:
+                with self._engine_of(shard, stock_connection).begin() as connection:
+                    yield connection
+                return
+            if shard not in shards.begun:
+                shards.begun[shard] = self._engine_of(shard, stock_connection).connect()
+                shards.begun[shard].begin()
+            yield shards.begun[shard]
+
+    def _engine_of(self, shard: str, stock_connection: StockConnection) -> sa.Engine:
+        shards = self._open
+        path = self.path_for_shard(shard)
+        engine = shards.get(shard, path)
+        if engine is None:
+            with stock_connection(shard):
+                pass  # Dagster's own way in creates the file and its tables when they are missing
+            engine = _engine(self.conn_string_for_shard(shard))
+            shards.add(shard, path, engine)
+        return engine
 
     def _shards_of_this_process(self) -> _OpenShards:
         """SQLite forbids a forked child to use, or even close, its parent's connections: keep them, open new ones."""

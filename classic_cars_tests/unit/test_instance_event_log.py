@@ -16,14 +16,16 @@ from types import FrameType
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 from dagster._core.events import DagsterEvent, EngineEventData
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.base import AssetRecordsFilter
 from dagster._core.storage.event_log.sqlite import sqlite_event_log as stock_module
 
-from classic_cars.instance import event_log
+from classic_cars.instance import event_log, open_instance
 from classic_cars.instance.event_log import MAX_OPEN_RUNS, PooledSqliteEventLogStorage
+from classic_cars.settings import Settings
 
 MONTHS = dg.MonthlyPartitionsDefinition("2003-01-01", end_date="2003-05-01")
 RANGE = {"dagster/asset_partition_range_start": "2003-01-01", "dagster/asset_partition_range_end": "2003-03-01"}
@@ -365,6 +367,40 @@ def test_a_failed_write_is_rolled_back_and_leaves_the_connection_usable(storage:
     assert len(storage.get_logs_for_run("run")) == 1
 
 
+def test_a_batch_is_stored_whole_or_not_at_all(storage: PooledSqliteEventLogStorage) -> None:
+    storage.store_event(engine_event("run"))
+    with storage.run_connection("run") as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER full BEFORE INSERT ON event_logs WHEN (SELECT COUNT(*) FROM event_logs) >= 3 "
+            "BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+    batch = [engine_event("run", f"event {number}") for number in range(3)]
+    with pytest.raises(sa.exc.IntegrityError, match="full"):
+        storage.store_event_batch(batch)
+    assert len(storage.get_logs_for_run("run")) == 1
+    storage.store_event_batch(batch[:2])
+    assert [event.get_dagster_event().message for event in storage.get_logs_for_run("run")][1:] == [
+        "event 0",
+        "event 1",
+    ]
+
+
+def test_the_plan_and_the_months_of_a_step_are_stored_in_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    stored = PooledSqliteEventLogStorage.store_event_batch
+    monkeypatch.setattr(
+        PooledSqliteEventLogStorage,
+        "store_event_batch",
+        lambda self, events: batches.append(len(events)) or stored(self, events),
+    )
+    with open_instance(Settings(home=tmp_path)) as instance:
+        assert dg.materialize([orders], instance=instance, tags=RANGE, run_config=QUIET).success
+        assert len(instance.get_materialized_partitions(ORDERS)) == 3
+    assert sorted(batches)[-2:] == [3, 3]
+
+
 def test_ctrl_c_at_any_call_while_an_event_is_stored_leaves_the_log_whole(
     storage: PooledSqliteEventLogStorage,
 ) -> None:
@@ -430,6 +466,8 @@ def test_dagster_still_asks_the_overridden_methods_for_its_connections(
         ("run_connection", ["self", "run_id"]),
         ("index_connection", ["self"]),
         ("store_event", ["self", "event"]),
+        ("store_event_batch", ["self", "events"]),
+        ("has_table", ["self", "table_name"]),
         ("wipe", ["self"]),
         ("dispose", ["self"]),
         ("path_for_shard", ["self", "run_id"]),
