@@ -17,8 +17,8 @@ Dagster reads and ``home`` sets, says how many at most.
 
 What this leans on, and a test guards: ``run_connection``, ``index_connection``, ``store_event``,
 ``store_event_batch``, ``path_for_shard``, ``conn_string_for_shard``, ``wipe`` and ``dispose`` of
-``SqliteEventLogStorage``, and that reading code asks for no connection while holding one. Which files an instance uses is
-not decided here but in ``home``.
+``SqliteEventLogStorage``, and that reading code asks for no connection while holding one. Which files an
+instance uses is decided in ``home``.
 """
 
 from __future__ import annotations
