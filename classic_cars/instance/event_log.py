@@ -160,7 +160,8 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         """What asks for transactions meanwhile gets one per shard; they are committed at the end, in their order."""
         shards = self._shards_of_this_process()
         with interrupts.held(), shards.lock:
-            shards.begun = begun = {}
+            begun: dict[str, sa.Connection] = {}
+            shards.begun = begun
             try:
                 yield
                 for connection in begun.values():
