@@ -108,20 +108,16 @@ def restore(number: int) -> None:
     No version is lost. `classic-cars run` makes the tables again from what the order system has now.
     """
     with quick_imports():
-        from classic_cars.serving.releases import make_release, restored
+        from classic_cars.serving.releases import restored
         from classic_cars.settings import load_settings
         from classic_cars.stores import open_store
 
-    store, known = open_store(load_settings()), contracts()
+    store = open_store(load_settings())
     store.begin_run(f"restore of release {number}")
     try:
         with progress(f"restoring release {number}"):
-            changed = restored(store, known, number)
-            outcome = make_release(store, known, f"restore of release {number}")
+            release, changed = restored(store, contracts(), number)
     finally:
         store.end_run()
     out.print(f"{counted(len(changed), 'table')} restored{': ' if changed else ''}{', '.join(changed)}", soft_wrap=True)
-    if outcome.reasons:
-        raise click.ClickException(f"no release was made of them: {'; '.join(outcome.reasons)}")
-    if outcome.release is not None:
-        show_release(outcome.release)
+    show_release(release)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -80,7 +80,9 @@ def make_release(store: Store, contracts: Iterable[Contract], run_id: str, prove
     or a copy differs from its table; the current release then stays.
     """
     wanted = [each for each in contracts if each.layer in LAYERS]
-    shelf, before = store.shelf, current(store.shelf)
+    shelf, before = store.shelf, None
+    with suppress(StoreDamaged):  # a sound one takes its place
+        before = current(shelf)
     missing = sorted({each.address for each in wanted} - store.row_counts().keys())
     if missing:
         return _refused(shelf, before, [f"{', '.join(missing)} never published"])
@@ -165,14 +167,18 @@ def release_of(shelf: Shelf, number: int) -> Release:
         return Release.model_validate_json(text)
     except ValidationError:
         raise StoreDamaged(
-            f"release {number}: its file is damaged; remove it, the release before becomes the current one, and "
-            "`classic-cars run` makes a new one"
+            f"release {number}: its file is damaged; `classic-cars run --full` makes a new one, and older ones can be "
+            "read: `classic-cars answers --release N`"
         ) from None
 
 
 def all_releases(shelf: Shelf) -> list[Release]:
-    """Newest first."""
-    return [release_of(shelf, number) for number in reversed(shelf.numbers())]
+    """Those that can be read, newest first."""
+    found = []
+    for number in reversed(shelf.numbers()):
+        with suppress(StoreDamaged, TableMissing):  # whoever asks for it by its number is told
+            found.append(release_of(shelf, number))
+    return found
 
 
 @contextmanager
@@ -257,17 +263,19 @@ def age(moment: datetime, now: datetime | None = None) -> str:
     return counted(seconds, "second")
 
 
-def restored(store: Store, contracts: Iterable[Contract], number: int) -> list[str]:
-    """Make the versions of a release the current ones again, of the tables that have another; their addresses.
+def restored(store: Store, contracts: Iterable[Contract], number: int) -> tuple[Release, list[str]]:
+    """Make the versions of a release the published ones again, and a new release of them, with its proof.
 
-    Raises ``StoreError`` for a store without versions, or a version that is gone.
+    Returns it, and the addresses of tables that had another version. Raises ``StoreError`` for a store without
+    versions, or a version that is gone: tables before it in the release are then restored already.
     """
-    versions, release = versions_of(store), release_of(store.shelf, number)
+    versions, old = versions_of(store), release_of(store.shelf, number)
+    held = [each for each in contracts if each.address in old.tables]
+    now = store.pin(held, {})
     changed = []
-    now = store.pin([each for each in contracts if each.address in release.tables], {})
-    by_address = {each.address: each for each in contracts}
-    for address, pin in release.tables.items():
-        if pin.snapshot is not None and now.get(address) != pin:
-            versions.roll_back(by_address[address], pin.snapshot)
-            changed.append(address)
-    return changed
+    for contract in held:
+        snapshot = old.tables[contract.address].snapshot
+        if snapshot is not None and now.get(contract.address) != old.tables[contract.address]:
+            versions.roll_back(contract, snapshot)
+            changed.append(contract.address)
+    return _put(store, old.tables, old.balances, f"restore of release {number}", old.proven), changed

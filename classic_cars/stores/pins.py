@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from classic_cars.errors import StoreUnavailable
 
@@ -75,9 +76,12 @@ class _Named(BaseModel):
 
 
 def named_on(shelf: Shelf) -> list[Pins]:
-    """The pins of every text on the shelf."""
-    texts = map(shelf.read, shelf.numbers())
-    return [_Named.model_validate_json(text).tables for text in texts if text is not None]
+    """The pins of every text on the shelf; a damaged one names nothing that could be read."""
+    found = []
+    for text in map(shelf.read, shelf.numbers()):
+        with suppress(ValidationError):
+            found.append(_Named.model_validate_json(text or "").tables)
+    return found
 
 
 class FolderShelf:

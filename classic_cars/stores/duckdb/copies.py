@@ -81,7 +81,7 @@ def _pinned(store: DuckDBStore, contract: Contract, stamps: list[Stamped], befor
     counted = store.execute(
         f"SELECT coalesce({month}, '{UNDATED}'), count(*) FROM {table_name(contract)} GROUP BY ALL"
     ).fetchall()
-    rows: dict[str, int] = dict(counted) or {"": 0}
+    rows: dict[str, int] = dict(sorted(counted)) or {"": 0}
     kept = before.parts if before is not None else {}
     wanted = {part: _stamp_of(part, stamps) for part in rows}
     new = [
