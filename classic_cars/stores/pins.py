@@ -77,7 +77,7 @@ class _Named(BaseModel):
 
 def named_on(shelf: Shelf) -> list[Pins]:
     """The pins of every text on the shelf; a damaged one names nothing that could be read."""
-    found = []
+    found: list[Pins] = []
     for text in map(shelf.read, shelf.numbers()):
         with suppress(ValidationError):
             found.append(_Named.model_validate_json(text or "").tables)
