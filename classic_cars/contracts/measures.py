@@ -28,7 +28,7 @@ from classic_cars.contracts.metrics import (
 
 OWNER = "team:analytics"
 SHARE, LINES, STARS, RATINGS = Unit("share", ".1%"), Unit("lines", ",d"), Unit("stars", ".2f"), Unit("ratings", ",d")
-LINES_EACH, PAYMENTS = Unit("lines per order", ",.2f"), Unit("payments", ",d")
+LINES_EACH = Unit("lines per order", ",.2f")
 
 
 @dataclass(frozen=True)
