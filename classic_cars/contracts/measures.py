@@ -71,7 +71,10 @@ class Ratio:
 
 
 def divided(part: ir.NumericValue, whole: ir.NumericValue, decimals: int) -> ir.DecimalValue:
-    """Exact for any sums of money: in whole numbers, so that every engine rounds alike. ``whole`` is not below 0."""
+    """The quotient, half up: in whole numbers, so that every engine rounds alike; exact to 15 digits.
+
+    NULL where ``whole`` is 0; it is not below.
+    """
     scaled, divisor = _cents(part) * (2 * 10**decimals), _cents(whole).nullif(0)
     scaled = scaled + ibis.ifelse(scaled < 0, -divisor, divisor)
     divisor = divisor * 2
