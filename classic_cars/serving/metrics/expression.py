@@ -85,9 +85,7 @@ def growth(now: ir.NumericValue, before: ir.NumericValue) -> ir.DecimalValue:
 def _value(measure: Measure, whole: ibis.Table, suffix: str) -> ir.NumericValue:
     if isinstance(measure, Ratio):
         return measure.of(*[_value(part, whole, suffix) for part in measure.parts])
-    value = whole[measure.name + suffix]
-    # Of what a group has nothing of, it has 0.
-    return value.fill_null(0).cast(value.type())
+    return whole[measure.name + suffix]
 
 
 def _ordered(answer: ibis.Table, question: Question) -> ibis.Table:

@@ -90,7 +90,7 @@ def _looked_up(path: Iterable[Step], columns: dict[str, str], read: Reader) -> i
 def united(sides: list[ibis.Table], keys: list[str]) -> ibis.Table:
     """Sides with one row per key each and columns of their own, as one table with one row per key.
 
-    What a side does not have is NULL. Missing keys meet missing keys, which they would not in a join.
+    Of what a side has nothing of, a key has 0. Missing keys meet missing keys, which they would not in a join.
     """
     if len(sides) == 1:
         return sides[0]
@@ -104,4 +104,4 @@ def united(sides: list[ibis.Table], keys: list[str]) -> ibis.Table:
             for side in sides
         ]
     )
-    return whole.aggregate(by=keys, **{name: whole[name].max() for name in kinds})
+    return whole.aggregate(by=keys, **{name: whole[name].max().fill_null(0).cast(kind) for name, kind in kinds.items()})
