@@ -97,3 +97,7 @@ class TableMissing(StoreError):
 
 class ShopRefused(ClassicCarsError):
     """The simulator would have had to touch tables that it did not make."""
+
+
+class QuestionError(ClassicCarsError):
+    """A question that cannot be asked: an unknown measure, a dimension it cannot be cut by, a filter that is none."""

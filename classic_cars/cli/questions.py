@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from classic_cars.cli.formats import FORMATS, format_of, plain, readable_errors, write
 from classic_cars.cli.grid import Column, Grid
-from classic_cars.cli.terminal import err, out, published, released, show_balance, show_contradictions, show_release
+from classic_cars.cli.terminal import agreeing, err, out, published, show_balance, show_contradictions
 from classic_cars.wording import counted
 
 if TYPE_CHECKING:
@@ -38,20 +38,9 @@ def answers(number: int | None) -> None:
     other, this says so and the exit code is 1.
     """
     from classic_cars.serving.completeness import ORDER_LINES, balance
-    from classic_cars.serving.consistency import contradictions
 
-    with released(number) as found:
-        if found is not None:
-            release, tables = found
-            _show_answers(tables, release.order_lines)
-            show_release(release)
-            return
-    with published() as store:
-        _show_answers(store, balance(store, ORDER_LINES))
-        contradicting = contradictions(store)
-    show_contradictions(contradicting)
-    if contradicting:
-        sys.exit(1)
+    with agreeing(number) as (tables, release):
+        _show_answers(tables, release.order_lines if release is not None else balance(tables, ORDER_LINES))
 
 
 def _show_answers(tables: Reading, completeness: Balance) -> None:
@@ -124,12 +113,9 @@ def query(sql: str | None, kind: str | None, output: Path | None, as_of: str | N
     if sql is None or sql == "-":
         sql = _standard_input()
     if number is not None or (as_of is None and reads_released_tables(sql)):
-        with released(number) as found:
-            if found is not None:
-                release, tables = found
-                _give(tables, tables.query(sql), kind, output)
-                show_release(release)
-                return
+        with agreeing(number) as (tables, _):
+            _give(tables, tables.query(sql), kind, output)
+        return
     with published() as store:
         reader = store.query(sql) if as_of is None else versions_of(store).query_as_of(sql, _moment(as_of))
         _give(store, reader, kind, output)

@@ -130,6 +130,28 @@ def show_release(release: Release) -> None:
         err.print(f"[yellow]newer tables are not released[/]: {escape(reasons)}", soft_wrap=True)
 
 
+@contextmanager
+def agreeing(number: int | None = None) -> Iterator[tuple[Reading, Release | None]]:
+    """Tables that agree with each other: a release, the current one by default; says on stderr which.
+
+    Where there is none yet, the published tables; when those contradict each other, says so, and ends with exit code 1.
+    """
+    from classic_cars.serving.consistency import contradictions
+
+    with released(number) as found:
+        if found is not None:
+            release, tables = found
+            yield tables, release
+            show_release(release)
+            return
+    with published() as store:
+        yield store, None
+        contradicting = contradictions(store)
+    show_contradictions(contradicting)
+    if contradicting:
+        sys.exit(1)
+
+
 class _Lines(logging.Handler):
     """Shows what the platform says of its progress; the spinner beside it shows that it lives.
 

@@ -1,7 +1,8 @@
 """The metrics, defined once: what analysts mean by each word, and how it is computed from ``fact_orders``.
 
 Assets aggregate with :data:`METRICS`; contracts, the data dictionary and ``docs/metrics.md`` take their
-wording from here. Amounts are in USD, the currency of the order system.
+wording from here. Amounts are in USD, the currency of the order system. What else can be asked, of these and of other
+facts, is in :mod:`classic_cars.contracts.measures`.
 
 A metric says over what it is additive. What is additive is kept per month in tables of partial aggregates, and summed;
 what is not is recomputed from the order lines.
@@ -22,11 +23,24 @@ MONTH, CUSTOMER, PRODUCT = "orderMonth", "customerNumber", "productCode"
 
 
 @dataclass(frozen=True)
+class Unit:
+    """What a number counts, and how it is written for people, as Python's ``format`` has it."""
+
+    name: str
+    format: str
+
+
+USD, ORDERS, UNITS = Unit("USD", ",.2f"), Unit("orders", ",d"), Unit("units", ",d")
+
+FACT_ORDERS = "warehouse/fact_orders"
+
+
+@dataclass(frozen=True)
 class Metric:
     """A number about a set of order lines. ``of`` maps ``fact_orders`` (any subset of it) to its value.
 
     ``columns``: those of ``fact_orders`` that it is made of. ``additive_over``: its value of any order lines is the sum
-    of its values for each month, customer or product among them.
+    of its values for each month, customer or product among them. ``fact``: another table that it is a number about.
     """
 
     name: str
@@ -34,18 +48,20 @@ class Metric:
     of: Callable[[ibis.Table], ir.Scalar]
     columns: tuple[str, ...]
     additive_over: tuple[str, ...] = (MONTH, CUSTOMER, PRODUCT)
+    unit: Unit = USD
+    fact: str = FACT_ORDERS
 
     @property
     def origins(self) -> tuple[str, ...]:
-        return tuple(f"warehouse/fact_orders.{name}" for name in self.columns)
+        return tuple(f"{self.fact}.{name}" for name in self.columns)
 
 
-def _amount(value: ir.Value) -> ir.Value:
+def amount(value: ir.Value) -> ir.Value:
     """Sums of no rows are 0, and every amount has the type the contracts declare."""
     return value.fill_null(0).cast("decimal(18, 2)")
 
 
-def _not_cancelled(lines: ibis.Table) -> ir.BooleanValue:
+def not_cancelled(lines: ibis.Table) -> ir.BooleanValue:
     return lines.status != CANCELLED
 
 
@@ -57,32 +73,34 @@ METRICS: tuple[Metric, ...] = (
         ("orderNumber",),
         # An order has one month and one customer, but several products.
         additive_over=(MONTH, CUSTOMER),
+        unit=ORDERS,
     ),
     Metric(
         "units",
         "Units ordered, whatever the order's status",
         lambda lines: lines.quantityOrdered.sum().fill_null(0).cast("int64"),
         ("quantityOrdered",),
+        unit=UNITS,
     ),
     Metric(
         "bookedAmount",
         "Booked amount: quantity times agreed price of every order line, whatever the order's status, in USD",
-        lambda lines: _amount(lines.orderAmount.sum()),
+        lambda lines: amount(lines.orderAmount.sum()),
         ("orderAmount",),
     ),
     Metric(
         "netSales",
         "Net sales: the booked amount without cancelled orders, in USD",
-        lambda lines: _amount(lines.orderAmount.sum(where=_not_cancelled(lines))),
+        lambda lines: amount(lines.orderAmount.sum(where=not_cancelled(lines))),
         ("orderAmount", "status"),
     ),
     Metric(
         "grossProfit",
         "Gross profit: net sales less what the retailer pays for the units sold (quantity times buy price), in USD; of "
         "lines whose buy price is known",
-        lambda lines: _amount(
+        lambda lines: amount(
             (lines.orderAmount - (lines.quantityOrdered * lines.buyPrice).cast("decimal(18, 2)")).sum(
-                where=_not_cancelled(lines)
+                where=not_cancelled(lines)
             )
         ),
         ("orderAmount", "quantityOrdered", "buyPrice", "status"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from classic_cars.assets import ALL_TABLES
 from classic_cars.checks import descriptions
 from classic_cars.contracts.base import LAYERS, Contract
-from classic_cars.contracts.metrics import CUSTOMER, METRICS, MONTH, PRODUCT
+from classic_cars.serving.metrics.document import metric_definitions
 from classic_cars.tables.table import Catalog
 
 NOTE = "<!-- Written by `classic-cars docs` from the contracts; change those instead. -->"
@@ -87,37 +87,3 @@ def _quarantine_section() -> str:
     for name in added:
         lines.append(f"| {name} | {contract.quarantine.types[name]} | {contract.quarantine.describe(name)} |")
     return "\n".join(lines)
-
-
-def metric_definitions() -> str:
-    """What analysts mean by each word."""
-    said = {MONTH: "months", CUSTOMER: "customers", PRODUCT: "products"}
-    rows = [
-        f"| {metric.name} | {metric.description} | {', '.join(said[each] for each in metric.additive_over)} |"
-        for metric in METRICS
-    ]
-    return "\n".join(
-        [
-            "# Metrics",
-            "",
-            NOTE,
-            "",
-            "Defined once, in `classic_cars/contracts/metrics.py`, over the order lines of `warehouse/fact_orders`; "
-            "every answer table has all of them. Amounts are exact decimals in USD.",
-            "",
-            "| metric | definition | additive over |",
-            "|---|---|---|",
-            *rows,
-            "",
-            "What is additive is kept per month, as partial aggregates by customer "
-            "(`analytics/monthly_sales_by_customer`) and by product (`analytics/monthly_sales_by_product`), and the "
-            "answers are sums of them. What is not is recomputed from all order lines: an order of products of two "
-            "lines is one order of each, so that orders cannot be summed over products. Every night check "
-            "`agrees_with_recomputation` recomputes all of these tables wholly and compares every value.",
-            "",
-            "Cancelled orders count in orders, units and the booked amount, and in nothing else. The buy price is the "
-            "one that the order system held when the month was last materialized: the order system keeps no history "
-            "of it, so gross profit of past months follows today's buy prices once they are run again.",
-            "",
-        ]
-    )

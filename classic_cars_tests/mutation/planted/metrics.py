@@ -63,7 +63,7 @@ def _profit(lines: ibis.Table) -> ir.DecimalValue:
     return lines.orderAmount - _cost(lines)
 
 
-CONSTANT, CONDITION = "classic_cars.contracts.metrics.CANCELLED", "classic_cars.contracts.metrics._not_cancelled"
+CONSTANT, CONDITION = "classic_cars.contracts.metrics.CANCELLED", "classic_cars.contracts.metrics.not_cancelled"
 
 MUTANTS = (
     _metric("orders", "order lines counted as orders", lambda t: t.orderNumber.count()),
@@ -205,12 +205,12 @@ MUTANTS = (
     _patched(CONDITION, "only resolved and shipped orders count", lambda t: t.status.isin(["Shipped", "Resolved"])),
     _patched(CONDITION, "cancelled and not cancelled exchanged", lambda t: t.status == "Cancelled"),
     _patched(
-        "classic_cars.contracts.metrics._amount",
+        "classic_cars.contracts.metrics.amount",
         "amounts in thousands",
         lambda value: (value.fill_null(0) / 1000).cast("decimal(18, 2)"),
     ),
     _patched(
-        "classic_cars.contracts.metrics._amount",
+        "classic_cars.contracts.metrics.amount",
         "amounts without cents",
         lambda value: value.fill_null(0).floor().cast("decimal(18, 2)"),
     ),

@@ -1,0 +1,41 @@
+"""What the columns of an answer mean, and how their values are written for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from classic_cars.contracts.measures import SHARE, Measure
+from classic_cars.serving.metrics.expression import BEFORE, CHANGE, GROWTH
+from classic_cars.serving.metrics.question import Question
+
+
+@dataclass(frozen=True)
+class AnswerColumn:
+    """``format``: as Python's ``format`` has it; empty for what is no number, or is written as it is."""
+
+    name: str
+    description: str
+    unit: str = ""
+    format: str = ""
+
+
+def columns_of(question: Question) -> list[AnswerColumn]:
+    """One for each column of the answer, in order."""
+    said = {name: each.description for each in question.by for name in each.names}
+    said |= {each.name: each.description for each in question.by}
+    keys = [AnswerColumn(name, said[name]) for name in question.keys]
+    return keys + [column for each in question.measures for column in _of(each, question.compare)]
+
+
+def _of(measure: Measure, compare: str) -> Iterator[AnswerColumn]:
+    unit, said = measure.unit, measure.description
+    yield AnswerColumn(measure.name, said, unit.name, unit.format)
+    if not compare:
+        return
+    when = "the year before" if compare == "year" else "the period before"
+    yield AnswerColumn(measure.name + BEFORE, f"{said}; {when}", unit.name, unit.format)
+    yield AnswerColumn(measure.name + CHANGE, f"{measure.name} less that of {when}", unit.name, f"+{unit.format}")
+    if unit != SHARE:
+        grown = f"Change of {measure.name} as a share of that of {when}; missing where that is 0"
+        yield AnswerColumn(measure.name + GROWTH, grown, SHARE.name, f"+{SHARE.format}")

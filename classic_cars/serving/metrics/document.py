@@ -1,0 +1,76 @@
+"""``docs/metrics.md``: every measure and dimension, written from their definitions."""
+
+from __future__ import annotations
+
+from classic_cars.contracts.cuts import DIMENSIONS, dimensions_of, hierarchies
+from classic_cars.contracts.measures import MEASURES, OWNER, additivity
+from classic_cars.serving.metrics.periods import EXPECTED
+
+_PARTIALS = """\
+## The answers
+
+Every answer table has orders, units, bookedAmount, netSales and grossProfit. What is additive is kept per month, as \
+partial aggregates by customer (`analytics/monthly_sales_by_customer`) and by product \
+(`analytics/monthly_sales_by_product`), and the answers are sums of them. What is not is recomputed from all order \
+lines: an order of products of two lines is one order of each, so that orders cannot be summed over products. Every \
+night check `agrees_with_recomputation` recomputes all of these tables wholly and compares every value.
+
+Cancelled orders count in orders, lines, units, the booked amount, and the ratios of these, and in nothing else. The \
+buy price is the one that the order system held when the month was last materialized: the order system keeps no \
+history of it, so gross profit of past months follows today's buy prices once they are run again."""
+
+_ASKING = f"""\
+## Asking
+
+    classic-cars metrics query --measure netSales --by country,month --where "productLine=Planes" \\
+      --period 2004 --compare year
+
+- `--measure`, `--by`: names of the tables below, with commas, or repeated. A dimension that a measure cannot be cut \
+by is an error that names those it can.
+- `--where`, repeatable, all must hold: `country=USA`, `country!=USA`, `country in USA,France`, `month>=2004-03` (time \
+only), `state=` (missing). Values are read as the dimension's type.
+- `--period`: {EXPECTED}.
+- `--compare year` or `--compare before` adds the same of the year, or of the period of the same length, before: \
+`netSalesBefore`, `netSalesChange` (the difference) and `netSalesGrowth` (the difference as a share; not of shares). \
+Months stand beside months, also where these are longer.
+- `--top 10`: only the rows with most of the first measure.
+
+In Python: `from classic_cars.serving.metrics import ask, expression`. One pure function makes one Ibis expression of \
+the question, which the engine carries out as a whole. No row is counted twice, whatever is asked: names are looked up \
+through keys that are proven unique, each fact is aggregated apart, at the grain that is asked for, and joined \
+afterwards, and a ratio is taken of what was aggregated. Ratios are decimals, rounded half up."""
+
+
+def metric_definitions() -> str:
+    """What analysts mean by each word, and what it can be cut by."""
+    note = "<!-- Written by `classic-cars docs` from the contracts; change those instead. -->"
+    opening = (
+        "Defined once, in `classic_cars/contracts/metrics.py`, `measures.py` and `cuts.py`, over the facts and "
+        "dimensions of the warehouse; tables, the command line and every other surface take them from there. Amounts "
+        f"are exact decimals in USD. Owner: {OWNER}."
+    )
+    parts = ["# Metrics", note, opening, "## Measures", _measures(), "## Dimensions", _dimensions(), _ASKING, _PARTIALS]
+    return "\n\n".join(parts) + "\n"
+
+
+def _measures() -> str:
+    rows = [
+        f"| {name} | {each.description} | {each.unit.name} | {additivity(each)} | {_cut_by(name)} |"
+        for name, each in MEASURES.items()
+    ]
+    return "\n".join(["| measure | definition | unit | additive | cut by |", "|---|---|---|---|---|", *rows])
+
+
+def _cut_by(name: str) -> str:
+    possible = dimensions_of(MEASURES[name])
+    if len(possible) == len(DIMENSIONS):
+        return "all"
+    return ", ".join(each.name for each in possible)
+
+
+def _dimensions() -> str:
+    rows = [f"| {name} | {each.description} | {each.column} |" for name, each in DIMENSIONS.items()]
+    lines = [" → ".join(each.name for each in reversed(found)) for found in hierarchies() if len(found) > 1]
+    table = "\n".join(["| dimension | meaning | from |", "|---|---|---|", *rows])
+    note = "A city is one of its country and state, whose columns it brings along."
+    return f"{table}\n\nHierarchies: {'; '.join(lines)}. {note}"

@@ -1,0 +1,105 @@
+"""``classic-cars metrics``: questions as analysts type them, of a published shop, in every format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from classic_cars.contracts.cuts import DIMENSIONS
+from classic_cars.contracts.measures import MEASURES
+from classic_cars.serving.metrics import ask, expression
+from classic_cars.settings import Settings
+from classic_cars.stores import published as opened
+from classic_cars_tests.end_to_end.test_questions import call, lines
+from classic_cars_tests.platform import ask as sql
+from classic_cars_tests.platform import expected_sales, order_system_frames
+
+BY_COUNTRY = ("metrics", "query", "--measure", "netSales,orders", "--by", "country")
+
+
+@pytest.mark.parametrize("by", ["country", "productLine"])
+def test_metrics_equal_the_order_system(published: Settings, by: str):
+    expected = expected_sales(order_system_frames(published.order_system_url), by)
+    question = ask(["orders", "units", "bookedAmount", "netSales", "grossProfit"], by=[by])
+    with opened(published) as store:
+        rows = expression(question, store.read).to_pyarrow().to_pylist()
+    assert {row.pop(by): row for row in rows} == expected
+
+
+def test_the_balance_is_all_sales_less_all_payments(published: Settings):
+    (row,) = json.loads(call(published, "metrics", "query", "--measure", "balance", "--format", "json"))
+    frames = order_system_frames(published.order_system_url)
+    sold = sum((each["netSales"] for each in expected_sales(frames, "country").values()), Decimal(0))
+    assert Decimal(str(row["balance"])) == sold - sum(frames["payments"]["amount"], Decimal(0))
+
+
+def test_every_format_holds_the_same_rows(published: Settings, tmp_path: Path):
+    expected = sql(
+        published,
+        "SELECT country, netSales, orders FROM analytics.sales_by_country ORDER BY country",
+    )
+    for kind in ("csv", "json", "xlsx", "parquet"):
+        call(published, *BY_COUNTRY, "--output", str(tmp_path / f"sales.{kind}"))
+    assert [tuple(row.values()) for row in pq.read_table(tmp_path / "sales.parquet").to_pylist()] == expected
+    rows = [tuple(each.values()) for each in json.loads((tmp_path / "sales.json").read_text())]
+    assert [(name, Decimal(str(net)), orders) for name, net, orders in rows] == expected
+    found = csv.reader(io.StringIO((tmp_path / "sales.csv").read_text()))
+    assert list(found)[1:] == [[name, str(net), str(orders)] for name, net, orders in expected]
+    assert (tmp_path / "sales.xlsx").read_bytes()[:2] == b"PK"
+
+
+def test_numbers_for_people_and_what_they_mean(published: Settings):
+    asked = ("--measure", "netSales,margin", "--by", "year", "--period", "2003", "--compare", "year")
+    shown = call(published, "metrics", "query", *asked)
+    net, profit = sql(published, "SELECT sum(netSales), sum(grossProfit) FROM analytics.sales_by_month")[0]
+    amounts = [f"{net:,.2f}", "0.00", f"+{net:,.2f}", "–"]
+    assert ["2003", *amounts, f"{profit / net:.1%}", "–", "–"] in lines(shown)
+    assert "netSales: Net sales: the booked amount without cancelled orders, in USD" in shown
+
+
+def test_top_customers(published: Settings):
+    asked = ("--measure", "netSales", "--by", "customer", "--top", "3", "--format", "json")
+    rows = json.loads(call(published, "metrics", "query", *asked))
+    best = sql(
+        published,
+        "SELECT customerNumber, customerName, sum(orderAmount) FILTER (status <> 'Cancelled') AS net "
+        "FROM warehouse.fact_orders JOIN warehouse.dim_customers USING (customerNumber) "
+        "GROUP BY ALL ORDER BY net DESC, 1 LIMIT 3",
+    )
+    assert [(row["customer"], row["customerName"], Decimal(str(row["netSales"]))) for row in rows] == best
+
+
+def test_everything_is_listed_and_described(tmp_path: Path):
+    nothing = Settings(home=tmp_path)
+    listed = {line[0] for line in lines(call(nothing, "metrics", "list"))}
+    assert {*MEASURES, *DIMENSIONS} <= listed
+    described = call(nothing, "metrics", "describe", "margin")
+    assert "not additive: grossProfit divided by costedSales" in described
+    assert "owner: team:analytics" in described
+    assert "did you mean margin?" in call(nothing, "metrics", "describe", "margn", status=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--measure", "netSale"), "did you mean netSales?"),
+        (("--measure", "payments", "--by", "vendor"), "payments cannot be cut by vendor; it can by date"),
+        (("--measure", "netSales", "--where", "country~USA"), "filter 'country~USA': expected"),
+        (("--measure", "netSales", "--period", "soon"), "period 'soon': expected a year 2004"),
+    ],
+)
+def test_a_wrong_question_is_refused_before_anything_is_opened(tmp_path: Path, arguments: tuple[str, ...], said: str):
+    shown = call(Settings(home=tmp_path), "metrics", "query", *arguments, status=1)
+    assert said in " ".join(shown.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_warehouse_that_is_not_there_says_what_to_do(tmp_path: Path):
+    shown = call(Settings(home=tmp_path), "metrics", "query", "--measure", "netSales", status=1)
+    assert "classic-cars run" in shown

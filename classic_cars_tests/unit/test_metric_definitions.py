@@ -1,0 +1,190 @@
+"""Measures, dimensions and the questions about them: what is refused, what a word means, what can never go wrong."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+import ibis
+import pytest
+
+from classic_cars.assets.dimensions import dim_dates
+from classic_cars.contracts.cuts import DAY, DIMENSIONS, dimensions_of
+from classic_cars.contracts.measures import FACTS, MEASURES, additivity, divided, parts_of
+from classic_cars.errors import QuestionError
+from classic_cars.serving.metrics import Period, ask, columns_of, expression, facts_about
+from classic_cars.serving.metrics.periods import compared
+from classic_cars.serving.metrics.rows import contracts
+from classic_cars_tests.unit.test_metric_questions import read, store
+
+# Definitions ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dimension", DIMENSIONS.values(), ids=lambda each: each.name)
+def test_a_dimension_is_looked_up_by_proven_keys_and_shows_nothing_personal(dimension):
+    tables = [contracts()[address] for address, _ in dimension.path]
+    for table, (_, key) in zip(tables, dimension.path, strict=True):
+        assert table.key == (key,)
+    for _, source in dimension.columns:
+        assert not any(table.is_personal(source) for table in tables if source in table.types)
+
+
+@pytest.mark.parametrize("fact", FACTS.values(), ids=lambda each: each.address)
+def test_a_fact_has_the_columns_that_it_is_cut_by(fact):
+    contract = contracts()[fact.address]
+    assert {*fact.keys, fact.day} <= {*contract.types.names}
+    known = {each.key for each in DIMENSIONS.values()} - {DAY}
+    assert {*fact.keys} == known & {*contract.types.names}
+    assert not any(contract.is_personal(each) for each in fact.keys)
+
+
+@pytest.mark.parametrize("measure", MEASURES.values(), ids=lambda each: each.name)
+def test_a_measure_says_what_it_reads(measure):
+    for part in parts_of(measure):
+        rows = ibis.table(contracts()[part.fact].types, name="rows")
+        needed = rows.select(*part.columns)
+        assert part.of(needed).type() == part.of(rows).type()
+    assert measure.description
+    assert measure.unit.name
+    assert additivity(measure)
+    assert format(0, measure.unit.format)
+
+
+def test_the_calendar_is_that_of_the_warehouse():
+    days = ibis.memtable({"orderDate": [date(2003, 12, 28), date(2004, 1, 2)]}, schema={"orderDate": "date"})
+    orders = days.mutate(requiredDate=days.orderDate, shippedDate=days.orderDate)
+    payments = days.select(paymentDate=days.orderDate)
+    calendar = dim_dates.function(orders, payments)
+    named = {name: DIMENSIONS[name].shown(DIMENSIONS[name].of(calendar.date)) for name in ("month", "quarter", "year")}
+    rows = calendar.select("yearMonth", "quarterName", year_=calendar.year, **named).to_pyarrow().to_pylist()
+    assert len(rows) == 6
+    assert all(row["month"] == row["yearMonth"] for row in rows)
+    assert all(row["quarter"] == row["quarterName"] for row in rows)
+    assert all(row["year"] == row["year_"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "decimals", "expected"),
+    [
+        ("1", "8", 2, "0.13"),
+        ("-1", "8", 2, "-0.12"),
+        ("1", "3", 4, "0.3333"),
+        ("5", "0", 4, "None"),
+        ("0.01", "99999999999.99", 4, "0.0000"),
+        ("99999999.99", "0.01", 2, "9999999999.00"),
+        ("0.05", "1000", 4, "0.0001"),
+    ],
+)
+def test_a_ratio_is_rounded_half_up_to_the_last_digit(part: str, whole: str, decimals: int, expected: str):
+    values = [ibis.literal(each).cast("decimal(18, 2)") for each in (part, whole)]
+    assert str(store().execute(divided(*values, decimals))) == expected
+
+
+# Refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"measures": []}, "no measure"),
+        ({"measures": ["netsales"]}, "did you mean netSales? There are orders, units"),
+        ({"measures": ["netSales"], "by": ["contry"]}, "did you mean country? There are date, month"),
+        ({"measures": ["netSales"], "by": ["zzz"]}, "dimension 'zzz' is not known; There are date, month"),
+        ({"measures": ["payments"], "by": ["productLine"]}, "payments cannot be cut by productLine; it can by date,"),
+        ({"measures": ["netSales", "balance"], "where": ["status=Shipped"]}, "balance cannot be cut by status"),
+        ({"measures": ["balance"], "where": ["year=2004"]}, "say the days with a period"),
+        ({"measures": ["netSales"], "where": ["country"]}, "expected NAME=VALUE"),
+        ({"measures": ["netSales"], "where": ["country<USA"]}, "country has no order"),
+        ({"measures": ["netSales"], "where": ["month<"]}, "expected a month such as 2004-05"),
+        ({"measures": ["netSales"], "where": ["year=MMIV"]}, "year: found 'MMIV', expected a year such as 2004"),
+        ({"measures": ["netSales"], "where": ["customer=1 OR 1=1"]}, "expected a whole number such as 103"),
+        ({"measures": ["netSales"], "where": ["customer=99999999999"]}, "expected a whole number"),
+        ({"measures": ["netSales"], "where": ["quarter=2004-Q5"]}, "expected a quarter"),
+        ({"measures": ["netSales"], "period": "2004-13"}, "period '2004-13': expected a year 2004"),
+        ({"measures": ["netSales"], "period": "2005..2004"}, "ends before it starts"),
+        ({"measures": ["netSales"], "period": "0000"}, "expected a year"),
+        ({"measures": ["netSales"], "compare": "year"}, "needs a period"),
+        ({"measures": ["netSales"], "compare": "decade", "period": "2004"}, "expected year or before"),
+        ({"measures": ["netSales"], "top": 0}, "from 1 on"),
+    ],
+)
+def test_what_cannot_be_asked_says_what_can(asked: dict, said: str):
+    with pytest.raises(QuestionError, match=re.escape(said)):
+        ask(**asked)
+
+
+def test_nothing_lies_before_the_first_year():
+    with pytest.raises(QuestionError, match="nothing lies before"):
+        compared(Period.parse("0001"), "year")
+
+
+@pytest.mark.parametrize(
+    "value", ["' OR 1=1 --", "x'; DROP TABLE fact_orders; --", "\\", '"', "%", "$1", "{}", "\u2019"]
+)
+def test_hostile_values_are_values(value: str):
+    question = ask(["orders"], where=[f"productLine={value}", f"city!={value}"])
+    (row,) = store().to_pyarrow(expression(question, read)).to_pylist()
+    assert row == {"orders": 0}
+    assert "fact_orders" in store().list_tables()
+
+
+def test_hostile_names_are_no_names():
+    for name in ("netSales; DROP TABLE x", "orders) --", "__class__", ""):
+        with pytest.raises(QuestionError):
+            ask([name])
+        with pytest.raises(QuestionError):
+            ask(["netSales"], by=[name])
+        with pytest.raises(QuestionError):
+            ask(["netSales"], where=[f"{name}=1"])
+
+
+# Meaning -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("period", "comparison", "first", "last"),
+    [
+        ("2004", "year", date(2003, 1, 1), date(2003, 12, 31)),
+        ("2004", "before", date(2003, 1, 1), date(2003, 12, 31)),
+        ("2004-02", "year", date(2003, 2, 1), date(2003, 2, 28)),
+        ("2005-02", "year", date(2004, 2, 1), date(2004, 2, 29)),
+        ("2004-03", "before", date(2004, 2, 1), date(2004, 2, 29)),
+        ("2004-Q1", "before", date(2003, 10, 1), date(2003, 12, 31)),
+        ("2003-06..2004-05", "before", date(2002, 6, 1), date(2003, 5, 31)),
+        ("2004-02-29", "year", date(2003, 2, 28), date(2003, 2, 28)),
+        ("2004-03-10..2004-03-19", "before", date(2004, 2, 29), date(2004, 3, 9)),
+    ],
+)
+def test_what_a_period_is_compared_with(period: str, comparison: str, first: date, last: date):
+    assert compared(Period.parse(period), comparison).period == Period(first, last)
+
+
+def test_every_column_of_an_answer_is_described():
+    question = ask(["netSales", "margin", "balance"], by=["city", "month"], period="2004", compare="year")
+    assert [each.name for each in columns_of(question)] == list(expression(question, read).columns)
+    assert all(each.description for each in columns_of(question))
+
+
+def test_a_question_reads_no_more_tables_than_it_has_to():
+    seen: list[str] = []
+
+    def noted(contract):
+        seen.append(contract.address)
+        return read(contract)
+
+    expression(ask(["netSales", "margin"], by=["month", "status"], where=["salesRep=1001"]), noted)
+    assert seen == ["warehouse/fact_orders"]
+
+
+@pytest.mark.parametrize("name", [*MEASURES, *DIMENSIONS])
+def test_every_name_is_explained(name: str):
+    description, facts = facts_about(name)
+    assert description
+    assert facts["from"]
+
+
+def test_a_dimension_says_which_measures_it_cuts():
+    _, facts = facts_about("status")
+    assert "netSales" in facts["cuts"].split(", ")
+    assert "payments" not in facts["cuts"].split(", ")
+    assert DIMENSIONS["status"] not in dimensions_of(MEASURES["payments"])
