@@ -35,7 +35,19 @@ def installed(home: Path, *arguments: str, **environment: str) -> subprocess.Com
 def test_help_names_every_command_and_where_to_start(tmp_path: Path):
     shown = installed(tmp_path, "--help")
     assert shown.returncode == 0
-    for command in ("run", "answers", "tables", "describe", "query", "status", "doctor", "dev", "docs", "shop"):
+    for command in (
+        "run",
+        "answers",
+        "metrics",
+        "tables",
+        "describe",
+        "query",
+        "status",
+        "doctor",
+        "dev",
+        "docs",
+        "shop",
+    ):
         assert re.search(rf"^  {command} ", shown.stdout, re.MULTILINE)
     assert "CLASSIC_CARS_SOURCE_URL" in shown.stdout
     assert not any(tmp_path.iterdir())
@@ -142,7 +154,9 @@ def test_answers_and_queries_say_that_tables_contradict_each_other_and_fail(publ
     as_csv, as_json = (classic_cars(published.home, "query", sql, "--format", form) for form in ("csv", "json"))
     assert as_csv.stdout == f'"booked"\n{after}\n'
     assert json.loads(as_json.stdout) == [{"booked": float(after)}]
-    for asked in (as_csv, as_json):
+    by_metric = classic_cars(published.home, "metrics", "query", "--measure", "bookedAmount", "--format", "csv")
+    assert by_metric.stdout == f'"bookedAmount"\n{after}\n'
+    for asked in (as_csv, as_json, by_metric):
         assert asked.returncode == 1
         assert sides.search(asked.stderr)
     other = classic_cars(published.home, "query", "SELECT count(*) FROM source.orders")

@@ -26,6 +26,7 @@ from classic_cars_tests.assets import (
     test_surprises,
     test_write_audit_publish,
 )
+from classic_cars_tests.end_to_end import test_metrics
 from classic_cars_tests.platform import ask, run
 from classic_cars_tests.shared import once
 from classic_cars_tests.shops import publish_everything
@@ -42,6 +43,7 @@ test_a_negative_quantity = test_surprises.test_a_negative_quantity_is_quarantine
 test_rows_that_share_a_key = test_surprises.test_rows_that_share_a_key_and_differ_are_both_quarantined
 test_refused_rows_are_found = test_refused.test_rows_that_block_a_publish_are_found_with_the_query_of_the_runbook
 test_only_the_user_may_read_refused_rows = test_refused.test_only_the_user_of_the_platform_may_read_the_rows
+test_metrics_agree = test_metrics.test_metrics_equal_the_order_system
 test_invalid_utf8 = test_surprises.test_invalid_utf8_stays_with_its_row_as_its_bytes
 
 
