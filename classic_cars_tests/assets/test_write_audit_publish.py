@@ -57,7 +57,9 @@ def test_an_inner_join_that_loses_missing_postal_codes_is_caught(published: Sett
 def test_an_untrimmed_country_is_caught(published: Settings):
     ran = run(published, tables=swapped("staging/customers", untrimmed), select=["staging/customers"])
     assert ran.failed == {("staging/customers", "columns"), ("staging/customers", "quarantine")}
-    assert "country: clean_text" in str(rows_shown(ran.checks["staging/customers", "quarantine"], "reasons"))
+    assert "country has surrounding white space, or is empty" in str(
+        rows_shown(ran.checks["staging/customers", "quarantine"], "reasons")
+    )
 
 
 def test_a_country_split_in_two_is_caught(published: Settings):
