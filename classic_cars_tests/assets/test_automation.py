@@ -30,7 +30,7 @@ from classic_cars.settings import Settings
 from classic_cars.sources.order_system import ControlTotals
 from classic_cars.tables.external import observed
 from classic_cars.tables.live_agreement import CHECK, DIFFERENCES, MonthTotals, compare, disagreement
-from classic_cars.tables.partitions import add_months
+from classic_cars.tables.partitions import add_months, known_months
 from classic_cars.tables.table import Catalog
 from classic_cars_tests.platform import (
     QUIET,
@@ -88,11 +88,8 @@ class Platform:
             data = definition.evaluate_tick(context)
         self.cursors[sensor], self.said = data.cursor, data.skip_message
         self.reasons[sensor] = data.skip_message
-        # As the daemon does: first what was observed, then the partitions.
         for event in data.asset_events:
             self.instance.report_runless_asset_event(event)
-        for request in data.dynamic_partitions_requests or []:
-            change_partitions(self.instance, request)
         self.requests += data.run_requests or []
         return data.run_requests or []
 
@@ -141,14 +138,6 @@ class Platform:
             for month in (months if graph.get(key).is_partitioned else [None])
             if resolver.get_status(key, month) != StaleStatus.FRESH
         }
-
-
-def change_partitions(instance: dg.DagsterInstance, request: Any) -> None:
-    if isinstance(request, dg.AddDynamicPartitionsRequest):
-        instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
-    else:
-        for key in request.partition_keys:
-            instance.delete_dynamic_partition(request.partitions_def_name, key)
 
 
 @pytest.fixture(autouse=True)
@@ -401,6 +390,21 @@ def test_a_failed_read_is_asked_for_again_for_as_long_as_it_differs(
     clock[0] = due
     platform.poll()
     assert platform.read() == []
+
+
+def test_a_month_before_all_others_is_noticed_and_read_and_so_are_rows_without_one(filled: Platform) -> None:
+    settings = filled.settings
+    ((number,),) = ask(settings, "SELECT min(orderNumber) FROM source.orders WHERE orderMonth = '2003-02-01'")
+    change(settings.order_system_url, f"UPDATE orders SET orderDate = '2002-11-05' WHERE orderNumber = {number}")
+    filled.round()
+    months = "SELECT DISTINCT strftime(orderDate, '%Y-%m') FROM warehouse.fact_orders ORDER BY 1"
+    assert ask(settings, months)[0] == ("2002-11",)
+    # An order line without an order is of no month: it comes before all of them.
+    line = "SELECT 9999, productCode, quantityOrdered, priceEach, orderLineNumber FROM orderdetails LIMIT 1"
+    change(settings.order_system_url, f"INSERT INTO orderdetails {line}")
+    filled.round()
+    assert ask(settings, "SELECT _reason FROM quarantine.orderdetails") == [("orderNumber is not in staging/orders",)]
+    assert known_months(filled.instance) == sorted(known_months(filled.instance))
 
 
 @pytest.mark.exhaustive
