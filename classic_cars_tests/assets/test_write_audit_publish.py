@@ -121,11 +121,14 @@ def test_a_failed_audit_leaves_every_byte_of_the_previous_version(published: Set
 
 def test_a_failing_function_leaves_the_previous_version(published: Settings):
     def broken(products: pd.DataFrame) -> pd.DataFrame:
-        raise ZeroDivisionError("planted")
+        raise ValueError(f"could not convert string to float: {products['productName'].iloc[0]!r}")
 
     before = fingerprint(published)
     ran = run(published, tables=swapped("warehouse/dim_products", broken), select=["warehouse/dim_products"])
-    assert "planted" in ran.errors
+    # The place is told, and not the message: it may hold a row's values.
+    assert "ValueError: raised in test_write_audit_publish.py, line " in ran.errors
+    assert "(broken)" in ran.errors
+    assert "could not convert" not in str(list(ran.result.all_events))
     assert fingerprint(published)["warehouse/dim_products"] == before["warehouse/dim_products"]
 
 
