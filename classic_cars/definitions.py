@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
+
 from classic_cars.assets import ALL_TABLES
 from classic_cars.automation import maintenance, report
 from classic_cars.automation.alerts import alerts_sensor, sender

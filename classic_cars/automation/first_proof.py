@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+
 from classic_cars.automation.history import under_way
 from classic_cars.months import Months
 from classic_cars.tables.run_tags import range_tags

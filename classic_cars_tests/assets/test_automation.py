@@ -10,12 +10,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import duckdb
 import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-import dagster as dg
 from classic_cars.assets import ALL_TABLES
 from classic_cars.automation import first_proof, follow, landing_sensor, order_system_sensor, schedules
 from classic_cars.automation.alerts.incidents import Incident, Links, begun
