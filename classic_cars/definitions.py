@@ -36,6 +36,8 @@ from classic_cars.contracts.warehouse import FactOrders
 from classic_cars.instance.home import STORE_POOL
 from classic_cars.months import Months
 from classic_cars.resources import resources as resources_of
+from classic_cars.serving import release_asset
+from classic_cars.serving.release_asset import release_check, release_spec
 from classic_cars.settings import Settings, load_settings
 from classic_cars.stores import published
 from classic_cars.tables.asset import Runtime, build_asset
@@ -91,13 +93,18 @@ def _tables(settings: Settings, catalog: Catalog) -> dg.Definitions:
     )
     nightly = [recomputation_check(each, catalog, runtime.pool) for each in recomputed_tables(catalog)]
     outside, co_published = external_assets(catalog), co_published_specs(catalog, settings.store)
-    return dg.Definitions(assets=[*outside, *assets, *co_published], asset_checks=nightly, jobs=[full_refresh])
+    release = release_spec([each.contract for each in catalog])
+    return dg.Definitions(
+        assets=[*outside, *assets, *co_published, release],
+        asset_checks=[*nightly, release_check(partial(published, settings))],
+        jobs=[full_refresh],
+    )
 
 
 def _nightly(catalog: Catalog) -> list[dg.AssetCheckKey]:
-    """The checks that have schedules of their own."""
+    """The checks that are evaluated at times of their own."""
     live = [CHECK] if "warehouse/fact_orders" in catalog else []
-    return [*live, *map(recomputation_key, recomputed_tables(catalog))]
+    return [*live, release_asset.CHECK, *map(recomputation_key, recomputed_tables(catalog))]
 
 
 def _automation(settings: Settings, catalog: Catalog) -> dg.Definitions:

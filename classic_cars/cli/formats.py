@@ -21,7 +21,7 @@ from classic_cars.errors import StoreError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from classic_cars.stores.base import Store
+    from classic_cars.stores.base import Reading
 
 #: What Excel can hold: rows with the header, and columns; characters of a text, and significant digits of a number.
 EXCEL_ROWS, EXCEL_COLUMNS, EXCEL_TEXT, EXCEL_DIGITS = 1_048_576, 16_384, 32_767, 15
@@ -58,7 +58,7 @@ def write(reader: pa.RecordBatchReader, kind: str, output: Path | None) -> int:
 
 
 @contextmanager
-def readable_errors(store: Store) -> Iterator[None]:
+def readable_errors(store: Reading) -> Iterator[None]:
     """While results stream, the engine's errors come as Arrow's: as sentences, with what they say of the query."""
     import duckdb
     import pyarrow as pa

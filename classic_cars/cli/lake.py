@@ -74,7 +74,7 @@ def diff(table: str, old: int, new: int) -> None:
 @click.argument("table")
 @click.argument("version", type=int)
 def rollback(table: str, version: int) -> None:
-    """Make VERSION of TABLE what readers see again, in one step.
+    """Make VERSION of TABLE the published one again, in one step.
 
     No version is lost: roll back to a later one the same way. Tables made from this one stay as they are;
     `classic-cars run` rebuilds all of them.
@@ -82,9 +82,9 @@ def rollback(table: str, version: int) -> None:
     from classic_cars.stores.base import versions_of
 
     contract = contract_named(table)
-    with _writing() as store:
+    with _writing(f"rollback of {contract.address}") as store:
         versions_of(store).roll_back(contract, version)
-    out.print(f"{contract.address}: readers see version {version} again")
+    out.print(f"{contract.address}: version {version} is the published one again")
 
 
 @lake.command()
@@ -108,7 +108,7 @@ def maintain(apply_: bool, keep_days: int, orphan_hours: int) -> None:
     from classic_cars.stores.maintenance import maintained
 
     lines = 0
-    with _writing() as store, progress("maintaining"):
+    with _writing("maintenance") as store, progress("maintaining"):
         for line in maintained(
             store,
             contracts(),
@@ -145,7 +145,7 @@ def importing(folder: Path) -> None:
     """Publish every table of an export in the store, checked row for row; replaces what is there."""
     from classic_cars.stores.transfer import import_tables
 
-    with _writing() as store, progress("importing"):
+    with _writing(f"import of {folder.name}") as store, progress("importing"):
         moved = _shown(import_tables(store, contracts(), folder))
     out.print(f"[green]imported[/] {counted(moved, 'table')} to {escape(store.place)}", soft_wrap=True)
 
@@ -160,7 +160,8 @@ def _shown(moved: Iterable[Transferred]) -> int:
 
 
 @contextmanager
-def _writing() -> Iterator[Store]:
+def _writing(what: str) -> Iterator[Store]:
+    """The store, to be changed by something that is called ``what`` where releases are listed."""
     with quick_imports():
         from classic_cars.settings import load_settings
         from classic_cars.stores import open_store
@@ -168,5 +169,17 @@ def _writing() -> Iterator[Store]:
     store = open_store(load_settings())
     try:
         yield store
+        _release(store, what)
     finally:
         store.end_run()
+
+
+def _release(store: Store, what: str) -> None:
+    """What was changed becomes a release, if its tables agree."""
+    from classic_cars.serving.releases import make_release
+
+    outcome = make_release(store, contracts(), what)
+    if outcome.is_new and outcome.release is not None:
+        err.print(f"release {outcome.release.number}", style="dim")
+    elif outcome.reasons:
+        err.print(f"[yellow]no release was made[/]: {escape('; '.join(outcome.reasons))}", soft_wrap=True)

@@ -15,6 +15,7 @@ from classic_cars.cli.catalog import describe, tables
 from classic_cars.cli.lake import exporting, importing, lake
 from classic_cars.cli.operations import dev, docs, doctor, incident, status
 from classic_cars.cli.questions import answers, query
+from classic_cars.cli.releases import releases
 from classic_cars.cli.startup import quick_imports
 from classic_cars.cli.terminal import (
     Commands,
@@ -158,7 +159,7 @@ def _show_check(kind: str, check: FailedCheck) -> None:
     out.print(f"{kind}  {check.table}, check {check.check}: {escape(check.summary)}", soft_wrap=True)
 
 
-for command in (answers, tables, describe, query, status, incident, doctor, dev, docs):
+for command in (answers, releases, tables, describe, query, status, incident, doctor, dev, docs):
     main.add_command(command)
 for plugin in entry_points(group="classic_cars.commands"):
     main.add_command(plugin.load(), plugin.name)

@@ -13,45 +13,61 @@ from rich.markup import escape
 
 from classic_cars.cli.formats import FORMATS, format_of, plain, readable_errors, write
 from classic_cars.cli.grid import Column, Grid
-from classic_cars.cli.terminal import err, out, published, show_balance, show_contradictions
+from classic_cars.cli.terminal import err, out, published, released, show_balance, show_contradictions, show_release
 from classic_cars.wording import counted
 
 if TYPE_CHECKING:
-    from classic_cars.stores.base import Store
+    from classic_cars.serving.completeness import Balance
+    from classic_cars.stores.base import Reading
 
 #: Rows that a table on the screen shows; files have no limit.
 SCREENFUL = 200
 
 
+RELEASE = click.option("--release", "number", type=int, metavar="N", help="An older release: `classic-cars releases`.")
+
+
 @click.command()
-def answers() -> None:
+@RELEASE
+def answers(number: int | None) -> None:
     """Which product lines are more successful? How are sales distributed across countries?
 
-    Below each total: how much of what the order system sent is in it, and how much is quarantined. When
-    tables of different runs contradict each other, this says so and the exit code is 1.
+    Answered from the current release: a set of tables that agree with each other and with the order system,
+    to the cent. Below each total: how much of what the order system sent is in it, and how much is
+    quarantined. Where there is no release yet, the published tables are asked; when those contradict each
+    other, this says so and the exit code is 1.
     """
     from classic_cars.serving.completeness import ORDER_LINES, balance
     from classic_cars.serving.consistency import contradictions
 
+    with released(number) as found:
+        if found is not None:
+            release, tables = found
+            _show_answers(tables, release.order_lines)
+            show_release(release)
+            return
     with published() as store:
-        completeness = balance(store, ORDER_LINES)
-        for title, table, first in (
-            ("Which product lines are more successful?", "sales_by_product_line", "productLine"),
-            ("How are sales distributed across countries?", "sales_by_country", "country"),
-        ):
-            rows = _fetch(store, f"SELECT * FROM analytics.{table} ORDER BY netSales DESC, 1")
-            _answer(title, first, rows).show()
-            show_balance(completeness)
-            out.print()
+        _show_answers(store, balance(store, ORDER_LINES))
         contradicting = contradictions(store)
+    show_contradictions(contradicting)
+    if contradicting:
+        sys.exit(1)
+
+
+def _show_answers(tables: Reading, completeness: Balance) -> None:
+    for title, table, first in (
+        ("Which product lines are more successful?", "sales_by_product_line", "productLine"),
+        ("How are sales distributed across countries?", "sales_by_country", "country"),
+    ):
+        rows = _fetch(tables, f"SELECT * FROM analytics.{table} ORDER BY netSales DESC, 1")
+        _answer(title, first, rows).show()
+        show_balance(completeness)
+        out.print()
     out.print(
         "Amounts in USD. Net sales leave cancelled orders out; docs/metrics.md defines every word.",
         style="dim",
         soft_wrap=True,
     )
-    show_contradictions(contradicting)
-    if contradicting:
-        sys.exit(1)
 
 
 def _answer(title: str, first: str, rows: list[dict[str, Any]]) -> Grid:
@@ -84,8 +100,9 @@ def _answer(title: str, first: str, rows: list[dict[str, Any]]) -> Grid:
     help="Write the result to FILE, whole or not at all; a file that is there is replaced.",
 )
 @click.option("--as-of", metavar="TIME|VERSION", help="The tables as they were then: 2004-06-30T12:00, or a version.")
-def query(sql: str | None, kind: str | None, output: Path | None, as_of: str | None) -> None:
-    """Ask the published tables, in SQL, read-only.
+@RELEASE
+def query(sql: str | None, kind: str | None, output: Path | None, as_of: str | None, number: int | None) -> None:
+    """Ask the tables, in SQL, read-only.
 
     \b
     Tables are called layer.name; `classic-cars tables` lists them:
@@ -95,29 +112,42 @@ def query(sql: str | None, kind: str | None, output: Path | None, as_of: str | N
       classic-cars query --output sales.xlsx "FROM analytics.sales_by_month"
       echo "SELECT 1" | classic-cars query
     Without SQL, or with -, it is read from standard input.
-    While a run writes a table, a query waits for that step (CLASSIC_CARS_QUERY_WAIT seconds at most).
-    When it reads tables of the warehouse or answers, and published tables contradict each other, this says
-    so on stderr and the exit code is 1.
+    What reads the warehouse and answers only is asked of the current release: tables that agree with each
+    other, for which nobody waits. Whatever else is asked of the tables as they are published now; while a
+    run writes one, that waits for the step (CLASSIC_CARS_QUERY_WAIT seconds at most), and when published
+    tables contradict each other, this says so on stderr and the exit code is 1.
     """
-    from classic_cars.serving.consistency import contradictions, reads_compared_tables
+    from classic_cars.serving.consistency import contradictions, reads_compared_tables, reads_released_tables
     from classic_cars.stores.base import versions_of
 
     kind = format_of(kind, output)
     if sql is None or sql == "-":
         sql = _standard_input()
+    if number is not None or (as_of is None and reads_released_tables(sql)):
+        with released(number) as found:
+            if found is not None:
+                release, tables = found
+                _give(tables, tables.query(sql), kind, output)
+                show_release(release)
+                return
     with published() as store:
         reader = store.query(sql) if as_of is None else versions_of(store).query_as_of(sql, _moment(as_of))
-        with readable_errors(store):
-            if kind == "table":
-                _show(reader)
-            else:
-                rows = write(reader, kind, output)
-                if output is not None:
-                    err.print(f"{counted(rows, 'row')} to {escape(str(output))}", style="dim", soft_wrap=True)
+        _give(store, reader, kind, output)
         contradicting = contradictions(store) if as_of is None and reads_compared_tables(sql) else []
     show_contradictions(contradicting)
     if contradicting:
         sys.exit(1)
+
+
+def _give(tables: Reading, reader: Any, kind: str, output: Path | None) -> None:
+    """The result on the screen, or in a file."""
+    with readable_errors(tables):
+        if kind == "table":
+            _show(reader)
+            return
+        rows = write(reader, kind, output)
+        if output is not None:
+            err.print(f"{counted(rows, 'row')} to {escape(str(output))}", style="dim", soft_wrap=True)
 
 
 def _standard_input() -> str:
@@ -173,5 +203,5 @@ def _cell(value: Any) -> str:
     return escape(str(plain(value)))
 
 
-def _fetch(store: Store, sql: str) -> list[dict[str, Any]]:
+def _fetch(store: Reading, sql: str) -> list[dict[str, Any]]:
     return [row for batch in store.query(sql) for row in batch.to_pylist()]

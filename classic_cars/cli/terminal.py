@@ -21,7 +21,8 @@ from classic_cars.errors import ClassicCarsError
 
 if TYPE_CHECKING:
     from classic_cars.serving.completeness import Balance
-    from classic_cars.stores.base import Store
+    from classic_cars.serving.releases import Release
+    from classic_cars.stores.base import Reading, Store
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -106,6 +107,27 @@ def published(settings: Any = None) -> Iterator[Store]:
         yield store
     finally:
         store.release()
+
+
+@contextmanager
+def released(number: int | None = None) -> Iterator[tuple[Release, Reading] | None]:
+    """A release, the current one by default, and its tables; None when there is none yet. Waits for nobody."""
+    with quick_imports():
+        from classic_cars.serving.releases import opened
+        from classic_cars.settings import load_settings
+
+    with opened(load_settings(), number) as found:
+        yield found
+
+
+def show_release(release: Release) -> None:
+    """On stderr: which release was asked, how old it is, and why there is no newer one, if that is so."""
+    from classic_cars.serving.releases import pending
+    from classic_cars.settings import load_settings
+
+    err.print(f"{release.line()}: {escape(release.order_lines.line())}", style="dim", soft_wrap=True)
+    if reasons := pending(load_settings()):
+        err.print(f"[yellow]newer tables are not released[/]: {escape(reasons)}", soft_wrap=True)
 
 
 class _Lines(logging.Handler):

@@ -17,8 +17,8 @@ Dagster reads and ``home`` sets, says how many at most.
 
 What this leans on, and a test guards: ``run_connection``, ``index_connection``, ``store_event``,
 ``store_event_batch``, ``path_for_shard``, ``conn_string_for_shard``, ``wipe`` and ``dispose`` of
-``SqliteEventLogStorage``, and that reading code asks for no connection while holding one. Which files an instance uses is
-not decided here but in ``home``.
+``SqliteEventLogStorage``, and that reading code asks for no connection while holding one. Which files an
+instance uses is decided in ``home``.
 """
 
 from __future__ import annotations
@@ -160,7 +160,8 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         """What asks for transactions meanwhile gets one per shard; they are committed at the end, in their order."""
         shards = self._shards_of_this_process()
         with interrupts.held(), shards.lock:
-            shards.begun = begun = {}
+            begun: dict[str, sa.Connection] = {}
+            shards.begun = begun
             try:
                 yield
                 for connection in begun.values():

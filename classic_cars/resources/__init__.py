@@ -21,11 +21,14 @@ from classic_cars import interrupts
 from classic_cars.assets import ALL_TABLES
 from classic_cars.compiled import recall, remember
 from classic_cars.resources.landing import LandingZone
+from classic_cars.serving.release_asset import release_after_run
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import OrderSystem, open_order_system
 from classic_cars.stores.base import Store
 from classic_cars.stores.duckdb import DuckDBStore
 from classic_cars.tables.io_manager import StoreIOManager
+
+CONTRACTS = [each.contract for each in ALL_TABLES]
 
 
 class OrderSystemResource(dg.ConfigurableResource, dg.IAttachDifferentObjectToOpContext):
@@ -55,7 +58,7 @@ class _Tables(dg.ConfigurableIOManagerFactory):
         raise NotImplementedError
 
     def create_io_manager(self, context: dg.InitResourceContext) -> StoreIOManager:  # noqa: ARG002
-        return StoreIOManager(self.open(), {each.address: each.contract for each in ALL_TABLES})
+        return StoreIOManager(self.open(), {each.address: each for each in CONTRACTS})
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[StoreIOManager]:
@@ -66,6 +69,8 @@ class _Tables(dg.ConfigurableIOManagerFactory):
                 recall(self.compiled)
             try:
                 yield manager
+                if manager.has_published and context.run is not None and context.instance is not None:
+                    release_after_run(manager.store, CONTRACTS, context.instance, context.run.run_id)
             finally:
                 manager.store.end_run()
                 remember(self.compiled)

@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import cached_property
 
 from classic_cars.contracts.staging import FIRST_DAY, LAST_DAY
-from classic_cars.stores.base import Store
+from classic_cars.stores.base import Reading
 
 #: How many months a line for people names.
 NAMED = 6
@@ -164,13 +164,13 @@ PAYMENTS = Subject(
 SUBJECTS = (ORDER_LINES, PAYMENTS)
 
 
-def balances(store: Store) -> list[Balance]:
+def balances(store: Reading) -> list[Balance]:
     """The balance of every subject, from the published tables. Raises ``StoreError`` when they cannot be read."""
     there = store.row_counts()
     return [balance(store, subject, there) for subject in SUBJECTS]
 
 
-def balance(store: Store, subject: Subject, there: Iterable[str] | None = None) -> Balance:
+def balance(store: Reading, subject: Subject, there: Iterable[str] | None = None) -> Balance:
     """The balance of one subject; ``there``: addresses of the published tables, where they are known already."""
     known = set(store.row_counts() if there is None else there)
     missing = tuple(address for address in subject.addresses if address not in known)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from classic_cars.contracts.metrics import CANCELLED
-from classic_cars.stores.base import Store
+from classic_cars.stores.base import Reading
 
 FACT = "warehouse/fact_orders"
 #: The additive measures, and how the fact says them: the definitions of contracts/metrics.py once more, in SQL.
@@ -28,6 +28,9 @@ NAMED = 3
 
 #: SQL that reads a table of one of the layers compared here.
 _READS = re.compile(r"\b(analytics|warehouse)\"?\s*\.", re.IGNORECASE)
+
+#: SQL that reads a table of another one.
+_READS_OTHERS = re.compile(r"\b(source|staging|quarantine|ledger|information_schema)\"?\s*\.", re.IGNORECASE)
 
 #: The numbers of one table, or of one group of it, by measure.
 Numbers = Mapping[str, Decimal]
@@ -80,7 +83,7 @@ ANSWERS = (
 )
 
 
-def contradictions(store: Store) -> list[str]:
+def contradictions(store: Reading) -> list[str]:
     """One message for each disagreement of published tables about units or amounts (USD, to the cent); none when
     all agree.
 
@@ -105,6 +108,11 @@ def reads_compared_tables(sql: str) -> bool:
     return _READS.search(sql) is not None
 
 
+def reads_released_tables(sql: str) -> bool:
+    """Whether a statement seems to read tables of the warehouse or answers, and no others."""
+    return reads_compared_tables(sql) and _READS_OTHERS.search(sql) is None
+
+
 def _contradicting_totals(totals: Mapping[str, Numbers]) -> list[str]:
     """At most one message: tables that agree in everything are named together, with all that they say differently."""
     sides: dict[tuple[Decimal, ...], list[str]] = {}
@@ -117,7 +125,7 @@ def _contradicting_totals(totals: Mapping[str, Numbers]) -> list[str]:
     return [f"{', but '.join(said)}; {FIX}"]
 
 
-def _contradicting_groups(store: Store, answer: Answer) -> list[str]:
+def _contradicting_groups(store: Reading, answer: Answer) -> list[str]:
     """At most one message: the groups in which the answer differs from the star schema."""
     published = _numbers(store, [f"SELECT {answer.by}::VARCHAR AS name, {_answer_terms()} FROM {_sql(answer.address)}"])
     expected = _numbers(store, [answer.expected])
@@ -133,7 +141,7 @@ def _contradicting_groups(store: Store, answer: Answer) -> list[str]:
     return [f"{answer.address} differs from {against} by {answer.by} ({'; '.join([*said, *more])}); {FIX}"]
 
 
-def _numbers(store: Store, queries: Iterable[str]) -> dict[str, Numbers]:
+def _numbers(store: Reading, queries: Iterable[str]) -> dict[str, Numbers]:
     """By name, the measures that these queries return."""
     found: dict[str, Numbers] = {}
     for batch in store.query(" UNION ALL ".join(queries)):

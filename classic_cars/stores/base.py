@@ -19,6 +19,7 @@ import pyarrow as pa
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.months import Months
+from classic_cars.stores.pins import Pin, Pins, Shelf
 
 
 @dataclass(frozen=True)
@@ -112,24 +113,12 @@ class Transaction(Protocol):
         ...
 
 
-class Store(Protocol):
-    """Where tables live. One transaction at a time; readers outside of it see what is published."""
+class Reading(Protocol):
+    """Tables that can be read: those that are published now, or those of one release."""
 
     @property
     def place(self) -> str:
         """Where the tables are, for people; without secrets."""
-        ...
-
-    def begin_run(self, holder: str) -> None:
-        """A run of many steps begins; ``holder`` says whose, for those who may have to wait for it."""
-        ...
-
-    def end_run(self) -> None:
-        """The run is over, however it ended: everything is let go of."""
-        ...
-
-    def begin(self, provenance: Provenance) -> Transaction:
-        """A transaction, to be used in a ``with``. One that was left open, by a step that died, is discarded."""
         ...
 
     def exists(self, contract: Contract) -> bool:
@@ -138,10 +127,6 @@ class Store(Protocol):
 
     def read(self, contract: Contract, months: Months | None = None) -> ibis.Table:
         """The published rows; lazy. Raises ``TableMissing`` when the table was never published."""
-        ...
-
-    def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:
-        """Rows from outside as a lazy table; those of a ``RecordBatchReader`` can be read once."""
         ...
 
     def size(self, contract: Contract) -> Size:
@@ -156,10 +141,6 @@ class Store(Protocol):
         """Rows of every published table, by address; empty when nothing was ever published."""
         ...
 
-    def published_by(self) -> dict[str, str]:
-        """The run that published the current version of each table, by address: what a history of runs is held to."""
-        ...
-
     def query(self, sql: str) -> pa.RecordBatchReader:
         """The result of one read-only SQL statement over the published tables, in batches.
 
@@ -169,6 +150,51 @@ class Store(Protocol):
 
     def release(self) -> None:
         """Let go of whatever keeps other processes from writing or reading, until the next call."""
+        ...
+
+
+class Store(Reading, Protocol):
+    """Where tables live. One transaction at a time; readers outside of it see what is published."""
+
+    def begin_run(self, holder: str) -> None:
+        """A run of many steps begins; ``holder`` says whose, for those who may have to wait for it."""
+        ...
+
+    def end_run(self) -> None:
+        """The run is over, however it ended: everything is let go of."""
+        ...
+
+    def begin(self, provenance: Provenance) -> Transaction:
+        """A transaction, to be used in a ``with``. One that was left open, by a step that died, is discarded."""
+        ...
+
+    def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:
+        """Rows from outside as a lazy table; those of a ``RecordBatchReader`` can be read once."""
+        ...
+
+    def published_by(self) -> dict[str, str]:
+        """The run that published the current version of each table, by address: what a history of runs is held to."""
+        ...
+
+    @property
+    def shelf(self) -> Shelf:
+        """Where the releases of this store are kept."""
+        ...
+
+    def pin(self, contracts: Iterable[Contract], before: Pins) -> dict[str, Pin]:
+        """Hold the published versions fast, by address: what is read ``at`` them stays as it is.
+
+        ``before``: pins of an earlier time; what did not change since costs nothing. Tables that were never published
+        are left out.
+        """
+        ...
+
+    def at(self, pins: Pins) -> Reading:
+        """The tables as they were pinned, and no others."""
+        ...
+
+    def sweep(self) -> None:
+        """Let go of what no release on the shelf names; what may be read at this moment is left for later."""
         ...
 
 

@@ -20,6 +20,8 @@ MEMORY = "700MB"
 #: The schema of what a DuckDB store keeps beside the tables: which run published the current version of each.
 OWN = "platform"
 PUBLICATIONS = f"{OWN}.publications"
+#: Which months of which table were published when: what need not be copied again.
+PUBLISHED_MONTHS = f"{OWN}.published_months"
 
 
 #: DuckDB's own lists only the tables of one schema, in which there is none.
@@ -55,6 +57,16 @@ def one_query(sql: str) -> list[duckdb.Statement]:
             f"this would do something else ({statements[-1].type.name})"
         )
     return statements
+
+
+def named_tables(sql: str) -> set[str]:
+    """The names, without schemas, of the tables that a statement names; empty when it names none, or cannot be told."""
+    try:
+        with duckdb.connect() as nothing:  # where there are views, DuckDB stumbles over theirs
+            found = nothing.get_table_names(sql)
+    except (duckdb.BinderException, duckdb.InvalidInputException):
+        return set()  # DuckDB looks for names without columns, and stumbles over JOIN ... USING and PIVOT
+    return {each.partition(" ")[0].strip('"') for each in found}
 
 
 def same_columns(contract: Contract, rows: ibis.Table) -> None:

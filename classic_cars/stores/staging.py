@@ -22,6 +22,11 @@ class StagedTables:
     def addresses(self) -> list[str]:
         return list(self._staged)
 
+    @property
+    def replaced(self) -> dict[str, Months | None]:
+        """By address, the months that have other rows once it is published; None: the whole table."""
+        return {a: staged.months if staged.others is not None else None for a, (staged, _) in self._staged.items()}
+
     def clear(self) -> None:
         self._staged.clear()
 

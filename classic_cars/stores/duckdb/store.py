@@ -7,7 +7,7 @@ their turn between two of its transactions. What is written is in ``transaction.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -26,11 +26,13 @@ from classic_cars.errors import StoreBusy, StoreError, TableMissing
 from classic_cars.interrupts import interruptible
 from classic_cars.months import Months, first_of_month
 from classic_cars.stores.base import Provenance, Size
+from classic_cars.stores.duckdb.copies import Copies, copied, sweep
 from classic_cars.stores.duckdb.failures import Locked, clear_errors, holder_in
 from classic_cars.stores.duckdb.lock import RunLock
 from classic_cars.stores.duckdb.transaction import DuckDBTransaction
 from classic_cars.stores.duckdb.turns import Turns
 from classic_cars.stores.failures import is_locked
+from classic_cars.stores.pins import FolderShelf, Pin, Pins
 from classic_cars.stores.sql import MEMORY, OWN, PUBLICATIONS, one_query, only_reach, quoted
 
 progress = logging.getLogger("classic_cars.progress")
@@ -185,8 +187,6 @@ class DuckDBStore:
         with clear_errors(self.path):
             return self.backend.con.execute(sql)
 
-    # What readers ask --------------------------------------------------------------------------------
-
     def read(self, contract: Contract, months: Months | None = None) -> ibis.Table:
         table = self.table(contract)
         if table is None:
@@ -252,11 +252,6 @@ class DuckDBStore:
         )
         return dict(self.execute(counts).fetchall())
 
-    def read_last_row(self, address: str, rows: int) -> None:
-        """Raises ``StoreDamaged`` when the last of the table's ``rows`` cannot be read."""
-        schema, _, name = address.partition("/")
-        self.execute(f"SELECT * FROM {quoted(schema)}.{quoted(name)} LIMIT 1 OFFSET {max(rows - 1, 0)}").fetchall()
-
     def published_by(self) -> dict[str, str]:
         if self.read_only and not self.path.exists():
             return {}
@@ -275,15 +270,24 @@ class DuckDBStore:
         except duckdb.Error as error:
             raise StoreError(str(error)) from None
 
-    def checkpoint(self, *, dry_run: bool) -> Iterator[str]:
-        """All maintenance that there is: a checkpoint cuts free blocks off the file's end, others are used again."""
-        if dry_run:
-            yield f"{self.path}: a checkpoint to write"
-            return
-        before = self.path.stat().st_size if self.path.exists() else 0
-        self.execute("CHECKPOINT")
-        self.release()
-        yield f"{self.path}: checkpoint written, {(before - self.path.stat().st_size) / 1024**2:.1f} MiB freed"
+    # Releases ----------------------------------------------------------------------------------------
+
+    @property
+    def copies(self) -> Path:
+        return self.path.parent / "releases"
+
+    @property
+    def shelf(self) -> FolderShelf:
+        return FolderShelf(self.copies)
+
+    def pin(self, contracts: Iterable[Contract], before: Pins) -> dict[str, Pin]:
+        return copied(self, contracts, before)
+
+    def at(self, pins: Pins) -> Copies:
+        return Copies(self.copies, pins, self._config, self._beside)
+
+    def sweep(self) -> None:
+        sweep(self.copies)
 
 
 #: The stores of this process that have their file open for writing.

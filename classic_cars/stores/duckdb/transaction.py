@@ -6,6 +6,8 @@ behind. All tables that were staged are published by the same commit.
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -20,6 +22,7 @@ from classic_cars.stores.base import Provenance, Staged
 from classic_cars.stores.sql import (
     OWN,
     PUBLICATIONS,
+    PUBLISHED_MONTHS,
     duckdb_type,
     in_months,
     listed,
@@ -152,9 +155,25 @@ class DuckDBTransaction:
         run = literal(self._provenance.run_id)
         rows = ", ".join(f"({literal(address)}, {run})" for address in self._staged.addresses)
         self._execute(f"INSERT OR REPLACE INTO {PUBLICATIONS} VALUES {rows}")
+        self._stamp(self._staged.replaced)
         self._execute("COMMIT")
         self._begun = False
         self._staged.clear()
+
+    def _stamp(self, replaced: Mapping[str, Months | None]) -> None:
+        """Note which months of which tables have other rows from now on; a note of what was replaced since goes."""
+        self._execute(
+            f"CREATE TABLE IF NOT EXISTS {PUBLISHED_MONTHS} "
+            "(number BIGINT, address VARCHAR, first DATE, last DATE, stamp VARCHAR)"
+        )
+        for address, months in replaced.items():
+            first, last = (f"DATE '{months.first}'", f"DATE '{months.end}'") if months else ("NULL", "NULL")
+            inside = f" AND first >= {first} AND last <= {last}" if months else ""
+            self._execute(
+                f"DELETE FROM {PUBLISHED_MONTHS} WHERE address = {literal(address)}{inside}; "
+                f"INSERT INTO {PUBLISHED_MONTHS} SELECT coalesce(max(number), 0) + 1, {literal(address)}, {first}, "
+                f"{last}, {literal(uuid.uuid4().hex)} FROM {PUBLISHED_MONTHS}"
+            )
 
     def discard(self) -> None:
         self._staged.clear()

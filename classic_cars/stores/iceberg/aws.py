@@ -7,6 +7,7 @@ file, message or log.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -77,7 +78,7 @@ class S3:
         try:
             credentials = self._session.get_credentials()
             frozen = credentials.get_frozen_credentials() if credentials else None
-            endpoint = self._client().meta.endpoint_url
+            endpoint = self.client().meta.endpoint_url
         except BotoCoreError as error:
             raise StoreAccessDenied(f"s3://{self.bucket}: AWS settings cannot be read ({error})") from None
         if frozen is None or not frozen.access_key or not frozen.secret_key:
@@ -99,15 +100,16 @@ class S3:
 
         Raises boto3's errors.
         """
-        self._client().list_objects_v2(Bucket=self.bucket, MaxKeys=1)
+        self.client().list_objects_v2(Bucket=self.bucket, MaxKeys=1)
 
     def encrypts_by_default(self) -> str:
         """The algorithm with which the bucket encrypts unless a request says otherwise. Raises boto3's errors."""
-        answer = self._client().get_bucket_encryption(Bucket=self.bucket)
+        answer = self.client().get_bucket_encryption(Bucket=self.bucket)
         (rule, *_) = answer["ServerSideEncryptionConfiguration"]["Rules"]
         return str(rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"])
 
-    def _client(self):  # type: ignore[no-untyped-def]  # boto3 makes its classes at run time
+    def client(self) -> Any:
+        """boto3's own, with short time-outs."""
         config = Config(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS / 2,

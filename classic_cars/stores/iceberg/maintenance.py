@@ -6,7 +6,7 @@ meanwhile: compaction replaces the files that it read and no others, and gives w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -60,17 +60,23 @@ class MaintenancePlan:
 
 
 def of_table(
-    store: IcebergStore, contract: Contract, keep: timedelta, orphan_age: timedelta, *, dry_run: bool
+    store: IcebergStore,
+    contract: Contract,
+    keep: timedelta,
+    orphan_age: timedelta,
+    released: Set[int | None] = frozenset(),
+    *,
+    dry_run: bool,
 ) -> Iterator[str]:
-    """Do, or only say, what there is to do for one table."""
+    """Do, or only say, what there is to do for one table. ``released``: versions that a release names."""
     now = datetime.now(UTC)
     table = store.reading.current(contract)
-    todo = planned(table, contract, keep, orphan_age, now)
+    todo = planned(table, contract, keep, orphan_age, now, released)
     if dry_run:
         yield from todo.lines()
         return
     kept = list(_compacted(store, contract, todo.compact))
-    forgotten = expire(table, contract, now - keep, store.wait)
+    forgotten = expire(table, contract, now - keep, store.wait, released)
     # Forgetting versions has left more files that nothing refers to; all older than they were.
     found = orphans(table, now - orphan_age)
     files.remove(table.io, [each.path for each in found])
@@ -78,11 +84,18 @@ def of_table(
     yield from kept
 
 
-def planned(table: Table, contract: Contract, keep: timedelta, orphan_age: timedelta, now: datetime) -> MaintenancePlan:
+def planned(
+    table: Table,
+    contract: Contract,
+    keep: timedelta,
+    orphan_age: timedelta,
+    now: datetime,
+    released: Set[int | None] = frozenset(),
+) -> MaintenancePlan:
     """What there is to do. Files younger than ``orphan_age`` may be those of a run that is under way."""
     return MaintenancePlan(
         contract.address,
-        expired=_expired(table, now - keep),
+        expired=_expired(table, now - keep, released),
         compact=_months_of_small_files(table, contract),
         orphans=orphans(table, now - orphan_age),
     )
@@ -98,10 +111,10 @@ def _compacted(store: IcebergStore, contract: Contract, months: list[date | None
             yield str(conflict)
 
 
-def _expired(table: Table, before: datetime) -> list[int]:
+def _expired(table: Table, before: datetime, released: Set[int | None]) -> list[int]:
     """Versions that were replaced before then: a version is read until the next one is published, however old it is."""
     current = tables.snapshot_id(table)
-    kept = {each.snapshot_id for each in table.metadata.refs.values()} | {current}
+    kept = {each.snapshot_id for each in table.metadata.refs.values()} | {current} | released
     replaced: dict[int, int] = {}
     for entry, successor in pairwise(table.metadata.snapshot_log):
         replaced[entry.snapshot_id] = successor.timestamp_ms  # the last time, for one that was rolled back to
@@ -113,11 +126,13 @@ def _expired(table: Table, before: datetime) -> list[int]:
     ]
 
 
-def expire(table: Table, contract: Contract, before: datetime, wait: float) -> list[int]:
-    """Expire the versions that were replaced before then; their files are orphans from then on."""
+def expire(
+    table: Table, contract: Contract, before: datetime, wait: float, released: Set[int | None] = frozenset()
+) -> list[int]:
+    """Expire the versions that were replaced before then and not ``released``; their files are orphans from then on."""
 
     def attempt() -> list[int]:
-        found = _expired(table.refresh(), before)
+        found = _expired(table.refresh(), before, released)
         if found:
             # Whoever rolls back to one of them meanwhile moves the reference, and all is judged again.
             requirements = (

@@ -14,7 +14,7 @@ from pyiceberg.table.snapshots import Snapshot
 from classic_cars.errors import StoreError
 from classic_cars.stores.base import AsOf
 from classic_cars.stores.iceberg.engine import Engine
-from classic_cars.stores.sql import one_query
+from classic_cars.stores.sql import named_tables, one_query
 
 
 def answer(catalog: Catalog, engine: Engine, sql: str, as_of: AsOf | None = None) -> pa.RecordBatchReader:
@@ -42,11 +42,7 @@ def all_tables(catalog: Catalog) -> list[tuple[str, str]]:
 
 def _show_tables(catalog: Catalog, engine: Engine, sql: str, as_of: AsOf | None) -> None:
     """Make views of the tables that the statement names; of all when it names none (``SHOW TABLES``)."""
-    try:
-        found = engine.backend.con.get_table_names(sql)
-    except (duckdb.BinderException, duckdb.InvalidInputException):
-        found = set()  # DuckDB looks for names without columns, and stumbles over JOIN ... USING and PIVOT
-    named = {each.partition(" ")[0].strip('"') for each in found}
+    named = named_tables(sql)
     tables = {
         (layer, name): catalog.load_table((layer, name))
         for layer, name in all_tables(catalog)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ibis
 import pyarrow as pa
@@ -21,14 +21,16 @@ from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.months import Months
 from classic_cars.stores.base import AsOf, Difference, Provenance, Size, TableVersion
-from classic_cars.stores.iceberg import files, history, maintenance, queries
+from classic_cars.stores.iceberg import files, history, maintenance, pinned, queries
 from classic_cars.stores.iceberg.aws import S3, S3Access
 from classic_cars.stores.iceberg.engine import Engine
 from classic_cars.stores.iceberg.failures import clear_errors, clearly
 from classic_cars.stores.iceberg.lake import Lake
+from classic_cars.stores.iceberg.pinned import PinnedCatalog, shelf_of
 from classic_cars.stores.iceberg.published import Published
 from classic_cars.stores.iceberg.tables import Plans, snapshot_id
 from classic_cars.stores.iceberg.transaction import IcebergTransaction
+from classic_cars.stores.pins import Pin, Pins, Shelf, named_on
 
 ARRIVAL = "arriving"
 
@@ -36,7 +38,7 @@ ARRIVAL = "arriving"
 class IcebergStore:
     """The tables of one lake. ``wait``: seconds to contend with other writers before ``StoreConflict``.
 
-    ``beside``: a folder whose files a read-only store's queries may read.
+    ``beside``: a folder whose files a read-only store's queries may read. ``at``: these versions of these tables.
     """
 
     def __init__(
@@ -48,11 +50,12 @@ class IcebergStore:
         wait: float = 900.0,
         config: Mapping[str, Any] | None = None,
         beside: Path | None = None,
+        at: Pins | None = None,
     ) -> None:
-        self.lake = lake
+        self.lake, self._scratch, self._config, self._beside, self._pins = lake, scratch, config or {}, beside, at
         self.read_only = read_only
         self.wait = wait
-        self.engine = Engine(lake, scratch, read_only=read_only, config=config or {}, beside=beside)
+        self.engine = Engine(lake, scratch, read_only=read_only, config=self._config, beside=beside)
         self._s3 = S3(lake.bucket) if lake.bucket else None
         self._access: S3Access | None = None
         self._catalog: Catalog | None = None
@@ -115,7 +118,7 @@ class IcebergStore:
                 self._catalog = self.lake.open(access)
                 self.engine.reach(access)
             self._access = access
-        return self._catalog
+        return self._catalog if self._pins is None else cast(Catalog, PinnedCatalog(self._catalog, self._pins))
 
     # What readers ask --------------------------------------------------------------------------------
 
@@ -164,6 +167,31 @@ class IcebergStore:
     def query(self, sql: str) -> pa.RecordBatchReader:
         return queries.answer(self.catalog, self.engine, sql)
 
+    # Releases ----------------------------------------------------------------------------------------
+
+    @property
+    def shelf(self) -> Shelf:
+        return shelf_of(self.lake, self._s3)
+
+    @clearly
+    def pin(self, contracts: Iterable[Contract], before: Pins) -> dict[str, Pin]:  # noqa: ARG002
+        """Snapshots are there anyway: maintenance expires none that is on the shelf."""
+        return pinned.pin(self.catalog, contracts)
+
+    def at(self, pins: Pins) -> IcebergStore:
+        return IcebergStore(
+            self.lake,
+            scratch=self._scratch,
+            read_only=True,
+            wait=self.wait,
+            config=self._config,
+            beside=self._beside,
+            at=pins,
+        )
+
+    def sweep(self) -> None:
+        """Nothing to do: versions are expired by maintenance."""
+
     # Its versions ------------------------------------------------------------------------------------
 
     @clearly
@@ -187,10 +215,12 @@ class IcebergStore:
     def maintain(
         self, contracts: Iterable[Contract], *, keep: timedelta, orphan_age: timedelta, dry_run: bool
     ) -> Iterator[str]:
+        released = named_on(self.shelf)
         for contract in contracts:
             self.release()
             if self.exists(contract):
-                yield from maintenance.of_table(self, contract, keep, orphan_age, dry_run=dry_run)
+                kept = {pins[contract.address].snapshot for pins in released if contract.address in pins}
+                yield from maintenance.of_table(self, contract, keep, orphan_age, kept, dry_run=dry_run)
 
     def _now(self, contract: Contract) -> Table:
         """The table as it is at this moment."""

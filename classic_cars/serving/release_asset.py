@@ -1,0 +1,108 @@
+"""Releases on Dagster's web page: an asset downstream of every released table, and the check that its tables agree.
+
+A release is made at the end of every run that published something, whatever the run was to make, while the run still
+has the store. It is no step: one of those is skipped when any table upstream of it fails, related or not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import dagster as dg
+
+from classic_cars.contracts.base import Contract
+from classic_cars.errors import ClassicCarsError, StoreError
+from classic_cars.serving.completeness import balances
+from classic_cars.serving.consistency import contradictions
+from classic_cars.serving.releases import LAYERS, Outcome, make_release
+from classic_cars.stores.base import Store
+from classic_cars.tables.live_agreement import Reader, last_agreement
+from classic_cars.tables.metadata import asset_key
+from classic_cars.wording import counted
+
+KEY = dg.AssetKey(["serving", "release"])
+CHECK = dg.AssetCheckKey(KEY, "tables_agree")
+AGREE = "The released tables agree with each other and with source: rows and cents, in total and group by group"
+
+
+def release_spec(contracts: Iterable[Contract]) -> dg.AssetSpec:
+    """The asset: what analysts read."""
+    return dg.AssetSpec(
+        key=KEY,
+        deps=[asset_key(each.address) for each in contracts if each.layer in LAYERS],
+        description="The numbered set of table versions that analysts read. A new one is made at the end of each run "
+        "that published something, when all tables agree; until then the release before stays.",
+        group_name=KEY.path[0],
+        tags={"layer": KEY.path[0]},
+    )
+
+
+def release_check(reader: Reader) -> Any:
+    """Whether a release could be made of what is published now; can be executed at any time."""
+
+    @dg.asset_check(asset=KEY, name=CHECK.name, description=AGREE)
+    def tables_agree() -> dg.AssetCheckResult:
+        try:
+            with reader() as store:
+                reasons = [*contradictions(store), *(each.line() for each in balances(store) if not each.balanced)]
+        except StoreError as error:
+            reasons = [str(error)]
+        return dg.AssetCheckResult(passed=not reasons, description="; ".join(reasons) or "all agree")
+
+    return tables_agree
+
+
+def release_after_run(store: Store, contracts: Iterable[Contract], instance: dg.DagsterInstance, run_id: str) -> None:
+    """Make a release if one can be made, and record what came of it. Never raises: what was published stays."""
+    started = time.perf_counter()
+    try:
+        outcome = make_release(store, contracts, run_id, last_agreement(instance))
+    except ClassicCarsError as error:
+        outcome = Outcome(None, reasons=(str(error),))
+    except Exception as error:
+        # Its text may hold values.
+        outcome = Outcome(None, reasons=(f"unexpected {type(error).__name__} while the release was made",))
+    if outcome.release is not None and outcome.is_new:
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(KEY, metadata=_metadata(outcome, time.perf_counter() - started))
+        )
+    instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=KEY,
+            check_name=CHECK.name,
+            passed=not outcome.reasons,
+            metadata={},
+            severity=dg.AssetCheckSeverity.ERROR,
+            description=_said(outcome),
+        )
+    )
+
+
+def _said(outcome: Outcome) -> str:
+    now = outcome.release
+    if outcome.reasons:
+        stays = f"; release {now.number} stays the current one" if now is not None else ""
+        return f"no release was made: {'; '.join(outcome.reasons)}{stays}"
+    return f"release {now.number}: {now.order_lines.line()}" if now is not None else "nothing was published"
+
+
+def _metadata(outcome: Outcome, seconds: float) -> dict[str, Any]:
+    release = outcome.release
+    if release is None:
+        return {}
+    lines = release.order_lines
+    return {
+        "release": release.number,
+        "made by run": release.run_id,
+        "tables": len(release.tables),
+        "rows": sum(each.rows for each in release.tables.values()),
+        "order lines compared with source": lines.source.rows,
+        "amount compared with source": float(lines.source.amount),
+        "amount compared with source, exact": f"{lines.source.amount:,.2f}",
+        "order lines quarantined": lines.quarantined.rows,
+        "proof": dg.MetadataValue.md("\n".join(f"- {each.line()}" for each in release.balances)),
+        "seconds": round(seconds, 3),
+        "summary": f"{counted(len(release.tables), 'table')} that agree with source to the cent",
+    }

@@ -1,0 +1,281 @@
+"""Releases: sets of table versions that belong together, numbered, each with its proof. What analysts read.
+
+Tables are published one by one, so that after a run of some of them, or in the middle of one, their numbers need not
+agree. A release is made when they do: its tables are held fast (``stores.pins``), read back and compared, and only then
+shown to readers, who keep what they opened whatever is published meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from classic_cars.contracts.base import Contract
+from classic_cars.errors import StoreDamaged, StoreError, TableMissing
+from classic_cars.serving.completeness import ORDER_LINES, Balance, balances
+from classic_cars.serving.consistency import FACT, MEASURES, contradictions
+from classic_cars.settings import Settings
+from classic_cars.stores import open_store
+from classic_cars.stores.base import Reading, Store, versions_of
+from classic_cars.stores.pins import Pin, Shelf
+from classic_cars.stores.sql import quoted, table_name
+from classic_cars.wording import counted
+
+progress = logging.getLogger("classic_cars.progress")
+
+#: What a release holds; the layers before are for engineers, who read them as they are.
+LAYERS = ("warehouse", "analytics")
+#: How many releases are kept. Whoever has an older one open may read it some minutes longer.
+KEPT = 10
+
+
+class Release(BaseModel):
+    """A set of table versions that agree with each other. Times in UTC, amounts in USD."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    made: datetime
+    #: The run after which it was made.
+    run_id: str
+    #: When the data was last proven equal to the live order system, as far as was known then.
+    proven: datetime | None
+    #: Rows and cents that are published, quarantined and in source.
+    balances: tuple[Balance, ...]
+    #: By address, where each table's rows stay.
+    tables: dict[str, Pin]
+
+    @property
+    def order_lines(self) -> Balance:
+        return next(each for each in self.balances if each.subject == ORDER_LINES.name)
+
+    def line(self, now: datetime | None = None) -> str:
+        """For people, such as ``release 12, 4 minutes old``."""
+        return f"release {self.number}, {age(self.made, now)} old"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an attempt: the current release, if there is one, and why there is no newer one, if that is so."""
+
+    release: Release | None
+    is_new: bool = False
+    reasons: tuple[str, ...] = ()
+
+
+# Making one ------------------------------------------------------------------------------------------------
+
+
+def make_release(store: Store, contracts: Iterable[Contract], run_id: str, proven: datetime | None = None) -> Outcome:
+    """Make a release of what is published, if it agrees with itself and with source, and is not the current one.
+
+    ``contracts``: of all tables; those of ``LAYERS`` are released. Raises ``StoreError`` when the store cannot be read,
+    or a copy differs from its table; the current release then stays.
+    """
+    wanted = [each for each in contracts if each.layer in LAYERS]
+    shelf, before = store.shelf, None
+    with suppress(StoreDamaged):  # a sound one takes its place
+        before = current(shelf)
+    missing = sorted({each.address for each in wanted} - store.row_counts().keys())
+    if missing:
+        return _refused(shelf, before, [f"{', '.join(missing)} never published"])
+    proofs = balances(store)
+    if unbalanced := [each.line() for each in proofs if not each.balanced]:
+        return _refused(shelf, before, unbalanced)
+    known = before.tables if before is not None else {}
+    pins = store.pin(wanted, known)
+    if pins == known:
+        shelf.note("")
+        return Outcome(before)
+    held = store.at(pins)
+    try:
+        _must_be_equal(store, held, [each for each in wanted if known.get(each.address) != pins[each.address]])
+        reasons = contradictions(held)
+    finally:
+        held.release()
+    if reasons:
+        store.sweep()
+        return _refused(shelf, before, reasons)
+    return Outcome(_put(store, pins, tuple(proofs), run_id, proven), is_new=True)
+
+
+def _refused(shelf: Shelf, before: Release | None, reasons: Sequence[str]) -> Outcome:
+    shelf.note("; ".join(reasons))
+    return Outcome(before, reasons=tuple(reasons))
+
+
+def _must_be_equal(store: Reading, held: Reading, contracts: Iterable[Contract]) -> None:
+    """What was held fast has the rows of the published table, and the sum of each of its amounts."""
+    for contract in contracts:
+        sums = [f"sum({quoted(name)})" for name, kind in contract.types.items() if kind.is_decimal()]
+        question = f"SELECT {', '.join(['count(*)', *sums])} FROM {table_name(contract)}"
+        found, expected = _row(held, question), _row(store, question)
+        if found != expected:
+            raise StoreError(
+                f"{contract.address}: its copy has {found}, expected {expected} (rows, then the sum of each amount); "
+                "no release was made. Another run published meanwhile, or a file is damaged: run again"
+            )
+
+
+def _row(tables: Reading, question: str) -> list[Any]:
+    (row,) = (row for batch in tables.query(question) for row in batch.to_pylist())
+    return list(row.values())
+
+
+def _put(
+    store: Store, pins: dict[str, Pin], proofs: tuple[Balance, ...], run_id: str, proven: datetime | None
+) -> Release:
+    shelf = store.shelf
+    while True:
+        number = max(shelf.numbers(), default=0) + 1
+        made = datetime.now(UTC).replace(microsecond=0)
+        release = Release(number=number, made=made, run_id=run_id, proven=proven, balances=proofs, tables=pins)
+        if shelf.add(number, release.model_dump_json(indent=1)):
+            break
+    shelf.note("")
+    for old in shelf.numbers()[:-KEPT]:
+        shelf.remove(old)
+    store.sweep()
+    progress.info("release %d: %s, proven equal to source", number, counted(len(pins), "table"))
+    return release
+
+
+# Reading one -----------------------------------------------------------------------------------------------
+
+
+def current(shelf: Shelf) -> Release | None:
+    """The newest release; None when none was made yet."""
+    numbers = shelf.numbers()
+    return release_of(shelf, numbers[-1]) if numbers else None
+
+
+def release_of(shelf: Shelf, number: int) -> Release:
+    """Raises ``TableMissing`` when there is none of that number, and ``StoreDamaged`` for one that cannot be read."""
+    text = shelf.read(number)
+    if text is None:
+        numbers = shelf.numbers()
+        there = f"there are {numbers[0]} to {numbers[-1]}" if numbers else "none was made yet: `classic-cars run`"
+        raise TableMissing(f"release {number}: is not kept; {there}")
+    try:
+        return Release.model_validate_json(text)
+    except ValidationError:
+        raise StoreDamaged(
+            f"release {number}: its file is damaged; `classic-cars run --full` makes a new one, and older ones can be "
+            "read: `classic-cars answers --release N`"
+        ) from None
+
+
+def all_releases(shelf: Shelf) -> list[Release]:
+    """Those that can be read, newest first."""
+    found = []
+    for number in reversed(shelf.numbers()):
+        with suppress(StoreDamaged, TableMissing):  # whoever asks for it by its number is told
+            found.append(release_of(shelf, number))
+    return found
+
+
+@contextmanager
+def opened(settings: Settings, number: int | None = None) -> Iterator[tuple[Release, Reading] | None]:
+    """A release, the current one by default, and its tables; None when there is none to be the current one.
+
+    The store itself is not opened: nobody is waited for, and nobody waits.
+    """
+    store = open_store(settings, read_only=True)
+    release = current(store.shelf) if number is None else release_of(store.shelf, number)
+    if release is None:
+        yield None
+        return
+    tables = store.at(release.tables)
+    try:
+        yield release, tables
+    finally:
+        tables.release()
+
+
+def pending(settings: Settings) -> str:
+    """Why the latest attempt made no release; empty when it did, or there was nothing new."""
+    return open_store(settings, read_only=True).shelf.noted()
+
+
+# Comparing two ---------------------------------------------------------------------------------------------
+
+#: What releases can be compared by: the table that has it, and its column.
+BY = {
+    "productLine": ("analytics.sales_by_product_line", "productLine"),
+    "country": ("analytics.sales_by_country", "country"),
+    "month": ("analytics.sales_by_month", "orderMonth"),
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One metric of one group (empty: of everything) in two releases."""
+
+    group: str
+    metric: str
+    old: Decimal
+    new: Decimal
+
+    @property
+    def difference(self) -> Decimal:
+        return self.new - self.old
+
+
+def compared(old: Reading, new: Reading, by: str | None = None) -> list[Change]:
+    """Metrics of both, by the groups of ``by`` (a key of ``BY``); of groups only those that differ."""
+    before, after = _metrics(old, by), _metrics(new, by)
+    nothing = dict.fromkeys(["orders", *MEASURES], Decimal(0))
+    changes = [
+        Change(group, metric, before.get(group, nothing)[metric], after.get(group, nothing)[metric])
+        for group in sorted({*before, *after})
+        for metric in nothing
+    ]
+    return changes if by is None else [each for each in changes if each.difference]
+
+
+def _metrics(tables: Reading, by: str | None) -> dict[str, dict[str, Decimal]]:
+    if by is None:
+        terms = {"orders": "count(DISTINCT orderNumber)", **MEASURES}
+        group, source = "''", FACT.replace("/", ".")
+    else:
+        source, column = BY[by]
+        terms, group = {name: name for name in ("orders", *MEASURES)}, f"{column}::VARCHAR"
+    listed = ", ".join(f"coalesce({term}, 0)::DECIMAL(38, 2) AS {name}" for name, term in terms.items())
+    rows = (
+        row for batch in tables.query(f"SELECT {group} AS name, {listed} FROM {source}") for row in batch.to_pylist()
+    )
+    return {row.pop("name"): row for row in rows}
+
+
+def age(moment: datetime, now: datetime | None = None) -> str:
+    """Such as ``4 minutes``; how long ago something was."""
+    seconds = max(0, int(((now or datetime.now(UTC)) - moment).total_seconds()))
+    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= 2 * size or (seconds >= size and unit != "day"):
+            return counted(seconds // size, unit)
+    return counted(seconds, "second")
+
+
+def restored(store: Store, contracts: Iterable[Contract], number: int) -> tuple[Release, list[str]]:
+    """Make the versions of a release the published ones again, and a new release of them, with its proof.
+
+    Returns it, and the addresses of tables that had another version. Raises ``StoreError`` for a store without
+    versions, or a version that is gone: tables before it in the release are then restored already.
+    """
+    versions, old = versions_of(store), release_of(store.shelf, number)
+    held = [each for each in contracts if each.address in old.tables]
+    now = store.pin(held, {})
+    changed = []
+    for contract in held:
+        snapshot = old.tables[contract.address].snapshot
+        if snapshot is not None and now.get(contract.address) != old.tables[contract.address]:
+            versions.roll_back(contract, snapshot)
+            changed.append(contract.address)
+    return _put(store, old.tables, old.balances, f"restore of release {number}", old.proven), changed

@@ -1,0 +1,249 @@
+"""Copies of published tables beside the DuckDB file: Parquet files that are written once, a set for each month.
+
+Readers of copies never open the store's file, which DuckDB keeps to one process while that writes. Months that were
+not published again since the last copy are not copied again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import ibis
+import pyarrow as pa
+from ibis.backends.duckdb import Backend
+
+from classic_cars.compiled import CompilingOnce
+from classic_cars.contracts.base import Contract
+from classic_cars.errors import StoreDamaged, StoreError, TableMissing
+from classic_cars.interrupts import interruptible
+from classic_cars.months import Months
+from classic_cars.stores.base import Size
+from classic_cars.stores.duckdb.failures import clear_errors
+from classic_cars.stores.pins import FolderShelf, Part, Pin, Pins, named_on
+from classic_cars.stores.sql import PUBLISHED_MONTHS, literal, named_tables, one_query, only_reach, quoted, table_name
+
+if TYPE_CHECKING:
+    from classic_cars.stores.duckdb.store import DuckDBStore
+
+#: The column that files are told apart by while they are written; it is in none of them.
+PART = "_part"
+UNDATED = "none"
+#: Files that no release needs are left so long: somebody may be reading them, or about to name them.
+GRACE_SECONDS = 600
+
+
+def copied(store: DuckDBStore, contracts: Iterable[Contract], before: Pins) -> dict[str, Pin]:
+    """A pin for each table that is published, all of one moment; what ``before`` has already is not copied again."""
+    folder = store.copies / uuid.uuid4().hex
+    store.execute("BEGIN TRANSACTION")
+    try:
+        stamps = _stamps(store)
+        pins = {
+            each.address: _pinned(store, each, stamps.get(each.address, []), before.get(each.address), folder)
+            for each in contracts
+            if store.exists(each)
+        }
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    finally:
+        store.roll_back_open_transaction()
+    return pins
+
+
+#: From a day, to before a day (None: all days), and the stamp of when they were published.
+Stamped = tuple[date | None, date | None, str]
+
+
+def _stamps(store: DuckDBStore) -> dict[str, list[Stamped]]:
+    """By address, latest first."""
+    found: dict[str, list[Stamped]] = defaultdict(list)
+    try:
+        rows = store.execute(f"SELECT address, first, last, stamp FROM {PUBLISHED_MONTHS} ORDER BY number DESC")
+    except duckdb.CatalogException:  # nothing was published since stores have stamps
+        return found
+    for address, *stamped in rows.fetchall():
+        found[address].append((stamped[0], stamped[1], stamped[2]))
+    return found
+
+
+def _pinned(store: DuckDBStore, contract: Contract, stamps: list[Stamped], before: Pin | None, folder: Path) -> Pin:
+    column = contract.partitioned_by
+    month = f"strftime(date_trunc('month', {quoted(column)}), '%Y-%m')" if column else "''"
+    counted = store.execute(
+        f"SELECT coalesce({month}, '{UNDATED}'), count(*) FROM {table_name(contract)} GROUP BY ALL"
+    ).fetchall()
+    rows: dict[str, int] = dict(sorted(counted)) or {"": 0}
+    kept = before.parts if before is not None else {}
+    wanted = {part: _stamp_of(part, stamps) for part in rows}
+    new = [
+        part
+        for part, stamp in wanted.items()
+        if part not in kept or kept[part].stamp != stamp or damaged(store.copies, kept[part])
+    ]
+    files = _write(store, contract, new, month, folder, whole=len(new) == len(rows)) if new else {}
+    parts = {
+        part: Part(rows=rows[part], stamp=stamp, files=files[part]) if part in files else kept[part]
+        for part, stamp in wanted.items()
+    }
+    return Pin(rows=sum(rows.values()), parts=parts)
+
+
+def _stamp_of(part: str, stamps: list[Stamped]) -> str:
+    """Of the latest publication that held this month."""
+    day = date.fromisoformat(f"{part}-01") if part not in ("", UNDATED) else None
+    for first, last, stamp in stamps:
+        if first is None or last is None or (day is not None and first <= day < last):
+            return stamp
+    return ""
+
+
+def _write(
+    store: DuckDBStore, contract: Contract, parts: list[str], month: str, folder: Path, *, whole: bool
+) -> dict[str, dict[str, int]]:
+    """Write these parts; the files of each, below the folder of copies, and their sizes."""
+    target = folder / contract.layer / contract.name
+    columns = ", ".join(map(quoted, contract.types.names))
+    source = f"SELECT {columns} FROM {table_name(contract)}"
+    with clear_errors(store.path):
+        target.mkdir(parents=True)
+    if parts == [""]:
+        file = target / "all.parquet"
+        store.execute(f"COPY ({source}) TO {literal(str(file))} (FORMAT parquet)")
+        return {"": _sized(store.copies, [file])}
+    if not whole:
+        source += f" WHERE {_among(contract, parts)}"
+    source = source.replace(" FROM ", f", coalesce({month}, '{UNDATED}') AS {PART} FROM ", 1)
+    store.execute(f"COPY ({source}) TO {literal(str(target))} (FORMAT parquet, PARTITION_BY ({PART}))")
+    found: dict[str, list[Path]] = defaultdict(list)
+    for each in target.rglob("*.parquet"):
+        found[each.parent.name.removeprefix(f"{PART}=")].append(each)
+    return {part: _sized(store.copies, files) for part, files in found.items()}
+
+
+def _sized(copies: Path, files: Iterable[Path]) -> dict[str, int]:
+    return {str(each.relative_to(copies)): each.stat().st_size for each in sorted(files)}
+
+
+def damaged(copies: Path, part: Part) -> str:
+    """A file that is gone or has another size, as after a power cut; empty when there is none."""
+    for file, size in part.files.items():
+        path = copies / file
+        if not path.is_file() or path.stat().st_size != size:
+            return file
+    return ""
+
+
+def _among(contract: Contract, parts: list[str]) -> str:
+    column = quoted(contract.partitioned_by or "")
+    months = [f"({column} >= DATE '{part}-01' AND {column} < DATE '{part}-01' + INTERVAL 1 MONTH)"
+              for part in parts if part != UNDATED]  # fmt: skip
+    return " OR ".join([*months, *([f"{column} IS NULL"] if UNDATED in parts else [])])
+
+
+def sweep(copies: Path) -> None:
+    """Remove the copies that no release names, unless they are new."""
+    kept = named_on(FolderShelf(copies))
+    named = {file for pins in kept for pin in pins.values() for part in pin.parts.values() for file in part.files}
+    for folder in [each for each in copies.iterdir() if each.is_dir()] if copies.exists() else []:
+        if folder.stat().st_mtime > time.time() - GRACE_SECONDS:
+            continue
+        files = list(folder.rglob("*.parquet"))
+        unnamed = [each for each in files if str(each.relative_to(copies)) not in named]
+        for each in unnamed:
+            each.unlink(missing_ok=True)
+        if len(unnamed) == len(files):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class Copies:
+    """The tables of one set of pins, read-only: what was published then. Nobody waits for anybody."""
+
+    def __init__(self, folder: Path, pins: Pins, config: Mapping[str, Any], beside: Path | None = None) -> None:
+        self._folder, self._pins, self._config, self._beside = folder, pins, config, beside
+        self._backend: Backend | None = None
+        self._tables: dict[str, ibis.Table] = {}
+
+    @property
+    def place(self) -> str:
+        return str(self._folder)
+
+    @property
+    def backend(self) -> Backend:
+        if self._backend is None:
+            spill = {"temp_directory": str(self._folder / ".spill")}
+            connection = interruptible(duckdb.connect(config={**self._config, **spill}))
+            for layer in sorted({address.partition("/")[0] for address in self._pins}):
+                connection.execute(f"CREATE SCHEMA {quoted(layer)}")
+            only_reach(connection, [str(each) for each in (self._folder, self._beside) if each])
+            self._backend = CompilingOnce.from_connection(connection)
+        return self._backend
+
+    def release(self) -> None:
+        if self._backend is not None:
+            self._backend.disconnect()
+            self._backend = None
+            self._tables.clear()
+
+    def exists(self, contract: Contract) -> bool:
+        return contract.address in self._pins
+
+    def read(self, contract: Contract, months: Months | None = None) -> ibis.Table:
+        if not self.exists(contract):
+            raise TableMissing(
+                f"{contract.address}: is not part of this release; `classic-cars query` reads it as it is now"
+            )
+        table = self._view(contract.address)
+        if months is not None and contract.partitioned_by:
+            table = table.filter(months.hold(table[contract.partitioned_by]))
+        return table
+
+    def _view(self, address: str) -> ibis.Table:
+        if address not in self._tables:
+            layer, _, name = address.partition("/")
+            for part in self._pins[address].parts.values():
+                if file := damaged(self._folder, part):
+                    raise StoreDamaged(
+                        f"{self._folder / file}: is gone or damaged; `classic-cars run --full` makes a whole release"
+                    )
+            files = [str(self._folder / file) for part in self._pins[address].parts.values() for file in part.files]
+            listed = ", ".join(map(literal, files))
+            with clear_errors(self._folder):
+                self.backend.con.execute(
+                    f"CREATE VIEW {quoted(layer)}.{quoted(name)} AS "
+                    f"FROM read_parquet([{listed}], hive_partitioning = false)"
+                )
+            self._tables[address] = self.backend.table(name, database=layer)
+        return self._tables[address]
+
+    def size(self, contract: Contract) -> Size:
+        return Size(self._pins[contract.address].rows, None)
+
+    def months(self, contract: Contract) -> list[date]:
+        parts = self._pins[contract.address].parts if self.exists(contract) else {}
+        return sorted(date.fromisoformat(f"{part}-01") for part in parts if part not in ("", UNDATED))
+
+    def row_counts(self) -> dict[str, int]:
+        return {address: each.rows for address, each in sorted(self._pins.items())}
+
+    def query(self, sql: str) -> pa.RecordBatchReader:
+        try:
+            with clear_errors(self._folder):
+                *before, question = one_query(sql)
+                named = named_tables(sql)
+                for address in self._pins:
+                    if not named or address.partition("/")[2] in named:
+                        self._view(address)
+                for each in before:
+                    self.backend.con.execute(each)
+                return self.backend.con.execute(question).to_arrow_reader(65_536)
+        except duckdb.Error as error:
+            raise StoreError(str(error)) from None

@@ -1,0 +1,146 @@
+"""Versions that are held fast: what a release keeps of each table, and the shelf that releases stand on.
+
+A pin says where a table's rows stay readable, whatever is published later: a snapshot of a lake's table, or files
+beside a DuckDB file. Knows nothing of what a release is or when one is made.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from classic_cars.errors import StoreUnavailable
+
+SUFFIX = ".json"
+NOTE = "pending.txt"
+
+
+class Part(BaseModel):
+    """The rows of one month of a table, or of all of a table without months."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: int
+    #: Another one for each time that the rows were published.
+    stamp: str
+    #: Below the folder of copies, with their sizes in bytes.
+    files: dict[str, int]
+
+
+class Pin(BaseModel):
+    """One version of one table. ``parts``, by month (``YYYY-MM``), of a DuckDB store; ``snapshot`` of a lake."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: int
+    snapshot: int | None = None
+    parts: dict[str, Part] = {}
+
+
+#: By address.
+Pins = Mapping[str, Pin]
+
+
+class Shelf(Protocol):
+    """Numbered texts that are written once and never changed: JSON, that holds the pins of a release as ``tables``."""
+
+    def numbers(self) -> list[int]:
+        """Those that are taken, sorted."""
+        ...
+
+    def read(self, number: int) -> str | None:
+        """None when there is none of that number."""
+        ...
+
+    def add(self, number: int, text: str) -> bool:
+        """Whole or not at all; False when another process took the number first."""
+        ...
+
+    def remove(self, number: int) -> None: ...
+
+    def note(self, text: str) -> None:
+        """Why the latest attempt put nothing on the shelf; takes the place of the note before. Empty: it did."""
+        ...
+
+    def noted(self) -> str: ...
+
+
+class _Named(BaseModel):
+    tables: dict[str, Pin]
+
+
+def named_on(shelf: Shelf) -> list[Pins]:
+    """The pins of every text on the shelf; a damaged one names nothing that could be read."""
+    found: list[Pins] = []
+    for text in map(shelf.read, shelf.numbers()):
+        with suppress(ValidationError):
+            found.append(_Named.model_validate_json(text or "").tables)
+    return found
+
+
+class FolderShelf:
+    """One file each, in a folder. Raises ``StoreUnavailable`` when it cannot be read or written."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def numbers(self) -> list[int]:
+        return sorted(int(each.stem) for each in self._folder.glob(f"[0-9]*{SUFFIX}"))
+
+    def read(self, number: int) -> str | None:
+        try:
+            return self._path(number).read_text()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._refusal(error) from None
+
+    def add(self, number: int, text: str) -> bool:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=self._folder, prefix=".new.") as new:
+                new.write(text)
+                new.flush()
+                os.fchmod(new.fileno(), 0o644)
+                os.fsync(new.fileno())
+                os.link(new.name, self._path(number))
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise self._refusal(error) from None
+        return True
+
+    def remove(self, number: int) -> None:
+        self._path(number).unlink(missing_ok=True)
+
+    def note(self, text: str) -> None:
+        if text == self.noted():
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            new = self._folder / f".note.{os.getpid()}"
+            new.write_text(text)
+            new.replace(self._folder / NOTE)
+        except OSError as error:
+            raise self._refusal(error) from None
+
+    def noted(self) -> str:
+        try:
+            return (self._folder / NOTE).read_text()
+        except OSError:
+            return ""
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:08}{SUFFIX}"
+
+    def _refusal(self, error: OSError) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{self._folder}: releases cannot be kept there ({error.strerror or error}); make the folder writable and "
+            "free some space on its disk. The published tables are whole."
+        )

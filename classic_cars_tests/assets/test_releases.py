@@ -1,0 +1,376 @@
+"""A release is made when all tables agree, and only then; readers get one whole, whatever is published meanwhile."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import ibis
+import pytest
+
+from classic_cars.assets import ALL_TABLES
+from classic_cars.contracts.base import Contract
+from classic_cars.errors import StoreDamaged, StoreUnavailable, TableMissing
+from classic_cars.serving import releases
+from classic_cars.serving.release_asset import CHECK, KEY
+from classic_cars.serving.releases import (
+    KEPT,
+    LAYERS,
+    Outcome,
+    age,
+    all_releases,
+    compared,
+    current,
+    make_release,
+    opened,
+)
+from classic_cars.settings import Settings
+from classic_cars.stores import open_store
+from classic_cars.stores.base import Provenance
+from classic_cars.stores.duckdb import DuckDBStore, copies
+from classic_cars_tests.command_line import classic_cars
+from classic_cars_tests.platform import SALES, change, expected_sales, order_system_frames, run, swapped
+
+CONTRACTS = [each.contract for each in ALL_TABLES]
+DEARER = "UPDATE orderdetails SET priceEach = priceEach + 1"
+
+
+def attempt(settings: Settings) -> Outcome:
+    store = open_store(settings)
+    store.begin_run("a test")
+    try:
+        return make_release(store, CONTRACTS, "a-run")
+    finally:
+        store.end_run()
+
+
+def shelved(settings: Settings) -> list[int]:
+    return open_store(settings, read_only=True).shelf.numbers()
+
+
+def totals(settings: Settings) -> tuple[int, Decimal]:
+    """Lines and booked amount of the order system, worked out from its own rows."""
+    lines = order_system_frames(settings.order_system_url)["orderdetails"]
+    return len(lines), sum((q * p for q, p in zip(lines.quantityOrdered, lines.priceEach, strict=True)), Decimal(0))
+
+
+def released_totals(settings: Settings, number: int | None = None) -> set[tuple[int, Decimal]]:
+    """What the fact and the answers of a release say, each by itself."""
+    found: set[tuple[int, Decimal]] = set()
+    with opened(settings, number) as release:
+        assert release is not None
+        for table, units, amount in (
+            ("warehouse.fact_orders", "quantityOrdered", "orderAmount"),
+            *((f"analytics.sales_by_{name}", "units", "bookedAmount") for name in ("country", "product_line", "month")),
+        ):
+            (batch,) = release[1].query(f"SELECT sum({units})::BIGINT AS u, sum({amount}) AS a FROM {table}")
+            found.add(tuple(batch.to_pylist()[0].values()))
+    return found
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+def verdict(instance: dg.DagsterInstance) -> dg.AssetCheckEvaluation:
+    record = instance.event_log_storage.get_latest_asset_check_execution_by_key([CHECK])[CHECK]
+    assert isinstance(record.evaluation, dg.AssetCheckEvaluation)
+    return record.evaluation
+
+
+# Made, and not made ----------------------------------------------------------------------------------------
+
+
+def test_a_run_ends_in_a_release_with_its_proof(published: Settings, instance: dg.DagsterInstance) -> None:
+    before = shelved(published)
+    change(published.order_system_url, DEARER)
+    ran = run(published, select=SALES, instance=instance)
+    assert ran.success, ran.errors
+    release = current(open_store(published, read_only=True).shelf)
+    assert release is not None
+    assert release.number == (before[-1] if before else 0) + 1
+    lines, amount = totals(published)
+    proof = release.order_lines
+    assert (proof.source.rows, proof.source.amount) == (lines, amount)
+    assert proof.published + proof.quarantined == proof.source
+    assert {address.partition("/")[0] for address in release.tables} == set(LAYERS)
+    event = instance.get_latest_materialization_event(KEY)
+    assert event is not None
+    assert event.asset_materialization is not None
+    shown = event.asset_materialization.metadata
+    assert shown["release"].value == release.number
+    assert shown["amount compared with source, exact"].value == f"{amount:,.2f}"
+    assert shown["made by run"].value == ran.result.run_id == release.run_id
+    assert verdict(instance).passed
+    (totals_released,) = {amount for _, amount in released_totals(published)}
+    assert totals_released == amount
+
+
+def test_tables_of_different_runs_make_no_release(published: Settings, instance: dg.DagsterInstance) -> None:
+    first = attempt(published).release
+    assert first is not None
+    before = released_totals(published)
+    change(published.order_system_url, DEARER)
+    made = [each for each in SALES if not each.startswith("analytics/sales_by_c")]
+    ran = run(published, select=made, instance=instance)
+    assert ran.success, ran.errors
+    assert shelved(published)[-1] == first.number
+    assert released_totals(published) == before
+    assert not verdict(instance).passed
+    said = str(verdict(instance).description)
+    assert "analytics/sales_by_country" in said
+    assert said.endswith(f"release {first.number} stays the current one")
+    answered = classic_cars(published.home, "answers")
+    assert answered.returncode == 0
+    assert f"release {first.number}, " in answered.stderr
+    assert "newer tables are not released" in answered.stderr
+    assert f"{next(iter(before))[1]:,.2f}" in answered.stdout
+    run(published, select=SALES, instance=instance)
+    assert shelved(published)[-1] == first.number + 1
+    assert verdict(instance).passed
+    assert "not released" not in classic_cars(published.home, "answers").stderr
+
+
+def test_rows_that_are_missing_make_no_release(published: Settings, instance: dg.DagsterInstance) -> None:
+    first = attempt(published).release
+    assert first is not None
+    change(published.order_system_url, "DELETE FROM orderdetails WHERE orderLineNumber > 1")
+    run(
+        published,
+        select=["source/orderdetails"],
+        instance=instance,
+        tags={"classic_cars/accept_shrink": "source/orderdetails"},
+    )
+    assert shelved(published)[-1] == first.number
+    assert "NOT BALANCED" in str(verdict(instance).description)
+
+
+def test_nothing_new_makes_no_release(published: Settings) -> None:
+    first = attempt(published)
+    assert attempt(published) == Outcome(first.release)
+
+
+def test_a_table_that_was_never_published_makes_no_release(tmp_path: Path, published: Settings) -> None:
+    empty = published.model_copy(update={"home": tmp_path / "empty"})
+    run(empty, select=["source/offices"])
+    outcome = attempt(empty)
+    assert outcome.release is None
+    assert "warehouse/fact_orders" in outcome.reasons[0]
+    assert "never published" in outcome.reasons[0]
+
+
+def test_a_table_that_fails_keeps_no_other_back(published: Settings, instance: dg.DagsterInstance) -> None:
+    first = attempt(published).release
+    assert first is not None
+
+    def broken(source_offices: ibis.Table) -> ibis.Table:
+        return source_offices.filter(ibis.literal(1) / 0 > source_offices.city.cast("int64"))
+
+    change(published.order_system_url, DEARER)
+    tables = swapped("staging/offices", broken)
+    ran = run(published, select=[*SALES, "staging/offices"], tables=tables, instance=instance)
+    assert not ran.success
+    assert shelved(published)[-1] == first.number + 1
+    assert {amount for _, amount in released_totals(published)} == {totals(published)[1]}
+
+
+# Attacked --------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_that_lacks_a_row_is_never_released(published: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = shelved(published)
+    written = copies._write
+
+    def lossy(store: DuckDBStore, contract: Contract, *rest: Any, **more: Any) -> Any:
+        if contract.name == "dim_customers":
+            store.execute("DELETE FROM warehouse.dim_customers WHERE rowid = 0")
+        return written(store, contract, *rest, **more)
+
+    monkeypatch.setattr(copies, "_write", lossy)
+    monkeypatch.setattr(releases, "current", lambda _shelf: None)
+    with pytest.raises(releases.StoreError, match="warehouse/dim_customers: its copy has"):
+        attempt(published)
+    assert shelved(published) == before
+
+
+def test_a_full_disk_leaves_the_release_before(
+    published: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = attempt(published).release
+    assert first is not None
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable("the disk is full")
+
+    monkeypatch.setattr(copies, "_write", full)
+    change(published.order_system_url, DEARER)
+    ran = run(published, select=SALES, instance=instance)
+    assert ran.success, ran.errors
+    assert "the disk is full" in str(verdict(instance).description)
+    assert shelved(published)[-1] == first.number
+    monkeypatch.undo()
+    assert attempt(published).is_new
+
+
+def test_an_error_that_nobody_foresaw_shows_no_values(
+    published: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise KeyError("Atelier graphique")
+
+    monkeypatch.setattr(copies, "_write", broken)
+    monkeypatch.setattr(releases, "current", lambda _shelf: None)
+    assert run(published, select=["analytics/sales_by_month"], instance=instance).success
+    assert verdict(instance).description == "no release was made: unexpected KeyError while the release was made"
+
+
+def test_a_damaged_release_is_said(published: Settings) -> None:
+    first = attempt(published).release
+    assert first is not None
+    store = open_store(published, read_only=True)
+    text = store.shelf.read(first.number)
+    store.shelf.remove(first.number)
+    store.shelf.add(first.number, str(text)[:-40])
+    with pytest.raises(StoreDamaged, match=f"release {first.number}: its file is damaged"):
+        current(store.shelf)
+    with pytest.raises(TableMissing, match="release 99: is not kept; there are"):
+        releases.release_of(store.shelf, 99)
+    assert first.number not in [each.number for each in all_releases(store.shelf)]
+    again = attempt(published)
+    assert again.is_new
+    assert current(store.shelf) == again.release
+
+
+def test_old_releases_go(published: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = attempt(published).release
+    assert first is not None
+    store = open_store(published)
+    for _ in range(KEPT + 2):
+        releases._put(store, first.tables, first.balances, "again", None)
+    kept = [each.number for each in all_releases(store.shelf)]
+    assert kept == list(range(first.number + KEPT + 2, first.number + 2, -1))
+
+
+def test_two_that_take_the_same_number_get_two(published: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = attempt(published).release
+    assert first is not None
+    store = open_store(published)
+    shelf = type(store.shelf)
+    seen, numbers = iter([[first.number], [first.number, first.number + 1]]), shelf.numbers
+    store.shelf.add(first.number + 1, "{}")
+    monkeypatch.setattr(shelf, "numbers", lambda self: next(seen, None) or numbers(self))
+    assert releases._put(store, first.tables, first.balances, "again", None).number == first.number + 2
+
+
+def test_readers_see_one_release_whole_while_runs_publish(published: Settings) -> None:
+    attempt(published)
+    known, wrong, stop = {*released_totals(published)}, [], threading.Event()
+    looks = 0
+
+    def read() -> None:
+        nonlocal looks
+        while not stop.is_set():
+            found = released_totals(published)
+            looks += 1
+            if len(found) != 1:
+                wrong.append(found)
+
+    assert len(known) == 1
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for each in readers:
+        each.start()
+    try:
+        for _ in range(2):
+            change(published.order_system_url, DEARER)
+            ran = run(published, select=SALES)
+            assert ran.success, ran.errors
+    finally:
+        stop.set()
+        for each in readers:
+            each.join()
+    assert looks > 2
+    assert wrong == []
+    assert released_totals(published) != known
+
+
+# Asked -----------------------------------------------------------------------------------------------------
+
+
+def test_releases_are_compared_by_metric_and_group(published: Settings) -> None:
+    first = attempt(published).release
+    assert first is not None
+    expected = expected_sales(order_system_frames(published.order_system_url), "country")
+    change(published.order_system_url, "UPDATE orderdetails SET quantityOrdered = quantityOrdered + 1")
+    run(published, select=SALES)
+    after = expected_sales(order_system_frames(published.order_system_url), "country")
+    with opened(published, first.number) as old, opened(published) as new:
+        assert old is not None
+        assert new is not None
+        changes = compared(old[1], new[1], "country")
+        totals_of = {each.metric: each for each in compared(old[1], new[1])}
+    assert {(each.group, each.metric): (each.old, each.new) for each in changes} == {
+        (country, metric): (expected[country][metric], after[country][metric])
+        for country in expected
+        for metric in expected[country]
+        if expected[country][metric] != after[country][metric]
+    }
+    assert totals_of["units"].difference == len(order_system_frames(published.order_system_url)["orderdetails"])
+    assert totals_of["orders"].difference == 0
+
+
+def test_the_commands(published: Settings) -> None:
+    first = attempt(published).release
+    assert first is not None
+    change(published.order_system_url, DEARER)
+    run(published, select=SALES)
+    second, home = first.number + 1, published.home
+    listed = classic_cars(home, "releases")
+    numbers = [line.split()[0] for line in listed.stdout.splitlines() if line.strip()[:1].isdigit()]
+    assert numbers[:2] == [str(second), str(first.number)]
+    shown = classic_cars(home, "releases", "show", str(first.number))
+    assert f"release {first.number}, made" in shown.stdout
+    assert first.run_id in shown.stdout
+    assert "warehouse/fact_orders" in shown.stdout
+    difference = classic_cars(home, "releases", "compare", str(first.number), str(second)).stdout
+    units = order_system_frames(published.order_system_url)["orderdetails"].quantityOrdered.sum()
+    assert f"{units:,.2f}" in next(line for line in difference.splitlines() if "bookedAmount" in line)
+    sql = "SELECT sum(bookedAmount) AS amount FROM analytics.sales_by_country"
+    old = classic_cars(home, "query", sql, "--release", str(first.number), "--format", "json")
+    new = classic_cars(home, "query", sql, "--format", "json")
+    live = classic_cars(home, "query", "SELECT count(*) AS n FROM source.orders", "--format", "json")
+    assert (
+        Decimal(str(json.loads(new.stdout)[0]["amount"])) - Decimal(str(json.loads(old.stdout)[0]["amount"])) == units
+    )
+    assert f"release {second}, " in new.stderr
+    assert "release" not in live.stderr
+    missing = classic_cars(home, "answers", "--release", "99")
+    assert (missing.returncode, "release 99: is not kept" in missing.stderr) == (1, True)
+    refused = classic_cars(home, "releases", "restore", str(first.number))
+    assert (refused.returncode, "a DuckDB store keeps no versions" in refused.stderr) == (1, True)
+
+
+def test_a_question_is_answered_while_a_run_holds_the_store(published: Settings) -> None:
+    attempt(published)
+    store = open_store(published)
+    with store.begin(Provenance("a-run", "warehouse/fact_orders")) as writing:
+        assert writing.exists(CONTRACTS[0])
+        assert classic_cars(published.home, "answers", CLASSIC_CARS_QUERY_WAIT="0").returncode == 0
+        asked = classic_cars(published.home, "query", "FROM source.offices", CLASSIC_CARS_QUERY_WAIT="0")
+        assert (asked.returncode, "held by" in asked.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 seconds"), (1, "1 second"), (61, "1 minute"), (7300, "2 hours"), (86_400 * 3, "3 days")],
+)
+def test_ages(seconds: int, text: str) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert age(now - timedelta(seconds=seconds), now) == text

@@ -1,0 +1,202 @@
+"""What a release names stays readable as it was, whatever is published, expired or broken meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from classic_cars.errors import StoreDamaged, StoreError, StoreUnavailable, TableMissing
+from classic_cars.settings import Settings
+from classic_cars.stores import open_store
+from classic_cars.stores.base import Store, versions_of
+from classic_cars.stores.duckdb.copies import GRACE_SECONDS
+from classic_cars.stores.pins import FolderShelf, Pin
+from classic_cars_tests.stores.conftest import Open
+from classic_cars_tests.stores.tables import (
+    BY_TEST,
+    EVERYTHING,
+    FEBRUARY,
+    FIRST_QUARTER,
+    JANUARY,
+    MARCH,
+    PLACES,
+    SALES,
+    held,
+    publish,
+    sale,
+    stage,
+)
+
+QUARTER = [sale(1, "2004-01-31"), sale(2, "2004-02-01", "2.50"), sale(3, "2004-03-15", None, "free")]
+ALL = [SALES, PLACES, EVERYTHING]
+
+
+def put(store: Store, pins: dict[str, Pin]) -> None:
+    """On the shelf, as a release does."""
+    assert store.shelf.add(1, json.dumps({"tables": {address: each.model_dump() for address, each in pins.items()}}))
+
+
+@pytest.fixture
+def duckdb_store(tmp_path: Path) -> Store:
+    return open_store(Settings(home=tmp_path / "home"))
+
+
+def test_what_is_pinned_stays_as_it_was(store: Store, open_another: Open) -> None:
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
+    pins = store.pin(ALL, {})
+    assert pins.keys() == {SALES.address, PLACES.address}
+    publish(store, SALES, [sale(9, "2004-02-02")], FEBRUARY)
+    publish(store, PLACES, [])
+    store.release()
+    then = open_another(read_only=True).at(pins)
+    assert held(then, SALES) == QUARTER
+    assert held(then, SALES, FEBRUARY) == [QUARTER[1]]
+    assert held(then, PLACES) == [{"place": "Oslo", "visitors": 1}]
+    assert then.row_counts() == {PLACES.address: 1, SALES.address: 3}
+    assert [f"{month:%Y-%m}" for month in then.months(SALES)] == ["2004-01", "2004-02", "2004-03"]
+    (batch,) = then.query("SELECT count(*) AS rows, sum(amount) AS amount FROM warehouse.sales")
+    assert [str(value) for value in batch.to_pylist()[0].values()] == ["3", "3.50"]
+    assert not then.exists(EVERYTHING)
+    with pytest.raises(TableMissing):
+        then.read(EVERYTHING)
+    with pytest.raises(StoreError, match="read-only"):
+        then.query("DROP VIEW warehouse.sales")
+    with pytest.raises(StoreError):
+        list(then.query("SELECT * FROM read_csv('/etc/passwd')"))
+    then.release()
+
+
+def test_an_empty_table_and_every_type_are_pinned(store: Store, open_another: Open) -> None:
+    publish(store, EVERYTHING, [])
+    publish(store, SALES, [], FIRST_QUARTER)
+    pins = store.pin(ALL, {})
+    store.release()
+    then = open_another(read_only=True).at(pins)
+    assert then.read(EVERYTHING).schema().names == EVERYTHING.types.names
+    assert held(then, EVERYTHING) == held(then, SALES) == []
+    then.release()
+
+
+def test_nobody_waits_for_whoever_reads_what_is_pinned(store: Store, open_another: Open) -> None:
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    pins = store.pin(ALL, {})
+    then = open_another(read_only=True).at(pins)
+    assert held(then, SALES) == QUARTER
+    with store.begin(BY_TEST) as writing:
+        assert writing.exists(SALES)
+        assert then.query("SELECT 1 FROM warehouse.sales").read_all().num_rows == 3
+    publish(store, SALES, [], FIRST_QUARTER)
+    assert held(then, SALES) == QUARTER
+    then.release()
+
+
+def test_only_what_was_published_since_is_copied_again(duckdb_store: Store) -> None:
+    publish(duckdb_store, SALES, QUARTER, FIRST_QUARTER)
+    publish(duckdb_store, PLACES, [{"place": "Oslo", "visitors": 1}])
+    first = duckdb_store.pin(ALL, {})
+    assert duckdb_store.pin(ALL, first) == first
+    publish(duckdb_store, SALES, [sale(8, "2004-02-09")], FEBRUARY)
+    second = duckdb_store.pin(ALL, first)
+    assert second[PLACES.address] == first[PLACES.address]
+    same = [part for part, each in second[SALES.address].parts.items() if each == first[SALES.address].parts.get(part)]
+    assert same == ["2004-01", "2004-03"]
+    assert held(duckdb_store.at(second), SALES) == held(duckdb_store, SALES)
+    publish(duckdb_store, SALES, [sale(8, "2004-02-09")], MARCH)
+    third = duckdb_store.pin(ALL, second)
+    assert sorted(third[SALES.address].parts) == ["2004-01", "2004-02"]
+    assert held(duckdb_store.at(third), SALES) == held(duckdb_store, SALES)
+
+
+def test_months_of_earlier_publications_keep_their_stamps_however_ranges_overlap(duckdb_store: Store) -> None:
+    days = {JANUARY: "2004-01-31", FEBRUARY: "2004-02-01", MARCH: "2004-03-15"}
+    pins = {}
+    for number, months in enumerate([FIRST_QUARTER, JANUARY, FIRST_QUARTER, FEBRUARY, MARCH, JANUARY, FEBRUARY]):
+        rows = [sale(10 * number + n, day) for n, (each, day) in enumerate(days.items()) if each.first in list(months)]
+        publish(duckdb_store, SALES, rows, months)
+        before, pins = pins, duckdb_store.pin(ALL, pins)
+        assert held(duckdb_store.at(pins), SALES) == held(duckdb_store, SALES)
+        parts = pins[SALES.address].parts
+        if before:
+            kept = {part for part, each in parts.items() if each == before[SALES.address].parts.get(part)}
+            assert kept == {f"{month:%Y-%m}" for month in FIRST_QUARTER if month not in list(months)}
+
+
+def test_a_copy_that_is_gone_or_cut_off_is_said_and_made_again(duckdb_store: Store, tmp_path: Path) -> None:
+    publish(duckdb_store, SALES, QUARTER, FIRST_QUARTER)
+    pins = duckdb_store.pin(ALL, {})
+    (file,) = pins[SALES.address].parts["2004-02"].files
+    path = tmp_path / "home" / "store" / "releases" / file
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(StoreDamaged, match="is gone or damaged; `classic-cars run --full`"):
+        held(duckdb_store.at(pins), SALES)
+    again = duckdb_store.pin(ALL, pins)
+    assert again[SALES.address].parts["2004-01"] == pins[SALES.address].parts["2004-01"]
+    assert held(duckdb_store.at(again), SALES) == QUARTER
+
+
+def test_copies_that_no_release_names_are_removed_once_nobody_can_be_reading_them(
+    duckdb_store: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "home" / "store" / "releases"
+    publish(duckdb_store, SALES, QUARTER, FIRST_QUARTER)
+    first = duckdb_store.pin(ALL, {})
+    publish(duckdb_store, SALES, [sale(8, "2004-02-09")], FEBRUARY)
+    second = duckdb_store.pin(ALL, first)
+    put(duckdb_store, second)
+    duckdb_store.sweep()
+    assert held(duckdb_store.at(first), SALES) == QUARTER  # somebody may have it open
+    for each in folder.iterdir():
+        os.utime(each, (0, time.time() - GRACE_SECONDS - 60))
+    duckdb_store.sweep()
+    assert held(duckdb_store.at(second), SALES) == held(duckdb_store, SALES)
+    (gone,) = first[SALES.address].parts["2004-02"].files
+    assert not (folder / gone).exists()
+
+
+def test_a_version_that_a_release_names_is_not_expired(folder_lake: Settings) -> None:
+    store = open_store(folder_lake)
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    put(store, pins := store.pin(ALL, {}))
+    for number in (7, 8):
+        publish(store, SALES, [sale(number, "2004-02-02")], FEBRUARY)
+    done = "\n".join(versions_of(store).maintain([SALES], keep=timedelta(0), orphan_age=timedelta(0), dry_run=False))
+    assert "1 old version to expire" in done
+    assert held(store.at(pins), SALES) == QUARTER
+    store.shelf.remove(1)
+    list(versions_of(store).maintain([SALES], keep=timedelta(0), orphan_age=timedelta(0), dry_run=False))
+    with pytest.raises(StoreError, match=r"version \d+ is gone, it was expired"):
+        held(store.at(pins), SALES)
+
+
+def test_a_number_is_taken_once_and_a_note_is_replaced(store: Store) -> None:
+    shelf = store.shelf
+    assert (shelf.numbers(), shelf.read(1), shelf.noted()) == ([], None, "")
+    assert shelf.add(1, "one")
+    assert not shelf.add(1, "another")
+    assert shelf.add(12, "twelve")
+    assert (shelf.numbers(), shelf.read(1)) == ([1, 12], "one")
+    shelf.note("why not")
+    shelf.note("why not yet")
+    assert shelf.noted() == "why not yet"
+    shelf.note("")
+    shelf.remove(1)
+    assert (shelf.numbers(), shelf.noted()) == ([12], "")
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnavailable, match=r"releases cannot be kept there .* make the folder writable"):
+        FolderShelf(tmp_path / "file" / "folder").add(1, "one")
+
+
+def test_what_is_staged_is_not_pinned(store: Store) -> None:
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    stage(store, SALES, [sale(9, "2004-02-02")], FEBRUARY)
+    store.release()
+    assert held(store.at(store.pin(ALL, {})), SALES) == QUARTER
