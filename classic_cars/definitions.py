@@ -17,12 +17,19 @@ from classic_cars.assets import ALL_TABLES
 from classic_cars.automation import maintenance, report
 from classic_cars.automation.alerts import alerts_sensor, sender
 from classic_cars.automation.environments import automation
+from classic_cars.automation.first_proof import first_proof_sensor
 from classic_cars.automation.follow import condition_of, condition_sensors
 from classic_cars.automation.landing_sensor import landing_sensor
 from classic_cars.automation.maintenance import maintenance_job
 from classic_cars.automation.order_system_sensor import order_system_sensor
 from classic_cars.automation.report import report_job
-from classic_cars.automation.schedules import recomputation_job, reconciliation_job, schedules
+from classic_cars.automation.schedules import (
+    RECOMPUTATION,
+    RECONCILIATION,
+    recomputation_job,
+    reconciliation_job,
+    schedules,
+)
 from classic_cars.checks.base import Limits
 from classic_cars.contracts.base import LAYERS, Contract
 from classic_cars.contracts.warehouse import FactOrders
@@ -112,19 +119,28 @@ def _operations(settings: Settings, catalog: Catalog) -> dg.Definitions:
     """What watches over it: the live check, maintenance, the morning report, alerts, and when they run."""
     contracts, reader = [each.contract for each in catalog], partial(published, settings)
     recomputed = list(map(recomputation_key, recomputed_tables(catalog)))
+    live = [CHECK] if "warehouse/fact_orders" in catalog else []
     runs = automation(settings.environment, attended=settings.attended)
+    nightly = [reconciliation_job(recomputed), *([recomputation_job(recomputed)] if recomputed else [])]
     return dg.Definitions(
-        asset_checks=[reconciliation_check(reader)] if "warehouse/fact_orders" in catalog else [],
+        asset_checks=[reconciliation_check(reader)] if live else [],
         jobs=[
-            reconciliation_job(recomputed),
-            *([recomputation_job(recomputed)] if recomputed else []),
+            *nightly,
             maintenance_job(settings, contracts),
             report_job(settings, contracts, sender(settings)),
         ],
         schedules=schedules(
             settings.timezone, lambda: _latest_months(reader), runs.schedules, recomputes=bool(recomputed)
         ),
-        sensors=[alerts_sensor(settings, [maintenance.JOB, report.JOB], runs.sensors)],
+        sensors=[
+            alerts_sensor(settings, [maintenance.JOB, report.JOB], runs.sensors),
+            first_proof_sensor(
+                {RECONCILIATION: live, RECOMPUTATION: recomputed},
+                nightly,
+                lambda: _latest_months(reader),
+                runs.sensors,
+            ),
+        ],
     )
 
 

@@ -263,7 +263,7 @@ def _insert(connection: sa.Connection, table: sa.Table, rows: sa.Select) -> None
 KINDS = {
     "drift": Kind(
         "orders.status is renamed to orderStatus",
-        "source/orders cannot be read: the error names the new column",
+        "check schema of source/orders, which names the column that is gone and the new one",
         _drift,
         _mend_drift,
     ),
@@ -293,7 +293,7 @@ KINDS = {
     ),
     "outage": Kind(
         "the order system cannot be read: its file, or its tables, are moved away",
-        "the sensor's ticks, runs that are started all the same, and an alert after ten minutes",
+        "the sensor's ticks and an alert, within a minute; runs that are started all the same fail",
         _outage,
         _mend_outage,
     ),

@@ -157,6 +157,15 @@ def merged(*some: Changes) -> Changes:
     return {table: sorted(months) for table, months in sorted(found.items())}
 
 
+def in_every_table(changes: Changes, observed: Versions) -> Changes:
+    """With the months that only one of the tables with months has: another one is observed to have no rows in them.
+
+    What is made from both waits for both: an order line without an order is of no month, and so may be alone in it.
+    """
+    months = {m for table in PARTITIONED for m in (*observed.get(table, ()), *changes.get(table, ()))}
+    return merged(changes, {t: new for t in PARTITIONED if (new := sorted(months - {*observed.get(t, ())}))})
+
+
 def _spanning(poll: Poll, span: tuple[str, ...]) -> Changes:
     """What is pending, with all months of its request in one piece, those that were read included.
 

@@ -1,6 +1,6 @@
 """When tables are read and made: automation conditions, and the two sensors that ask for what they say.
 
-Tables of ``source`` are read when an observation says that what they are read from changed. All others are made again
+Tables of ``source`` are read when an observation says that what they are read from changed. All others are rebuilt
 when one of their inputs was, for the months that changed, but never past a failed blocking check. The conditions are
 Dagster's own where they do; each of ours has a test that shows why Dagster's does not.
 """
@@ -173,7 +173,7 @@ def _is_refusal(record: Any) -> bool:
 
 
 def condition_of(table: Table, catalog: Catalog) -> dg.AutomationCondition:
-    """When a table is read or made again."""
+    """When a table is read or rebuilt."""
     return _read_what_changed() if table.arrives_from is not None else _follow_inputs(table, catalog)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import dagster as dg
 
@@ -24,7 +23,7 @@ from classic_cars.months import month_of
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.tables.external import DATA_VERSION, observed, versions_of
 from classic_cars.tables.live_agreement import disagreement
-from classic_cars.tables.partitions import MONTHLY, known_months, to_reorder
+from classic_cars.tables.partitions import add_months, known_months, to_reorder
 from classic_cars.wording import counted
 
 SENSOR = "order_system_changes"
@@ -41,12 +40,11 @@ Unreadable = Mapping[str, SourceError]
 
 @dataclass(frozen=True)
 class Tick:
-    """What one tick leads to: the new cursor, asset events, months that become partitions, and in words why nothing."""
+    """What one tick leads to: the new cursor, asset events, and in words why nothing."""
 
     watch: OrderSystemPollState
     reason: str = ""
     events: Sequence[dg.AssetObservation | dg.AssetCheckEvaluation] = ()
-    partitions: Sequence[Any] = ()
 
 
 def order_system_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
@@ -69,7 +67,6 @@ def order_system_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
             memory.set_cursor_values({FINGERPRINTS: known})
         return dg.SensorResult(
             asset_events=list(done.events),
-            dynamic_partitions_requests=list(done.partitions),
             skip_reason=dg.SkipReason(done.reason) if done.reason else None,
             cursor=done.watch.dump(),
         )
@@ -106,16 +103,14 @@ def _polled(
     now = time.time()
     watch = sieve.noted(sieve.distrusting(watch, asked.missed, now), asked.plan, asked.signs, asked.polling, now)
     before, (watch, changed, reason) = watch, changes.decided(watch, asked.poll, asked.seconds, now)
+    changed = changes.in_every_table(changed, seen)
     changed = {table: months for table, months in changed.items() if table not in unreadable}
-    new_months = _new_months(instance, asked.poll, changed)
-    if new_months is not None:
-        # Dagster keeps observations before it makes partitions, and forgets those of months that are none: first the
-        # months, and what changed at the next tick.
+    if not _have_partitions(instance, asked.poll, changed):
         if changed:
             watch = replace(
                 before, paid_off=watch.paid_off, not_before=0.0, failing_since=0.0, failures=0, trouble="", cause=""
             )
-        return Tick(watch, reason or "new months become partitions first", partitions=new_months)
+        return Tick(watch, reason or "new months become partitions when the run under way ended")
     try:
         totals = _totals(order_system, changed)
     except SourceError as error:
@@ -243,18 +238,18 @@ def _said_of(missed: list[str]) -> str:
     return f"no sign was seen of a change of {', '.join(missed)}, polled for {hours:.0f} h without" if missed else ""
 
 
-def _new_months(instance: dg.DagsterInstance, poll: Poll, changed: Changes) -> list[Any] | None:
-    """Requests that make partitions of all months that the order system has; None when all of them are.
+def _have_partitions(instance: dg.DagsterInstance, poll: Poll, changed: Changes) -> bool:
+    """Make partitions of all months that the order system has; false while they have to wait for a run under way.
 
-    Empty while a run is under way that would miss the months which are put behind an earlier new one.
+    It would miss the months that are put behind an earlier new one. They are not requested of Dagster: in one tick it
+    refuses to delete and to add the same keys, and it forgets observations of months that are no partitions yet.
     """
     wanted = {month for seen in (poll.found, changed) for table in PARTITIONED for month in seen.get(table, ())}
-    delete, add = to_reorder(known_months(instance), wanted)
-    if not add:
-        return None
+    delete, _ = to_reorder(known_months(instance), wanted)
     if delete and under_way(instance):
-        return []
-    return [*([MONTHLY.build_delete_request(delete)] if delete else []), MONTHLY.build_add_request(add)]
+        return False
+    add_months(instance, wanted)
+    return True
 
 
 def _observations(versions: changes.Versions) -> list[dg.AssetObservation]:

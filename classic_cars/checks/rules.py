@@ -8,8 +8,9 @@ from typing import Any
 import ibis
 
 from classic_cars.checks.base import Audit, CheckOutcome, Tables, broken_references, duplicates, orphaned, sample
-from classic_cars.contracts.base import Contract, Rule, differing_columns
+from classic_cars.contracts.base import Contract, differing_columns
 from classic_cars.contracts.origins import FLAG, Origins
+from classic_cars.contracts.rules import Rule
 from classic_cars.contracts.vocabulary import Reference
 from classic_cars.wording import counted
 
@@ -69,7 +70,7 @@ class Values:
             "rows that break a rule": sum(broken.values()),
             "rows flagged": sum(flagged.values()),
             "values repaired": sum(measured.repaired.values()),
-            "rules broken": {str(rules[name]): rows for name, rows in measured.broken_rules.items()},
+            "rules broken": {rules[name].broken: rows for name, rows in measured.broken_rules.items()},
             "columns repaired": measured.repaired,
         }
         facts |= {f"total {name}": value for name, value in measured.totals.items()}
@@ -92,7 +93,7 @@ class Values:
 
 
 def _listed(broken: Mapping[str, int], rules: Mapping[str, Rule]) -> str:
-    return ", ".join(f"{rules[name]}: {counted(count, 'row')}" for name, count in broken.items())
+    return "; ".join(f"{counted(count, 'row')}: {rules[name].broken}" for name, count in broken.items())
 
 
 class Keys:

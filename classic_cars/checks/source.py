@@ -139,7 +139,7 @@ class Volume:
         )
         summary = f"shrank by more than {limits.shrink:.0%} ({named})"
         if audit.shrink_accepted:
-            return CheckOutcome(self.name, False, f"{summary}; accepted for this run", facts, warning=True)
+            return CheckOutcome(self.name, True, f"{summary}; accepted for this run", facts)
         summary += f"; if that is right: classic-cars run --accept-shrink {audit.contract.address}"
         return CheckOutcome(self.name, False, summary, facts)
 

@@ -27,6 +27,7 @@ from classic_cars.contracts.metrics import (
     with_month,
 )
 from classic_cars.contracts.origins import derived
+from classic_cars.contracts.rules import CLEAN
 from classic_cars.contracts.vocabulary import (
     Long,
     Reconciliation,
@@ -161,7 +162,7 @@ def _answer(
 
 
 def _name(column: str, description: str) -> pa.Column:
-    return pa.Column(dt.String(), checks=pa.Check(is_clean, name="clean_text"), description=description, name=column)
+    return pa.Column(dt.String(), checks=pa.Check(is_clean, name=CLEAN), description=description, name=column)
 
 
 def _by_product_line(fact_orders: ibis.Table, dim_products: ibis.Table) -> ibis.Table:

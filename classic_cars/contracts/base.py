@@ -14,7 +14,6 @@ from typing import Any
 
 import ibis
 import pandera.ibis as pa
-from pandera.ibis import IbisData
 
 from classic_cars.contracts.origins import (
     EXPECTED_VALUE,
@@ -28,6 +27,7 @@ from classic_cars.contracts.origins import (
     Grain,
 )
 from classic_cars.contracts.rescued import RESCUED
+from classic_cars.contracts.rules import Rule, not_null, rule_of
 from classic_cars.contracts.versions import digest
 from classic_cars.contracts.vocabulary import (
     PERSONAL,
@@ -43,27 +43,6 @@ from classic_cars.contracts.vocabulary import (
 
 #: The layers, from the order system to the analysts. A table reads from its own layer and those before it.
 LAYERS = ("source", "staging", "warehouse", "analytics")
-
-#: Characters of a rule's name that people read.
-LONGEST_TITLE = 100
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One row-level rule: its name, what it demands, and the condition that holds for good rows.
-
-    The condition is NULL-safe: it is never NULL, and a NULL value breaks only the rule that forbids NULL,
-    as in pandera (``ignore_na``). ``column``: the one that it is about, if it is about one.
-    """
-
-    name: str
-    description: str
-    holds: Callable[[ibis.Table], ibis.expr.types.BooleanValue]
-    severity: str = REJECT
-    column: str | None = None
-
-    def __str__(self) -> str:
-        return self.name if self.description in self.name else f"{self.name} ({self.description})"
 
 
 @dataclass(frozen=True)
@@ -131,7 +110,7 @@ class Contract:
             for name, column in self.schema.columns.items()
         }
         columns |= {
-            "_reason": pa.Column(Text(), description="The rules that the row breaks"),
+            "_reason": pa.Column(Text(), description="Why the row was quarantined"),
             "_contract_version": pa.Column(Text(), description="Version of the contract that quarantined the row"),
             "_run_id": pa.Column(Text(), description="Dagster run that quarantined the row"),
         }
@@ -190,14 +169,12 @@ class Contract:
         for name, column in self.schema.columns.items():
             absent = FLAG if self._metadata(name).get(EXPECTED_VALUE) else REJECT
             if not column.nullable or absent == FLAG:
-                rules.append(Rule(f"{name}: not null", "a value is present", _not_null(name), absent, name))
+                rules.append(not_null(name, absent))
             for check in column.checks:
                 wrong = FLAG if check.raise_warning else self._metadata(name).get(ON_VIOLATION, REJECT)
-                text = check.description or _title(check)
-                rules.append(Rule(f"{name}: {_title(check)}", text, _holds(check, name), wrong, name))
+                rules.append(rule_of(check, name, wrong))
         for check in self.schema.checks:
-            wrong = FLAG if check.raise_warning else REJECT
-            rules.append(Rule(_title(check), check.description or _title(check), _holds(check, None), wrong))
+            rules.append(rule_of(check, None, FLAG if check.raise_warning else REJECT))
         return tuple(rules)
 
     @cached_property
@@ -233,33 +210,6 @@ def _rescued_column() -> pa.Column:
         description="Raw values that did not fit their column or were repaired, as JSON; NULL for nearly all rows",
         metadata=PERSONAL | {ORIGIN: ColumnOrigin(derived=True)},
     )
-
-
-def _title(check: pa.Check) -> str:
-    """A check's name with its bounds: ``in_range(1, 100000)`` or ``clean_text``; long lists by their length."""
-    title = str(check.error or check.name)
-    longest = max((each for each in (check.statistics or {}).values() if hasattr(each, "__len__")), key=len, default=())
-    return title if len(title) <= LONGEST_TITLE else f"{check.name}({len(longest)} values)"
-
-
-def _not_null(column: str) -> Callable[[ibis.Table], ibis.expr.types.BooleanValue]:
-    return lambda table: table[column].notnull()
-
-
-def _holds(check: pa.Check, column: str | None) -> Callable[[ibis.Table], ibis.expr.types.BooleanValue]:
-    """The condition of one pandera check, as pandera's Ibis backend would apply it."""
-
-    def condition(table: ibis.Table) -> ibis.expr.types.BooleanValue:
-        # In one order on every run: the version of a contract is made of its expressions.
-        options = {name: sorted(v) if isinstance(v, frozenset) else v for name, v in check._check_kwargs.items()}
-        result = check._check_fn(IbisData(table, column), **options)
-        if isinstance(result, ibis.Table):
-            # pandera's checks return a projection of the table; the value below it can join one aggregate.
-            (value,) = result.op().values.values()
-            result = value.to_expr()
-        return result.fill_null(True)
-
-    return condition
 
 
 def differing_columns(contract: Contract, found: ibis.Schema) -> list[str]:

@@ -18,6 +18,7 @@ import pandera.ibis as pa
 from pandera.ibis import IbisData
 
 from classic_cars.contracts.origins import FLAG, REJECT, Grain
+from classic_cars.contracts.rules import CLEAN
 
 if TYPE_CHECKING:
     from classic_cars.contracts.base import Contract
@@ -176,9 +177,7 @@ def is_clean(data: IbisData) -> ibis.Table:
 
 def clean(*columns: str) -> Any:
     """A pandera check: these text columns are trimmed and not empty."""
-    return pa.check(*columns, name="clean_text", description="no surrounding white space, not empty")(
-        lambda _model, data: is_clean(data)
-    )
+    return pa.check(*columns, name=CLEAN)(lambda _model, data: is_clean(data))
 
 
 def row_rule(description: str, *, severity: str = REJECT) -> Callable[[Callable[..., Any]], Any]:

@@ -50,7 +50,7 @@ def _table_section(contract: Contract, lineage: Lineage, checks: Mapping[str, st
         null = "yes" if contract.schema.columns[name].nullable else ""
         personal = " *personal*" if contract.is_personal(name) else ""
         lines.append(f"| {name} | {kind} | {null} | {contract.describe(name)}{personal} | {origins} |")
-    rules = [rule for rule in contract.rules if not rule.name.endswith(": not null")]
+    rules = [rule for rule in contract.rules if not rule.forbids_null]
     if rules:
         lines += ["", "Rules: " + "; ".join(map(str, rules)) + "."]
     if checks:

@@ -21,12 +21,13 @@ CANNOT = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 def replacing(folder: Path) -> Iterator[Path]:
     """A new folder beside ``folder`` that takes its place, and what it held, when all went well; otherwise it is gone.
 
-    ``folder`` must hold nothing that is to stay. Raises ``OSError``.
+    ``folder`` must hold nothing that is to stay. Raises ``OSError``; before it yields, if the folder cannot be renamed.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(folder)
     new = Path(tempfile.mkdtemp(prefix=f"{_prefix(folder)}{os.getpid()}.", dir=folder.parent))
     try:
+        _must_be_movable(folder, new)
         yield new
         umask = os.umask(0)
         os.umask(umask)
@@ -37,6 +38,20 @@ def replacing(folder: Path) -> Iterator[Path]:
             new.rename(folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def _must_be_movable(folder: Path, beside: Path) -> None:
+    """Try to rename the folder to one that is not empty: that always fails, and its reason says what a rename would."""
+    if not folder.exists():
+        return
+    occupied = beside / "occupied"
+    occupied.mkdir()
+    try:
+        folder.rename(beside)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise OSError(error.errno, f"it cannot be renamed: {error.strerror}", str(folder)) from None
+    occupied.rmdir()
 
 
 def _exchange(one: Path, other: Path) -> None:

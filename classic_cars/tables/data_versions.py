@@ -1,6 +1,6 @@
 """The data version of what a step made: a digest of its rows, so that equal rows are the same version.
 
-Dagster would make one of the versions of all inputs: then a dimension that was made again as it was puts every month
+Dagster would make one of the versions of all inputs: then a dimension that was rebuilt as it was puts every month
 of every fact out of sync. A run of several months has one version for all of them; Dagster knows no other.
 """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
 from typing import Any, NoReturn
 
 import dagster as dg
@@ -25,13 +27,19 @@ UNKNOWN = "see the run on the web page"
 
 
 def report(address: str, error: Exception, attempts: int) -> NoReturn:
-    """Raise the error as Dagster should see it; its cause is shown too, except of engines: they quote values.
+    """Raise the error as Dagster should see it, with its cause if that is the platform's own: any other quotes values.
 
     ``attempts``: how often the step was tried before.
     """
-    raise reported(address, error, attempts) from (
-        None if isinstance(error, duckdb.Error | pa.ArrowException) else error
-    )
+    raise reported(address, error, attempts) from _own(error)
+
+
+def _own(error: Exception) -> Exception | None:
+    """The error without what caused it, which its message says as far as it may be read; None if it is not our own."""
+    if not isinstance(error, ClassicCarsError):
+        return None
+    error.__cause__, error.__suppress_context__ = None, True
+    return error
 
 
 def reported(address: str, error: Exception, attempts: int = 0) -> dg.Failure | dg.RetryRequested:
@@ -40,10 +48,20 @@ def reported(address: str, error: Exception, attempts: int = 0) -> dg.Failure | 
         return dg.RetryRequested(max_retries=RETRY.max_retries, seconds_to_wait=RETRY.calculate_delay(attempts + 1))
     if isinstance(error, ClassicCarsError):
         return dg.Failure(description=str(error), allow_retries=False)
-    text = str(error).strip()
-    if isinstance(error, duckdb.DataError | pa.ArrowException):
-        text = without_values(text.partition("\n")[0])
-    return dg.Failure(description=f"{address}: {type(error).__name__}: {text}", allow_retries=False)
+    if isinstance(error, duckdb.DataError | duckdb.IntegrityError | pa.ArrowException):
+        said = without_values(str(error).strip().partition("\n")[0])
+    elif isinstance(error, duckdb.Error):
+        said = str(error).strip()
+    else:
+        said = f"raised {_place(error)}; its message may hold a row's values, and is not kept"
+    return dg.Failure(description=f"{address}: {type(error).__name__}: {said}", allow_retries=False)
+
+
+def _place(error: Exception) -> str:
+    """The last line on the way to it that is in no library: ``in shop.py, line 7 (cleaned)``."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    return f"in {Path(ours[-1].filename).name}, line {ours[-1].lineno} ({ours[-1].name})" if ours else "nowhere"
 
 
 def reason_of(failure: Any) -> str:

@@ -2,7 +2,7 @@
 
 The fact with its quarantine is compared in rows and cents; the tables of ``source/*`` in every value, by digest. It
 goes past all layers between, and so notices what no check on the way can: a change that was never noticed, a month
-that was never made again. What differs is asked for again by the sensor of the order system.
+that was never rebuilt. What differs is asked for again by the sensor of the order system.
 """
 
 from collections.abc import Callable, Iterable, Mapping

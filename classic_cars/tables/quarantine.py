@@ -77,11 +77,17 @@ def by_rules(contract: Contract, rows: ibis.Table) -> Screened:
     """Reject rows that break a rule which leaves nothing to count; the reason names values that did not fit."""
     bad: dict[str, ir.BooleanValue] = {}
     for rule in contract.rules:
-        if rule.severity == REJECT:
-            bad[str(rule)] = ~rule.holds(rows)
-        if rule.severity == REJECT and rule.column is not None:
-            unread = rows[rule.column].isnull() & raw_kept(rows, rule.column)
-            bad[f"{rule.column}: the value does not fit its column, see {RESCUED}"] = unread
+        if rule.severity != REJECT:
+            continue
+        broken = ~rule.holds(rows)
+        if rule.column is not None:
+            kept = raw_kept(rows, rule.column)
+            bad[f"{rule.column} does not fit its type, the raw value is in {RESCUED}"] = (
+                rows[rule.column].isnull() & kept
+            )
+            broken = broken & ~kept if rule.forbids_null else broken
+        # Two rules may be said alike.
+        bad[rule.broken] = bad[rule.broken] | broken if rule.broken in bad else broken
     return _split(rows, bad)
 
 
@@ -135,7 +141,9 @@ def by_references(contract: Contract, before: Screened, tables: Tables) -> Scree
     rows = before.accepted
     tables = {**tables, contract.address: rows}
     rejecting = [each for each in contract.references if each.otherwise != FLAG]
-    return _more(before, _split(rows, {f"{each}: no such row": orphaned(rows, each, tables) for each in rejecting}))
+    return _more(
+        before, _split(rows, {f"{each.column} is not in {each.to}": orphaned(rows, each, tables) for each in rejecting})
+    )
 
 
 def _split(rows: ibis.Table, bad: Mapping[str, ir.BooleanValue]) -> Screened:

@@ -1,8 +1,8 @@
 """The nightly check of what is made from partial aggregates: recomputed wholly, and compared value by value.
 
 A table whose contract says how it is ``recomputed`` has this check beside those of its making. It reads what is
-published, whatever made it, and so notices what no step can: a month that was never made again, a stored row that was
-changed. The months that it names are made again, see ``automation/follow.py``.
+published, whatever made it, and so notices what no step can: a month that was never rebuilt, a stored row that was
+changed. The months that it names are rebuilt, see ``automation/follow.py``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

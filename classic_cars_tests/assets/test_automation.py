@@ -17,8 +17,8 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from classic_cars.assets import ALL_TABLES
-from classic_cars.automation import follow, landing_sensor, order_system_sensor, schedules
-from classic_cars.automation.alerts.incidents import Incident
+from classic_cars.automation import first_proof, follow, landing_sensor, order_system_sensor, schedules
+from classic_cars.automation.alerts.incidents import Incident, Links, begun
 from classic_cars.automation.alerts.observe import observe
 from classic_cars.automation.history import FOLLOWS, READS, behind
 from classic_cars.automation.requests import CHANGED
@@ -30,8 +30,9 @@ from classic_cars.settings import Settings
 from classic_cars.sources.order_system import ControlTotals
 from classic_cars.tables.external import observed
 from classic_cars.tables.live_agreement import CHECK, DIFFERENCES, MonthTotals, compare, disagreement
-from classic_cars.tables.partitions import add_months
+from classic_cars.tables.partitions import add_months, known_months
 from classic_cars.tables.table import Catalog
+from classic_cars_shop import api as simulator
 from classic_cars_tests.platform import (
     QUIET,
     ask,
@@ -88,11 +89,8 @@ class Platform:
             data = definition.evaluate_tick(context)
         self.cursors[sensor], self.said = data.cursor, data.skip_message
         self.reasons[sensor] = data.skip_message
-        # As the daemon does: first what was observed, then the partitions.
         for event in data.asset_events:
             self.instance.report_runless_asset_event(event)
-        for request in data.dynamic_partitions_requests or []:
-            change_partitions(self.instance, request)
         self.requests += data.run_requests or []
         return data.run_requests or []
 
@@ -141,14 +139,6 @@ class Platform:
             for month in (months if graph.get(key).is_partitioned else [None])
             if resolver.get_status(key, month) != StaleStatus.FRESH
         }
-
-
-def change_partitions(instance: dg.DagsterInstance, request: Any) -> None:
-    if isinstance(request, dg.AddDynamicPartitionsRequest):
-        instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
-    else:
-        for key in request.partition_keys:
-            instance.delete_dynamic_partition(request.partitions_def_name, key)
 
 
 @pytest.fixture(autouse=True)
@@ -319,6 +309,35 @@ def test_a_changed_schema_stops_what_is_made_from_that_table_and_nothing_else(fi
     )
 
 
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {
+            "duplicates": ("staging/payments", "an exact copy of another row"),
+            "negatives": ("staging/orderdetails", "quantityOrdered is not between 1 and 100,000"),
+        },
+        {"orphans": ("staging/orderdetails", "orderNumber is not in staging/orders")},
+    ],
+    ids=", ".join,
+)
+def test_planted_faults_are_told_with_table_reason_and_rows_and_are_over_when_mended(
+    filled: Platform, planted: dict[str, tuple[str, str]]
+) -> None:
+    url = filled.settings.order_system_url
+    rows = {kind: simulator.break_shop(url, kind)[1] for kind in planted}
+    filled.round()
+    told = {each.what: begun(each, time.time(), Links("", "", "test")) for each in incidents(filled)}
+    assert told.keys() == {f"{table}: check quarantine failed" for table, _ in planted.values()}
+    for kind, (table, reason) in planted.items():
+        message = told[f"{table}: check quarantine failed"]
+        assert message.level == "failure"
+        assert f"): {rows[kind]:,} rows: {reason}. Above the limit: " in message.body
+        assert f"refused/{table.partition('/')[2]}/" in message.body
+    simulator.mend_shop(url)
+    filled.round()
+    assert incidents(filled) == []
+
+
 def test_a_stopped_table_whose_run_failed_and_whose_cursor_was_lost_is_still_told_once(filled: Platform) -> None:
     url = filled.settings.order_system_url
     change(url, 'ALTER TABLE offices RENAME COLUMN "postalCode" TO "zip"')
@@ -401,6 +420,21 @@ def test_a_failed_read_is_asked_for_again_for_as_long_as_it_differs(
     clock[0] = due
     platform.poll()
     assert platform.read() == []
+
+
+def test_a_month_before_all_others_is_noticed_and_read_and_so_are_rows_without_one(filled: Platform) -> None:
+    settings = filled.settings
+    ((number,),) = ask(settings, "SELECT min(orderNumber) FROM source.orders WHERE orderMonth = '2003-02-01'")
+    change(settings.order_system_url, f"UPDATE orders SET orderDate = '2002-11-05' WHERE orderNumber = {number}")
+    filled.round()
+    months = "SELECT DISTINCT strftime(orderDate, '%Y-%m') FROM warehouse.fact_orders ORDER BY 1"
+    assert ask(settings, months)[0] == ("2002-11",)
+    # An order line without an order is of no month: it comes before all of them.
+    line = "SELECT 9999, productCode, quantityOrdered, priceEach, orderLineNumber FROM orderdetails LIMIT 1"
+    change(settings.order_system_url, f"INSERT INTO orderdetails {line}")
+    filled.round()
+    assert ask(settings, "SELECT _reason FROM quarantine.orderdetails") == [("orderNumber is not in staging/orders",)]
+    assert known_months(filled.instance) == sorted(known_months(filled.instance))
 
 
 @pytest.mark.exhaustive
@@ -605,6 +639,30 @@ def test_partial_aggregates_that_were_tampered_with_are_found_at_night_and_heale
     assert published_sales(settings, "sales_by_country", "country") == expected_sales(
         order_system_frames(settings.order_system_url), "country"
     )
+
+
+def test_a_new_platform_is_proven_once_before_its_first_night(filled: Platform) -> None:
+    requests = filled.tick(first_proof.SENSOR)
+    assert {each.job_name for each in requests} == {schedules.RECONCILIATION, schedules.RECOMPUTATION}
+    # Dagster launches a run key once: asked for again while it is queued, it is not launched again.
+    assert {each.run_key for each in filled.tick(first_proof.SENSOR)} == {each.run_key for each in requests}
+    for each in requests:
+        ran = filled.defs.resolve_job_def(each.job_name or "").execute_in_process(
+            instance=filled.instance, tags=dict(each.tags), run_config=QUIET
+        )
+        assert ran.success
+    assert filled.tick(first_proof.SENSOR) == []
+    assert "every night" in str(filled.said)
+
+
+def test_nothing_is_proven_before_all_tables_are_there_or_while_something_runs(
+    filled: Platform, platform: Platform
+) -> None:
+    assert platform.tick(first_proof.SENSOR) == []
+    assert "not all tables" in str(platform.said)
+    filled.instance.create_run_for_job(filled.defs.resolve_job_def(FULL_REFRESH), status=dg.DagsterRunStatus.STARTED)
+    assert filled.tick(first_proof.SENSOR) == []
+    assert "waits for run" in str(filled.said)
 
 
 def test_what_cannot_be_healed_is_asked_for_once_a_night(filled: Platform) -> None:

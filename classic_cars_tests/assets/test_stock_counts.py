@@ -63,10 +63,10 @@ def test_a_recount_counts_and_bad_rows_are_quarantined(published: Settings, prod
     ]
     reasons = dict(ask(published, "SELECT lineNumber, _reason FROM quarantine.stock_counts"))
     assert sorted(reasons) == [5, 6, 7, 8, 9]
-    assert reasons[5] == "quantityCounted: in_range(0, 10000000)"
-    assert reasons[6] == "productCode in staging/products: no such row"
-    assert "countDate: the value does not fit its column, see _rescued_data" in reasons[7]
-    assert reasons[8] == "counted_on_the_day (countedAt is not before countDate)"
+    assert reasons[5] == "quantityCounted is not between 0 and 10,000,000"
+    assert reasons[6] == "productCode is not in staging/products"
+    assert reasons[7] == "countDate does not fit its type, the raw value is in _rescued_data"
+    assert reasons[8] == "does not satisfy: countedAt is not before countDate"
     assert files(published) == [("stock_counts/monday.csv", "loaded", 8), ("stock_counts/rome.jsonl", "loaded", 1)]
 
 

@@ -8,12 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
-import socket
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +16,14 @@ import dagster as dg
 import pytest
 from pydantic import SecretStr
 
-from classic_cars.errors import ClassicCarsError
 from classic_cars.instance import open_instance
 from classic_cars.settings import Settings
-from classic_cars_tests.command_line import PROGRAM, classic_cars
+from classic_cars_tests.command_line import classic_cars
 from classic_cars_tests.landed import drop, jsonl, rating, stars
 from classic_cars_tests.platform import ask
 from classic_cars_tests.receivers import webhook
+from classic_cars_tests.serving import dev, wait_for
 
-#: Nobody waits longer for anything on a slow machine.
-PATIENCE = 600.0
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
     "--no-sandbox",
@@ -53,43 +46,6 @@ def browser() -> Iterator[Any]:
         opened = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield opened
         opened.close()
-
-
-@contextmanager
-def dev(home: Path, **environment: str) -> Iterator[str]:
-    """``classic-cars dev`` on a free port; its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with (home / "dev.log").open("wb") as log:
-        process = subprocess.Popen(
-            [PROGRAM, "dev", "--port", str(port)],
-            env={**os.environ, "CLASSIC_CARS_HOME": str(home), **environment},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def wait_for(what: str, found: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            answer = found()
-        except ClassicCarsError:
-            answer = None
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, f"waited {PATIENCE} s for {what}"
-        time.sleep(0.5)
 
 
 class Eyes:

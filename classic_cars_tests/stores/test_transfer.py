@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -108,6 +109,20 @@ def test_a_mount_point_is_refused_before_anything_is_written(
     with pytest.raises(StoreError, match=r"disk: a mount point, which cannot be replaced .*; name a folder in it"):
         list(export_tables(store, TABLES, folder))
     assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_renamed_is_refused_before_anything_is_written(
+    store: Store, exported: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def across(path: Path, target: Path) -> None:
+        if path == exported:  # as an overlay says of a folder of its lower layer, and a sticky folder of another's
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(path))
+
+    monkeypatch.setattr(Path, "rename", across)
+    monkeypatch.setattr(store, "exists", lambda contract: pytest.fail(f"{contract.address} was looked for"))
+    with pytest.raises(StoreError, match=r"written \(it cannot be renamed: Invalid cross-device link\); name"):
+        list(export_tables(store, TABLES, exported))
+    assert sorted(each.name for each in exported.parent.iterdir() if each.name.startswith(f".{exported.name}")) == []
 
 
 def test_an_export_to_a_link_is_written_where_it_points_to(store: Store, exported: Path, tmp_path: Path):

@@ -110,6 +110,27 @@ def test_a_null_breaks_only_the_rule_that_forbids_null():
     assert broken_rules(table) == {"number: not null": 1, "code: not null": 1}
 
 
+def test_a_row_that_breaks_a_rule_is_said_to_in_plain_words():
+    said = {rule.name: rule.broken for rule in Contract.of(Lines).rules}
+    assert said == {
+        "number: not null": "number is missing",
+        "number: greater_than_or_equal_to(1)": "number is not at least 1",
+        "code: not null": "code is missing",
+        "code: isin(['a', 'b'])": "code is not one of a, b",
+        "name: str_length(None, 4)": "name is not 0 to 4 characters long",
+        "name: clean_text": "name has surrounding white space, or is empty",
+        "price: in_range(0, 100)": "price is not between 0 and 100",
+        "price_covers_cost": "does not satisfy: the price covers the cost",
+    }
+
+
+@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.address)
+def test_no_two_rules_of_a_table_are_said_alike_and_none_as_pandera_names_it(contract):
+    said = [rule.broken for rule in contract.rules]
+    assert len({*said}) == len(said)
+    assert not [each for each in said if "_or_equal_to" in each or "in_range" in each or "isin(" in each]
+
+
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.address)
 def test_every_column_and_table_is_described(contract):
     assert contract.description

@@ -30,7 +30,7 @@ EVERYTHING = {
         "sources_automation_condition_sensor",
         "tables_automation_condition_sensor",
     ),
-    *("alerts", "nightly_recomputation", "nightly_reconciliation", "maintenance", "morning_report"),
+    *("alerts", "first_proof", "nightly_recomputation", "nightly_reconciliation", "maintenance", "morning_report"),
 }
 
 

@@ -106,11 +106,12 @@ class Watcher:
         for each in done.events:
             assert isinstance(each, dg.AssetObservation)
             self.known[each.asset_key.path[-1]][each.partition or ""] = each.tags[DATA_VERSION]
-        for request in done.partitions:
-            self.months = sorted({*self.months, *request.partition_keys})
         self.shop.now = max(self.shop.now, began + ROUND)
         self.seen = [(e.asset_key.path[-1], e.partition) for e in done.events if isinstance(e, dg.AssetObservation)]
         return self.seen
+
+    def add_months(self, months: set[str]) -> None:
+        self.months = sorted({*self.months, *months})
 
     def settle(self, ticks: int = 60) -> None:
         """Until nothing is polled any more."""
@@ -157,6 +158,7 @@ def watcher(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Watcher:
         "unread": lambda *_: {},
         "disagreement": lambda _: (0, []),
         "known_months": lambda instance: instance.months,
+        "add_months": lambda instance, months: instance.add_months(months),
         "under_way": lambda _: "",
     }
     for name, answer in said.items():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Published:
-    """Versions are held fast at the first look. ``named``: what a version's view is called beside the table's name."""
+    """Versions are held fast at the first read. ``named``: what a version's view is called beside the table's name."""
 
     def __init__(self, store: IcebergStore, named: Callable[[Table], str] = lambda _: "") -> None:
         self._store, self._named = store, named
