@@ -69,8 +69,8 @@ class _Tables(dg.ConfigurableIOManagerFactory):
                 recall(self.compiled)
             try:
                 yield manager
-                if manager.has_published and context.run is not None and context.instance is not None:
-                    release_after_run(manager.store, CONTRACTS, context.instance, context.run.run_id)
+                if context.run is not None and context.instance is not None:
+                    release_after_run(manager.store, CONTRACTS, manager.published, context.instance, context.run.run_id)
             finally:
                 manager.store.end_run()
                 remember(self.compiled)

@@ -49,13 +49,26 @@ def release_check(reader: Reader) -> Any:
                 reasons = [*contradictions(store), *(each.line() for each in balances(store) if not each.balanced)]
         except StoreError as error:
             reasons = [str(error)]
-        return dg.AssetCheckResult(passed=not reasons, description="; ".join(reasons) or "all agree")
+        return dg.AssetCheckResult(
+            passed=not reasons, severity=dg.AssetCheckSeverity.WARN, description="; ".join(reasons) or "all agree"
+        )
 
     return tables_agree
 
 
-def release_after_run(store: Store, contracts: Iterable[Contract], instance: dg.DagsterInstance, run_id: str) -> None:
-    """Make a release if one can be made, and record what came of it. Never raises: what was published stays."""
+def release_after_run(
+    store: Store,
+    contracts: Iterable[Contract],
+    published: Iterable[str],
+    instance: dg.DagsterInstance,
+    run_id: str,
+) -> None:
+    """Make a release if one can be made, and record what came of it. Never raises: what was published stays.
+
+    ``published``: addresses of what the run published; without any of the released layers there is nothing to release.
+    """
+    if not any(address.startswith(tuple(f"{layer}/" for layer in LAYERS)) for address in published):
+        return
     started = time.perf_counter()
     try:
         outcome = make_release(store, contracts, run_id, last_agreement(instance))
@@ -64,6 +77,8 @@ def release_after_run(store: Store, contracts: Iterable[Contract], instance: dg.
     except Exception as error:
         # Its text may hold values.
         outcome = Outcome(None, reasons=(f"unexpected {type(error).__name__} while the release was made",))
+    if outcome.missing:
+        return  # of a platform that is being filled for the first time there is no verdict yet
     if outcome.release is not None and outcome.is_new:
         instance.report_runless_asset_event(
             dg.AssetMaterialization(KEY, metadata=_metadata(outcome, time.perf_counter() - started))
@@ -74,7 +89,8 @@ def release_after_run(store: Store, contracts: Iterable[Contract], instance: dg.
             check_name=CHECK.name,
             passed=not outcome.reasons,
             metadata={},
-            severity=dg.AssetCheckSeverity.ERROR,
+            # What kept it from being made has an incident of its own; nothing bad is shown to anyone.
+            severity=dg.AssetCheckSeverity.WARN,
             description=_said(outcome),
         )
     )

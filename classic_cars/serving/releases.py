@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -68,6 +68,8 @@ class Outcome:
     release: Release | None
     is_new: bool = False
     reasons: tuple[str, ...] = ()
+    #: Whether that is because some table was never published yet.
+    missing: bool = False
 
 
 # Making one ------------------------------------------------------------------------------------------------
@@ -85,7 +87,7 @@ def make_release(store: Store, contracts: Iterable[Contract], run_id: str, prove
         before = current(shelf)
     missing = sorted({each.address for each in wanted} - store.row_counts().keys())
     if missing:
-        return _refused(shelf, before, [f"{', '.join(missing)} never published"])
+        return replace(_refused(shelf, before, [f"{', '.join(missing)} never published"]), missing=True)
     proofs = balances(store)
     if unbalanced := [each.line() for each in proofs if not each.balanced]:
         return _refused(shelf, before, unbalanced)

@@ -26,7 +26,8 @@ class StoreIOManager(dg.IOManager):
 
     def __init__(self, store: Store, contracts: Mapping[str, Contract]) -> None:
         self.store = store
-        self.has_published = False
+        #: Addresses.
+        self.published: set[str] = set()
         self._contracts = contracts
 
     def load_input(self, context: dg.InputContext) -> Any:
@@ -45,7 +46,7 @@ class StoreIOManager(dg.IOManager):
         contract, started = obj.contract, time.perf_counter()
         try:
             obj.publish()
-            self.has_published = True
+            self.published.add(contract.address)
         except Exception as error:
             failures.report(contract.address, error, context.step_context.previous_attempt_count)
         size = self.store.size(contract)
