@@ -8,7 +8,6 @@ Here live the forking process and its client; nothing of it knows what the comma
 from __future__ import annotations
 
 import atexit
-import gc
 import importlib
 import json
 import os
@@ -30,8 +29,14 @@ TIMEOUT = 120.0
 
 def classic_cars(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Exit code and output of a command, with no setting but the home and those given."""
+    (done,) = at_once(1, home, *arguments, **environment)
+    return done
+
+
+def at_once(count: int, home: Path, *arguments: str, **environment: str) -> list[subprocess.CompletedProcess[str]]:
+    """The same of so many processes that carry out the same command, all begun before any is waited for."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CLASSIC_CARS_")}
-    return _Forks.running().call(arguments, {**clean, "CLASSIC_CARS_HOME": str(home), **environment})
+    return _Forks.running().call(count, arguments, {**clean, "CLASSIC_CARS_HOME": str(home), **environment})
 
 
 class _Forks:
@@ -52,14 +57,16 @@ class _Forks:
             cls._running = cls()
         return cls._running
 
-    def call(self, arguments: tuple[str, ...], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
+    def call(
+        self, count: int, arguments: tuple[str, ...], environment: dict[str, str]
+    ) -> list[subprocess.CompletedProcess[str]]:
+        with tempfile.TemporaryDirectory() as folder:
+            files = [(Path(folder, f"out{number}"), Path(folder, f"err{number}")) for number in range(count)]
             asked = {
                 "arguments": arguments,
                 "environment": environment,
                 "folder": str(Path.cwd()),
-                "out": out.name,
-                "err": err.name,
+                "files": [(str(out), str(err)) for out, err in files],
             }
             assert self._process.stdin is not None
             assert self._process.stdout is not None
@@ -67,9 +74,13 @@ class _Forks:
             if not select.select([self._process.stdout], [], [], TIMEOUT)[0]:
                 self.close()
                 raise subprocess.TimeoutExpired(["classic-cars", *arguments], TIMEOUT)
-            returned = int(self._process.stdout.readline())
-            said, complained = (Path(each.name).read_text(encoding="utf-8") for each in (out, err))
-        return subprocess.CompletedProcess(["classic-cars", *arguments], returned, said, complained)
+            returned = json.loads(self._process.stdout.readline())
+            return [
+                subprocess.CompletedProcess(
+                    ["classic-cars", *arguments], code, out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8")
+                )
+                for code, (out, err) in zip(returned, files, strict=True)
+            ]
 
     def close(self) -> None:
         if self._owner == os.getpid() and self._process.poll() is None:
@@ -81,21 +92,24 @@ class _Forks:
 
 
 def serve() -> None:
-    """Carry out commands, one line of standard input for each, and answer with their exit codes."""
+    """Carry out commands, one line of standard input for each, and answer with the exit codes of its processes."""
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            answers.close()
-            work(json.loads(line))
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
+        asked, children = json.loads(line), []
+        for out, err in asked["files"]:
+            child = os.fork()
+            if child == 0:
+                answers.close()
+                work(asked, out, err)
+            children.append(child)
+        print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(each, 0)[1]) for each in children]), file=answers)
+        answers.flush()
 
 
-def work(asked: dict[str, Any]) -> NoReturn:
+def work(asked: dict[str, Any], out: str, err: str) -> NoReturn:
     """The child: from here on it is the program."""
-    for descriptor, name in ((0, os.devnull), (1, asked["out"]), (2, asked["err"])):
-        os.dup2(os.open(name, os.O_RDWR), descriptor)
+    for descriptor, name in ((0, os.devnull), (1, out), (2, err)):
+        os.dup2(os.open(name, os.O_RDWR | os.O_CREAT, 0o600), descriptor)
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(asked["folder"])
@@ -127,9 +141,9 @@ def import_everything() -> None:
     remembered = importlib.import_module("classic_cars_tests.remembered")
     remembered.install()
     remembered.work_out_the_catalog()
+    remembered.live_long()
 
 
 if __name__ == "__main__":
     import_everything()
-    gc.freeze()  # a fork then shares these objects' memory
     serve()

@@ -6,12 +6,19 @@ run in a process works everything out as it always does, and programs that tests
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import gc
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
 import duckdb
+import sqlalchemy as sa
 
+# What an ephemeral instance keeps its events in; storages have no public names.
+from dagster._core.storage.event_log.in_memory import InMemoryEventLogStorage
+
+from classic_cars import compiled
 from classic_cars.assets import ALL_TABLES
 from classic_cars.tables.table import Catalog, Table
 
@@ -24,6 +31,15 @@ connect = duckdb.connect
 def install() -> None:
     load_extensions_without_reading_them_whole()
     share_catalogs()
+    keep_events_in_memory_over_one_connection()
+    compiled.MOST = 50_000  # a process of tests comes upon more expressions than the platform has
+
+
+def live_long() -> None:
+    """Modules live as long as the process: the garbage collector need not look at them again, nor so often."""
+    gc.collect()
+    gc.freeze()  # a fork then shares these objects' memory
+    gc.set_threshold(50_000, 20, 50)
 
 
 def work_out_the_catalog() -> None:
@@ -67,3 +83,25 @@ def share_catalogs() -> None:
             setattr(self, name, known if len(same) == len(contracts) else {k: known[k] for k in same & known.keys()})
 
     Catalog.__init__ = knowing  # type: ignore[method-assign]
+
+
+def keep_events_in_memory_over_one_connection() -> None:
+    """Dagster's event log in memory opens a connection for each of the thousands of statements of a run.
+
+    It holds one anyway, and a lock that lets no two statements in at once.
+    """
+    look_up = InMemoryEventLogStorage.has_table
+
+    @contextmanager
+    def held(self: InMemoryEventLogStorage) -> Iterator[sa.Connection]:
+        with self._db_lock, self._held_conn.begin():
+            yield self._held_conn
+
+    def has_table(self: InMemoryEventLogStorage, table_name: str) -> bool:
+        found: dict[str, bool] = self.__dict__.setdefault("_tables_there", {})
+        if table_name not in found:
+            found[table_name] = look_up(self, table_name)
+        return found[table_name]
+
+    InMemoryEventLogStorage._connect = held  # type: ignore[method-assign]
+    InMemoryEventLogStorage.has_table = has_table  # type: ignore[method-assign]

@@ -7,7 +7,6 @@ what the store then held.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import signal
@@ -118,7 +117,7 @@ def held(attempt: dict[str, Any]) -> dict[str, str]:
 if __name__ == "__main__":
     remembered.install()
     remembered.work_out_the_catalog()
-    gc.freeze()  # a fork then shares these objects' memory
+    remembered.live_long()
     for each in json.load(sys.stdin):
         outcome = attempted(each)
         print(json.dumps({"outcome": outcome, "held": held(each)}), flush=True)

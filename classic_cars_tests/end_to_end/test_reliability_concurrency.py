@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,7 @@ from classic_cars.errors import StoreBusy
 from classic_cars.instance import open_instance
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
-from classic_cars_tests.command_line import PROGRAM, classic_cars
+from classic_cars_tests.command_line import PROGRAM, at_once, classic_cars
 from classic_cars_tests.platform import ask, change, fingerprint
 
 ORDERS = ("--select", "source/order*", "--select", "staging/order*", "--select", "warehouse/fact_orders")
@@ -55,9 +56,8 @@ def held_open(path: Path) -> Iterator[int]:
 def test_runs_at_once_follow_each_other(published: Settings, count: int) -> None:
     """One works, and those that wait for it must not get in each other's way either: three are as good as many."""
     change(published.order_system_url, "UPDATE orderdetails SET priceEach = priceEach - 0.01")
-    runs = [started(published, "run", *ORDERS) for _ in range(count)]
-    said = [process.communicate()[0] for process in runs]
-    assert [process.returncode for process in runs] == [0] * count, said
+    runs = at_once(count, published.home, "run", *ORDERS)
+    assert [each.returncode for each in runs] == [0] * count, runs
     with open_instance(published) as instance:
         assert instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS])) == count
         spans = []
@@ -78,9 +78,8 @@ def test_runs_at_once_follow_each_other(published: Settings, count: int) -> None
 
 
 def test_the_first_runs_of_a_home_may_start_together(shop: Settings) -> None:
-    runs = [started(shop, "run", "--select", "source/offices") for _ in range(4)]
-    said = [process.communicate()[0] for process in runs]
-    assert [process.returncode for process in runs] == [0] * 4, said
+    runs = at_once(4, shop.home, "run", "--select", "source/offices")
+    assert [each.returncode for each in runs] == [0] * 4, runs
     assert classic_cars(shop.home, "status").returncode == 0
 
 
@@ -88,16 +87,17 @@ def test_readers_see_a_whole_version_while_a_run_writes(published: Settings) -> 
     sql = "SELECT count(*), sum(orderAmount), sum(quantityOrdered) FROM warehouse.fact_orders"
     old = ask(published, sql)
     change(published.order_system_url, "UPDATE orderdetails SET priceEach = priceEach - 0.01, quantityOrdered = 10")
-    running = started(published, "run", *ORDERS)
     seen = []
-    while running.poll() is None:
-        store = open_store(published, read_only=True)
-        found = [tuple(row.values()) for batch in store.query(sql) for row in batch.to_pylist()]
-        store.release()
-        if not seen or seen[-1] != found:
-            seen.append(found)
-        time.sleep(0.05)
-    assert running.returncode == 0, running.communicate()
+    with ThreadPoolExecutor() as waiting:
+        running = waiting.submit(classic_cars, published.home, "run", *ORDERS)
+        while not running.done():
+            store = open_store(published, read_only=True)
+            found = [tuple(row.values()) for batch in store.query(sql) for row in batch.to_pylist()]
+            store.release()
+            if not seen or seen[-1] != found:
+                seen.append(found)
+            time.sleep(0.05)
+    assert running.result().returncode == 0, running.result()
     new = ask(published, sql)
     assert new != old
     assert seen in ([old], [old, new])
@@ -131,7 +131,8 @@ def test_a_run_that_waited_long_enough_says_who_holds_the_store(published: Setti
         first.end_run()
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+# Both end a run in test_interrupts too.
+@pytest.mark.parametrize("sign", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive)])
 def test_a_run_that_is_told_to_stop_stops_and_leaves_nothing_behind(published: Settings, sign: signal.Signals) -> None:
     before = fingerprint(published)
     running = started(published, "run")
