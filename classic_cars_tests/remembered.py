@@ -7,12 +7,14 @@ run in a process works everything out as it always does, and programs that tests
 from __future__ import annotations
 
 import gc
+import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
 import duckdb
+import pymysql
 import sqlalchemy as sa
 
 # What an ephemeral instance keeps its events in; storages have no public names.
@@ -32,6 +34,7 @@ def install() -> None:
     load_extensions_without_reading_them_whole()
     share_catalogs()
     keep_events_in_memory_over_one_connection()
+    read_certificates_once()
     compiled.MOST = 50_000  # a process of tests comes upon more expressions than the platform has
 
 
@@ -105,3 +108,14 @@ def keep_events_in_memory_over_one_connection() -> None:
 
     InMemoryEventLogStorage._connect = held  # type: ignore[method-assign]
     InMemoryEventLogStorage.has_table = has_table  # type: ignore[method-assign]
+
+
+def read_certificates_once() -> None:
+    """PyMySQL reads all authorities of the machine, 25 ms, for each connection, though it then trusts any server."""
+    make = pymysql.connections.Connection._create_ssl_ctx
+    by_default = cache(lambda: make(None, {}))
+
+    def remembered(self: pymysql.connections.Connection, sslp: dict[str, Any]) -> ssl.SSLContext:
+        return make(self, sslp) if sslp else by_default()
+
+    pymysql.connections.Connection._create_ssl_ctx = remembered
