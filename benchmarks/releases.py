@@ -1,4 +1,4 @@
-"""What a release takes, and readers beside runs: ``python -m benchmarks.releases HOME [--readers 50] [--runs 20]``.
+"""What a release takes, and readers beside runs: ``python -m benchmarks.releases HOME [--readers 50] [--runs 20] [--pause 2]``.
 
 HOME is a ``CLASSIC_CARS_HOME`` whose tables are published, such as those that ``python -m benchmarks`` leaves in
 ``bench/platform-3000000``; it is copied, and the copy is thrown away. First: the first release of all tables, one after
@@ -78,7 +78,7 @@ def refresh(home: Path) -> None:
         timed("nothing was published since", lambda: release(settings))
 
 
-def read(home: Path, stop: Event, answers: Any) -> None:
+def read(home: Path, stop: Event, answers: Any, pause: float) -> None:
     """Ask in a loop; per answer how long it took, and whether the tables agreed."""
     settings = Settings(home=home)
     while not stop.is_set():
@@ -88,16 +88,17 @@ def read(home: Path, stop: Event, answers: Any) -> None:
                 continue
             (row,) = found[1].query(TOTALS).read_all().to_pylist()
         answers.put((time.perf_counter() - started, len({Decimal(value) for value in row.values()}) == 1))
+        stop.wait(pause)
 
 
-def beside(readers: int, runs: int) -> None:
+def beside(readers: int, runs: int, pause: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(home=Path(folder))
         simulator.create(settings.order_system_url)
         execute_what_changed(settings)
         spawn = multiprocessing.get_context("spawn")
         stop, answers = spawn.Event(), spawn.Manager().Queue()
-        processes = [spawn.Process(target=read, args=(settings.home, stop, answers)) for _ in range(readers)]
+        processes = [spawn.Process(target=read, args=(settings.home, stop, answers, pause)) for _ in range(readers)]
         for each in processes:
             each.start()
         failed, slowest = 0, 0.0
@@ -121,12 +122,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("home", type=Path, nargs="?")
     parser.add_argument("--readers", type=int, default=50)
+    parser.add_argument("--pause", type=float, default=2.0, help="Seconds between two questions of a reader")
     parser.add_argument("--runs", type=int, default=20)
     asked = parser.parse_args()
     if asked.home:
         refresh(asked.home.absolute())
     if asked.readers:
-        beside(asked.readers, asked.runs)
+        beside(asked.readers, asked.runs, asked.pause)
 
 
 if __name__ == "__main__":
