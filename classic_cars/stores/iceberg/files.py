@@ -26,6 +26,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.utils.concurrent import ExecutorFactory
 
 from classic_cars.contracts.base import Contract
+from classic_cars.errors import StoreError
 from classic_cars.months import Months
 from classic_cars.stores.iceberg.engine import Engine
 from classic_cars.stores.sql import duckdb_type, literal, quoted
@@ -36,6 +37,8 @@ ROW_GROUP_ROWS = 122_880
 FILE_BYTES = "256MB"
 PARQUET = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS}, RETURN_STATS"
 MONTH = "_month"
+#: Where Arrow shows the field id of a Parquet file's column.
+FIELD_ID = b"PARQUET:field_id"
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,10 @@ def _month_folder(contract: Contract, folder: str, month: date | None) -> str:
 
 
 def described(io: FileIO, metadata: TableMetadata, paths: Sequence[str]) -> list[DataFile]:
-    """What a commit must know of each file: its partition, rows, sizes and bounds, from the file's own footer."""
+    """What a commit must know of each file: its partition, rows, sizes and bounds, from the file's own footer.
+
+    Raises ``StoreError`` for a file whose columns are not marked with the schema's field ids.
+    """
     return list(ExecutorFactory.get_or_create().map(lambda path: _described(io, metadata, path), paths))
 
 
@@ -126,6 +132,7 @@ def _described(io: FileIO, metadata: TableMetadata, path: str) -> DataFile:
     schema, source = metadata.schema(), io.new_input(path)
     with source.open() as stream:
         footer = pq.read_metadata(stream)
+    _must_have_field_ids(footer, schema, path)
     statistics = data_file_statistics_from_parquet_metadata(
         parquet_metadata=footer,
         stats_columns=compute_statistics_plan(schema, metadata.properties),
@@ -143,6 +150,21 @@ def _described(io: FileIO, metadata: TableMetadata, path: str) -> DataFile:
         key_metadata=None,
         **statistics.to_serialized_dict(),
     )
+
+
+def _must_have_field_ids(footer: pq.FileMetaData, schema: Schema, path: str) -> None:
+    """Readers look for columns by field id, and take one that they do not find for NULL in every row, silently."""
+    found = {field.name: int((field.metadata or {}).get(FIELD_ID, b"-1")) for field in footer.schema.to_arrow_schema()}
+    wrong = [
+        f"{field.name} ({found[field.name] if found.get(field.name, -1) >= 0 else 'none'})"
+        for field in schema.fields
+        if found.get(field.name) != field.field_id
+    ]
+    if wrong:
+        raise StoreError(
+            f"{path}: found other field ids than the table's in columns {', '.join(wrong)}, expected those of its "
+            "schema; whatever wrote the file cannot write to an Iceberg table. Nothing was published"
+        )
 
 
 def month_of(file: DataFile) -> date | None:

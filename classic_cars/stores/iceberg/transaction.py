@@ -116,7 +116,11 @@ class IcebergTransaction:
         query = store.engine.backend.compile(rows.select(*contract.types.names))
         folder = f"{table.location()}/data"
         written = files.write(store.engine, table.io, contract, query, folder, future.schema(), months)
-        described = files.described(table.io, future.metadata, written.paths)
+        try:
+            described = files.described(table.io, future.metadata, written.paths)
+        except BaseException:
+            files.remove(table.io, written.paths)
+            raise
         if kind == Kind.REPLACE or not contract.partitioned_by:
             change = Change.of(kind, months)
         else:
