@@ -28,7 +28,7 @@ from classic_cars.months import Months
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Staged, Store
-from classic_cars.stores.iceberg.engine import Engine
+from classic_cars.stores.iceberg.engines import DuckDBEngine
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
     BY_TEST,
@@ -152,8 +152,8 @@ def test_a_file_without_the_schemas_field_ids_is_not_committed(
 ):
     """Read by field id, such a column would be NULL in every row, and nobody would say so."""
     publish(store, SALES, QUARTER, FIRST_QUARTER)
-    execute = Engine.execute
-    monkeypatch.setattr(Engine, "execute", lambda engine, sql: execute(engine, re.sub(ids, instead, sql)))
+    execute = DuckDBEngine.execute
+    monkeypatch.setattr(DuckDBEngine, "execute", lambda engine, sql: execute(engine, re.sub(ids, instead, sql)))
     with pytest.raises(StoreError, match=r"warehouse/sales.*field ids.*note"):
         publish(store, SALES, [sale(9, "2004-02-29", note="lost")], FEBRUARY)
     monkeypatch.undo()
