@@ -29,6 +29,8 @@ LEAST_MEMORY, MOST_MEMORY = 700 * 10**6, 2 * 10**9
 CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 SOURCE_SCHEMES = ("sqlite", "mysql", "mariadb", "postgresql")
+#: Where a Spark Connect server is: at an address, or in a session that AWS starts.
+SPARK_SCHEMES = ("sc", "emr-serverless", "glue")
 #: Other spellings of a scheme, as hosting providers hand them out.
 ALIASES = {"postgres": "postgresql"}
 
@@ -65,6 +67,14 @@ class Settings(BaseSettings):
     catalog: Literal["sql", "rest", "glue"] = Field("sql", description="What knows the Iceberg store's tables")
     catalog_uri: SecretStr = Field(SecretStr(""), description="Address of the catalog; default: SQLite in the home")
     s3_encryption: str = Field("none", description="Server-side encryption: none, AES256 or aws:kms:<key id>")
+    engine: Literal["duckdb", "spark"] = Field(
+        "duckdb", description="What computes the tables made from other tables; spark needs an Iceberg store"
+    )
+    spark_remote: SecretStr = Field(
+        SecretStr(""),
+        description="The Spark Connect server: sc://host:port/;token=..., emr-serverless:// or glue://",
+    )
+    spark_page: str = Field("", description="Address of Spark's web page, as materializations link to it")
     executor: Literal["in_process", "multiprocess"] = Field(
         "in_process", description="How launched runs work: multiprocess runs steps side by side, on an Iceberg store"
     )
@@ -167,6 +177,25 @@ class Settings(BaseSettings):
     def _catalog_is_complete(self) -> Settings:
         if self.store == "iceberg" and self.catalog == "rest" and not self.catalog_uri.get_secret_value():
             raise ValueError("CLASSIC_CARS_CATALOG=rest needs the server's address in CLASSIC_CARS_CATALOG_URI")
+        return self
+
+    @field_validator("spark_remote")
+    @classmethod
+    def _known_remote(cls, remote: SecretStr) -> SecretStr:
+        value = remote.get_secret_value()
+        scheme, found, rest = value.partition("://")
+        if value and (scheme not in SPARK_SCHEMES or not found or not rest.strip("/")):
+            raise ValueError(f"expected an address that starts with {', '.join(s + '://' for s in SPARK_SCHEMES)}")
+        return remote
+
+    @model_validator(mode="after")
+    def _spark_is_complete(self) -> Settings:
+        if self.engine != "spark":
+            return self
+        if self.store != "iceberg":
+            raise ValueError("CLASSIC_CARS_ENGINE=spark: Spark computes on a lake only; set CLASSIC_CARS_STORE=iceberg")
+        if not self.spark_remote.get_secret_value():
+            raise ValueError("CLASSIC_CARS_ENGINE=spark needs the server's address in CLASSIC_CARS_SPARK_REMOTE")
         return self
 
     @model_validator(mode="after")
