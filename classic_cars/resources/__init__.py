@@ -98,13 +98,20 @@ class TablesInALake(_Tables):
     s3_encryption: str = Field(description="Server-side encryption: none, AES256 or aws:kms:<key id>")
     scratch: str = Field(description="Folder for what does not fit in memory")
     connection_config: dict[str, Any] = Field(description="DuckDB's own settings")
+    engine: str = Field("duckdb", description="What computes the tables made from other tables: duckdb or spark")
+    spark_remote: str = Field("", description="Address of the Spark Connect server")
+    spark_page: str = Field("", description="Address of Spark's web page")
 
     def open(self) -> Store:
         # Imported late: whoever keeps tables in DuckDB need not wait for PyIceberg to load.
         from classic_cars.stores.iceberg import IcebergStore, Lake
+        from classic_cars.stores.iceberg.engines import engine
 
         lake = Lake(self.warehouse, self.catalog, self.catalog_uri, self.s3_encryption)
-        return IcebergStore(lake, scratch=Path(self.scratch), wait=self.wait, config=self.connection_config)
+        computes = engine(self.engine, self.spark_remote, self.spark_page)
+        return IcebergStore(
+            lake, scratch=Path(self.scratch), wait=self.wait, config=self.connection_config, computes=computes
+        )
 
 
 def resources(settings: Settings) -> dict[str, Any]:
@@ -141,6 +148,9 @@ def _tables(settings: Settings) -> _Tables:
         s3_encryption=settings.s3_encryption,
         scratch=str(settings.home / "store"),
         connection_config=settings.duckdb_config,
+        engine=settings.engine,
+        spark_remote=_named("CLASSIC_CARS_SPARK_REMOTE", settings.spark_remote.get_secret_value()),
+        spark_page=settings.spark_page,
     )
 
 
