@@ -84,17 +84,18 @@ def _pinned(store: DuckDBStore, contract: Contract, stamps: list[Stamped], befor
     rows: dict[str, int] = dict(sorted(counted)) or {"": 0}
     kept = before.parts if before is not None else {}
     wanted = {part: _stamp_of(part, stamps) for part in rows}
-    new = [
-        part
-        for part, stamp in wanted.items()
-        if part not in kept or kept[part].stamp != stamp or damaged(store.copies, kept[part])
-    ]
+    new = [part for part in rows if not _holds(store.copies, kept.get(part), rows[part], wanted[part])]
     files = _write(store, contract, new, month, folder, whole=len(new) == len(rows)) if new else {}
     parts = {
         part: Part(rows=rows[part], stamp=stamp, files=files[part]) if part in files else kept[part]
         for part, stamp in wanted.items()
     }
     return Pin(rows=sum(rows.values()), parts=parts)
+
+
+def _holds(copies: Path, part: Part | None, rows: int, stamp: str) -> bool:
+    """Whether the copy has what is published."""
+    return part is not None and (part.rows, part.stamp) == (rows, stamp) and not damaged(copies, part)
 
 
 def _stamp_of(part: str, stamps: list[Stamped]) -> str:
