@@ -146,7 +146,7 @@ _ALL = (
     _at_place("city", "City of the customer", ("country", "state", "city"), "state"),
     Dimension(
         "customer",
-        "Customer, by number, with the name of the business; -1: orders that name none",
+        "Customer, by number; -1: orders that name none",
         "customerNumber",
         (("customer", "customerNumber"), ("customerName", "customerName")),
         _integer,

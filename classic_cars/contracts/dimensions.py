@@ -138,7 +138,10 @@ class DimCustomers(TableModel):
     """Customers and the place they are at; one row per customer."""
 
     customerNumber: Int = pa.Field(description="Customer's number; -1: the customer of orders that name none")
-    customerName: Text = _known("Name of the customer's business")
+    customerName: Text = pa.Field(
+        description="Name of the customer's business; often a person's own",
+        metadata=copied(missing=UNKNOWN) | PERSONAL,
+    )
     contactLastName: Text = _personal("Contact's family name")
     contactFirstName: Text = _personal("Contact's given name")
     phone: Text = _personal("Contact's phone number")

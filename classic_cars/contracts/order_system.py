@@ -138,7 +138,7 @@ customers = sa.Table(
     "customers",
     metadata,
     _column("customerNumber", sa.Integer(), "Customer's number", key=True),
-    _column("customerName", _text(50), "Name of the customer's business"),
+    _column("customerName", _text(50), "Name of the customer's business; often a person's own", personal=True),
     _column("contactLastName", _text(50), "Contact's family name", personal=True),
     _column("contactFirstName", _text(50), "Contact's given name", personal=True),
     _column("phone", _text(50), "Contact's phone number", personal=True),

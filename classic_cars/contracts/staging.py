@@ -150,7 +150,11 @@ class Customers(TableModel):
     """Customers, cleaned; one row per customer."""
 
     customerNumber: Int = pa.Field(ge=1, description="Customer's number")
-    customerName: Text = _expected("Name of the customer's business")
+    customerName: Text = pa.Field(
+        nullable=True,
+        description="Name of the customer's business; often a person's own",
+        metadata=PERSONAL | EXPECTED,
+    )
     contactLastName: Text = pa.Field(nullable=True, description="Contact's family name", metadata=PERSONAL | EXPECTED)
     contactFirstName: Text = pa.Field(nullable=True, description="Contact's given name", metadata=PERSONAL | EXPECTED)
     phone: Text = pa.Field(nullable=True, description="Contact's phone number", metadata=PERSONAL | EXPECTED)
