@@ -80,7 +80,8 @@ def _one_query(sql: str) -> str:
     except StoreError as error:
         raise QuestionError(str(error)) from None
     except duckdb.Error as error:
-        raise QuestionError(first_line(str(error))) from None
+        message = str(error) if isinstance(error, duckdb.ParserException) else ""
+        raise _refusal(type(error).__name__, message) from None
     return statements[0].query if len(statements) == 1 else sql
 
 
@@ -89,8 +90,10 @@ def _result(done: subprocess.CompletedProcess[bytes], limits: Limits) -> Result:
         said = json.loads(done.stdout)
     except ValueError:  # ended by the kernel, or by a fault of the engine
         raise _too_big(limits) from None
+    if said.get("error") in ("OutOfMemoryException", "MemoryError"):
+        raise _too_big(limits)
     if "error" in said:
-        raise _refusal(said["error"], said["message"], limits)
+        raise _refusal(said["error"], said["message"])
     if said["more"] and not said["rows"]:
         raise QuestionError(f"a row of the answer is longer than {limits.characters:,} characters; ask for less of it")
     return Result(dict(zip(said["columns"], said["types"], strict=False)), said["rows"], said["more"])
@@ -111,9 +114,7 @@ _SAID = {
 }
 
 
-def _refusal(kind: str, message: str, limits: Limits) -> QuestionError:
-    if kind in ("OutOfMemoryException", "MemoryError"):
-        return _too_big(limits)
+def _refusal(kind: str, message: str) -> QuestionError:
     if message:
         return QuestionError(first_line(message))
     return QuestionError(_SAID.get(kind, "the engine refuses the question; ask it another way"))

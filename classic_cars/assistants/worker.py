@@ -53,8 +53,9 @@ def _answer(question: dict[str, Any]) -> dict[str, Any]:
     kinds = [str(each[1]) for each in result.description or []]
     rows: list[list[Any]] = []
     size, more = 0, False
-    while (row := result.fetchone()) is not None:
-        size += len(json.dumps(row := [_plain(value) for value in row]))
+    while (found := result.fetchone()) is not None:
+        row = [_plain(value) for value in found]
+        size += len(json.dumps(row))
         if len(rows) == question["rows"] or size > question["characters"]:
             more = True
             break
