@@ -118,8 +118,6 @@ PERSONAL = (
     "FROM json_execute_serialized_sql(json_serialize_sql('FROM staging.customers'))",
 )
 
-REFUSED = (*WRITES, *MACHINE, *PERSONAL, *BOMBS)
-
 #: Answered, with nothing that anybody may not see.
 HARMLESS = (
     "FROM warehouse.dim_customers",

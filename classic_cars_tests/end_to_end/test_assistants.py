@@ -32,7 +32,7 @@ from classic_cars.serving.releases import current
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars_shop.servers import free_port
-from classic_cars_tests.hostile_sql import BOMBS, HARMLESS, PERSONAL, REFUSED
+from classic_cars_tests.hostile_sql import BOMBS, HARMLESS, MACHINE, PERSONAL, WRITES
 from classic_cars_tests.platform import expected_sales, order_system_frames
 
 SECRET = "hunter2-of-the-order-system"
@@ -143,9 +143,8 @@ def test_metrics_are_filtered_compared_and_cut_to_the_most(settings: Settings, f
     )
     here = frames | {"customers": frames["customers"][frames["customers"]["country"].str.strip() == "USA"]}
     here["orders"] = frames["orders"][frames["orders"]["customerNumber"].isin(here["customers"]["customerNumber"])]
-    here["orderdetails"] = frames["orderdetails"][
-        frames["orderdetails"]["orderNumber"].isin(here["orders"].orderNumber)
-    ]
+    lines = frames["orderdetails"]
+    here["orderdetails"] = lines[lines["orderNumber"].isin(here["orders"]["orderNumber"])]
     sold = {name: each["netSales"] for name, each in expected_sales(here, "productLine").items()}
     best = sorted(sold.items(), key=lambda each: -each[1])[:2]
     assert [(name, Decimal(net)) for name, net in most.told["rows"]] == best
@@ -205,11 +204,13 @@ def test_personal_data_in_the_extract_would_be_found(
 def hostile(settings: Settings) -> dict[str, Said]:
     """What is said to each hostile statement; they are asked one after the other and side by side."""
     before = files(settings)
-    statements = [*REFUSED, *HARMLESS]
-    limits = Limits(seconds=2, memory=128 * 10**6, threads=1)
-    answers = asked(server(settings, limits), *[("read_only_sql", {"sql": sql}) for sql in statements])
+    tight = Limits(seconds=1, memory=128 * 10**6, threads=1)
+    answers: dict[str, Said] = {}
+    for statements, limits in ((BOMBS, tight), (WRITES + MACHINE + PERSONAL + HARMLESS, Limits())):
+        calls = [("read_only_sql", {"sql": sql}) for sql in statements]
+        answers |= zip(statements, asked(server(settings, limits), *calls), strict=True)
     assert files(settings) == before
-    return dict(zip(statements, answers, strict=True))
+    return answers
 
 
 def files(settings: Settings) -> dict[str, int]:
@@ -220,11 +221,11 @@ def files(settings: Settings) -> dict[str, int]:
 
 def tells_nothing(answer: Said, settings: Settings, personal: set[str]) -> bool:
     everything = answer.text + json.dumps(answer.told, ensure_ascii=False)
-    places = (str(settings.home), str(Path.home()) + "/", os.getcwd(), "site-packages", SECRET, "root:x:")
+    places = (str(settings.home), str(Path.home()) + "/", str(Path.cwd()), "site-packages", SECRET, "root:x:")
     return not [each for each in (*personal, *places) if each in everything]
 
 
-@pytest.mark.parametrize("sql", REFUSED)
+@pytest.mark.parametrize("sql", WRITES + MACHINE + PERSONAL + BOMBS)
 def test_hostile_sql_is_refused(hostile: dict[str, Said], settings: Settings, personal: set[str], sql: str):
     answer = hostile[sql]
     assert answer.failed, answer
@@ -237,7 +238,6 @@ def test_hostile_sql_is_refused(hostile: dict[str, Said], settings: Settings, pe
 def test_curious_sql_finds_nothing(hostile: dict[str, Said], settings: Settings, personal: set[str], sql: str):
     answer = hostile[sql]
     assert not answer.failed, answer
-    assert answer.told["rows"]
     assert tells_nothing(answer, settings, personal), answer
 
 
