@@ -38,14 +38,17 @@ def _(mo, release):
 
 
 @app.cell
-def _(alt):
+def _(alt, mo):
+    def drawn(chart):
+        """With marimo's own Vega: Altair's would be loaded from the web."""
+        return mo.ui.altair_chart(chart.properties(width=520), chart_selection=False, legend_selection=False)
+
     def bars(rows, name, measure):
         """A bar for each row, the longest first."""
-        drawn = rows[[name, measure]].astype({measure: float})
-        bar = alt.Chart(drawn).mark_bar().encode(x=alt.X(f"{measure}:Q"), y=alt.Y(f"{name}:N").sort("-x"))
-        return bar.properties(width=520)
+        chart = alt.Chart(rows[[name, measure]].astype({measure: float})).mark_bar()
+        return drawn(chart.encode(x=alt.X(f"{measure}:Q"), y=alt.Y(f"{name}:N").sort("-x")))
 
-    return (bars,)
+    return bars, drawn
 
 
 @app.cell
@@ -53,7 +56,9 @@ def _(bars, mo, release, warehouse):
     product_lines = release.metrics("netSales, grossProfit, margin", by="productLine").to_pandas()
     mo.vstack(
         [
-            mo.md(f"## 1. Which product lines are more successful?\n\n{warehouse.describe('netSales')}"),
+            mo.md(
+                f"## 1. Which product lines are more successful?\n\n{warehouse.describe('netSales').splitlines()[0]}."
+            ),
             bars(product_lines, "productLine", "netSales"),
             product_lines,
         ]
@@ -75,13 +80,13 @@ def _(bars, mo, release):
 
 
 @app.cell
-def _(alt, mo, release):
+def _(alt, drawn, mo, release):
     months = release.metrics("netSales, units", by="month").to_pandas()
     line = alt.Chart(months.astype({"netSales": float})).mark_line(point=True)
     mo.vstack(
         [
             mo.md("## 3. How do sales develop, month by month?"),
-            line.encode(x="month:O", y="netSales:Q").properties(width=520),
+            drawn(line.encode(x="month:O", y="netSales:Q")),
         ]
     )
     return (months,)
@@ -165,10 +170,11 @@ def _(countries, mo, release):
     reported = made.join(places, "postalCode").group_by("country")
     published = reported.agg(wrong=lambda rows: rows.orderAmount.sum(), rows=lambda rows: rows.count()).to_pandas()
     beside = countries[["country", "bookedAmount"]].rename(columns={"bookedAmount": "right"})
-    beside = beside.merge(published, on="country", how="left").sort_values("right", ascending=False)
+    beside = beside.merge(published, on="country", how="left").sort_values("right", ascending=False, ignore_index=True)
     codes = release.table("warehouse.dim_locations").group_by("postalCode")
     shared = codes.agg(cities=lambda rows: rows.count()).to_pandas()
-    shared = shared[(shared["cities"] > 1) & shared["postalCode"].notna()].sort_values("cities", ascending=False)
+    shared = shared[(shared["cities"] > 1) & shared["postalCode"].notna()]
+    shared = shared.sort_values("cities", ascending=False, ignore_index=True)
     mo.vstack([beside, mo.md("Postal codes that several places share:"), shared])
     return beside, shared
 
