@@ -37,6 +37,13 @@ _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent
 Table = Annotated[str, Field(description="Such as warehouse.fact_orders; empty: all tables", max_length=200)]
 Name = Annotated[str, Field(max_length=200)]
 Filter = Annotated[str, Field(max_length=2_000)]
+Measures = Annotated[list[Name], Field(description="Such as netSales, margin", max_length=30)]
+Cuts = Annotated[list[Name], Field(description="Dimensions, such as country, month", max_length=15)]
+Filters = Annotated[
+    list[Filter], Field(description="country=USA, country in USA,France, month>=2004-03", max_length=30)
+]
+Period = Annotated[Name | None, Field(description="2004, 2004-Q2, 2004-05 or 2003-06..2004-05")]
+Comparison = Annotated[Name | None, Field(description="year or before")]
 
 
 def server(settings: Settings, limits: Limits | None = None) -> MCPServer:
@@ -60,13 +67,11 @@ def server(settings: Settings, limits: Limits | None = None) -> MCPServer:
 
     @found.tool(annotations=_READS)
     async def query_metrics(
-        measures: Annotated[list[Name], Field(description="Such as netSales, margin", max_length=30)],
-        by: Annotated[list[Name], Field(description="Dimensions, such as country, month", max_length=15)] = [],  # noqa: B006
-        where: Annotated[
-            list[Filter], Field(description="country=USA, country in USA,France, month>=2004-03", max_length=30)
-        ] = [],  # noqa: B006
-        period: Annotated[Name | None, Field(description="2004, 2004-Q2, 2004-05 or 2003-06..2004-05")] = None,
-        compare: Annotated[Name | None, Field(description="year or before")] = None,
+        measures: Measures,
+        by: Cuts = [],  # noqa: B006
+        where: Filters = [],  # noqa: B006
+        period: Period = None,
+        compare: Comparison = None,
         top: Annotated[int | None, Field(description="Only rows with most of the first measure")] = None,
     ) -> Rows:
         """Measures by dimensions, of a period, compared with the one before."""

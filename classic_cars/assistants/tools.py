@@ -223,8 +223,8 @@ def _rows(result: Result, definition: dict[str, str], extract: Extract) -> Rows:
 
 
 def _definition(question: Question) -> dict[str, str]:
-    return {each.name: " ".join([each.description, *([f"[{each.unit}]"] * bool(each.unit))])
-            for each in columns_of(question)}  # fmt: skip
+    said = {each.name: (each.description, each.unit) for each in columns_of(question)}
+    return {name: f"{text} [{unit}]" if unit else text for name, (text, unit) in said.items()}
 
 
 def _sql_name(contract: Contract) -> str:
