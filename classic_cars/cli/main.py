@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.markup import escape
 
+from classic_cars.cli.assistants import mcp
 from classic_cars.cli.catalog import describe, tables
 from classic_cars.cli.lake import exporting, importing, lake
 from classic_cars.cli.metrics import metrics
@@ -160,7 +161,7 @@ def _show_check(kind: str, check: FailedCheck) -> None:
     out.print(f"{kind}  {check.table}, check {check.check}: {escape(check.summary)}", soft_wrap=True)
 
 
-for command in (answers, metrics, releases, tables, describe, query, status, incident, doctor, dev, docs):
+for command in (answers, metrics, releases, tables, describe, query, mcp, status, incident, doctor, dev, docs):
     main.add_command(command)
 for plugin in entry_points(group="classic_cars.commands"):
     main.add_command(plugin.load(), plugin.name)

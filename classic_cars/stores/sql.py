@@ -41,7 +41,8 @@ def one_query(sql: str) -> list[duckdb.Statement]:
     """
     if _SHOW_TABLES.fullmatch(sql):
         sql = ALL_TABLES
-    statements = duckdb.extract_statements(sql)
+    with duckdb.connect(config={"enable_external_access": False}) as apart:  # to parse IMPORT it reads files
+        statements = apart.extract_statements(sql)
     explained = _EXPLAIN.match(sql)
     if explained and len(statements) == 1 and statements[0].type == duckdb.StatementType.EXPLAIN:
         one_query(sql[explained.end() :])
