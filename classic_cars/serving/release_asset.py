@@ -54,7 +54,9 @@ def release_check(reader: Reader) -> Any:
     return tables_agree
 
 
-def release_after_run(store: Store, contracts: Iterable[Contract], instance: dg.DagsterInstance, run_id: str) -> None:
+def release_after_run(
+    store: Store, contracts: Iterable[Contract], instance: dg.DagsterInstance, run_id: str
+) -> Outcome:
     """Make a release if one can be made, and record what came of it. Never raises: what was published stays."""
     started = time.perf_counter()
     try:
@@ -78,6 +80,7 @@ def release_after_run(store: Store, contracts: Iterable[Contract], instance: dg.
             description=_said(outcome),
         )
     )
+    return outcome
 
 
 def _said(outcome: Outcome) -> str:
