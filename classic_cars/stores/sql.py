@@ -100,14 +100,16 @@ def in_months(contract: Contract, months: Months) -> str:
     return f"{column} >= DATE '{months.first}' AND {column} < DATE '{months.end}'"
 
 
-def among(contract: Contract, parts: Collection[str]) -> str:
-    """Condition: the row is in one of these parts of its table (``stores.pins``), for PostgreSQL, too."""
+def among(contract: Contract, parts: Collection[str], of: str = "") -> str:
+    """Condition: the row (``of`` a table such as ``old.``) is in these parts (``stores.pins``); for PostgreSQL, too."""
     if WHOLE in parts or not contract.partitioned_by:
         return "true"
-    column = quoted(contract.partitioned_by)
+    column = f"{of}{quoted(contract.partitioned_by)}"
     firsts = [date.fromisoformat(f"{part}-01") for part in parts if part != UNDATED]
-    dated = [in_months(contract, Months(first, first)) for first in sorted(firsts)]
-    return " OR ".join([*(f"({each})" for each in dated), *([f"{column} IS NULL"] if UNDATED in parts else [])])
+    months = [
+        f"({column} >= DATE '{first}' AND {column} < DATE '{Months(first, first).end}')" for first in sorted(firsts)
+    ]
+    return " OR ".join([*months, *([f"{column} IS NULL"] if UNDATED in parts else [])])
 
 
 def only_reach(connection: duckdb.DuckDBPyConnection, places: Sequence[str]) -> None:

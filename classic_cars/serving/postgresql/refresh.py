@@ -142,11 +142,15 @@ def _drop(connection: Connection, address: str) -> None:
 def _prepared(
     connection: Connection, contracts: list[Contract], wants: Mapping[str, Shape], there: dict[str, Shape]
 ) -> set[str]:
-    """Make tables take the contracts' rows; the addresses of those that are new, or have other columns than before."""
+    """Make tables take the contracts' rows; the addresses of those whose own rows nobody can compare with them.
+
+    They are new, have other columns than before, or no key.
+    """
     statements = {
         each.address: list(shape.prepared(each, wants[each.address], there.get(each.address))) for each in contracts
     }
     changing = {address for address, found in statements.items() if found}
+    changing |= {address for address, found in there.items() if found.keys() != wants[address].keys()}
     for each in [
         *shape.released_keys(contracts, there, changing),
         *(each for all in statements.values() for each in all),

@@ -35,25 +35,39 @@ def filled(connection: Connection, contract: Contract, release: Reading) -> int:
 
 
 def merged(connection: Connection, contract: Contract, release: Reading, parts: Collection[str]) -> int:
-    """The rows of these months as the release has them; how many were removed or added. The others stay untouched."""
-    table, where = table_name(contract), among(contract, parts)
+    """The rows of these months as the release has them; how many were removed, changed or added.
+
+    The others stay untouched. A row that is changed in place has its references proven only where they differ.
+    """
+    table = table_name(contract)
     connection.execute(f"CREATE TEMP TABLE arrived ON COMMIT DROP AS SELECT * FROM {table} WITH NO DATA")
-    _copy(connection, contract, ARRIVED, release.query(f"{_selected(contract)} WHERE {where}"))
+    _copy(connection, contract, ARRIVED, release.query(f"{_selected(contract)} WHERE {among(contract, parts)}"))
     connection.execute(f"ANALYZE {ARRIVED}")
-    names = ", ".join(map(quoted, contract.types.names))
-    key = contract.key or tuple(contract.types.names)
-    same_key = " AND ".join(f"new.{quoted(each)} = old.{quoted(each)}" for each in key) if contract.key else "false"
-    others = [each for each in contract.types.names if each not in key]
-    same = f"{same_key} AND {_row('new', others)} IS NOT DISTINCT FROM {_row('old', others)}" if others else same_key
-    removed = connection.execute(
-        f"DELETE FROM {table} AS old WHERE ({where}) AND NOT EXISTS (SELECT FROM {ARRIVED} AS new WHERE {same})"
-    ).rowcount
-    added = connection.execute(
-        f"INSERT INTO {table} ({names}) SELECT {names} FROM {ARRIVED} AS new "
-        f"WHERE NOT EXISTS (SELECT FROM {table} AS old WHERE {same_key} AND ({where}))"
-    ).rowcount
+    written = sum(
+        connection.execute(each).rowcount for each in _differences(contract, table, among(contract, parts, "old."))
+    )
     connection.execute(f"DROP TABLE {ARRIVED}")
-    return removed + added
+    return written
+
+
+def _differences(contract: Contract, table: str, where: str) -> list[str]:
+    """Statements that make the rows (``old``) of ``where`` those that arrived; without a key all are other rows."""
+    names = contract.types.names
+    same = " AND ".join(f"new.{quoted(each)} = old.{quoted(each)}" for each in contract.key) or "false"
+    old = f"SELECT FROM {table} AS old WHERE {same} AND ({where})"
+    removed = f"DELETE FROM {table} AS old WHERE ({where}) AND NOT EXISTS (SELECT FROM {ARRIVED} AS new WHERE {same})"
+    listed = ", ".join(map(quoted, names))
+    added = f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {ARRIVED} AS new WHERE NOT EXISTS ({old})"
+    others = [each for each in names if each not in contract.key]
+    if not contract.key or not others:
+        return [removed, added]
+    values = ", ".join(f"{quoted(each)} = new.{quoted(each)}" for each in others)
+    changed = (
+        f"UPDATE {table} AS old SET {values} FROM {ARRIVED} AS new "
+        f"WHERE {same} AND ({where}) "
+        f"AND {_row('new', others)} IS DISTINCT FROM {_row('old', others)}"
+    )
+    return [removed, changed, added]
 
 
 def whole(contract: Contract, release: Reading, connection: Connection) -> tuple[list[object], list[object]]:

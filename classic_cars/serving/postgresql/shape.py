@@ -51,6 +51,9 @@ class Shape:
     readable: bool = False
     watched: bool = False
 
+    def keys(self) -> dict[str, str]:
+        return {name: each for name, each in self.constraints.items() if each.startswith("PRIMARY")}
+
 
 def postgresql_type(contract: Contract, column: str) -> str:
     """As PostgreSQL's catalog spells it. Raises ``ContractError`` for a type that has none there."""
