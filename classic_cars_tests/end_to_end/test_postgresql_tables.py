@@ -115,10 +115,8 @@ def test_sqlalchemy_finds_types_keys_references_indexes_and_comments(served: Set
             assert str(column.comment).startswith(contract.describe(name))
             assert ("(personal data)" in str(column.comment)) == contract.is_personal(name)
             assert column.nullable == contract.schema.columns[name].nullable
-    amount = (
-        sa.Table("fact_orders", sa.MetaData(), schema="warehouse", autoload_with=engine).columns["orderAmount"].type
-    )
-    assert (amount.precision, amount.scale) == (18, 2)
+    facts = sa.Table("fact_orders", sa.MetaData(), schema="warehouse", autoload_with=engine)
+    assert str(facts.columns["orderAmount"].type) == "NUMERIC(18, 2)"
     engine.dispose()
 
 
