@@ -19,6 +19,8 @@ from classic_cars.contracts.base import Contract
 from classic_cars.contracts.vocabulary import Int, Text
 from classic_cars.errors import ServingError
 from classic_cars.serving.postgresql import rows, shape
+from classic_cars.serving.postgresql.connection import Server
+from classic_cars.serving.postgresql.rights import examined
 from classic_cars.serving.postgresql.shape import READER
 from classic_cars.serving.releases import LAYERS
 from classic_cars.settings import Settings
@@ -168,6 +170,30 @@ def test_who_is_granted_the_role_reads_and_does_nothing_else(served: Settings) -
                     reader.execute(statement)
     finally:
         done(served, f"DROP ROLE {user}")
+
+
+def test_the_doctor_names_each_right_that_is_missing(postgresql_url: str) -> None:
+    server = Server.parse(postgresql_url, 4)
+    assert "holds no release yet" in examined(server)
+    url, user = server.url.url, f"loader_{time.monotonic_ns()}"
+    poor = Server.parse(url.set(username=user, password="secret").render_as_string(hide_password=False), 4)
+    with psycopg.connect(postgresql_url, autocommit=True) as owner:
+        owner.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'secret'")
+        owner.execute(f"REVOKE TEMPORARY ON DATABASE {url.database} FROM PUBLIC")
+        try:
+            with pytest.raises(ServingError) as refused:
+                examined(poor)
+            missing = str(refused.value).partition(": ")[2].split("; ")
+            rights = [each for each in missing if each.startswith("GRANT")]
+            assert len(rights) == 2
+            assert "secret" not in str(refused.value)
+            for each in rights:
+                owner.execute(each)
+            owner.execute(f"DO $$ BEGIN CREATE ROLE {READER} NOLOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
+            assert "holds no release yet" in examined(poor)
+        finally:
+            owner.execute(f"DROP OWNED BY {user}")
+            owner.execute(f"DROP ROLE {user}")
 
 
 # Contracts that change, and values that are hard ------------------------------------------------------------

@@ -31,6 +31,9 @@ SESSION = (
     "SET LOCAL idle_in_transaction_session_timeout = 0",
     "SET LOCAL search_path = pg_catalog",
     "SET LOCAL classic_cars.refreshing = 'on'",
+    # A month is compared, and an index built, without temporary files.
+    "SET LOCAL work_mem = '64MB'",
+    "SET LOCAL maintenance_work_mem = '256MB'",
     # One at a time: who comes second finds the release that is current when the first is done.
     "SET LOCAL lock_timeout = '10min'",
     "SELECT pg_advisory_xact_lock(hashtext('classic-cars'))",
