@@ -101,6 +101,10 @@ class TableMissing(StoreError):
     """A table that should be read was never published."""
 
 
+class ServingError(ClassicCarsError):
+    """PostgreSQL could not be brought to a release; it holds what it held."""
+
+
 class ShopRefused(ClassicCarsError):
     """The simulator would have had to touch tables that it did not make."""
 

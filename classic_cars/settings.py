@@ -98,6 +98,9 @@ class Settings(BaseSettings):
         le=1,
         description="Share of a source table's or month's rows that may be gone before its check blocks",
     )
+    serving_url: SecretStr = Field(
+        SecretStr(""), description="A PostgreSQL that holds the current release, for BI tools: postgresql://..."
+    )
     dagster_config: Path | None = Field(None, description="Folder of another dagster.yaml; default: the project's")
     alert_urls: SecretStr = Field(SecretStr(""), description="Who is notified: Apprise URLs (mailto://, slack://, ...)")
     web_url: str = Field("http://127.0.0.1:3000", description="Dagster's web page, as alerts link to it")
@@ -119,6 +122,14 @@ class Settings(BaseSettings):
         if value and (value.partition("://")[0] not in SOURCE_SCHEMES or "://" not in value):
             raise ValueError(f"expected a URL that starts with {', '.join(s + '://' for s in SOURCE_SCHEMES)}")
         return SecretStr(value)
+
+    @field_validator("serving_url")
+    @classmethod
+    def _postgresql(cls, url: SecretStr) -> SecretStr:
+        scheme, found, rest = url.get_secret_value().partition("://")
+        if (found or scheme) and ALIASES.get(scheme, scheme) != "postgresql":
+            raise ValueError("expected a URL that starts with postgresql://")
+        return SecretStr(f"{ALIASES.get(scheme, scheme)}{found}{rest}")
 
     @field_validator("duckdb_memory")
     @classmethod

@@ -15,6 +15,7 @@ from classic_cars_shop import servers
 from classic_cars_shop.servers import Server
 from classic_cars_tests import remembered
 from classic_cars_tests.assistants import asked_shop, order_frames, personal
+from classic_cars_tests.postgresql_serving import served, serving
 from classic_cars_tests.programs import or_skip
 from classic_cars_tests.shops import published, published_home, real_data, shop, shop_file
 
@@ -27,6 +28,8 @@ __all__ = [
     "published",
     "published_home",
     "real_data",
+    "served",
+    "serving",
     "shop",
     "shop_file",
 ]

@@ -21,6 +21,7 @@ from classic_cars import interrupts
 from classic_cars.assets import ALL_TABLES
 from classic_cars.compiled import recall, remember
 from classic_cars.resources.landing import LandingZone
+from classic_cars.serving.postgresql.asset import serve_release
 from classic_cars.serving.release_asset import release_after_run
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import OrderSystem, open_order_system
@@ -52,6 +53,8 @@ class _Tables(dg.ConfigurableIOManagerFactory):
 
     wait: float = Field(description="Seconds to wait for other writers")
     compiled: str = Field("", description="File that keeps the SQL of earlier runs; empty: none is kept")
+    serving_url: str = Field("", description="A PostgreSQL that holds the current release; empty: none does")
+    connect_timeout: float = Field(4.0, description="Seconds to wait for that PostgreSQL to answer")
 
     def open(self) -> Store:
         """The store; nothing is opened before it is first used."""
@@ -62,7 +65,7 @@ class _Tables(dg.ConfigurableIOManagerFactory):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[StoreIOManager]:
-        manager = self.create_io_manager(context)
+        manager, is_new = self.create_io_manager(context), False
         with interrupts.listening():
             if context.run is not None:
                 manager.store.begin_run(f"run {context.run.run_id}")
@@ -70,10 +73,16 @@ class _Tables(dg.ConfigurableIOManagerFactory):
             try:
                 yield manager
                 if context.run is not None and context.instance is not None:
-                    release_after_run(manager.store, CONTRACTS, manager.published, context.instance, context.run.run_id)
+                    outcome = release_after_run(
+                        manager.store, CONTRACTS, manager.published, context.instance, context.run.run_id
+                    )
+                    is_new = outcome.is_new
             finally:
                 manager.store.end_run()
                 remember(self.compiled)
+            if is_new and self.serving_url and context.instance is not None:
+                # The store is free again: no run waits for PostgreSQL.
+                serve_release(self.serving_url, self.connect_timeout, manager.store, CONTRACTS, context.instance)
 
 
 class TablesInDuckDB(_Tables):
@@ -135,13 +144,16 @@ def _landing(settings: Settings) -> LandingZone:
 
 
 def _tables(settings: Settings) -> _Tables:
-    compiled = str(settings.home / "compiled.json")
+    shared: dict[str, Any] = {
+        "wait": settings.store_wait,
+        "compiled": str(settings.home / "compiled.json"),
+        "serving_url": _named("CLASSIC_CARS_SERVING_URL", settings.serving_url.get_secret_value()),
+        "connect_timeout": settings.connect_timeout,
+    }
     if settings.store == "duckdb":
         duckdb = DuckDBResource(database=str(settings.store_path), connection_config=settings.duckdb_config)
-        return TablesInDuckDB(wait=settings.store_wait, compiled=compiled, duckdb=duckdb)
+        return TablesInDuckDB(duckdb=duckdb, **shared)
     return TablesInALake(
-        wait=settings.store_wait,
-        compiled=compiled,
         warehouse=settings.warehouse_location,
         catalog=settings.catalog,
         catalog_uri=_named("CLASSIC_CARS_CATALOG_URI", settings.catalog_address),
@@ -151,6 +163,7 @@ def _tables(settings: Settings) -> _Tables:
         engine=settings.engine,
         spark_remote=_named("CLASSIC_CARS_SPARK_REMOTE", settings.spark_remote.get_secret_value()),
         spark_page=settings.spark_page,
+        **shared,
     )
 
 

@@ -166,6 +166,14 @@ class Reading(Protocol):
         ...
 
 
+class Pinned(Reading, Protocol):
+    """Tables as they were pinned."""
+
+    def marks(self, contract: Contract) -> dict[str, str]:
+        """By month (``stores.pins``), a text that is another one when the rows are: whoever copied them knows."""
+        ...
+
+
 class Store(Reading, Protocol):
     """Where tables live. One transaction at a time; readers outside of it see what is published."""
 
@@ -205,7 +213,7 @@ class Store(Reading, Protocol):
         """
         ...
 
-    def at(self, pins: Pins) -> Reading:
+    def at(self, pins: Pins) -> Pinned:
         """The tables as they were pinned, and no others."""
         ...
 

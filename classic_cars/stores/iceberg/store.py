@@ -18,6 +18,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from classic_cars.contracts.base import Contract
+from classic_cars.contracts.versions import digest
 from classic_cars.errors import StoreError
 from classic_cars.months import Months
 from classic_cars.stores.base import AsOf, Difference, Provenance, Size, TableVersion
@@ -30,7 +31,7 @@ from classic_cars.stores.iceberg.pinned import PinnedCatalog, shelf_of
 from classic_cars.stores.iceberg.published import Published
 from classic_cars.stores.iceberg.tables import Plans, snapshot_id
 from classic_cars.stores.iceberg.transaction import IcebergTransaction
-from classic_cars.stores.pins import Pin, Pins, Shelf, named_on
+from classic_cars.stores.pins import UNDATED, WHOLE, Pin, Pins, Shelf, named_on
 
 
 class IcebergStore:
@@ -177,6 +178,16 @@ class IcebergStore:
     def pin(self, contracts: Iterable[Contract], before: Pins) -> dict[str, Pin]:  # noqa: ARG002
         """Snapshots are there anyway: maintenance expires none that is on the shelf."""
         return pinned.pin(self.catalog, contracts)
+
+    @clearly
+    def marks(self, contract: Contract) -> dict[str, str]:
+        """Of the files: rows that were written again have others, even where no row differs."""
+        found: dict[str, list[str]] = {}
+        for each in self.reading.files(contract):
+            month = files.month_of(each)
+            part = (f"{month:%Y-%m}" if month else UNDATED) if contract.partitioned_by else WHOLE
+            found.setdefault(part, []).append(each.file_path)
+        return {part: digest(*sorted(paths)) for part, paths in found.items()}
 
     def at(self, pins: Pins) -> IcebergStore:
         return IcebergStore(
