@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Nothing of ours is written outside the project.
 export CLASSIC_CARS_HOME ?= $(CURDIR)/var
 
-.PHONY: help setup demo demo-s3 dev test test-all mutate screenshots lint bench lock docs clean
+.PHONY: help setup demo demo-s3 dev dashboard test test-all mutate screenshots lint bench lock docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ demo-s3: setup ## The same with the tables on a real S3 server, started on this 
 
 dev: setup ## Dagster's web page and daemon at http://127.0.0.1:3000 (PORT=3001: another port)
 	@exec $(BIN)/classic-cars dev $(if $(PORT),--port $(PORT))
+
+dashboard: setup ## The answers on a web page at http://127.0.0.1:8501 (PORT=8502: another port)
+	@exec $(BIN)/classic-cars dashboard $(if $(PORT),--port $(PORT))
 
 test: setup ## The tests, but for the exhaustive ones (real DuckDB, MariaDB and PostgreSQL; those whose program is missing skip and say so)
 	$(BIN)/python -m pytest -n 3 --dist worksteal --durations 25
