@@ -1,7 +1,8 @@
-"""The page as Streamlit carries it out, from the top for each view: release, trust bar, filters, and the page itself."""
+"""The page as Streamlit carries it out, from the top for each view: release, trust bar, filters, the page itself."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from classic_cars.settings import Settings, load_settings
 
 STYLE = Path(__file__).with_name("style.css")
 #: Title, address and content of each page; those with filters first.
-PAGES = {
+PAGES: dict[str, tuple[str, Callable[[View], None]]] = {
     "Overview": ("", overview.page),
     "Products": ("products", products.page),
     "Countries": ("countries", countries.page),

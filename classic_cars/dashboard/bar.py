@@ -49,4 +49,7 @@ def _troubles(known: Proof, pending: str) -> Iterator[str]:
             'before, which passed. <a href="quality" target="_self">Data quality</a> has the details.</p>'
         )
     if pending:
-        yield f'<p class="cc-warning">Newer tables are not shown: {escape(pending)}</p>'
+        yield (
+            '<details class="cc-warning"><summary>Newer tables are not shown yet: a run is at work, or '
+            f"they do not agree</summary>{escape(pending)}</details>"
+        )

@@ -13,13 +13,15 @@ import altair as alt
 import pandas as pd
 import pyarrow as pa
 
+from classic_cars.contracts.measures import MEASURES
+from classic_cars.contracts.metrics import Metric
 from classic_cars.dashboard.wordings import title
 from classic_cars.serving.metrics import AnswerColumn
 
 #: Height of a bar with its gap, and of charts over time, in pixels.
 BAR, TALL = 26, 260
-#: What stands beside the days it is compared with is paler.
-PALE = 0.35
+#: Of labels, and of what the rest is compared with: stands out from both backgrounds.
+QUIET = "#78817c"
 
 
 def frame(rows: pa.Table) -> pd.DataFrame:
@@ -29,6 +31,19 @@ def frame(rows: pa.Table) -> pd.DataFrame:
         if pa.types.is_decimal(field.type):
             found[field.name] = found[field.name].astype("float64")
     return found
+
+
+def without_gaps(data: pd.DataFrame, unit: str) -> pd.DataFrame:
+    """With a row for each month or quarter between the first and the last: 0 of what is summed, nothing of ratios."""
+    known = data[data[unit].notna()]
+    freq = {"month": "M", "quarter": "Q"}.get(unit)
+    if freq is None or known.empty:
+        return known
+    spans = pd.period_range(known[unit].iloc[0].replace("-Q", "Q"), known[unit].iloc[-1].replace("-Q", "Q"), freq=freq)
+    names = [str(each) if freq == "M" else f"{each.year}-Q{each.quarter}" for each in spans]
+    whole = known.set_index(unit).reindex(names)
+    summed = [name for name in whole if isinstance(MEASURES.get(str(name).removesuffix("Before")), Metric)]
+    return whole.fillna(dict.fromkeys(summed, 0.0)).rename_axis(unit).reset_index()
 
 
 def axis_format(column: AnswerColumn) -> str:
@@ -54,13 +69,18 @@ def bars(rows: pa.Table, columns: Sequence[AnswerColumn], by: str, measure: str,
     """Ranked bars, longest first; ``before``: the column of what they are compared with, as a tick beside each."""
     data, column = frame(rows), _named(columns, measure)
     order = data.sort_values(measure, ascending=False)[by].tolist()
+    data["_end"] = data[[measure, *([before] if before else [])]].max(axis=1)
     base = alt.Chart(data, height=alt.Step(BAR)).encode(
         y=alt.Y(f"{by}:N", sort=order, title=None, axis=alt.Axis(labelLimit=190, ticks=False, domain=False))
     )
     x = alt.X(f"{measure}:Q", title=None, axis=alt.Axis(format=axis_format(column), tickCount=5, domain=False))
     layers: list[Any] = [base.mark_bar(cornerRadiusEnd=3, height=16).encode(x=x, tooltip=tooltips(columns))]
+    label = base.mark_text(align="left", dx=5, fontSize=11, color=QUIET)
+    layers.append(
+        label.encode(x=alt.X("_end:Q"), text=alt.Text(f"{measure}:Q", format=".1%" if "%" in column.format else ".3~s"))
+    )
     if before:
-        tick = base.mark_tick(thickness=2.5, size=20, opacity=0.9, color="#8a8f8c")
+        tick = base.mark_tick(thickness=2.5, size=20, opacity=0.9, color=QUIET)
         layers.append(tick.encode(x=alt.X(f"{before}:Q"), tooltip=tooltips(columns)))
     return alt.layer(*layers)
 
@@ -69,7 +89,7 @@ def over_time(
     rows: pa.Table, columns: Sequence[AnswerColumn], unit: str, measure: str, *, before: str = "", zero: bool = True
 ) -> alt.LayerChart:
     """An area with a line; ``before``: the column of the days it is compared with, as a dashed line."""
-    data, column = frame(rows), _named(columns, measure)
+    data, column = without_gaps(frame(rows), unit), _named(columns, measure)
     x = alt.X(f"{unit}:N", title=None, axis=alt.Axis(labelAngle=0, labelOverlap="greedy", labelSeparation=12))
     y = alt.Y(
         f"{measure}:Q",
@@ -83,7 +103,7 @@ def over_time(
         base.mark_line(strokeWidth=2.5, interpolate="monotone", point=alt.OverlayMarkDef(size=36)).encode(y=y),
     ]
     if before:
-        dashed = base.mark_line(strokeWidth=1.5, strokeDash=[4, 4], color="#8a8f8c", interpolate="monotone")
+        dashed = base.mark_line(strokeWidth=1.5, strokeDash=[4, 4], color=QUIET, interpolate="monotone")
         layers.append(dashed.encode(y=alt.Y(f"{before}:Q")))
     return alt.layer(*layers)
 
@@ -159,7 +179,7 @@ def curve(rows: pa.Table, columns: Sequence[AnswerColumn]) -> alt.LayerChart:
     y = alt.Y("share:Q", title="Share of total", axis=percent, scale=alt.Scale(domain=[0, 1]))
     base = alt.Chart(data, height=TALL).encode(x=x, tooltip=tooltips(columns))
     alike = alt.Chart(pd.DataFrame({"shareOfMembers": [0, 1]}), height=TALL).mark_line(
-        strokeDash=[4, 4], strokeWidth=1.5, color="#8a8f8c"
+        strokeDash=[4, 4], strokeWidth=1.5, color=QUIET
     )
     diagonal = alike.encode(x=x, y=alt.Y("shareOfMembers:Q", title="Share of total", axis=percent))
     area = base.mark_area(opacity=0.14).encode(y=y)

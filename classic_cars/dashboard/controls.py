@@ -48,6 +48,7 @@ def known(settings: Settings, number: int) -> Known | None:
 def chosen(there: Known) -> Filters:
     """Show the filters, and what is chosen."""
     with st.sidebar:
+        st.html('<p class="cc-brand">Classic Cars</p>')
         st.html('<h2 class="cc-side">Show</h2>')
         measure = st.selectbox("Measure", CHOOSABLE, format_func=title, key="measure", bind="query-params")
         choices = periods(there.first, there.last)

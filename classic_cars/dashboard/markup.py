@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pyarrow as pa
 
@@ -26,9 +26,22 @@ class Tile:
 
     column: AnswerColumn
     value: Any
-    growth: Any = None
+    change: Any = None
     versus: str = ""
     link: str = ""
+
+
+#: Measures of which more is better; of the others a change is neither good nor bad.
+BETTER_UP = (
+    *("netSales", "bookedAmount", "grossProfit", "margin", "orders", "soldOrders", "units", "payments"),
+    *("averageOrderValue", "onTimeShipmentShare", "averageRating"),
+)
+
+
+def _size(tile: Tile) -> str:
+    """Of the change: a share, and of shares the points between them."""
+    size = abs(tile.change)
+    return f"{100 * size:.1f} pts" if "%" in tile.column.format else exact(size, ".1%")
 
 
 def tiles(shown: Iterable[Tile]) -> str:
@@ -40,10 +53,11 @@ def _tile(tile: Tile) -> str:
     label = f'<a href="{escape(tile.link)}" target="_self" title="{escape(tile.column.description)}">{title(name)}</a>'
     change = ""
     if tile.versus:
-        up = tile.growth is not None and tile.growth >= 0
-        said = NOTHING if tile.growth is None else f"{'▲' if up else '▼'} {exact(abs(tile.growth), '.1%')}"
-        kind = NEUTRAL if tile.growth is None else GOOD if up else BAD
-        change = f'<dd class="cc-change cc-{kind}">{said} <span>vs {escape(tile.versus)}</span></dd>'
+        up = tile.change is not None and tile.change >= 0
+        said = NOTHING if tile.change is None else f"{'▲' if up else '▼'} {_size(tile)}"
+        judged = tile.change is not None and name in BETTER_UP
+        kind = (GOOD if up else BAD) if judged else NEUTRAL
+        change = f'<dd class="cc-change cc-{kind}" title="{escape(tile.versus)}">{said}</dd>'
     whole = exact(tile.value, form)
     return (
         f'<div class="cc-tile" data-measure="{name}"><dt>{label}</dt>'
@@ -51,17 +65,26 @@ def _tile(tile: Tile) -> str:
     )
 
 
-def definition_link(name: str, parameters: Mapping[str, Sequence[str] | str]) -> str:
-    """The address of the definition of a measure, with the filters that are set: whoever returns finds them."""
-    return "definitions?" + urlencode({**parameters, "of": name}, doseq=True)
+def address(page: str, name: str, value: str, parameters: Mapping[str, Sequence[str] | str]) -> str:
+    """Of a page with one parameter more than those of this one: filters stay as they are."""
+    others = {key: each for key, each in parameters.items() if key != name}
+    return f"{page}?{urlencode({**others, name: value}, doseq=True)}"
 
 
-def table(rows: pa.Table, columns: Sequence[AnswerColumn], caption: str, links: Mapping[str, str] | None = None) -> str:
-    """Columns without a format are texts. ``links``: of headings, by column."""
-    known = links or {}
+def table(
+    rows: pa.Table,
+    columns: Sequence[AnswerColumn],
+    caption: str,
+    links: Mapping[str, str] | None = None,
+    into: Mapping[str, str] | None = None,
+) -> str:
+    """Columns without a format are texts. ``links``: of headings, by column; ``into``: the same of values, to which the
+    value is added."""
+    known, below = links or {}, into or {}
     head = "".join(_heading(each, known.get(each.name, "")) for each in columns)
+    first = columns[0] if columns else None
     body = "".join(
-        f"<tr>{''.join(_cell(row[each.name], each, first=i == 0) for i, each in enumerate(columns))}</tr>"
+        "<tr>" + "".join(_cell(row[c.name], c, below.get(c.name, ""), first=c is first) for c in columns) + "</tr>"
         for row in rows.slice(0, SHOWN).to_pylist()
     )
     more = (
@@ -81,8 +104,10 @@ def _heading(column: AnswerColumn, link: str) -> str:
     return f'<th scope="col"{kind} title="{escape(column.description)}">{text}</th>'
 
 
-def _cell(value: Any, column: AnswerColumn, *, first: bool) -> str:
+def _cell(value: Any, column: AnswerColumn, link: str, *, first: bool) -> str:
     text = escape(exact(value, column.format))
+    if link and value is not None:
+        text = f'<a href="{escape(link + quote(str(value)))}" target="_self">{text}</a>'
     if first:
         return f'<th scope="row">{text}</th>'
     signed = column.format.startswith("+") and value is not None and value != 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from html import escape
 from typing import Any
 
 import pyarrow as pa
@@ -18,9 +19,12 @@ from classic_cars.dashboard.downloads import OFFERED, as_file
 from classic_cars.dashboard.filters import COMPARISONS, Asked, Filters
 from classic_cars.dashboard.wordings import title
 from classic_cars.serving.metrics import AnswerColumn, columns_of
+from classic_cars.serving.metrics.periods import compared
 from classic_cars.serving.releases import Release
 from classic_cars.settings import Settings
 
+#: By column of an answer: the page that looks into one of its values, and the parameter of the address for it.
+LOOKED_INTO = {"country": ("countries", "into"), "customer": ("customers", "customer")}
 Chart = Callable[[pa.Table, Sequence[AnswerColumn]], Any]
 #: What :mod:`classic_cars.dashboard.shapes` adds to answers.
 SHAPED = {
@@ -51,24 +55,39 @@ class View:
         for name in names:
             measure = re.sub("(Before|Change|Growth)$", "", name)
             if measure in MEASURES:
-                found[name] = markup.definition_link(measure, self.parameters)
+                found[name] = markup.address("definitions", "of", measure, self.parameters)
         return found
 
+    @property
+    def into(self) -> dict[str, str]:
+        """From columns to the page that looks into one of their values, which is added at the end."""
+        return {name: markup.address(page, key, "", self.parameters) for name, (page, key) in LOOKED_INTO.items()}
 
-def headlines(view: View, measures: Sequence[str], where: Sequence[str] = ()) -> None:
+
+def headlines(view: View, wanted: Iterable[str], where: Sequence[str] = ()) -> None:
     """One tile per measure, against what it is compared with."""
+    measures = list(dict.fromkeys(wanted))
     asked = view.filters.asked(measures, where=where, compare=True)
     (row,) = view.answer(asked).to_pylist()
-    versus = COMPARISONS[asked.compare] if asked.compare else ""
+    versus = _versus(asked)
     columns = {each.name: each for each in columns_of(asked.question)}
     links = view.links(measures)
-    shown = [markup.Tile(columns[name], row[name], _growth(row, name), versus, links[name]) for name in measures]
-    st.html(markup.tiles(shown))
+    shown = [markup.Tile(columns[name], row[name], _change(row, name), versus, links[name]) for name in measures]
+    note = f'<p class="cc-note">▲▼ {versus}</p>' if versus else ""
+    st.html(markup.tiles(shown) + note)
     _left_out(view, measures)
 
 
-def _growth(row: dict[str, Any], name: str) -> Any:
-    """As a share; of shares, in points."""
+def _versus(asked: Asked) -> str:
+    """Such as ``against the period before, 2003-06-01..2004-05-31``."""
+    question = asked.question
+    if question.period is None or not question.compare:
+        return ""
+    return f"against the {COMPARISONS[question.compare]}, {compared(question.period, question.compare).period}"
+
+
+def _change(row: dict[str, Any], name: str) -> Any:
+    """As a share of what was before; of shares, the difference."""
     return row.get(f"{name}Growth", row.get(f"{name}Change"))
 
 
@@ -95,9 +114,10 @@ def panel(
     """
     name = key or re.sub(r"\W+", "-", heading.lower()).strip("-")
     with st.container(border=True, key=f"panel-{name}"):
-        st.html(f'<h2 class="cc-heading">{heading}</h2>{f"<p class=cc-note>{said}</p>" if said else ""}')
         rows = view.answer(asked, shape)
         columns = columns_shown(asked, rows)
+        table = markup.table(rows, columns, heading, view.links(rows.schema.names), view.into)
+        headed(name, heading, said, rows, table if chart is not None else "")
         if rows.num_rows == 0:
             st.html(
                 '<p class="cc-empty">Nothing of this was sold with these filters. Take one away, or choose a '
@@ -107,8 +127,6 @@ def panel(
         if chart is not None:
             clicks = {"on_select": picked, "key": name, "selection_mode": "picked"} if picked is not None else {}
             st.altair_chart(chart(rows, columns), width="stretch", alt=_alternative(heading, rows, columns), **clicks)
-        table = markup.table(rows, columns, heading, view.links(rows.schema.names))
-        offered(name, rows, table if chart is not None else "")
         if chart is None:
             st.html(table)
         _left_out(view, asked.measures)
@@ -122,9 +140,13 @@ def _alternative(heading: str, rows: pa.Table, columns: Sequence[AnswerColumn]) 
     return f"{heading}: {rows.num_rows} rows, of which the first is {told}. The rows are below, as a table."
 
 
-def offered(name: str, rows: pa.Table, table: str = "") -> None:
-    """The rows as a table that opens, and as files."""
-    with st.container(horizontal=True, horizontal_alignment="right", gap="small", key=f"offered-{name}"):
+def headed(name: str, heading: str, said: str, rows: pa.Table, table: str = "") -> None:
+    """The heading of a panel; beside it the rows that are drawn, as a table that opens and as files."""
+    with st.container(horizontal=True, vertical_alignment="top", gap="small", key=f"headed-{name}"):
+        note = f'<p class="cc-note">{said}</p>' if said else ""
+        st.html(f'<h2 class="cc-heading">{escape(heading)}</h2>{note}', width="stretch")
+        if rows.num_rows == 0:
+            return
         if table:
             with st.popover("Rows", type="tertiary", key=f"rows-{name}", help="The rows that are drawn"):
                 st.html(table)

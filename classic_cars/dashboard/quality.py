@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
@@ -85,9 +86,9 @@ def quarantined(settings: Settings) -> list[dict[str, Any]]:
 
 def _reasons(address: str, when: datetime, evaluation: dg.AssetCheckEvaluation) -> Iterator[dict[str, Any]]:
     facts = evaluation.metadata
-    amount = facts.get("amount quarantined, exact")
+    amount = _value(facts.get("amount quarantined, exact"))
     whole = {"table": address, "reason": "", "rows": _value(facts.get("rows quarantined")) or 0}
-    yield whole | {"amount": amount.value if amount is not None else None, "when": when}
+    yield whole | {"amount": Decimal(amount.replace(",", "")) if amount is not None else None, "when": when}
     reasons = facts.get("reasons")
     for record in reasons.records if isinstance(reasons, dg.TableMetadataValue) else ():
         yield {"table": address, "when": when, "amount": None, **record.data}

@@ -1,4 +1,4 @@
-"""Why the numbers can be believed, for the bar on every page: the release, and the last proof against the live system."""
+"""Why the numbers can be believed: the release, and the last proof against the live order system."""
 
 from __future__ import annotations
 

@@ -28,10 +28,14 @@ def page(view: View) -> None:
             view,
             f"{title(measure)} around the world",
             asked,
-            partial(world, measure=measure),
+            partial(world, measure=measure, height=430),
             key=MAP,
             picked=_look_into,
             said="Choose a country on the map, or from the list below, to look into it.",
+        )
+        names = [each for each in rows["country"].to_pylist() if each]
+        into = st.selectbox(
+            "Look into a country", names, index=None, key=INTO, bind="query-params", placeholder="none chosen"
         )
     with right:
         panel(
@@ -41,10 +45,6 @@ def page(view: View) -> None:
             partial(charts.bars, by="country", measure=measure, before=before),
             key="countries",
         )
-    names = [each for each in rows["country"].to_pylist() if each]
-    into = st.selectbox(
-        "Look into a country", names, index=None, key=INTO, bind="query-params", placeholder="none chosen"
-    )
     if into:
         _country(view, into)
 

@@ -39,7 +39,7 @@ def page(view: View) -> None:
         )
     left, right = st.columns(2, gap="medium")
     with left:
-        best = panel(
+        panel(
             view,
             "Largest customers",
             filters.asked(["netSales", "orders", "margin"], ["customer"]),
@@ -55,7 +55,6 @@ def page(view: View) -> None:
             key="balances",
             said="Net sales less payments; above 0 is owed.",
         )
-    del best
     _one(view)
 
 
@@ -63,15 +62,7 @@ def _one(view: View) -> None:
     filters = view.filters
     rows = view.answer(filters.asked(["netSales"], ["customer"], always=True), ("ranked", "netSales", LISTED))
     names = {str(each["customer"]): each["customerName"] for each in rows.to_pylist()}
-    number = st.selectbox(
-        "Look into a customer",
-        [*names],
-        format_func=lambda each: f"{each} · {names[each]}",
-        index=None,
-        key=WHO,
-        bind="query-params",
-        placeholder="type a name or a number",
-    )
+    number = _chosen(names)
     if not number:
         return
     where = [f"customer={number}"]
@@ -100,3 +91,21 @@ def _one(view: View) -> None:
         filters.asked(["bookedAmount", "orders"], ["status"], where=where, always=True),
         key="customer-statuses",
     )
+
+
+def _chosen(names: dict[str, str]) -> str | None:
+    """The customer of the page's address, by number, or who is chosen instead."""
+    known, asked = [*names], st.query_params.get(WHO)
+    number = st.selectbox(
+        "Look into a customer",
+        known,
+        index=known.index(asked) if asked in known else None,
+        format_func=lambda each: f"{each} · {names[each]}",
+        key="who",
+        placeholder="type a name or a number",
+    )
+    if number:
+        st.query_params[WHO] = number
+    else:
+        st.query_params.pop(WHO, None)
+    return number

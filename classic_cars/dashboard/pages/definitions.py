@@ -8,6 +8,7 @@ import streamlit as st
 
 from classic_cars.contracts.cuts import DIMENSIONS
 from classic_cars.contracts.measures import MEASURES
+from classic_cars.dashboard.panels import View
 from classic_cars.dashboard.wordings import title
 from classic_cars.serving.metrics import facts_about
 
@@ -15,7 +16,7 @@ from classic_cars.serving.metrics import facts_about
 OF = "of"
 
 
-def page(_: object = None) -> None:
+def page(_: View | None = None) -> None:
     wanted = st.query_params.get(OF, "")
     st.html(
         "<p class='cc-note'>Defined once, for this page, the tables and the command line alike "

@@ -16,7 +16,7 @@ MOST, FEW = 25, 5
 
 def page(view: View) -> None:
     filters, measure = view.filters, view.filters.measure
-    headlines(view, dict.fromkeys(["netSales", "grossProfit", "margin", "discount", measure]))
+    headlines(view, ["netSales", "grossProfit", "margin", "discount", measure])
     left, right = st.columns(2, gap="medium")
     with left:
         before = f"{measure}Before" if filters.period is not None else ""

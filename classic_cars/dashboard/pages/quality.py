@@ -12,7 +12,8 @@ import pyarrow as pa
 import streamlit as st
 
 from classic_cars.dashboard import markup, quality
-from classic_cars.dashboard.panels import View, offered
+from classic_cars.dashboard.panels import View, headed
+from classic_cars.serving.completeness import Balance, MonthBalance
 from classic_cars.serving.metrics import AnswerColumn
 from classic_cars.serving.releases import age, all_releases
 from classic_cars.stores import open_store
@@ -44,29 +45,19 @@ def _over_time(_settings: Any, layer: str) -> list[dict[str, Any]]:
 
 def _section(name: str, heading: str, said: str, rows: list[dict[str, Any]], columns: list[AnswerColumn]) -> None:
     with st.container(border=True, key=f"panel-{name}"):
-        st.html(f'<h2 class="cc-heading">{heading}</h2><p class="cc-note">{said}</p>')
+        found = pa.Table.from_pylist(rows)
+        headed(name, heading, said, found)
         if not rows:
             st.html('<p class="cc-empty">Nothing is known yet: <code>classic-cars run</code>.</p>')
             return
-        found = pa.Table.from_pylist(rows)
-        offered(name, found)
         st.html(markup.table(found, columns, heading))
 
 
 def _compared(view: View) -> None:
-    rows = [
-        {
-            "subject": f"{balance.subject}{'' if month is None else f', {month}'}",
-            **{
-                f"{side} {what}": getattr(getattr(each, side), what)
-                for side in ("source", "published", "quarantined")
-                for what in ("rows", "amount")
-            },
-            "difference": each.source.amount - each.published.amount - each.quarantined.amount,
-        }
-        for balance in view.release.balances
-        for month, each in [(None, balance), *((str(month), month) for month in balance.unbalanced_months)]
-    ]
+    rows = []
+    for balance in view.release.balances:
+        rows.append(_sides(balance.subject, balance))
+        rows += [_sides(f"{balance.subject}, {month}", month) for month in balance.unbalanced_months]
     columns = [
         AnswerColumn("subject", "What is compared"),
         *(
@@ -80,16 +71,21 @@ def _compared(view: View) -> None:
     _section("compared", "Compared with source", said, rows, columns)
 
 
+def _sides(subject: str, each: Balance | MonthBalance) -> dict[str, Any]:
+    sides = {"source": each.source, "published": each.published, "quarantined": each.quarantined}
+    counted = {f"{side} rows": tally.rows for side, tally in sides.items()}
+    amounts = {f"{side} amount": tally.amount for side, tally in sides.items()}
+    difference = each.source.amount - each.published.amount - each.quarantined.amount
+    return {"subject": subject, **counted, **amounts, "difference": difference}
+
+
 def _tables(view: View, tables: list[dict[str, Any]]) -> None:
     with st.container(border=True, key="panel-tables"):
-        st.html(
-            '<h2 class="cc-heading">Tables and their checks</h2><p class="cc-note">As they are now; each name leads to '
-            "Dagster, with the check's numbers.</p>"
-        )
+        said = "As they are now; each name leads to Dagster, with the numbers of each check."
+        headed("tables", "Tables and their checks", said, pa.Table.from_pylist(tables))
         if not tables:
             st.html('<p class="cc-empty">No table was made yet: <code>classic-cars run</code>.</p>')
             return
-        offered("tables", pa.Table.from_pylist(tables))
         rows = "".join(_row(view, each) for each in tables)
         heads = "".join(f'<th scope="col">{each}</th>' for each in ("Table", "Checks", "Fresh as of", "Age"))
         st.html(
@@ -119,25 +115,28 @@ def _row(view: View, table: dict[str, Any]) -> str:
 
 def _history(view: View, tables: list[dict[str, Any]]) -> None:
     with st.container(border=True, key="panel-history"):
-        st.html(
-            '<h2 class="cc-heading">Checks over time</h2><p class="cc-note">Each mark is one evaluation; shape and '
-            f"colour say how it ended. The latest {quality.HISTORY} of each check.</p>"
-        )
         if not tables:
             st.html('<p class="cc-empty">No check ran yet: <code>classic-cars run</code>.</p>')
             return
+        heading = st.empty()
         layer = st.segmented_control("Layer", LAYERS, default="warehouse", key="layer", bind="query-params")
         rows = _over_time(view.settings, layer or "warehouse")
+        said = f"The latest {quality.HISTORY} evaluations of each check; shape and colour say how they ended."
+        with heading.container():
+            headed("checks", "Checks over time", said, pa.Table.from_pylist([_plain(each) for each in rows]))
         if not rows:
             st.html('<p class="cc-empty">No check of this layer ran yet.</p>')
             return
         st.altair_chart(history_chart(rows), width="stretch", alt=f"Checks of {layer} over time: {len(rows)} results")
-        offered("checks", pa.Table.from_pylist([{**each, "outcome": str(each["outcome"])} for each in rows]))
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "outcome": str(row["outcome"])}
 
 
 def history_chart(rows: list[dict[str, Any]]) -> alt.Chart:
     """One line per check of a table; a circle passed, a triangle is a warning, a cross failed."""
-    data = pd.DataFrame([{**each, "outcome": str(each["outcome"])} for each in rows])
+    data = pd.DataFrame([_plain(each) for each in rows])
     data["line"] = data["table"].str.partition("/")[2] + " · " + data["check"]
     outcomes = ["passed", "warning", "failed"]
     return (
@@ -165,7 +164,7 @@ def _quarantine(view: View) -> None:
         AnswerColumn("table", "The table that the rows were kept out of"),
         AnswerColumn("reason", "Why"),
         AnswerColumn("rows", "Rows that its latest version keeps out", format=",d"),
-        AnswerColumn("amount", "Their amount in USD, where they have one"),
+        AnswerColumn("amount", "Their amount in USD, where they have one", format=",.2f"),
         AnswerColumn("when", "When that was found"),
     ]
     _section("quarantine", "Quarantine", "Rows that cannot be counted, by reason, as last checked.", rows, columns)

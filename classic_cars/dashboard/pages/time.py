@@ -11,7 +11,7 @@ from classic_cars.dashboard.wordings import title
 
 def page(view: View) -> None:
     filters, measure = view.filters, view.filters.measure
-    headlines(view, dict.fromkeys([measure, "netSales", "orders", "averageOrderValue", "linesPerOrder"]))
+    headlines(view, [measure, "netSales", "orders", "averageOrderValue", "linesPerOrder"])
     before = f"{measure}Before" if filters.period is not None else ""
     panel(
         view,
