@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import streamlit as st
 
 from classic_cars.dashboard import controls, markup, trust
-from classic_cars.dashboard.asking import current_release
+from classic_cars.dashboard.asking import current_release, home_of
 from classic_cars.dashboard.bar import bar
 from classic_cars.dashboard.filters import Filters
 from classic_cars.dashboard.pages import countries, customers, definitions, orders, overview, products, quality, time
@@ -35,14 +34,9 @@ UNFILTERED = ("Data quality", "Definitions")
 FRESH = 15
 
 
-@cache
-def settings_of_this_process() -> Settings:
-    return load_settings()
-
-
-@st.cache_data(ttl=FRESH, max_entries=1, show_spinner=False)
-def _proof(_settings: Settings) -> trust.Proof:
-    return trust.proof(_settings)
+@st.cache_data(ttl=FRESH, max_entries=4, show_spinner=False, hash_funcs={Settings: home_of})
+def _proof(settings: Settings) -> trust.Proof:
+    return trust.proof(settings)
 
 
 def main() -> None:
@@ -61,7 +55,7 @@ def main() -> None:
 
 def _show(name: str) -> None:
     """The page of that name. Raises ``ClassicCarsError``."""
-    settings = settings_of_this_process()
+    settings = load_settings()
     if name == "Definitions":
         st.html("<h1>Definitions</h1>")
         definitions.page()

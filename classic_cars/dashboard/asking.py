@@ -21,10 +21,15 @@ Shape = tuple[str, *tuple[object, ...]]
 PLAIN: Shape = ("plain",)
 
 
-@st.cache_data(max_entries=REMEMBERED, show_spinner=False)
-def answer(_settings: Settings, number: int, asked: Asked, shape: Shape = PLAIN) -> pa.Table:
+def home_of(settings: Settings) -> str:
+    """What tells the settings of one process apart, where there are several: in tests."""
+    return str(settings.home)
+
+
+@st.cache_data(max_entries=REMEMBERED, show_spinner=False, hash_funcs={Settings: home_of})
+def answer(settings: Settings, number: int, asked: Asked, shape: Shape = PLAIN) -> pa.Table:
     """The rows, of release ``number``. Raises ``StoreError`` when its tables cannot be read."""
-    with opened(_settings, number) as found:
+    with opened(settings, number) as found:
         assert found is not None  # noqa: S101  (a number was given)
         _, tables = found
         rows = expression(asked.question, tables.read)

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 
 from classic_cars.contracts.cuts import dimensions_of
 from classic_cars.contracts.measures import MEASURES
@@ -104,8 +104,11 @@ def periods(first: date, last: date) -> list[str]:
 def period_of(choice: str, last: date, days: Sequence[date] = ()) -> str | None:
     """The period as questions have it; None for all days. ``days``: first and last one, of ``CUSTOM``."""
     if choice == LATEST:
-        year, month = divmod(last.year * 12 + last.month - 12, 12)
-        return f"{year}-{month + 1:02}..{last:%Y-%m}"
+        return f"{_a_year_before(last + timedelta(days=1))}..{last}"
     if choice == CUSTOM:
         return f"{days[0]}..{days[-1]}" if days else None
     return None if choice == ALL else choice
+
+
+def _a_year_before(day: date) -> date:
+    return day.replace(year=day.year - 1, day=min(day.day, 28) if day.month == 2 else day.day)

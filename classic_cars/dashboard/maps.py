@@ -27,7 +27,7 @@ def world(rows: pa.Table, columns: Sequence[AnswerColumn], measure: str, height:
     legend = alt.Legend(format=axis_format(column), orient="bottom", gradientLength=180, tickCount=4, title=None)
     colour = alt.Color(f"{measure}:Q", legend=legend, scale=alt.Scale(type="sqrt"))
     told = tooltips(columns)
-    land = alt.Chart(alt.Data(values=shapes())).mark_geoshape(fill=LAND, fillOpacity=0.18, stroke=None)
+    land = alt.Chart(alt.Data(values=shapes())).mark_geoshape(fill=LAND, fillOpacity=0.18, stroke=None, aria=False)
     picked = alt.selection_point(name=PICKED, fields=[f"properties.{COUNTRY}"], empty=False)
     flat = [{**each, **each["properties"]} for each in shapes_with(values)]
     filled = (

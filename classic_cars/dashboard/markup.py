@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from html import escape
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -112,6 +113,7 @@ def _cell(value: Any, column: AnswerColumn, link: str, *, first: bool) -> str:
         return f'<th scope="row">{text}</th>'
     signed = column.format.startswith("+") and value is not None and value != 0
     kind = f"cc-number cc-{GOOD if value > 0 else BAD}" if signed else "cc-number" if column.format else ""
+    kind = "cc-when" if isinstance(value, date) else kind
     return f'<td class="{kind}">{text}</td>'
 
 

@@ -12,10 +12,12 @@ import pyarrow as pa
 import streamlit as st
 
 from classic_cars.dashboard import markup, quality
+from classic_cars.dashboard.asking import home_of
 from classic_cars.dashboard.panels import View, headed
 from classic_cars.serving.completeness import Balance, MonthBalance
 from classic_cars.serving.metrics import AnswerColumn
 from classic_cars.serving.releases import age, all_releases
+from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 
 #: Seconds that what Dagster's history says is remembered.
@@ -32,15 +34,15 @@ def page(view: View) -> None:
     _releases(view)
 
 
-@st.cache_data(ttl=FRESH, max_entries=4, show_spinner=False)
-def _tables_now(_settings: Any) -> list[dict[str, Any]]:
-    return quality.tables_now(_settings)
+@st.cache_data(ttl=FRESH, max_entries=4, show_spinner=False, hash_funcs={Settings: home_of})
+def _tables_now(settings: Settings) -> list[dict[str, Any]]:
+    return quality.tables_now(settings)
 
 
-@st.cache_data(ttl=FRESH, max_entries=8, show_spinner=False)
-def _over_time(_settings: Any, layer: str) -> list[dict[str, Any]]:
-    addresses = [each["table"] for each in _tables_now(_settings) if each["table"].startswith(f"{layer}/")]
-    return quality.over_time(_settings, addresses)
+@st.cache_data(ttl=FRESH, max_entries=8, show_spinner=False, hash_funcs={Settings: home_of})
+def _over_time(settings: Settings, layer: str) -> list[dict[str, Any]]:
+    addresses = [each["table"] for each in _tables_now(settings) if each["table"].startswith(f"{layer}/")]
+    return quality.over_time(settings, addresses)
 
 
 def _section(name: str, heading: str, said: str, rows: list[dict[str, Any]], columns: list[AnswerColumn]) -> None:
