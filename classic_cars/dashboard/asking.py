@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
 import duckdb
 import pyarrow as pa
 import streamlit as st
@@ -12,6 +16,7 @@ from classic_cars.errors import StoreError
 from classic_cars.serving.metrics import expression
 from classic_cars.serving.releases import Release, opened
 from classic_cars.settings import Settings
+from classic_cars.stores.base import Reading
 
 #: Answers that are remembered; each has a row per group that was asked for, a few thousand at most.
 REMEMBERED = 1_000
@@ -26,20 +31,41 @@ def home_of(settings: Settings) -> str:
     return str(settings.home)
 
 
+@dataclass(frozen=True)
+class Held:
+    """The tables of a release, opened once for all who look; ``turn``: they are asked by one thread at a time."""
+
+    tables: Reading
+    closing: ExitStack
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def let_go(self) -> None:
+        with self.turn:
+            self.closing.close()
+
+
+@st.cache_resource(
+    max_entries=2, show_spinner=False, hash_funcs={Settings: home_of}, on_release=lambda held: held.let_go()
+)
+def _held(settings: Settings, number: int) -> Held:
+    closing = ExitStack()
+    found = closing.enter_context(opened(settings, number))
+    assert found is not None  # noqa: S101  (a number was given)
+    return Held(found[1], closing)
+
+
 @st.cache_data(max_entries=REMEMBERED, show_spinner=False, hash_funcs={Settings: home_of})
 def answer(settings: Settings, number: int, asked: Asked, shape: Shape = PLAIN) -> pa.Table:
     """The rows, of release ``number``. Raises ``StoreError`` when its tables cannot be read."""
-    with opened(settings, number) as found:
-        assert found is not None  # noqa: S101  (a number was given)
-        _, tables = found
-        rows = expression(asked.question, tables.read)
-        if shape != PLAIN:
-            name, *arguments = shape
-            rows = getattr(shapes, name)(*arguments)(rows)
-        try:
-            return rows.to_pyarrow()
-        except duckdb.Error as error:
-            raise StoreError(f"release {number}: cannot be read ({str(error).strip()})") from None
+    held = _held(settings, number)
+    name, *arguments = shape
+    try:
+        with held.turn:
+            rows = expression(asked.question, held.tables.read)
+            return (getattr(shapes, name)(*arguments)(rows) if shape != PLAIN else rows).to_pyarrow()
+    except (duckdb.Error, StoreError) as error:
+        _held.clear()  # files may come back, or another release take its place
+        raise StoreError(f"release {number}: cannot be read ({str(error).strip()})") from None
 
 
 def current_release(settings: Settings) -> Release | None:

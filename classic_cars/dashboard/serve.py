@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import ipaddress
-import os
-import sys
 from pathlib import Path
 
 from classic_cars.dashboard.theme import DARK, LIGHT, SHARED
@@ -13,12 +11,16 @@ from classic_cars.errors import SettingsError
 
 APP = Path(__file__).with_name("app.py")
 
+#: Modules that are above the libraries which take longest to import, and need no running server.
+HEAVY = ("trust", "quality", "maps", "shapes", "downloads")
+
 #: Nothing leaves this machine, nothing on disk is watched, and errors are told by the pages themselves.
 OPTIONS = {
     "browser.gatherUsageStats": "false",
     "client.showErrorDetails": "none",
     "client.toolbarMode": "viewer",
     "logger.level": "warning",
+    "server.enableStaticServing": "true",
     "server.fileWatcherType": "none",
     "server.headless": "true",
     "server.showEmailPrompt": "false",
@@ -34,7 +36,7 @@ def may_listen(host: str) -> bool:
 
 
 def command(host: str, port: int) -> list[str]:
-    """The server's command line. Raises ``SettingsError`` for an address that others could reach."""
+    """What Streamlit's command line is told. Raises ``SettingsError`` for an address that others could reach."""
     if not may_listen(host):
         raise SettingsError(
             f"--host {host}: the dashboard has no login, so that it listens on this machine only (127.0.0.1); "
@@ -45,14 +47,17 @@ def command(host: str, port: int) -> list[str]:
     themes = {"theme": SHARED, "theme.light": LIGHT, "theme.dark": DARK}
     colours = {f"{section}.{name}": value for section, theme in themes.items() for name, value in theme.items()}
     options = {"server.address": host, "server.port": str(port), **OPTIONS, **colours}
-    return [
-        *(sys.executable, "-m", "streamlit", "run", str(APP)),
-        *(f"--{name}={value}" for name, value in options.items()),
-    ]
+    return ["run", str(APP), *(f"--{name}={value}" for name, value in options.items())]
 
 
 def serve(host: str, port: int) -> None:
-    """Become the server, until it is interrupted."""
+    """Be the server, until it is interrupted.
+
+    Libraries are imported before anybody looks: it takes seconds, and threads of several visitors that import at once
+    can wait for each other for ever.
+    """
     arguments = command(host, port)
-    sys.stdout.flush()
-    os.execv(arguments[0], arguments)  # noqa: S606  (no shell: the server takes this process's place)
+    for name in HEAVY:
+        importlib.import_module(f"classic_cars.dashboard.{name}")
+    streamlit = importlib.import_module("streamlit.web.cli")
+    streamlit.main(arguments, prog_name="streamlit")

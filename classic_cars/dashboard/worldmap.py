@@ -1,17 +1,19 @@
 """The map: shapes of countries that are shipped with the package, so that no request leaves the machine.
 
-``world.json`` is made from Natural Earth's 1:110m countries, which are in the public domain
+``static/world.json`` is made from Natural Earth's 1:110m countries, which are in the public domain
 (naturalearthdata.com), thinned to tenths of a degree, with the order system's names of countries.
 """
 
 from __future__ import annotations
 
 import json
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-SHAPES = Path(__file__).with_name("world.json")
+SHAPES = Path(__file__).with_name("static") / "world.json"
+#: Where the server offers it to browsers, which keep it.
+ADDRESS = "/app/static/world.json"
 #: Longitude and latitude of countries that the shapes' scale has no room for.
 SMALL = {
     "Andorra": (1.6, 42.5),
@@ -48,29 +50,13 @@ SMALL = {
 }
 
 
-@cache
-def shapes() -> list[dict[str, Any]]:
-    """One GeoJSON feature per country, with ``properties.country``."""
-    features: list[dict[str, Any]] = json.loads(SHAPES.read_text(encoding="utf-8"))["features"]
-    return features
-
-
-@cache
 def drawn() -> frozenset[str]:
     """Countries that the map can show, as a shape or as a point."""
-    return frozenset({each["properties"]["country"] for each in shapes()} | SMALL.keys())
+    features = json.loads(SHAPES.read_text(encoding="utf-8"))["features"]
+    return frozenset({each["properties"]["country"] for each in features} | SMALL.keys())
 
 
-def shapes_with(values: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """The shapes of the countries that have ``values``, with them among their properties."""
-    return [
-        {**each, "properties": {**each["properties"], **values[name]}}
-        for each in shapes()
-        if (name := each["properties"]["country"]) in values
-    ]
-
-
-def points_with(values: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def points_with(values: Mapping[str, Mapping[Any, Any]]) -> list[dict[str, Any]]:
     """Those that are drawn as points: country, longitude, latitude and their values."""
     return [
         {"country": name, "longitude": place[0], "latitude": place[1], **values[name]}

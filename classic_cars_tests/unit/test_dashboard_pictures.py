@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,7 @@ from classic_cars.dashboard.bar import bar
 from classic_cars.dashboard.downloads import as_file
 from classic_cars.dashboard.maps import world
 from classic_cars.dashboard.quality import dagster_link
+from classic_cars.dashboard.serve import APP
 from classic_cars.dashboard.theme import DARK, LIGHT
 from classic_cars.dashboard.trust import Proof, difference, verdict
 from classic_cars.dashboard.wordings import exact, short, title
@@ -136,10 +138,11 @@ def test_bars_are_in_order_and_labels_clear_of_the_marks():
     assert [row["_end"] for row in data] == [9, 5]
 
 
-def test_the_map_needs_no_network():
+def test_the_map_is_of_shapes_that_are_shipped():
     rows = pa.table({"country": ["USA", "Singapore"], "netSales": [Decimal(5), Decimal(2)]})
     spec = world(rows, columns_of(ask(["netSales"], by=["country"])), "netSales").to_json()
-    assert '"url"' not in spec
+    assert set(re.findall(r'"url": "([^"]*)"', spec)) == {"/app/static/world.json"}
+    assert (APP.parent / "static" / "world.json").is_file()
     assert '"country": "Singapore"' in spec
 
 

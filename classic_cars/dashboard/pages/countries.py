@@ -54,7 +54,7 @@ def _look_into() -> None:
     state: Any = st.session_state.get(MAP)
     found = state.selection.get(PICKED, []) if state is not None else []
     if found:
-        st.session_state[INTO] = found[0].get(f"properties.{COUNTRY}") or found[0].get("properties", {}).get(COUNTRY)
+        st.session_state[INTO] = found[0][COUNTRY]
 
 
 def _country(view: View, country: str) -> None:
