@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Nothing of ours is written outside the project.
 export CLASSIC_CARS_HOME ?= $(CURDIR)/var
 
-.PHONY: help setup demo demo-s3 demo-spark dev test test-all mutate screenshots lint bench lock docs clean
+.PHONY: help setup demo demo-s3 demo-spark dev dashboard test test-all mutate screenshots lint bench lock docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ demo-spark: setup ## The same computed by a Spark cluster, started on this machi
 dev: setup ## Dagster's web page and daemon at http://127.0.0.1:3000 (PORT=3001: another port)
 	@exec $(BIN)/classic-cars dev $(if $(PORT),--port $(PORT))
 
+dashboard: setup ## The answers on a web page at http://127.0.0.1:8501 (PORT=8502: another port)
+	@exec $(BIN)/classic-cars dashboard $(if $(PORT),--port $(PORT))
+
 test: setup ## The tests, but for the exhaustive ones (real DuckDB, MariaDB and PostgreSQL; those whose program is missing skip and say so)
 	$(BIN)/python -m pytest -n 3 --dist worksteal --durations 25
 
@@ -58,7 +61,7 @@ mutate: setup ## Plant hundreds of bugs one by one; the checks must stop each (m
 screenshots: setup ## Take the pictures of the documents again, from a platform that runs (needs Chromium)
 	@mkdir -p docs/screenshots
 	CI=true CLASSIC_CARS_SCREENSHOTS=$(CURDIR)/docs/screenshots $(BIN)/python -m pytest -q --basetemp=/tmp/classic-cars \
-		classic_cars_tests/end_to_end/test_web_page.py
+		classic_cars_tests/end_to_end/test_web_page.py classic_cars_tests/end_to_end/test_dashboard.py
 
 lint: setup ## Ruff (lint and format) and mypy
 	$(BIN)/ruff check .

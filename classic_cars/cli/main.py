@@ -15,7 +15,7 @@ from classic_cars.cli.assistants import mcp
 from classic_cars.cli.catalog import describe, tables
 from classic_cars.cli.lake import exporting, importing, lake
 from classic_cars.cli.metrics import metrics
-from classic_cars.cli.operations import dev, docs, doctor, incident, status
+from classic_cars.cli.operations import dashboard, dev, docs, doctor, incident, status
 from classic_cars.cli.questions import answers, query
 from classic_cars.cli.releases import releases
 from classic_cars.cli.startup import quick_imports
@@ -161,7 +161,21 @@ def _show_check(kind: str, check: FailedCheck) -> None:
     out.print(f"{kind}  {check.table}, check {check.check}: {escape(check.summary)}", soft_wrap=True)
 
 
-for command in (answers, metrics, releases, tables, describe, query, mcp, status, incident, doctor, dev, docs):
+for command in (
+    answers,
+    metrics,
+    releases,
+    tables,
+    describe,
+    query,
+    mcp,
+    status,
+    incident,
+    doctor,
+    dev,
+    dashboard,
+    docs,
+):
     main.add_command(command)
 for plugin in entry_points(group="classic_cars.commands"):
     main.add_command(plugin.load(), plugin.name)

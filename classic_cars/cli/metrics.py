@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.markup import escape
 
-from classic_cars.cli.formats import FORMATS, format_of, readable_errors, write
+from classic_cars.cli.formats import format_of, readable_errors, write
 from classic_cars.cli.grid import Column, Grid
 from classic_cars.cli.startup import quick_imports
 from classic_cars.cli.terminal import agreeing, err, out
+from classic_cars.serving.formats import FORMATS
 from classic_cars.wording import counted
 
 if TYPE_CHECKING:

@@ -114,6 +114,23 @@ def dev(host: str, port: int) -> None:
 
 
 @click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="An address of this machine alone.")
+@click.option("--port", default=8501, show_default=True, type=click.IntRange(1, 65535))
+def dashboard(host: str, port: int) -> None:
+    """The answers on a web page: filters, charts, maps, and what the data is checked for.
+
+    Reads the current release, so that it waits for no run and no run waits for it. Needs
+    `pip install 'classic-cars[dashboard]'`.
+    """
+    from classic_cars.dashboard.serve import serve
+    from classic_cars.settings import load_settings
+
+    settings = load_settings()
+    out.print(f"The dashboard: http://{host}:{port} (in some seconds); home {escape(str(settings.home))}")
+    serve(host, port)
+
+
+@click.command()
 @click.option("--check", is_flag=True, help="Only say whether the documents are current; exit code 1 if not.")
 @click.option(
     "--folder", type=click.Path(path_type=Path), help="Where they are; by default in docs/ of the project around here."

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.markup import escape
 
-from classic_cars.cli.formats import FORMATS, format_of, plain, readable_errors, write
+from classic_cars.cli.formats import format_of, readable_errors, write
 from classic_cars.cli.grid import Column, Grid
 from classic_cars.cli.terminal import agreeing, err, out, published, show_balance, show_contradictions
+from classic_cars.serving.formats import FORMATS, plain
 from classic_cars.wording import counted
 
 if TYPE_CHECKING:

@@ -1,0 +1,74 @@
+"""Answers to questions, remembered for everybody who looks: the same release gives the same answer."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import duckdb
+import pyarrow as pa
+import streamlit as st
+
+from classic_cars.dashboard import shapes
+from classic_cars.dashboard.filters import Asked
+from classic_cars.errors import StoreError
+from classic_cars.serving.metrics import expression
+from classic_cars.serving.releases import Release, opened
+from classic_cars.settings import Settings
+from classic_cars.stores.base import Reading
+
+#: Answers that are remembered; each has a row per group that was asked for, a few thousand at most.
+REMEMBERED = 1_000
+
+#: How the answer is made smaller before it is fetched: the name of a function of ``shapes``, and its arguments.
+Shape = tuple[str, *tuple[object, ...]]
+PLAIN: Shape = ("plain",)
+
+
+def home_of(settings: Settings) -> str:
+    """What tells the settings of one process apart, where there are several: in tests."""
+    return str(settings.home)
+
+
+@dataclass(frozen=True)
+class Held:
+    """The tables of a release, opened once for all who look; ``turn``: they are asked by one thread at a time."""
+
+    tables: Reading
+    closing: ExitStack
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def let_go(self) -> None:
+        with self.turn:
+            self.closing.close()
+
+
+@st.cache_resource(
+    max_entries=2, show_spinner=False, hash_funcs={Settings: home_of}, on_release=lambda held: held.let_go()
+)
+def _held(settings: Settings, number: int) -> Held:
+    closing = ExitStack()
+    found = closing.enter_context(opened(settings, number))
+    assert found is not None  # noqa: S101  (a number was given)
+    return Held(found[1], closing)
+
+
+@st.cache_data(max_entries=REMEMBERED, show_spinner=False, hash_funcs={Settings: home_of})
+def answer(settings: Settings, number: int, asked: Asked, shape: Shape = PLAIN) -> pa.Table:
+    """The rows, of release ``number``. Raises ``StoreError`` when its tables cannot be read."""
+    held = _held(settings, number)
+    name, *arguments = shape
+    try:
+        with held.turn:
+            rows = expression(asked.question, held.tables.read)
+            return (getattr(shapes, name)(*arguments)(rows) if shape != PLAIN else rows).to_pyarrow()
+    except (duckdb.Error, StoreError) as error:
+        _held.clear()  # files may come back, or another release take its place
+        raise StoreError(f"release {number}: cannot be read ({str(error).strip()})") from None
+
+
+def current_release(settings: Settings) -> Release | None:
+    """The newest one, looked for at every view: a few milliseconds. None when there is none."""
+    with opened(settings) as found:
+        return None if found is None else found[0]

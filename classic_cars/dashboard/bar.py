@@ -1,0 +1,55 @@
+"""The bar on every page that says how far its numbers can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from html import escape
+
+from classic_cars.dashboard import markup
+from classic_cars.dashboard.trust import Proof, difference, verdict
+from classic_cars.serving.releases import Release, age
+
+#: Failed checks that are named.
+NAMED = 3
+
+
+def bar(release: Release, through: str, known: Proof, pending: str, now: datetime | None = None) -> str:
+    """``through``: the last day of an order. ``pending``: why newer tables are not released."""
+    kind, word = verdict(release, known, pending)
+    facts = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in _facts(release, known, now)
+    )
+    through = f"<div><dt>Orders through</dt><dd>{escape(through)}</dd></div>" if through else ""
+    return (
+        f'<section class="cc-trust" aria-label="How far these numbers can be trusted">{markup.pill(kind, word)}'
+        f"<dl>{through}{facts}</dl>{''.join(_troubles(known, pending))}</section>"
+    )
+
+
+def _facts(release: Release, known: Proof, now: datetime | None) -> Iterator[tuple[str, str]]:
+    lines = release.order_lines
+    yield "Data as of", f"release {release.number}, {age(release.made, now)} ago"
+    yield "Order lines compared", f"{lines.source.rows:,} · {lines.source.amount:,.2f}"
+    yield "Difference", f"{difference(release):,.2f}"
+    if lines.quarantined.rows:
+        yield "Quarantined", f"{lines.quarantined.rows:,} · {lines.quarantined.amount:,.2f}"
+    agreed = known.agreed or release.proven
+    yield "Equal to the live system", f"{agreed:%Y-%m-%d %H:%M} UTC" if agreed else "not compared yet"
+    yield "Failed checks", str(len(known.failed))
+
+
+def _troubles(known: Proof, pending: str) -> Iterator[str]:
+    if known.differs:
+        yield f'<p class="cc-bad">{escape(known.latest)}</p>'
+    if known.failed:
+        more = f" and {len(known.failed) - NAMED} more" if len(known.failed) > NAMED else ""
+        yield (
+            f'<p class="cc-bad">Failed: {escape(", ".join(known.failed[:NAMED]))}{more}. What is shown is the release '
+            'before, which passed. <a href="quality" target="_self">Data quality</a> has the details.</p>'
+        )
+    if pending:
+        yield (
+            '<details class="cc-warning"><summary>Newer tables are not shown yet: a run is at work, or '
+            f"they do not agree</summary>{escape(pending)}</details>"
+        )

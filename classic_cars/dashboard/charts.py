@@ -1,0 +1,213 @@
+"""Charts of answers: from rows to Altair, without a page. Colours are the page's theme's, so that both modes fit.
+
+Every chart has a title for those who hear the page (``alt``, given where it is shown), a tooltip with exact numbers,
+and no meaning that only its colours carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import pyarrow as pa
+
+from classic_cars.contracts.measures import MEASURES
+from classic_cars.contracts.metrics import Metric
+from classic_cars.dashboard.wordings import title
+from classic_cars.serving.metrics import AnswerColumn
+
+#: Height of a bar with its gap, and of charts over time, in pixels.
+BAR, TALL = 26, 260
+#: Of labels, and of what the rest is compared with: stands out from both backgrounds.
+QUIET = "#78817c"
+
+
+def frame(rows: pa.Table) -> pd.DataFrame:
+    """For pictures: decimals as floats."""
+    found = rows.to_pandas()
+    for field in rows.schema:
+        if pa.types.is_decimal(field.type):
+            found[field.name] = found[field.name].astype("float64")
+    return found
+
+
+def without_gaps(data: pd.DataFrame, unit: str) -> pd.DataFrame:
+    """With a row for each month or quarter between the first and the last: 0 of what is summed, nothing of ratios."""
+    known = data[data[unit].notna()]
+    freq = {"month": "M", "quarter": "Q"}.get(unit)
+    if freq is None or known.empty:
+        return known
+    spans = pd.period_range(known[unit].iloc[0].replace("-Q", "Q"), known[unit].iloc[-1].replace("-Q", "Q"), freq=freq)
+    names = [str(each) if freq == "M" else f"{each.year}-Q{each.quarter}" for each in spans]
+    whole = known.set_index(unit).reindex(names)
+    summed = [name for name in whole if isinstance(MEASURES.get(str(name).removesuffix("Before")), Metric)]
+    return whole.fillna(dict.fromkeys(summed, 0.0)).rename_axis(unit).reset_index()
+
+
+def axis_format(column: AnswerColumn) -> str:
+    """d3's format of a column on an axis: short."""
+    return ".0%" if "%" in column.format else "~s"
+
+
+def tooltips(columns: Sequence[AnswerColumn], *, names: Sequence[str] = ()) -> list[alt.Tooltip]:
+    """Exact numbers; ``names``: of the columns that are drawn, if not all."""
+    return [
+        alt.Tooltip(
+            field=each.name,
+            type="quantitative" if each.format else "nominal",
+            title=title(each.name),
+            format=each.format if each.format else alt.Undefined,
+        )
+        for each in columns
+        if not names or each.name in names
+    ]
+
+
+def bars(
+    rows: pa.Table, columns: Sequence[AnswerColumn], by: str, measure: str, *, before: str = ""
+) -> alt.LayerChart | alt.FacetChart:
+    """Ranked bars, longest first; ``before``: the column of what they are compared with, as a tick beside each."""
+    data, column = frame(rows), _named(columns, measure)
+    order = data.sort_values(measure, ascending=False)[by].tolist()
+    data["_end"] = data[[measure, *([before] if before else [])]].max(axis=1)
+    base = alt.Chart(data, height=alt.Step(BAR)).encode(
+        y=alt.Y(f"{by}:N", sort=order, title=None, axis=alt.Axis(labelLimit=190, ticks=False, domain=False))
+    )
+    x = alt.X(f"{measure}:Q", title=None, axis=alt.Axis(format=axis_format(column), tickCount=5, domain=False))
+    layers: list[Any] = [base.mark_bar(cornerRadiusEnd=3, height=16).encode(x=x, tooltip=tooltips(columns))]
+    label = base.mark_text(align="left", dx=5, fontSize=11, color=QUIET)
+    layers.append(
+        label.encode(x=alt.X("_end:Q"), text=alt.Text(f"{measure}:Q", format=".1%" if "%" in column.format else ".3~s"))
+    )
+    if before:
+        tick = base.mark_tick(thickness=2.5, size=20, opacity=0.9, color=QUIET)
+        layers.append(tick.encode(x=alt.X(f"{before}:Q"), tooltip=tooltips(columns)))
+    return alt.layer(*layers)
+
+
+def over_time(
+    rows: pa.Table, columns: Sequence[AnswerColumn], unit: str, measure: str, *, before: str = "", zero: bool = True
+) -> alt.LayerChart | alt.FacetChart:
+    """An area with a line; ``before``: the column of the days it is compared with, as a dashed line."""
+    data, column = without_gaps(frame(rows), unit), _named(columns, measure)
+    x = alt.X(f"{unit}:N", title=None, axis=alt.Axis(labelAngle=0, labelOverlap="greedy", labelSeparation=12))
+    y = alt.Y(
+        f"{measure}:Q",
+        title=None,
+        scale=alt.Scale(zero=zero),
+        axis=alt.Axis(format=axis_format(column), tickCount=5, domain=False),
+    )
+    base = alt.Chart(data, height=TALL).encode(x=x, tooltip=tooltips(columns))
+    layers = [
+        base.mark_area(opacity=0.14, interpolate="monotone").encode(y=y),
+        base.mark_line(strokeWidth=2.5, interpolate="monotone", point=alt.OverlayMarkDef(size=36)).encode(y=y),
+    ]
+    if before:
+        dashed = base.mark_line(strokeWidth=1.5, strokeDash=[4, 4], color=QUIET, interpolate="monotone")
+        layers.append(dashed.encode(y=alt.Y(f"{before}:Q")))
+    return alt.layer(*layers)
+
+
+def small_multiples(
+    rows: pa.Table, columns: Sequence[AnswerColumn], by: str, unit: str, measure: str, across: int = 2
+) -> alt.FacetChart:
+    """One small area per group, on one scale, the largest first: read without telling colours apart."""
+    data, column = frame(rows), _named(columns, measure)
+    order = data.groupby(by)[measure].sum().sort_values(ascending=False).index.tolist()
+    chart = alt.Chart(data, height=64, width=200).encode(
+        x=alt.X(f"{unit}:N", title=None, axis=alt.Axis(labels=False, ticks=False, domain=False, grid=False)),
+        y=alt.Y(f"{measure}:Q", title=None, axis=alt.Axis(format=axis_format(column), tickCount=2, domain=False)),
+        tooltip=tooltips(columns),
+    )
+    area = chart.mark_area(opacity=0.8, interpolate="monotone", line=True)
+    header = alt.Header(title=None, labelAnchor="start", labelFontWeight=600, labelFontSize=12)
+    return area.facet(facet=alt.Facet(f"{by}:N", sort=order, header=header), columns=across, spacing=12)
+
+
+def seasons(rows: pa.Table, columns: Sequence[AnswerColumn], measure: str) -> alt.Chart:
+    """Months of the year across, years down: a darker cell is more."""
+    data, column = frame(rows), _named(columns, measure)
+    data["year"], data["of year"] = data["month"].str[:4], data["month"].str[5:]
+    names = "{'01':'Jan','02':'Feb','03':'Mar','04':'Apr','05':'May','06':'Jun','07':'Jul','08':'Aug','09':'Sep',"
+    names += "'10':'Oct','11':'Nov','12':'Dec'}[datum.value]"
+    return (
+        alt.Chart(data, height=alt.Step(44))
+        .mark_rect(cornerRadius=3)
+        .encode(
+            x=alt.X("of year:N", title=None, axis=alt.Axis(labelExpr=names, labelAngle=0, ticks=False, domain=False)),
+            y=alt.Y("year:N", title=None, axis=alt.Axis(ticks=False, domain=False)),
+            color=alt.Color(f"{measure}:Q", title=None, legend=_gradient(column)),
+            tooltip=tooltips(columns),
+        )
+    )
+
+
+def stacked(rows: pa.Table, columns: Sequence[AnswerColumn], unit: str, by: str, measure: str) -> alt.Chart:
+    """Parts of a whole over time; the legend names them in words."""
+    data, column = frame(rows), _named(columns, measure)
+    return (
+        alt.Chart(data, height=TALL)
+        .mark_bar(stroke="#fbfaf7", strokeWidth=0.6)
+        .encode(
+            x=alt.X(f"{unit}:N", title=None, axis=alt.Axis(labelAngle=0, labelOverlap="greedy")),
+            y=alt.Y(f"{measure}:Q", title=None, axis=alt.Axis(format=axis_format(column), tickCount=5, domain=False)),
+            color=alt.Color(f"{by}:N", title=None, legend=alt.Legend(orient="top", symbolType="square")),
+            tooltip=tooltips(columns),
+        )
+    )
+
+
+def scatter(rows: pa.Table, columns: Sequence[AnswerColumn], x: str, y: str, size: str, color: str = "") -> alt.Chart:
+    """One circle per row; ``size``: how much it is based on."""
+    data = frame(rows)
+    chart = alt.Chart(data, height=320).mark_circle(opacity=0.75, stroke="#fbfaf7", strokeWidth=0.8)
+    coloured = {"color": alt.Color(f"{color}:N", title=None, legend=alt.Legend(orient="top"))} if color else {}
+    return chart.encode(
+        x=alt.X(f"{x}:Q", title=title(x), scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6)),
+        y=alt.Y(f"{y}:Q", title=title(y), axis=alt.Axis(format=axis_format(_named(columns, y)), tickCount=5)),
+        size=alt.Size(f"{size}:Q", legend=None, scale=alt.Scale(range=[40, 360])),
+        tooltip=tooltips(columns),
+        **coloured,
+    )
+
+
+def curve(rows: pa.Table, columns: Sequence[AnswerColumn]) -> alt.LayerChart | alt.FacetChart:
+    """Concentration: which share of the total the first share of customers has; the diagonal is all alike."""
+    data = pd.concat([pd.DataFrame([{"members": 0, "shareOfMembers": 0.0, "share": 0.0}]), frame(rows)])
+    percent = alt.Axis(format=".0%", tickCount=5)
+    x = alt.X("shareOfMembers:Q", title="Share of customers, largest first", axis=percent)
+    y = alt.Y("share:Q", title="Share of total", axis=percent, scale=alt.Scale(domain=[0, 1]))
+    base = alt.Chart(data, height=TALL).encode(x=x, tooltip=tooltips(columns))
+    alike = alt.Chart(pd.DataFrame({"shareOfMembers": [0, 1]}), height=TALL).mark_line(
+        strokeDash=[4, 4], strokeWidth=1.5, color=QUIET
+    )
+    diagonal = alike.encode(x=x, y=alt.Y("shareOfMembers:Q", title="Share of total", axis=percent))
+    area = base.mark_area(opacity=0.14).encode(y=y)
+    return alt.layer(area, base.mark_line(strokeWidth=2.5).encode(y=y), diagonal)
+
+
+def cohort_grid(rows: pa.Table, columns: Sequence[AnswerColumn], unit: str) -> alt.Chart:
+    """Cohorts down, time across: the share of each cohort's customers that bought then."""
+    data = frame(rows)
+    data["bought"] = data["customers"] / data["of"]
+    told = [*tooltips(columns), alt.Tooltip("bought:Q", title="Share that bought", format=".0%")]
+    return (
+        alt.Chart(data, height=alt.Step(26))
+        .mark_rect(cornerRadius=3)
+        .encode(
+            x=alt.X(f"{unit}:N", title=None, axis=alt.Axis(labelAngle=0, labelOverlap="greedy", ticks=False)),
+            y=alt.Y("cohort:N", title=None, axis=alt.Axis(ticks=False, domain=False)),
+            color=alt.Color("bought:Q", title=None, legend=alt.Legend(format=".0%", orient="top", gradientLength=180)),
+            tooltip=told,
+        )
+    )
+
+
+def _gradient(column: AnswerColumn) -> alt.Legend:
+    return alt.Legend(format=axis_format(column), orient="top", gradientLength=180, tickCount=3)
+
+
+def _named(columns: Sequence[AnswerColumn], name: str) -> AnswerColumn:
+    return next(each for each in columns if each.name == name)

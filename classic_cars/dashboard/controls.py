@@ -1,0 +1,79 @@
+"""The filters beside each page. Streamlit keeps their values in the page's address, so that a view can be shared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import streamlit as st
+
+from classic_cars.dashboard import asking
+from classic_cars.dashboard.filters import CHOOSABLE, COMPARISONS, CUSTOM, Asked, Filters, period_of, periods
+from classic_cars.dashboard.wordings import title
+from classic_cars.settings import Settings
+
+#: Dimensions that are filtered by; each is a parameter of the address, as ``period``, ``days``, ``compare`` and
+#: ``measure`` are.
+FILTERED = ("country", "productLine", "status")
+PARAMETERS = ("measure", "period", "days", "compare", *FILTERED)
+HELP = {
+    "country": "Country of the customer",
+    "productLine": "Product line",
+    "status": "Status of the order; payments, balances and ratings have none",
+}
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a release has to choose from. ``first`` and ``last``: days of the first and the last order."""
+
+    first: date
+    last: date
+    values: dict[str, list[str]]
+
+
+def known(settings: Settings, number: int) -> Known | None:
+    """None when the release has no order."""
+    days = asking.answer(settings, number, Asked(("orders",), ("date",)))
+    dates = [each for each in days["date"].to_pylist() if each is not None]
+    if not dates:
+        return None
+    values = {}
+    for name in FILTERED:
+        rows = asking.answer(settings, number, Asked(("bookedAmount",), (name,)))
+        values[name] = [str(each) for each in rows[name].to_pylist() if each is not None]
+    return Known(min(dates), max(dates), values)
+
+
+def chosen(there: Known) -> Filters:
+    """Show the filters, and what is chosen."""
+    with st.sidebar:
+        st.html('<p class="cc-brand">Classic Cars</p>')
+        st.html('<h2 class="cc-side">Show</h2>')
+        measure = st.selectbox("Measure", CHOOSABLE, format_func=title, key="measure", bind="query-params")
+        choices = periods(there.first, there.last)
+        choice = st.selectbox("Period", choices, key="period", bind="query-params")
+        days: tuple[date, ...] = ()
+        if choice == CUSTOM:
+            found = st.date_input(
+                "Days",
+                (max(there.first, there.last - timedelta(days=89)), there.last),
+                min_value=there.first,
+                max_value=there.last,
+                key="days",
+                bind="query-params",
+            )
+            days = found if isinstance(found, tuple) else (found,)
+        compare = st.selectbox(
+            "Compared with the", [*COMPARISONS], format_func=COMPARISONS.__getitem__, key="compare", bind="query-params"
+        )
+        st.html('<h2 class="cc-side">Only</h2>')
+        picked = {
+            name: tuple(
+                st.multiselect(
+                    title(name), there.values[name], key=name, bind="query-params", placeholder="all", help=HELP[name]
+                )
+            )
+            for name in FILTERED
+        }
+    return Filters(measure or CHOOSABLE[0], period_of(choice, there.last, days), compare or "before", picked)

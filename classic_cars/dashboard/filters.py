@@ -1,0 +1,114 @@
+"""What is chosen on the page, and the questions that become of it. Nothing here knows the page."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from classic_cars.contracts.cuts import dimensions_of
+from classic_cars.contracts.measures import MEASURES
+from classic_cars.serving.metrics import Question, ask
+
+ALL, CUSTOM, LATEST = "all time", "from … to …", "last 12 months"
+#: What the pages are about unless a panel says otherwise: all can be cut by every dimension that can be filtered by.
+CHOOSABLE = (
+    "netSales",
+    "bookedAmount",
+    "grossProfit",
+    "margin",
+    "orders",
+    "units",
+    "averageOrderValue",
+    "discount",
+    "onTimeShipmentShare",
+)
+COMPARISONS = {"before": "period before", "year": "year before"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question in words, as it is remembered: see :func:`classic_cars.serving.metrics.ask`."""
+
+    measures: tuple[str, ...]
+    by: tuple[str, ...] = ()
+    where: tuple[str, ...] = ()
+    period: str | None = None
+    compare: str | None = None
+    top: int | None = None
+
+    @property
+    def question(self) -> Question:
+        """Raises ``QuestionError``."""
+        return ask(self.measures, self.by, self.where, self.period, self.compare, self.top)
+
+
+@dataclass(frozen=True)
+class Filters:
+    """``chosen``: values by dimension; none of a dimension means all. ``period``: None for all days."""
+
+    measure: str = CHOOSABLE[0]
+    period: str | None = None
+    compare: str = "before"
+    chosen: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def asked(
+        self,
+        measures: Sequence[str],
+        by: Sequence[str] = (),
+        *,
+        where: Iterable[str] = (),
+        compare: bool = False,
+        top: int | None = None,
+        always: bool = False,
+    ) -> Asked:
+        """The question about what is chosen; ``always``: of all days. Filters that a measure cannot have are left out:
+        see :meth:`left_out`."""
+        out = self.left_out(measures)
+        conditions = [condition(name, values) for name, values in self.chosen.items() if values and name not in out]
+        period = None if always else self.period
+        comparison = self.compare if compare and period is not None else None
+        names = tuple(dict.fromkeys(measures))
+        return Asked(names, tuple(by), (*conditions, *where), period, comparison, top)
+
+    def left_out(self, measures: Sequence[str]) -> list[str]:
+        """Dimensions that are filtered by, and that one of the measures has not."""
+        return [
+            name
+            for name, values in self.chosen.items()
+            if values and any(name not in {each.name for each in dimensions_of(MEASURES[m])} for m in measures)
+        ]
+
+
+def condition(name: str, values: Sequence[str]) -> str:
+    """Such as ``country in USA,"Korea, Republic of"``."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(values)
+    return f"{name} in {text.getvalue()}"
+
+
+def periods(first: date, last: date) -> list[str]:
+    """What can be chosen at once, for orders from ``first`` to ``last``: newest first."""
+    years = [str(year) for year in range(last.year, first.year - 1, -1)]
+    quarters = [
+        f"{year}-Q{quarter}"
+        for year in range(last.year, first.year - 1, -1)
+        for quarter in (4, 3, 2, 1)
+        if first <= date(year, 3 * quarter, 28) and date(year, 3 * quarter - 2, 1) <= last
+    ]
+    return [LATEST, ALL, *years, *quarters, CUSTOM]
+
+
+def period_of(choice: str, last: date, days: Sequence[date] = ()) -> str | None:
+    """The period as questions have it; None for all days. ``days``: first and last one, of ``CUSTOM``."""
+    if choice == LATEST:
+        return f"{_a_year_before(last + timedelta(days=1))}..{last}"
+    if choice == CUSTOM:
+        return f"{days[0]}..{days[-1]}" if days else None
+    return None if choice == ALL else choice
+
+
+def _a_year_before(day: date) -> date:
+    return day.replace(year=day.year - 1, day=min(day.day, 28) if day.month == 2 else day.day)

@@ -1,0 +1,111 @@
+"""Customers: cohorts, concentration, balances; and one of them, as closely as the metrics go."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from classic_cars.dashboard import charts
+from classic_cars.dashboard.panels import View, headlines, panel
+
+#: The parameter of the address for the customer that is looked into, and how many can be chosen from.
+WHO, LISTED = "customer", 500
+
+
+def page(view: View) -> None:
+    filters = view.filters
+    headlines(view, ["netSales", "orders", "averageOrderValue", "payments", "balance"])
+    left, right = st.columns(2, gap="medium")
+    with left:
+        panel(
+            view,
+            "Concentration of net sales",
+            filters.asked(["netSales"], ["customer"]),
+            charts.curve,
+            shape=("concentration", "netSales"),
+            key="concentration",
+            said="The further from the dashed line, the fewer customers make the sales.",
+        )
+    with right:
+        panel(
+            view,
+            "Cohorts: who bought again, all time",
+            filters.asked(["netSales"], ["customer", "quarter"], always=True),
+            partial(charts.cohort_grid, unit="quarter"),
+            shape=("cohorts", "netSales", "quarter"),
+            key="cohorts",
+            said="A row is customers by the quarter of their first order.",
+        )
+    left, right = st.columns(2, gap="medium")
+    with left:
+        panel(
+            view,
+            "Largest customers",
+            filters.asked(["netSales", "orders", "margin"], ["customer"]),
+            shape=("ranked", "netSales", 25),
+            key="largest",
+        )
+    with right:
+        panel(
+            view,
+            "Highest balances",
+            filters.asked(["balance", "netSales", "payments"], ["customer"]),
+            shape=("ranked", "balance", 25),
+            key="balances",
+            said="Net sales less payments; above 0 is owed.",
+        )
+    _one(view)
+
+
+def _one(view: View) -> None:
+    filters = view.filters
+    rows = view.answer(filters.asked(["netSales"], ["customer"], always=True), ("ranked", "netSales", LISTED))
+    names = {str(each["customer"]): each["customerName"] for each in rows.to_pylist()}
+    number = _chosen(names)
+    if not number:
+        return
+    where = [f"customer={number}"]
+    st.html(f'<h2 class="cc-section">{names[number]}</h2>')
+    headlines(view, ["netSales", "orders", "margin", "onTimeShipmentShare"], where)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        panel(
+            view,
+            "Net sales by month, all time",
+            filters.asked(["netSales", "orders"], ["month"], where=where, always=True),
+            partial(charts.over_time, unit="month", measure="netSales"),
+            key="customer-months",
+        )
+    with right:
+        panel(
+            view,
+            "By product line, all time",
+            filters.asked(["netSales", "units", "margin"], ["productLine"], where=where, always=True),
+            partial(charts.bars, by="productLine", measure="netSales"),
+            key="customer-lines",
+        )
+    panel(
+        view,
+        "By status, all time",
+        filters.asked(["bookedAmount", "orders"], ["status"], where=where, always=True),
+        key="customer-statuses",
+    )
+
+
+def _chosen(names: dict[str, str]) -> str | None:
+    """The customer of the page's address, by number, or who is chosen instead."""
+    known, asked = [*names], st.query_params.get(WHO)
+    number = st.selectbox(
+        "Look into a customer",
+        known,
+        index=known.index(asked) if asked in known else None,
+        format_func=lambda each: f"{each} · {names[each]}",
+        key="who",
+        placeholder="type a name or a number",
+    )
+    if number:
+        st.query_params[WHO] = number
+    else:
+        st.query_params.pop(WHO, None)
+    return number

@@ -1,0 +1,198 @@
+"""Data quality: every table with its checks, now and over time; the comparison with source; quarantine; releases."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from html import escape
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import pyarrow as pa
+import streamlit as st
+
+from classic_cars.dashboard import markup, quality
+from classic_cars.dashboard.asking import home_of
+from classic_cars.dashboard.panels import View, headed
+from classic_cars.serving.completeness import Balance, MonthBalance
+from classic_cars.serving.metrics import AnswerColumn
+from classic_cars.serving.releases import age, all_releases
+from classic_cars.settings import Settings
+from classic_cars.stores import open_store
+
+#: Seconds that what Dagster's history says is remembered.
+FRESH = 15
+LAYERS = ("source", "staging", "warehouse", "analytics")
+
+
+def page(view: View) -> None:
+    _compared(view)
+    tables = _tables_now(view.settings)
+    _tables(view, tables)
+    _history(view, tables)
+    _quarantine(view)
+    _releases(view)
+
+
+@st.cache_data(ttl=FRESH, max_entries=4, show_spinner=False, hash_funcs={Settings: home_of})
+def _tables_now(settings: Settings) -> list[dict[str, Any]]:
+    return quality.tables_now(settings)
+
+
+@st.cache_data(ttl=FRESH, max_entries=8, show_spinner=False, hash_funcs={Settings: home_of})
+def _over_time(settings: Settings, layer: str) -> list[dict[str, Any]]:
+    addresses = [each["table"] for each in _tables_now(settings) if each["table"].startswith(f"{layer}/")]
+    return quality.over_time(settings, addresses)
+
+
+def _section(name: str, heading: str, said: str, rows: list[dict[str, Any]], columns: list[AnswerColumn]) -> None:
+    with st.container(border=True, key=f"panel-{name}"):
+        found = pa.Table.from_pylist(rows)
+        headed(name, heading, said, found)
+        if not rows:
+            st.html('<p class="cc-empty">Nothing is known yet: <code>classic-cars run</code>.</p>')
+            return
+        st.html(markup.table(found, columns, heading))
+
+
+def _compared(view: View) -> None:
+    rows = []
+    for balance in view.release.balances:
+        rows.append(_sides(balance.subject, balance))
+        rows += [_sides(f"{balance.subject}, {month}", month) for month in balance.unbalanced_months]
+    columns = [
+        AnswerColumn("subject", "What is compared"),
+        *(
+            AnswerColumn(f"{side} {what}", f"{what} {side}", format=",d" if what == "rows" else ",.2f")
+            for side in ("source", "published", "quarantined")
+            for what in ("rows", "amount")
+        ),
+        AnswerColumn("difference", "Source less what is published and quarantined, in USD", format=",.2f"),
+    ]
+    said = "Rows and cents of this release beside what the order system sent, compared month by month."
+    _section("compared", "Compared with source", said, rows, columns)
+
+
+def _sides(subject: str, each: Balance | MonthBalance) -> dict[str, Any]:
+    sides = {"source": each.source, "published": each.published, "quarantined": each.quarantined}
+    counted = {f"{side} rows": tally.rows for side, tally in sides.items()}
+    amounts = {f"{side} amount": tally.amount for side, tally in sides.items()}
+    difference = each.source.amount - each.published.amount - each.quarantined.amount
+    return {"subject": subject, **counted, **amounts, "difference": difference}
+
+
+def _tables(view: View, tables: list[dict[str, Any]]) -> None:
+    with st.container(border=True, key="panel-tables"):
+        said = "As they are now; each name leads to Dagster, with the numbers of each check."
+        headed("tables", "Tables and their checks", said, pa.Table.from_pylist(tables))
+        if not tables:
+            st.html('<p class="cc-empty">No table was made yet: <code>classic-cars run</code>.</p>')
+            return
+        rows = "".join(_row(view, each) for each in tables)
+        heads = "".join(f'<th scope="col">{each}</th>' for each in ("Table", "Checks", "Fresh as of", "Age"))
+        st.html(
+            '<div class="cc-scroll" tabindex="0" role="region" aria-label="Tables and their checks">'
+            '<table class="cc-table"><caption>Tables and their checks</caption><thead><tr>'
+            f'{heads}<th scope="col" class="cc-number">Rows</th></tr></thead><tbody>{rows}</tbody></table></div>'
+        )
+
+
+def _row(view: View, table: dict[str, Any]) -> str:
+    made, rows = table["materialized"], table["rows"]
+    link = quality.dagster_link(view.settings.web_url, table["table"])
+    if table["failed"]:
+        state = markup.pill(markup.BAD, f"failed: {table['failed']}")
+    elif table["warnings"]:
+        state = markup.pill(markup.WARNING, f"warning: {table['warnings']}")
+    elif made is None:
+        state = markup.pill(markup.NEUTRAL, "never made")
+    else:
+        state = markup.pill(markup.GOOD, f"{table['passed']} passed")
+    return (
+        f'<tr><th scope="row"><a href="{escape(link)}" target="_blank" rel="noreferrer">{escape(table["table"])}</a>'
+        f"</th><td>{state}</td><td>{markup.exact(made)}</td><td>{age(made, datetime.now(UTC)) if made else ''}</td>"
+        f'<td class="cc-number">{"" if rows is None else f"{rows:,}"}</td></tr>'
+    )
+
+
+def _history(view: View, tables: list[dict[str, Any]]) -> None:
+    with st.container(border=True, key="panel-history"):
+        if not tables:
+            st.html('<p class="cc-empty">No check ran yet: <code>classic-cars run</code>.</p>')
+            return
+        heading = st.empty()
+        layer = st.segmented_control("Layer", LAYERS, default="warehouse", key="layer", bind="query-params")
+        rows = _over_time(view.settings, layer or "warehouse")
+        said = f"The latest {quality.HISTORY} evaluations of each check; shape and colour say how they ended."
+        with heading.container():
+            headed("checks", "Checks over time", said, pa.Table.from_pylist([_plain(each) for each in rows]))
+        if not rows:
+            st.html('<p class="cc-empty">No check of this layer ran yet.</p>')
+            return
+        st.altair_chart(history_chart(rows), width="stretch", alt=f"Checks of {layer} over time: {len(rows)} results")
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "outcome": str(row["outcome"])}
+
+
+def history_chart(rows: list[dict[str, Any]]) -> alt.Chart:
+    """One line per check of a table; a circle passed, a triangle is a warning, a cross failed."""
+    data = pd.DataFrame([_plain(each) for each in rows])
+    data["line"] = data["table"].str.partition("/")[2] + " · " + data["check"]
+    outcomes = ["passed", "warning", "failed"]
+    return (
+        alt.Chart(data, height=alt.Step(17))
+        .mark_point(filled=True, size=58, opacity=0.9)
+        .encode(
+            x=alt.X("when:T", title=None, axis=alt.Axis(labelAngle=0, labelOverlap="greedy", format="%b %d %H:%M")),
+            y=alt.Y("line:N", title=None, axis=alt.Axis(labelLimit=260, ticks=False, grid=True)),
+            shape=alt.Shape(
+                "outcome:N",
+                scale=alt.Scale(domain=outcomes, range=["circle", "triangle-up", "cross"]),
+                legend=alt.Legend(title=None, orient="top"),
+            ),
+            color=alt.Color("outcome:N", scale=alt.Scale(domain=outcomes, range=["#2b8a6b", "#d98a1f", "#d1495b"])),
+            tooltip=["table:N", "check:N", "outcome:N", alt.Tooltip("when:T", format="%Y-%m-%d %H:%M"), "said:N"],
+        )
+    )
+
+
+def _quarantine(view: View) -> None:
+    rows = [each for each in quality.quarantined(view.settings) if each["rows"] or not each["reason"]]
+    for each in rows:
+        each["reason"] = each["reason"] or "all reasons"
+    columns = [
+        AnswerColumn("table", "The table that the rows were kept out of"),
+        AnswerColumn("reason", "Why"),
+        AnswerColumn("rows", "Rows that its latest version keeps out", format=",d"),
+        AnswerColumn("amount", "Their amount in USD, where they have one", format=",.2f"),
+        AnswerColumn("when", "When that was found"),
+    ]
+    _section("quarantine", "Quarantine", "Rows that cannot be counted, by reason, as last checked.", rows, columns)
+
+
+def _releases(view: View) -> None:
+    rows = [
+        {
+            "release": str(each.number),
+            "made": each.made,
+            "rows": each.order_lines.published.rows,
+            "amount": each.order_lines.published.amount,
+            "quarantined": each.order_lines.quarantined.rows,
+            "proven": each.proven,
+            "run": each.run_id,
+        }
+        for each in all_releases(open_store(view.settings, read_only=True).shelf)
+    ]
+    columns = [
+        AnswerColumn("release", "Its number"),
+        AnswerColumn("made", "When it was made"),
+        AnswerColumn("rows", "Order lines", format=",d"),
+        AnswerColumn("amount", "Booked amount in USD", format=",.2f"),
+        AnswerColumn("quarantined", "Order lines in quarantine", format=",d"),
+        AnswerColumn("proven", "When its data last equalled the live order system, as known when it was made"),
+        AnswerColumn("run", "The run after which it was made"),
+    ]
+    said = "Readers get the newest; classic-cars releases compare OLD NEW says what changed."
+    _section("releases", "Releases", said, rows, columns)

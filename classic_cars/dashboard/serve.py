@@ -1,0 +1,63 @@
+"""Starting the dashboard's server: where it may listen, and what Streamlit is told."""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+from pathlib import Path
+
+from classic_cars.dashboard.theme import DARK, LIGHT, SHARED
+from classic_cars.errors import SettingsError
+
+APP = Path(__file__).with_name("app.py")
+
+#: Modules that are above the libraries which take longest to import, and need no running server.
+HEAVY = ("trust", "quality", "maps", "shapes", "downloads")
+
+#: Nothing leaves this machine, nothing on disk is watched, and errors are told by the pages themselves.
+OPTIONS = {
+    "browser.gatherUsageStats": "false",
+    "client.showErrorDetails": "none",
+    "client.toolbarMode": "viewer",
+    "logger.level": "warning",
+    "server.enableStaticServing": "true",
+    "server.fileWatcherType": "none",
+    "server.headless": "true",
+    "server.showEmailPrompt": "false",
+}
+
+
+def may_listen(host: str) -> bool:
+    """Whether the dashboard may be offered at an address: it asks nobody who they are, so only this machine's own."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def command(host: str, port: int) -> list[str]:
+    """What Streamlit's command line is told. Raises ``SettingsError`` for an address that others could reach."""
+    if not may_listen(host):
+        raise SettingsError(
+            f"--host {host}: the dashboard has no login, so that it listens on this machine only (127.0.0.1); "
+            "let a reverse proxy that knows its users pass requests on to it"
+        )
+    if importlib.util.find_spec("streamlit") is None:
+        raise SettingsError("the dashboard needs Streamlit: pip install 'classic-cars[dashboard]'")
+    themes = {"theme": SHARED, "theme.light": LIGHT, "theme.dark": DARK}
+    colours = {f"{section}.{name}": value for section, theme in themes.items() for name, value in theme.items()}
+    options = {"server.address": host, "server.port": str(port), **OPTIONS, **colours}
+    return ["run", str(APP), *(f"--{name}={value}" for name, value in options.items())]
+
+
+def serve(host: str, port: int) -> None:
+    """Be the server, until it is interrupted.
+
+    Libraries are imported before anybody looks: it takes seconds, and threads of several visitors that import at once
+    can wait for each other for ever.
+    """
+    arguments = command(host, port)
+    for name in HEAVY:
+        importlib.import_module(f"classic_cars.dashboard.{name}")
+    streamlit = importlib.import_module("streamlit.web.cli")
+    streamlit.main(arguments, prog_name="streamlit")

@@ -1,0 +1,207 @@
+"""What the dashboard draws and writes, without a page: numbers for people, tables, charts, the trust bar."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from classic_cars.dashboard import charts, markup
+from classic_cars.dashboard.bar import bar
+from classic_cars.dashboard.downloads import as_file
+from classic_cars.dashboard.maps import world
+from classic_cars.dashboard.quality import dagster_link
+from classic_cars.dashboard.serve import APP
+from classic_cars.dashboard.theme import DARK, LIGHT
+from classic_cars.dashboard.trust import Proof, difference, verdict
+from classic_cars.dashboard.wordings import exact, short, title
+from classic_cars.serving.completeness import Balance, MonthBalance, Tally
+from classic_cars.serving.metrics import AnswerColumn, ask, columns_of
+from classic_cars.serving.releases import Release
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "said"),
+    [
+        (Decimal("9969015.53"), ",.2f", "9.97M"),
+        (Decimal("-1234567890.10"), ",.2f", "-1.23B"),
+        (56_432, ",d", "56K"),
+        (6107, ",d", "6,107"),
+        (Decimal("5053.18"), ",.2f", "5,053"),
+        (Decimal("9.20"), ",.2f", "9.20"),
+        (Decimal("0.3984"), ".1%", "39.8%"),
+        (None, ",d", "–"),
+    ],
+)
+def test_headlines_are_short(value: Any, form: str, said: str):
+    assert short(value, form) == said
+
+
+def test_what_is_exact_has_every_digit():
+    assert exact(Decimal("-9969015.53"), ",.2f") == "−9,969,015.53"
+    assert exact(Decimal(3), ",d") == "3"
+    assert exact(NOON) == "2026-05-01 12:00 UTC"
+
+
+def test_names_are_words():
+    assert [title(each) for each in ("netSales", "grossProfit", "netSalesGrowth", "officeCity")] == [
+        "Net sales",
+        "Gross profit",
+        "Net sales, change, %",
+        "Office city",
+    ]
+
+
+# Tables, tiles -----------------------------------------------------------------------------------------
+
+NAME = AnswerColumn("customerName", "Customer")
+SALES = AnswerColumn("netSales", "Net sales", "USD", ",.2f")
+
+
+def test_a_name_is_never_markup():
+    rows = pa.table({"customerName": ["<script>alert(1)</script>"], "netSales": [Decimal("1.00")]})
+    shown = markup.table(rows, [NAME, SALES], 'a "caption"')
+    assert "<script>" not in shown
+    assert "&lt;script&gt;" in shown
+    assert 'aria-label="a &quot;caption&quot;"' in shown
+
+
+def test_a_table_says_how_many_rows_it_leaves_out():
+    rows = pa.table({"customerName": ["x"] * 250, "netSales": [Decimal("1.00")] * 250})
+    assert "50 more rows in the downloads" in markup.table(rows, [NAME, SALES], "customers")
+
+
+def test_values_lead_to_what_is_below_them_with_the_filters_kept():
+    into = {"customerName": markup.address("customers", "customer", "", {"period": ["2004"], "customer": ["1"]})}
+    rows = pa.table({"customerName": ["O & Co"], "netSales": [Decimal("1.00")]})
+    assert 'href="customers?period=2004&amp;customer=O%20%26%20Co"' in markup.table(rows, [NAME, SALES], "", {}, into)
+
+
+@pytest.mark.parametrize(
+    ("measure", "form", "change", "said", "kind"),
+    [
+        ("netSales", ",.2f", Decimal("0.25"), "▲ 25.0%", markup.GOOD),
+        ("netSales", ",.2f", Decimal("-0.25"), "▼ 25.0%", markup.BAD),
+        ("margin", ".1%", Decimal("-0.011"), "▼ 1.1 pts", markup.BAD),
+        ("balance", ",.2f", Decimal("0.25"), "▲ 25.0%", markup.NEUTRAL),
+        ("netSales", ",.2f", None, "–", markup.NEUTRAL),
+    ],
+)
+def test_a_change_is_told_by_sign_and_word(measure: str, form: str, change: Any, said: str, kind: str):
+    tile = markup.Tile(AnswerColumn(measure, "", "", form), Decimal(1), change, "against the year before")
+    shown = markup.tiles([tile])
+    assert said in shown
+    assert f"cc-{kind}" in shown
+
+
+def test_files_have_every_digit():
+    rows = pa.table({"country": ["USA"], "netSales": [Decimal("3273280.05")]})
+    assert as_file(rows, "csv").decode() == '"country","netSales"\n"USA",3273280.05\n'
+    assert as_file(rows, "xlsx")[:2] == b"PK"
+
+
+# Charts ------------------------------------------------------------------------------------------------
+
+
+def test_months_without_sales_are_nothing_and_not_left_out():
+    data = charts.frame(pa.table({"month": ["2003-11", "2004-02"], "netSales": [1.0, 2.0], "margin": [0.1, 0.2]}))
+    found = charts.without_gaps(data, "month")
+    assert found["month"].tolist() == ["2003-11", "2003-12", "2004-01", "2004-02"]
+    assert found["netSales"].tolist() == [1.0, 0.0, 0.0, 2.0]
+    assert found["margin"].isna().tolist() == [False, True, True, False]
+
+
+def test_quarters_have_no_gaps_either():
+    data = charts.frame(pa.table({"quarter": ["2003-Q4", "2004-Q2"], "orders": [1, 2]}))
+    assert charts.without_gaps(data, "quarter")["quarter"].tolist() == ["2003-Q4", "2004-Q1", "2004-Q2"]
+
+
+def test_bars_are_in_order_and_labels_clear_of_the_marks():
+    question = ask(["netSales"], by=["productLine"], period="2004", compare="before")
+    lines = {
+        "productLine": ["Planes", "Ships"],
+        "netSales": [Decimal(1), Decimal(5)],
+        "netSalesBefore": [Decimal(9), Decimal(2)],
+        "netSalesChange": [Decimal(-8), Decimal(3)],
+        "netSalesGrowth": [Decimal(-1), Decimal(1)],
+    }
+    chart = charts.bars(pa.table(lines), columns_of(question), "productLine", "netSales", before="netSalesBefore")
+    spec = chart.to_dict()
+    assert spec["layer"][0]["encoding"]["y"]["sort"] == ["Ships", "Planes"]
+    (data,) = spec["datasets"].values()
+    assert [row["_end"] for row in data] == [9, 5]
+
+
+def test_the_map_is_of_shapes_that_are_shipped():
+    rows = pa.table({"country": ["USA", "Singapore"], "netSales": [Decimal(5), Decimal(2)]})
+    spec = world(rows, columns_of(ask(["netSales"], by=["country"])), "netSales").to_json()
+    assert set(re.findall(r'"url": "([^"]*)"', spec)) == {"/app/static/world.json"}
+    assert (APP.parent / "static" / "world.json").is_file()
+    assert '"country": "Singapore"' in spec
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_texts_stand_out_from_their_background(theme: dict[str, str]):
+    for colour in ("textColor", "linkColor", "primaryColor"):
+        for ground in ("backgroundColor", "secondaryBackgroundColor"):
+            assert _contrast(theme[colour], theme[ground]) >= 4.5, (colour, ground)
+
+
+def _contrast(one: str, other: str) -> float:
+    """As WCAG 2 has it."""
+    bright, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+# Trust -------------------------------------------------------------------------------------------------
+
+
+def release(published: str = "10.00", quarantined: str = "0.00", rows: int = 0) -> Release:
+    tally = MonthBalance(
+        "2004-01", Tally(2, Decimal(published)), Tally(rows, Decimal(quarantined)), Tally(2, Decimal(10))
+    )
+    return Release(
+        number=3, made=NOON, run_id="run", proven=None, balances=(Balance("order lines", (tally,)),), tables={}
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "known", "pending", "kind"),
+    [
+        (release(), Proof(agreed=NOON), "", markup.GOOD),
+        (release(), Proof(), "", markup.NEUTRAL),
+        (release(), Proof(agreed=NOON), "fact_orders contradicts", markup.WARNING),
+        (release("9.00", "1.00", 1), Proof(agreed=NOON), "", markup.WARNING),
+        (release("9.99"), Proof(agreed=NOON), "", markup.BAD),
+        (release(), Proof(agreed=NOON, differs=True, latest="2 months differ"), "", markup.BAD),
+        (release(), Proof(agreed=NOON, failed=("staging/orders: keys",)), "", markup.BAD),
+    ],
+)
+def test_the_verdict_is_the_worst_that_is_known(found: Release, known: Proof, pending: str, kind: str):
+    assert verdict(found, known, pending)[0] == kind
+
+
+def test_the_bar_says_what_was_compared_and_what_failed():
+    known = Proof(NOON, "2 months differ: <b>", True, ("staging/orders: keys",))
+    shown = bar(release("9.99"), "2004-01-31", known, "", NOON)
+    assert difference(release("9.99")) == Decimal("0.01")
+    for said in ("0.01", "2 · 10.00", "2026-05-01 12:00 UTC", "2 months differ: &lt;b&gt;", "staging/orders: keys"):
+        assert said in shown
+
+
+def test_links_lead_into_dagster():
+    assert dagster_link("http://127.0.0.1:3000/", "staging/orders", "keys") == (
+        "http://127.0.0.1:3000/assets/staging/orders?view=checks&checkDetail=keys"
+    )

@@ -1,0 +1,147 @@
+"""What is chosen on the dashboard becomes questions, and their answers are made small by the engine."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import ibis
+import pyarrow as pa
+import pytest
+
+from classic_cars.contracts.countries import COUNTRIES
+from classic_cars.dashboard import shapes
+from classic_cars.dashboard.filters import ALL, CHOOSABLE, CUSTOM, LATEST, Asked, Filters, condition, period_of, periods
+from classic_cars.dashboard.serve import command, may_listen
+from classic_cars.dashboard.worldmap import drawn, points_with
+from classic_cars.errors import SettingsError
+
+CHOSEN = Filters(period="2004", chosen={"country": ("France", "UK"), "status": ("Shipped",), "productLine": ()})
+
+
+def test_what_is_chosen_is_asked():
+    asked = CHOSEN.asked(["netSales"], ["country"], compare=True)
+    assert asked == Asked(("netSales",), ("country",), ("country in France,UK", "status in Shipped"), "2004", "before")
+    assert [each.dimension.name for each in asked.question.where] == ["country", "status"]
+
+
+def test_filters_that_a_measure_has_not_are_left_out_and_named():
+    assert CHOSEN.asked(["payments"]).where == ("country in France,UK",)
+    assert CHOSEN.left_out(["netSales", "balance"]) == ["status"]
+    assert CHOSEN.left_out(["netSales"]) == []
+
+
+def test_all_days_have_nothing_to_compare_with():
+    asked = CHOSEN.asked(["netSales"], compare=True, always=True)
+    assert (asked.period, asked.compare) == (None, None)
+
+
+@pytest.mark.parametrize("value", ["Korea, Republic of", 'The "Best" Shop', "O'Brien"])
+def test_values_with_commas_and_quotes_stay_one_value(value: str):
+    (found,) = Asked(("netSales",), where=(condition("country", [value, "UK"]),)).question.where
+    assert found.values == (value, "UK")
+
+
+@pytest.mark.parametrize("measure", CHOOSABLE)
+def test_every_measure_that_can_be_chosen_can_be_filtered_by_all(measure: str):
+    assert Filters(chosen=dict.fromkeys(("country", "productLine", "status"), ("x",))).left_out([measure]) == []
+
+
+def test_periods_are_those_that_have_orders():
+    found = periods(date(2004, 5, 3), date(2005, 2, 1))
+    assert found == [LATEST, ALL, "2005", "2004", "2005-Q1", "2004-Q4", "2004-Q3", "2004-Q2", CUSTOM]
+
+
+@pytest.mark.parametrize(
+    ("choice", "last", "expected"),
+    [
+        (LATEST, date(2005, 5, 31), "2004-06-01..2005-05-31"),
+        (LATEST, date(2005, 6, 6), "2004-06-07..2005-06-06"),
+        (LATEST, date(2004, 2, 28), "2003-02-28..2004-02-28"),
+        (ALL, date(2005, 5, 31), None),
+        ("2004-Q2", date(2005, 5, 31), "2004-Q2"),
+    ],
+)
+def test_a_choice_is_a_period(choice: str, last: date, expected: str | None):
+    assert period_of(choice, last) == expected
+    Asked(("netSales",), period=expected).question  # noqa: B018  (it can be asked)
+
+
+def test_days_that_are_chosen_half_are_one_day():
+    assert period_of(CUSTOM, date(2005, 5, 31), [date(2004, 1, 2)]) == "2004-01-02..2004-01-02"
+
+
+# Shapes ------------------------------------------------------------------------------------------------
+
+
+def rows_of(table: ibis.Table) -> list[dict]:
+    return table.to_pyarrow().to_pylist()
+
+
+def answer(**columns: list) -> ibis.Table:
+    return ibis.memtable(pa.table(columns))
+
+
+def test_ranks_leave_out_what_has_no_value():
+    table = answer(product=["a", "b", "c", "d"], margin=[Decimal("0.10"), None, Decimal("0.30"), Decimal("0.20")])
+    assert [row["product"] for row in rows_of(shapes.ranked("margin", 2)(table))] == ["c", "d"]
+    assert [row["product"] for row in rows_of(shapes.worst("margin", 2)(table))] == ["a", "d"]
+
+
+def test_concentration_is_a_curve_from_the_largest():
+    found = rows_of(shapes.concentration("netSales")(answer(customer=[1, 2, 3, 4, 5], netSales=[10, 60, 20, 10, 0])))
+    assert [row["members"] for row in found] == [1, 2, 3, 4]
+    assert [row["share"] for row in found] == [0.6, 0.8, 0.9, 1.0]
+    assert [row["shareOfMembers"] for row in found] == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_a_thousand_customers_are_a_hundred_points():
+    table = answer(customer=[*range(1000)], netSales=[*range(1, 1001)])
+    assert len(rows_of(shapes.concentration("netSales")(table))) == 100
+
+
+def test_cohorts_are_customers_by_their_first_order():
+    found = rows_of(
+        shapes.cohorts("netSales", "quarter")(
+            answer(
+                customer=[1, 2, 1, 3, 2],
+                quarter=["2003-Q1", "2003-Q1", "2003-Q2", "2003-Q2", "2003-Q2"],
+                netSales=[5, 7, 11, 13, 0],  # of nothing but cancelled orders: has not bought
+            )
+        )
+    )
+    assert [tuple(row.values()) for row in found] == [
+        ("2003-Q1", "2003-Q1", 2, 12, 2),
+        ("2003-Q1", "2003-Q2", 1, 11, 2),
+        ("2003-Q2", "2003-Q2", 1, 13, 1),
+    ]
+
+
+# The map, and the server -------------------------------------------------------------------------------
+
+
+def test_every_country_of_the_contracts_is_on_the_map():
+    assert set(COUNTRIES) <= drawn()
+
+
+def test_places_that_have_no_shape_are_points():
+    found = points_with({"Singapore": {"netSales": 1.0}, "France": {"netSales": 2.0}})
+    assert [(each["country"], each["netSales"]) for each in found] == [("Singapore", 1.0)]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
+def test_this_machine_may_be_listened_to(host: str):
+    assert may_listen(host)
+    assert f"--server.address={host}" in command(host, 8501)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "example.com", ""])
+def test_others_could_reach_any_other_address(host: str):
+    with pytest.raises(SettingsError, match="has no login"):
+        command(host, 8501)
+
+
+def test_nothing_is_told_to_anybody():
+    options = command("127.0.0.1", 8501)
+    assert "--browser.gatherUsageStats=false" in options
+    assert "--client.showErrorDetails=none" in options
