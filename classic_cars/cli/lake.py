@@ -109,7 +109,7 @@ def maintain(apply_: bool, keep_days: int, orphan_hours: int) -> None:
     from classic_cars.stores.maintenance import maintained
 
     lines = 0
-    with _writing("maintenance") as store, progress("maintaining"):
+    with _writing("maintenance" if apply_ else "") as store, progress("maintaining"):
         for line in maintained(
             store,
             contracts(),
@@ -162,7 +162,7 @@ def _shown(moved: Iterable[Transferred]) -> int:
 
 @contextmanager
 def _writing(what: str) -> Iterator[Store]:
-    """The store, to be changed by something that is called ``what`` where releases are listed."""
+    """The store, to be changed by something that is called ``what`` where releases are listed; empty: to be read."""
     with quick_imports():
         from classic_cars.settings import load_settings
         from classic_cars.stores import open_store
@@ -170,7 +170,9 @@ def _writing(what: str) -> Iterator[Store]:
     store = open_store(load_settings())
     try:
         yield store
-        _release(store, what)
+        if what:
+            store.begin_run(what)
+            _release(store, what)
     finally:
         store.end_run()
 

@@ -25,8 +25,10 @@ from classic_cars.cli.terminal import (
     out,
     progress,
     published,
+    released,
     show_balance,
     show_contradictions,
+    show_release,
 )
 from classic_cars.interrupts import EXIT_CODE
 from classic_cars.wording import counted
@@ -139,6 +141,9 @@ def _show_completeness() -> None:
             for balance in balances(store):
                 show_balance(balance)
             show_contradictions(contradictions(store))
+        with released() as found:
+            if found is not None:
+                show_release(found[0])
     except StoreError as error:
         err.print(f"[yellow]completeness is not known[/]: {escape(str(error))}", soft_wrap=True)
 

@@ -11,7 +11,15 @@ from rich.markup import escape
 
 from classic_cars.cli.grid import Column, Grid
 from classic_cars.cli.startup import quick_imports
-from classic_cars.cli.terminal import err, out, published, show_balance, show_contradictions
+from classic_cars.cli.terminal import (
+    err,
+    out,
+    published,
+    released,
+    show_balance,
+    show_contradictions,
+    show_release,
+)
 
 if TYPE_CHECKING:
     from classic_cars.serving.status import TableStatus
@@ -42,6 +50,11 @@ def status() -> None:
     for balance in completeness:
         show_balance(balance)
     show_contradictions(contradicting)
+    with released() as found:
+        if found is not None:
+            show_release(found[0])
+        else:
+            err.print("no release was made yet; analysts read the published tables", style="dim", soft_wrap=True)
 
 
 def _checks(table: TableStatus) -> str:

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 import dagster as dg
 
 from classic_cars import interrupts
+from classic_cars.assets import ALL_TABLES
 from classic_cars.contracts.order_system import orderdetails
 from classic_cars.definitions import build_defs
 from classic_cars.instance import open_instance
 from classic_cars.months import Months, partition_key
 from classic_cars.runs.changes import make_what_changed
+from classic_cars.runs.releasing import release_what_is_published
 from classic_cars.runs.report import FailedCheck, RunReport, executed
 from classic_cars.runs.selecting import (
     job_of,
@@ -24,6 +26,7 @@ from classic_cars.runs.selecting import (
     select_tables,
     shrinking_tables,
 )
+from classic_cars.serving.releases import LAYERS
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import open_order_system
 from classic_cars.stores import published
@@ -66,7 +69,10 @@ def execute(
             add_months(instance, map(partition_key, there))
             months = partitions_among(instance, months or Months(there[0], there[-1]))
             tags |= range_tags(months.first, months.last)
-        return executed(job_of(defs, keys), instance, keys, months, tags)
+        report = executed(job_of(defs, keys), instance, keys, months, tags)
+        if not ephemeral:
+            _release(settings, instance, report)
+        return report
 
 
 def execute_what_changed(
@@ -84,7 +90,16 @@ def execute_what_changed(
     unreadable = order_system.unreadable()
     with interrupts.listening(), _stopping(), open_instance(settings, ephemeral=False) as instance:
         again = accepted_shrinks(tags)
-        return make_what_changed(settings, defs, order_system, instance, tags, again, months, unreadable)
+        report = make_what_changed(settings, defs, order_system, instance, tags, again, months, unreadable)
+        _release(settings, instance, report)
+        return report
+
+
+def _release(settings: Settings, instance: dg.DagsterInstance, report: RunReport) -> None:
+    """Where no run published what analysts read, none has tried to make a release."""
+    tried = any(address.partition("/")[0] in LAYERS for address in report.published)
+    if not tried and not report.interrupted:
+        release_what_is_published(settings, [each.contract for each in ALL_TABLES], instance)
 
 
 def _tags(accept_shrink: Sequence[str], keys: Sequence[dg.AssetKey]) -> dict[str, str]:

@@ -164,6 +164,14 @@ PAYMENTS = Subject(
 SUBJECTS = (ORDER_LINES, PAYMENTS)
 
 
+def published_tally(tables: Reading, subject: str) -> Tally:
+    """Rows and amounts of a subject, by its name, that these tables have published."""
+    (side,) = (each.published for each in SUBJECTS if each.name == subject)
+    found = (row for batch in tables.query(_side("published", *side)) for row in batch.to_pylist())
+    tallies = (Tally(int(row["row_count"]), Decimal(row["amount"]), int(row["unknown"])) for row in found)
+    return sum(tallies, Tally())
+
+
 def balances(store: Reading) -> list[Balance]:
     """The balance of every subject, from the published tables. Raises ``StoreError`` when they cannot be read."""
     there = store.row_counts()

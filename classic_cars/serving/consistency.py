@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from classic_cars.contracts.metrics import CANCELLED
 from classic_cars.stores.base import Reading
+from classic_cars.wording import counted
 
 FACT = "warehouse/fact_orders"
 #: The additive measures, and how the fact says them: the definitions of contracts/metrics.py once more, in SQL.
@@ -22,6 +23,7 @@ MEASURES = {
     "netSales": f"sum(orderAmount) FILTER (status <> '{CANCELLED}')",
     "grossProfit": f"sum(orderAmount - quantityOrdered * buyPrice) FILTER (status <> '{CANCELLED}')",
 }
+ORDERS = "orders"
 FIX = "they are of different runs, or a run is under way; `classic-cars run` fixes it"
 #: How many groups a message names.
 NAMED = 3
@@ -50,12 +52,19 @@ class Answer:
     group: str
     joins: str = ""
     dimensions: tuple[str, ...] = ()
+    #: Whether an order is in one group only, so that orders can be counted, too.
+    whole_orders: bool = False
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        return (*MEASURES, ORDERS) if self.whole_orders else tuple(MEASURES)
 
     @property
     def expected(self) -> str:
         """One row per group, from the star schema. Summed by key first, so that millions of rows are not joined."""
-        sums = ", ".join(_number(f"sum(l.{name})", name) for name in MEASURES)
-        by_key = f"SELECT {self.key}, {_fact_terms()} FROM {_sql(FACT)} GROUP BY 1"
+        sums = ", ".join(_number(f"sum(l.{name})", name) for name in self.measures)
+        orders = f", {_number('count(DISTINCT orderNumber)', ORDERS)}" if self.whole_orders else ""
+        by_key = f"SELECT {self.key}, {_fact_terms()}{orders} FROM {_sql(FACT)} GROUP BY ALL"
         return f"SELECT ({self.group})::VARCHAR AS name, {sums} FROM ({by_key}) AS l {self.joins} GROUP BY 1"
 
 
@@ -76,19 +85,43 @@ ANSWERS = (
         joins="LEFT JOIN warehouse.dim_customers AS c ON c.customerNumber = l.customerNumber "
         "LEFT JOIN warehouse.dim_locations AS p ON p.locationKey = c.locationKey",
         dimensions=("warehouse/dim_customers", "warehouse/dim_locations"),
+        whole_orders=True,
     ),
     Answer(
-        "analytics/sales_by_month", by="orderMonth", key="orderDate", group="date_trunc('month', l.orderDate)::DATE"
+        "analytics/sales_by_month",
+        by="orderMonth",
+        key="orderDate",
+        group="date_trunc('month', l.orderDate)::DATE",
+        whole_orders=True,
     ),
 )
+#: What answers are summed from: by month and customer, and by month and product.
+PARTIAL = tuple(
+    Answer(
+        f"analytics/monthly_sales_by_{name}",
+        by=f"concat_ws(' ', orderMonth, {key})",
+        key=f"date_trunc('month', orderDate)::DATE AS orderMonth, {key}",
+        group=f"concat_ws(' ', l.orderMonth, l.{key})",
+    )
+    for name, key in (("customer", "customerNumber"), ("product", "productCode"))
+)
+RATINGS, RATED = "warehouse/fact_ratings", "analytics/product_ratings"
+#: One row per product whose published ratings are not those of the fact.
+RATED_DIFFERENTLY = """
+SELECT count(*) FROM analytics.product_ratings AS r FULL JOIN
+    (SELECT productCode, count(*) AS ratings, avg(productRating) AS average FROM warehouse.fact_ratings GROUP BY 1) AS f
+ON f.productCode = r.productCode
+WHERE coalesce(f.ratings, 0) <> coalesce(r.ratings, 0) OR abs(f.average - r.averageRating) > 0.005001
+"""
 
 
 def contradictions(store: Reading) -> list[str]:
     """One message for each disagreement of published tables about units or amounts (USD, to the cent); none when
     all agree.
 
-    Compared are the totals of the three answers and of the fact; when those agree, each answer with the star schema
-    group by group. Tables never published are left out. Raises ``StoreError`` when a table cannot be read.
+    Compared are the totals of the three answers and of the fact; when those agree, each answer and partial aggregate
+    with the star schema group by group, and ratings product by product. Tables never published are left out. Raises
+    ``StoreError`` when a table cannot be read.
     """
     there = store.row_counts()
     compared = [address for address in (*(each.address for each in ANSWERS), FACT) if address in there]
@@ -96,11 +129,20 @@ def contradictions(store: Reading) -> list[str]:
         return []
     found = _contradicting_totals(_numbers(store, map(_totals_of, compared)))
     return found or [
-        message
-        for answer in ANSWERS
-        if {answer.address, FACT, *answer.dimensions} <= there.keys()
-        for message in _contradicting_groups(store, answer)
+        *(
+            message
+            for answer in (*ANSWERS, *PARTIAL)
+            if {answer.address, FACT, *answer.dimensions} <= there.keys()
+            for message in _contradicting_groups(store, answer)
+        ),
+        *(_contradicting_ratings(store) if {RATINGS, RATED} <= there.keys() else []),
     ]
+
+
+def _contradicting_ratings(store: Reading) -> list[str]:
+    (row,) = (row for batch in store.query(RATED_DIFFERENTLY) for row in batch.to_pylist())
+    (products,) = row.values()
+    return [f"{RATED} differs from {RATINGS} in {counted(products, 'product')}; {FIX}"] if products else []
 
 
 def reads_compared_tables(sql: str) -> bool:
@@ -126,19 +168,27 @@ def _contradicting_totals(totals: Mapping[str, Numbers]) -> list[str]:
 
 
 def _contradicting_groups(store: Reading, answer: Answer) -> list[str]:
-    """At most one message: the groups in which the answer differs from the star schema."""
-    published = _numbers(store, [f"SELECT {answer.by}::VARCHAR AS name, {_answer_terms()} FROM {_sql(answer.address)}"])
-    expected = _numbers(store, [answer.expected])
-    zero: Numbers = dict.fromkeys(MEASURES, Decimal(0))
-    names = sorted({*published, *expected}, key=str)
-    pairs = {name: (published.get(name, zero), expected.get(name, zero)) for name in names}
-    differing = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-    if not differing:
+    """At most one message: the groups in which the answer differs from the star schema; compared in the engine."""
+    published = ", ".join(_number(name, name) for name in answer.measures)
+    both = ", ".join(
+        f"coalesce({side}.{name}, 0) AS {side}_{name}" for side in ("published", "expected") for name in answer.measures
+    )
+    differs = " OR ".join(f"coalesce(published.{m}, 0) <> coalesce(expected.{m}, 0)" for m in answer.measures)
+    question = f"""
+        WITH published AS (SELECT ({answer.by})::VARCHAR AS name, {published} FROM {_sql(answer.address)}),
+        expected AS ({answer.expected})
+        SELECT coalesce(published.name, expected.name) AS name, {both}, count(*) OVER () AS groups
+        FROM published FULL JOIN expected ON published.name IS NOT DISTINCT FROM expected.name
+        WHERE {differs} ORDER BY 1 LIMIT {NAMED}"""
+    rows = [row for batch in store.query(question) for row in batch.to_pylist()]
+    if not rows:
         return []
-    said = [f"{name}: {_both(*pair)}" for name, pair in list(differing.items())[:NAMED]]
-    more = [f"{len(differing) - NAMED} more"] if len(differing) > NAMED else []
+    said = [f"{row['name']}: {_both(row, answer.measures)}" for row in rows]
+    more = [f"{rows[0]['groups'] - NAMED} more"] if rows[0]["groups"] > NAMED else []
     against = ", ".join((FACT, *answer.dimensions))
-    return [f"{answer.address} differs from {against} by {answer.by} ({'; '.join([*said, *more])}); {FIX}"]
+    by = "month and customer" if "customer" in answer.key else "month and product"
+    named = answer.by if answer in ANSWERS else by
+    return [f"{answer.address} differs from {against} by {named} ({'; '.join([*said, *more])}); {FIX}"]
 
 
 def _numbers(store: Reading, queries: Iterable[str]) -> dict[str, Numbers]:
@@ -150,16 +200,12 @@ def _numbers(store: Reading, queries: Iterable[str]) -> dict[str, Numbers]:
 
 
 def _totals_of(address: str) -> str:
-    terms = _fact_terms() if address == FACT else _answer_terms(total=True)
+    terms = _fact_terms() if address == FACT else ", ".join(_number(f"sum({name})", name) for name in MEASURES)
     return f"SELECT '{address}' AS name, {terms} FROM {_sql(address)}"
 
 
 def _fact_terms() -> str:
     return ", ".join(_number(term, name) for name, term in MEASURES.items())
-
-
-def _answer_terms(*, total: bool = False) -> str:
-    return ", ".join(_number(f"sum({name})" if total else name, name) for name in MEASURES)
 
 
 def _number(term: str, name: str) -> str:
@@ -174,11 +220,12 @@ def _said(numbers: Numbers, names: Sequence[str]) -> str:
     return ", ".join(f"{name} {_shown(numbers, name)}" for name in names)
 
 
-def _both(published: Numbers, expected: Numbers) -> str:
+def _both(row: Mapping[str, Decimal], measures: Iterable[str]) -> str:
     """The first measure that differs, as both sides have it."""
-    name = next(name for name in MEASURES if published[name] != expected[name])
-    return f"{name} {_shown(published, name)} and {_shown(expected, name)}"
+    name = next(name for name in measures if row[f"published_{name}"] != row[f"expected_{name}"])
+    sides = [_shown({name: row[f"{side}_{name}"]}, name) for side in ("published", "expected")]
+    return f"{name} {' and '.join(sides)}"
 
 
 def _shown(numbers: Numbers, name: str) -> str:
-    return f"{numbers[name]:,.{0 if name == 'units' else 2}f}"
+    return f"{numbers[name]:,.{0 if name in ('units', ORDERS) else 2}f}"

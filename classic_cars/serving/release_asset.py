@@ -6,6 +6,7 @@ has the store. It is no step: one of those is skipped when any table upstream of
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -70,6 +71,11 @@ def release_after_run(
     """
     if not any(address.startswith(tuple(f"{layer}/" for layer in LAYERS)) for address in published):
         return Outcome(None)
+    return record_release(store, contracts, instance, run_id)
+
+
+def record_release(store: Store, contracts: Iterable[Contract], instance: dg.DagsterInstance, run_id: str) -> Outcome:
+    """The same, whatever was published."""
     started = time.perf_counter()
     try:
         outcome = make_release(store, contracts, run_id, last_agreement(instance))
@@ -78,7 +84,9 @@ def release_after_run(
     except Exception as error:
         # Its text may hold values.
         outcome = _failed(store, f"unexpected {type(error).__name__} while the release was made")
-    if outcome.missing:
+    if outcome.reasons and multiprocessing.parent_process() is not None:
+        return outcome  # a process of one step among several: the others are under way
+    if outcome.missing and outcome.release is None:
         return outcome  # of a platform that is being filled for the first time there is no verdict yet
     if outcome.release is not None and outcome.is_new:
         instance.report_runless_asset_event(

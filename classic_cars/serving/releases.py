@@ -19,12 +19,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreDamaged, StoreError, TableMissing
-from classic_cars.serving.completeness import ORDER_LINES, Balance, balances
+from classic_cars.serving.completeness import ORDER_LINES, Balance, balances, published_tally
 from classic_cars.serving.consistency import FACT, MEASURES, contradictions
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Pinned, Reading, Store, versions_of
-from classic_cars.stores.pins import Pin, Shelf
+from classic_cars.stores.pins import Pin, Pins, Shelf
 from classic_cars.stores.sql import quoted, table_name
 from classic_cars.wording import counted
 
@@ -96,16 +96,33 @@ def make_release(store: Store, contracts: Iterable[Contract], run_id: str, prove
     if pins == known:
         shelf.note("")
         return Outcome(before)
-    held = store.at(pins)
     try:
-        _must_be_equal(store, held, [each for each in wanted if known.get(each.address) != pins[each.address]])
-        reasons = contradictions(held)
-    finally:
-        held.release()
+        reasons = _examined(store, pins, wanted, known, proofs)
+    except StoreError:
+        if not known:
+            raise
+        pins = store.pin(wanted, {})  # a copy that was there may be damaged
+        reasons = _examined(store, pins, wanted, {}, proofs)
     if reasons:
         store.sweep()
         return _refused(shelf, before, reasons)
     return Outcome(_put(store, pins, tuple(proofs), run_id, proven), is_new=True)
+
+
+def _examined(
+    store: Store, pins: dict[str, Pin], wanted: Iterable[Contract], known: Pins, proofs: Iterable[Balance]
+) -> list[str]:
+    """What is wrong with what was held fast. Raises ``StoreError`` when it cannot be read, or is not the store's."""
+    held = store.at(pins)
+    try:
+        _must_be_equal(store, held, [each for each in wanted if known.get(each.address) != pins[each.address]])
+        for proof in proofs:
+            found = published_tally(held, proof.subject)
+            if found != proof.published:  # several runs may publish to a lake at once
+                return [f"{proof.subject}: another run published meanwhile ({found} and {proof.published})"]
+        return contradictions(held)
+    finally:
+        held.release()
 
 
 def _refused(shelf: Shelf, before: Release | None, reasons: Sequence[str]) -> Outcome:
@@ -134,17 +151,19 @@ def _row(tables: Reading, question: str) -> list[Any]:
 def _put(
     store: Store, pins: dict[str, Pin], proofs: tuple[Balance, ...], run_id: str, proven: datetime | None
 ) -> Release:
-    shelf = store.shelf
+    shelf, taken = store.shelf, 0
     while True:
-        number = max(shelf.numbers(), default=0) + 1
+        number = max(taken, *shelf.numbers(), 0) + 1
         made = datetime.now(UTC).replace(microsecond=0)
         release = Release(number=number, made=made, run_id=run_id, proven=proven, balances=proofs, tables=pins)
         if shelf.add(number, release.model_dump_json(indent=1)):
             break
-    shelf.note("")
-    for old in shelf.numbers()[:-KEPT]:
-        shelf.remove(old)
-    store.sweep()
+        taken = number
+    with suppress(StoreError, OSError):  # the release is made; the next one tidies up
+        shelf.note("")
+        for old in shelf.numbers()[:-KEPT]:
+            shelf.remove(old)
+        store.sweep()
     progress.info("release %d: %s, proven equal to source", number, counted(len(pins), "table"))
     return release
 

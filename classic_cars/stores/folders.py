@@ -8,6 +8,7 @@ import glob
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,21 @@ from pathlib import Path
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 #: What a file system says that cannot exchange two names.
 CANNOT = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+
+
+def own(parent: Path, name: str, *, shared: bool = False) -> Path:
+    """A folder of one connection of this process, not made yet; those of processes that are gone are removed.
+
+    ``shared``: of all its connections, for a file that DuckDB opens once a process, with one configuration.
+
+    DuckDB names its temporary files the same in every process, and who closes removes those of all: in a folder that
+    two connections share, one reads what the other wrote.
+    """
+    for each in parent.glob(f"{name}-*"):
+        pid = each.name.removeprefix(f"{name}-").partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(each, ignore_errors=True)
+    return parent / (f"{name}-{os.getpid()}" + ("" if shared else f"-{uuid.uuid4().hex[:8]}"))
 
 
 @contextmanager

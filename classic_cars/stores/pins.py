@@ -79,11 +79,20 @@ class _Named(BaseModel):
 
 def named_on(shelf: Shelf) -> list[Pins]:
     """The pins of every text on the shelf; a damaged one names nothing that could be read."""
-    found: list[Pins] = []
-    for text in map(shelf.read, shelf.numbers()):
-        with suppress(ValidationError):
-            found.append(_Named.model_validate_json(text or "").tables)
-    return found
+    return [pins for text in map(shelf.read, shelf.numbers()) for pins in named_in(text)]
+
+
+def named_in(text: str | None) -> list[Pins]:
+    try:
+        return [_Named.model_validate_json(text or "").tables]
+    except ValidationError:
+        return []
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 class FolderShelf:
@@ -93,7 +102,7 @@ class FolderShelf:
         self._folder = folder
 
     def numbers(self) -> list[int]:
-        return sorted(int(each.stem) for each in self._folder.glob(f"[0-9]*{SUFFIX}"))
+        return sorted(int(each.stem) for each in self._folder.glob(f"[0-9]*{SUFFIX}") if each.stem.isdecimal())
 
     def read(self, number: int) -> str | None:
         try:
@@ -104,12 +113,12 @@ class FolderShelf:
             raise self._refusal(error) from None
 
     def add(self, number: int, text: str) -> bool:
+        self._make()
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=self._folder, prefix=".new.") as new:
                 new.write(text)
                 new.flush()
-                os.fchmod(new.fileno(), 0o644)
+                os.fchmod(new.fileno(), 0o666 & ~_umask())
                 os.fsync(new.fileno())
                 os.link(new.name, self._path(number))
         except FileExistsError:
@@ -119,13 +128,22 @@ class FolderShelf:
         return True
 
     def remove(self, number: int) -> None:
-        self._path(number).unlink(missing_ok=True)
+        """From now on, and not before, whoever has it open may read it some minutes more: see ``copies.sweep``."""
+        try:
+            for pins in named_in(self.read(number)):
+                for folder in {Path(file).parts[0] for pin in pins.values() for each in pin.parts.values()
+                               for file in each.files}:  # fmt: skip
+                    with suppress(FileNotFoundError):
+                        os.utime(self._folder / folder)
+            self._path(number).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._refusal(error) from None
 
     def note(self, text: str) -> None:
         if text == self.noted():
             return
+        self._make()
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
             new = self._folder / f".note.{os.getpid()}"
             new.write_text(text)
             new.replace(self._folder / NOTE)
@@ -137,6 +155,12 @@ class FolderShelf:
             return (self._folder / NOTE).read_text()
         except OSError:
             return ""
+
+    def _make(self) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._refusal(error) from None
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:08}{SUFFIX}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Collection, Sequence
 from datetime import date
 
@@ -24,6 +25,10 @@ OWN = "platform"
 PUBLICATIONS = f"{OWN}.publications"
 #: Which months of which table were published when: what need not be copied again.
 PUBLISHED_MONTHS = f"{OWN}.published_months"
+PUBLISHED_MONTHS_TABLE = (
+    f"CREATE SCHEMA IF NOT EXISTS {OWN}; CREATE TABLE IF NOT EXISTS {PUBLISHED_MONTHS} "
+    "(number BIGINT, address VARCHAR, first DATE, last DATE, stamp VARCHAR)"
+)
 
 
 #: DuckDB's own lists only the tables of one schema, in which there is none.
@@ -70,6 +75,14 @@ def named_tables(sql: str) -> set[str]:
     except (duckdb.BinderException, duckdb.InvalidInputException):
         return set()  # DuckDB looks for names without columns, and stumbles over JOIN ... USING and PIVOT
     return {each.partition(" ")[0].strip('"') for each in found}
+
+
+def stamped(address: str, first: str, last: str) -> str:
+    """The statement that notes that the table has other rows from a day to before a day, or from NULL to NULL all."""
+    return (
+        f"INSERT INTO {PUBLISHED_MONTHS} SELECT coalesce(max(number), 0) + 1, {literal(address)}, {first}, {last}, "
+        f"{literal(uuid.uuid4().hex)} FROM {PUBLISHED_MONTHS}"
+    )
 
 
 def same_columns(contract: Contract, rows: ibis.Table) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import ibis
 import pytest
 
 from classic_cars.assets import ALL_TABLES
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreDamaged, StoreUnavailable, TableMissing
+from classic_cars.runs import execute_what_changed
 from classic_cars.serving import releases
 from classic_cars.serving.release_asset import CHECK, KEY
 from classic_cars.serving.releases import (
@@ -374,3 +378,182 @@ def test_a_question_is_answered_while_a_run_holds_the_store(published: Settings)
 def test_ages(seconds: int, text: str) -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     assert age(now - timedelta(seconds=seconds), now) == text
+
+
+# What went wrong once --------------------------------------------------------------------------------------
+
+
+def test_a_partial_aggregate_of_another_time_makes_no_release(published: Settings) -> None:
+    """An order that changes its customer within a country changes no total, and no answer by country."""
+    attempt(published)
+    before = shelved(published)
+    frames = order_system_frames(published.order_system_url)
+    customers, orders = frames["customers"], frames["orders"]
+    homes = customers.set_index("customerNumber")["country"].str.strip()
+    number = orders.iloc[0]
+    other = next(
+        each
+        for each in orders["customerNumber"]
+        if each != number["customerNumber"] and homes[each] == homes[number["customerNumber"]]
+    )
+    change(
+        published.order_system_url,
+        f"UPDATE orders SET customerNumber = {other} WHERE orderNumber = {number['orderNumber']}",
+    )
+    ran = run(published, select=["source/orders", "staging/orders", "warehouse/fact_orders"])
+    assert ran.success, ran.errors
+    assert shelved(published) == before
+    reason = open_store(published, read_only=True).shelf.noted()
+    assert "monthly_sales_by_customer differs from warehouse/fact_orders by month and customer" in reason
+    run(published, select=SALES)
+    assert len(shelved(published)) == len(before) + 1
+
+
+def test_a_release_that_could_not_be_made_is_tried_again(published: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert execute_what_changed(published).succeeded
+    before = shelved(published)
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(copies, "_write", full)
+        change(published.order_system_url, DEARER)
+        assert execute_what_changed(published).succeeded
+    assert shelved(published) == before
+    assert "the disk is full" in open_store(published, read_only=True).shelf.noted()
+    again = execute_what_changed(published)
+    assert (again.succeeded, again.published) == (True, [])
+    assert len(shelved(published)) == len(before) + 1
+    assert open_store(published, read_only=True).shelf.noted() == ""
+
+
+def test_copies_broken_by_a_power_cut_are_made_again(published: Settings) -> None:
+    first = attempt(published).release
+    assert first is not None
+    (part,) = first.tables["warehouse/dim_customers"].parts.values()
+    (file,) = part.files
+    path = published.store_path.parent / "releases" / file
+    path.write_bytes(bytes(part.files[file]))
+    change(published.order_system_url, DEARER)
+    ran = run(published, select=SALES)
+    assert ran.success, ran.errors
+    with opened(published) as release:
+        assert release is not None
+        assert release[0].number == first.number + 1
+        assert release[1].query("FROM warehouse.dim_customers").read_all().num_rows == part.rows
+
+
+def test_a_store_from_before_there_were_stamps_is_copied_anew(published: Settings) -> None:
+    def without_stamps(statement: str) -> None:
+        with duckdb.connect(str(published.store_path)) as connection:
+            connection.execute("DROP TABLE IF EXISTS platform.published_months")
+            connection.execute(statement)
+
+    without_stamps("UPDATE warehouse.dim_customers SET customerName = 'new'")
+    assert attempt(published).is_new
+    without_stamps("UPDATE warehouse.dim_customers SET customerName = 'old'")
+    assert attempt(published).is_new
+    with opened(published) as release:
+        assert release is not None
+        (batch,) = release[1].query("SELECT DISTINCT customerName FROM warehouse.dim_customers")
+    assert batch.to_pylist() == [{"customerName": "old"}]
+
+
+def test_whoever_has_a_release_open_keeps_it_when_it_goes(published: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(releases, "KEPT", 1)
+    attempt(published)
+    folder = published.store_path.parent / "releases"
+    for each in folder.iterdir():
+        os.utime(each, (0, time.time() - 86_400))
+    with opened(published) as release:
+        assert release is not None
+        change(published.order_system_url, DEARER)
+        assert run(published, select=SALES).success
+        assert shelved(published) == [release[0].number + 1]
+        rows = release[1].query("FROM warehouse.fact_orders").read_all().num_rows
+        assert rows == release[0].tables["warehouse/fact_orders"].rows
+
+
+def test_another_run_that_publishes_meanwhile_gives_no_proof(
+    published: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = attempt(published).release
+    assert before is not None
+    change(published.order_system_url, DEARER)
+    run(published, select=[each for each in SALES if each.startswith(("source", "staging"))])
+    monkeypatch.setattr(releases, "balances", lambda _store: list(before.balances))
+    run(published, select=[each for each in SALES if not each.startswith(("source", "staging"))])
+    assert shelved(published)[-1] == before.number
+    assert "another run published meanwhile" in open_store(published, read_only=True).shelf.noted()
+
+
+def test_each_reader_spills_where_no_other_does(published: Settings) -> None:
+    attempt(published)
+    asked = "SELECT current_setting('temp_directory') AS folder"
+    folders = set()
+    with opened(published) as one, opened(published) as other:
+        assert one is not None
+        assert other is not None
+        stores = [open_store(published, read_only=True) for _ in range(2)]
+        for each in (one[1], other[1], *stores):
+            folders.add(each.query(asked).read_all().to_pylist()[0]["folder"])
+        for store in stores:
+            store.release()
+    assert len(folders) == 3  # DuckDB opens a file once a process
+    assert not any(folder.startswith(str(published.store_path.parent / "releases")) for folder in folders)
+
+
+def test_names_of_tables_may_be_written_as_they_come(published: Settings) -> None:
+    attempt(published)
+    asked = classic_cars(published.home, "query", "SELECT count(*) AS n FROM WAREHOUSE.Fact_Orders", "--format", "json")
+    assert json.loads(asked.stdout) == [{"n": totals(published)[0]}]
+
+
+def test_who_may_not_read_the_store_may_not_read_its_copies(published: Settings) -> None:
+    published.store_path.chmod(0o600)
+    change(published.order_system_url, DEARER)
+    assert run(published, select=SALES).success
+    assert (published.store_path.parent / "releases").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_that_is_no_release_and_one_that_cannot_be_removed_stop_nothing(
+    published: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = attempt(published).release
+    assert first is not None
+    folder = published.store_path.parent / "releases"
+    (folder / "00000001 copy.json").write_text("{}")
+
+    def locked(*_: Any) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(releases, "KEPT", 1)
+    monkeypatch.setattr(Path, "unlink", locked)
+    change(published.order_system_url, DEARER)
+    run(published, select=SALES)
+    monkeypatch.undo()
+    assert shelved(published)[-1] == first.number + 1
+
+
+def test_a_step_in_a_process_of_its_own_says_nothing_of_steps_under_way(
+    published: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt(published)
+    change(published.order_system_url, DEARER)
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: object())
+    run(published, select=[each for each in SALES if not each.startswith("analytics/sales")], instance=instance)
+    assert not instance.event_log_storage.get_latest_asset_check_execution_by_key([CHECK])
+    run(published, select=SALES, instance=instance)
+    assert verdict(instance).passed
+
+
+def test_maintenance_that_changes_nothing_makes_no_release(published: Settings) -> None:
+    before = shelved(published)
+    store = open_store(published)
+    for number in before:
+        store.shelf.remove(number)
+    assert classic_cars(published.home, "lake", "maintain").returncode == 0
+    assert shelved(published) == []
+    assert classic_cars(published.home, "lake", "maintain", "--apply").returncode == 0
+    assert len(shelved(published)) == 1

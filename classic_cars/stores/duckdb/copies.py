@@ -28,15 +28,18 @@ from classic_cars.interrupts import interruptible
 from classic_cars.months import Months
 from classic_cars.stores.base import Size
 from classic_cars.stores.duckdb.failures import clear_errors
+from classic_cars.stores.folders import own
 from classic_cars.stores.pins import UNDATED, FolderShelf, Part, Pin, Pins, named_on
 from classic_cars.stores.sql import (
     PUBLISHED_MONTHS,
+    PUBLISHED_MONTHS_TABLE,
     among,
     literal,
     named_tables,
     one_query,
     only_reach,
     quoted,
+    stamped,
     table_name,
 )
 
@@ -51,7 +54,11 @@ GRACE_SECONDS = 600
 
 def copied(store: DuckDBStore, contracts: Iterable[Contract], before: Pins) -> dict[str, Pin]:
     """A pin for each table that is published, all of one moment; what ``before`` has already is not copied again."""
+    contracts = list(contracts)
     folder = store.copies / uuid.uuid4().hex
+    with clear_errors(store.path):
+        _closed_as_the_store(store)
+    _stamp_the_unstamped(store, [each.address for each in contracts if store.exists(each)])
     store.execute("BEGIN TRANSACTION")
     try:
         stamps = _stamps(store)
@@ -68,6 +75,22 @@ def copied(store: DuckDBStore, contracts: Iterable[Contract], before: Pins) -> d
     return pins
 
 
+def _closed_as_the_store(store: DuckDBStore) -> None:
+    """Who may not read the store may not read its copies."""
+    store.copies.mkdir(parents=True, exist_ok=True)
+    mode = store.path.stat().st_mode & 0o777
+    store.copies.chmod(mode | (mode & 0o444) >> 2)  # whoever reads it may enter it
+
+
+def _stamp_the_unstamped(store: DuckDBStore, addresses: Iterable[str]) -> None:
+    """Of tables that were published before stores had stamps: a store of before, put back, has none again."""
+    store.execute(PUBLISHED_MONTHS_TABLE)
+    known = {address for (address,) in store.execute(f"SELECT DISTINCT address FROM {PUBLISHED_MONTHS}").fetchall()}
+    for address in addresses:
+        if address not in known:
+            store.execute(stamped(address, "NULL", "NULL"))
+
+
 #: From a day, to before a day (None: all days), and the stamp of when they were published.
 Stamped = tuple[date | None, date | None, str]
 
@@ -75,12 +98,9 @@ Stamped = tuple[date | None, date | None, str]
 def _stamps(store: DuckDBStore) -> dict[str, list[Stamped]]:
     """By address, latest first."""
     found: dict[str, list[Stamped]] = defaultdict(list)
-    try:
-        rows = store.execute(f"SELECT address, first, last, stamp FROM {PUBLISHED_MONTHS} ORDER BY number DESC")
-    except duckdb.CatalogException:  # nothing was published since stores have stamps
-        return found
-    for address, *stamped in rows.fetchall():
-        found[address].append((stamped[0], stamped[1], stamped[2]))
+    rows = store.execute(f"SELECT address, first, last, stamp FROM {PUBLISHED_MONTHS} ORDER BY number DESC")
+    for address, first, last, stamp in rows.fetchall():
+        found[address].append((first, last, stamp))
     return found
 
 
@@ -182,8 +202,9 @@ class Copies:
     @property
     def backend(self) -> Backend:
         if self._backend is None:
-            spill = {"temp_directory": str(self._folder / ".spill")}
-            connection = interruptible(duckdb.connect(config={**self._config, **spill}))
+            self._spill = own(self._folder.parent, "spill")
+            config = {**self._config, "temp_directory": str(self._spill)}
+            connection = interruptible(duckdb.connect(config=config))
             for layer in sorted({address.partition("/")[0] for address in self._pins}):
                 connection.execute(f"CREATE SCHEMA {quoted(layer)}")
             only_reach(connection, [str(each) for each in (self._folder, self._beside) if each])
@@ -195,6 +216,7 @@ class Copies:
             self._backend.disconnect()
             self._backend = None
             self._tables.clear()
+            shutil.rmtree(self._spill, ignore_errors=True)
 
     def exists(self, contract: Contract) -> bool:
         return contract.address in self._pins
@@ -215,7 +237,8 @@ class Copies:
             for part in self._pins[address].parts.values():
                 if file := damaged(self._folder, part):
                     raise StoreDamaged(
-                        f"{self._folder / file}: is gone or damaged; `classic-cars run --full` makes a whole release"
+                        f"{self._folder / file}: is damaged, or gone with the release that was opened; open the "
+                        "current one, or make a whole one: `classic-cars run --full`"
                     )
             files = [str(self._folder / file) for part in self._pins[address].parts.values() for file in part.files]
             listed = ", ".join(map(literal, files))
@@ -245,9 +268,9 @@ class Copies:
         try:
             with clear_errors(self._folder):
                 *before, question = one_query(sql)
-                named = named_tables(sql)
+                named = {each.casefold() for each in named_tables(sql)}
                 for address in self._pins:
-                    if not named or address.partition("/")[2] in named:
+                    if not named or address.partition("/")[2].casefold() in named:
                         self._view(address)
                 for each in before:
                     self.backend.con.execute(each)

@@ -32,6 +32,7 @@ from classic_cars.stores.duckdb.lock import RunLock
 from classic_cars.stores.duckdb.transaction import DuckDBTransaction
 from classic_cars.stores.duckdb.turns import Turns
 from classic_cars.stores.failures import is_locked
+from classic_cars.stores.folders import own
 from classic_cars.stores.pins import FolderShelf, Pin, Pins
 from classic_cars.stores.sql import MEMORY, OWN, PUBLICATIONS, one_query, only_reach, quoted
 
@@ -61,7 +62,7 @@ class DuckDBStore:
         self._wait, self._beside = wait, beside
         self._config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": MEMORY,
-            "temp_directory": str(path.parent / "spill"),
+            "temp_directory": str(own(path.parent, "spill", shared=True)),
             # Tables have no order: rows may be written as they come, which halves the memory of big inserts.
             "preserve_insertion_order": False,
             # Of a new file: the first version whose texts are compressed in one pass, which halves what writing costs.

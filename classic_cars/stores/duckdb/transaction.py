@@ -6,7 +6,6 @@ behind. All tables that were staged are published by the same commit.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -23,6 +22,7 @@ from classic_cars.stores.sql import (
     OWN,
     PUBLICATIONS,
     PUBLISHED_MONTHS,
+    PUBLISHED_MONTHS_TABLE,
     duckdb_type,
     in_months,
     listed,
@@ -30,6 +30,7 @@ from classic_cars.stores.sql import (
     plain,
     quoted,
     same_columns,
+    stamped,
     table_name,
 )
 from classic_cars.stores.staging import StagedTables
@@ -166,18 +167,12 @@ class DuckDBTransaction:
 
     def _stamp(self, replaced: Mapping[str, Months | None]) -> None:
         """Note which months of which tables have other rows from now on; a note of what was replaced since goes."""
-        self._execute(
-            f"CREATE TABLE IF NOT EXISTS {PUBLISHED_MONTHS} "
-            "(number BIGINT, address VARCHAR, first DATE, last DATE, stamp VARCHAR)"
-        )
+        self._execute(PUBLISHED_MONTHS_TABLE)
         for address, months in replaced.items():
             first, last = (f"DATE '{months.first}'", f"DATE '{months.end}'") if months else ("NULL", "NULL")
             inside = f" AND first >= {first} AND last <= {last}" if months else ""
-            self._execute(
-                f"DELETE FROM {PUBLISHED_MONTHS} WHERE address = {literal(address)}{inside}; "
-                f"INSERT INTO {PUBLISHED_MONTHS} SELECT coalesce(max(number), 0) + 1, {literal(address)}, {first}, "
-                f"{last}, {literal(uuid.uuid4().hex)} FROM {PUBLISHED_MONTHS}"
-            )
+            self._execute(f"DELETE FROM {PUBLISHED_MONTHS} WHERE address = {literal(address)}{inside}")
+            self._execute(stamped(address, first, last))
 
     def discard(self) -> None:
         self._staged.clear()

@@ -15,6 +15,7 @@ from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRef, SnapshotRefType
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.stores.iceberg.aws import S3
+from classic_cars.stores.iceberg.failures import clearly
 from classic_cars.stores.iceberg.lake import Lake
 from classic_cars.stores.pins import NOTE, SUFFIX, FolderShelf, Pin, Pins, Shelf
 
@@ -74,23 +75,25 @@ def pin(catalog: Catalog, contracts: Iterable[Contract]) -> dict[str, Pin]:
 def shelf_of(lake: Lake, s3: S3 | None) -> Shelf:
     """In the warehouse, so that everyone who reads the lake finds its releases."""
     if s3 is not None:
-        return BucketShelf(s3, lake.warehouse.partition(f"{lake.bucket}")[2].strip("/"))
+        return BucketShelf(lake, s3, lake.warehouse.partition(f"{lake.bucket}")[2].strip("/"))
     if lake.folder is None:
         raise TypeError(f"{lake.warehouse}: neither a bucket nor a folder")
     return FolderShelf(lake.folder / FOLDER)
 
 
 class BucketShelf:
-    """One object each. Raises boto3's errors."""
+    """One object each, encrypted as the lake's are. Raises ``StoreError``."""
 
-    def __init__(self, s3: S3, prefix: str) -> None:
-        self._s3, self._prefix = s3, f"{prefix}/{FOLDER}/".lstrip("/")
+    def __init__(self, lake: Lake, s3: S3, prefix: str) -> None:
+        self.lake, self._s3, self._prefix = lake, s3, f"{prefix}/{FOLDER}/".lstrip("/")
 
+    @clearly
     def numbers(self) -> list[int]:
         pages = self._s3.client().get_paginator("list_objects_v2").paginate(Bucket=self._s3.bucket, Prefix=self._prefix)
         names = [PurePosixPath(each["Key"]) for page in pages for each in page.get("Contents", [])]
         return sorted(int(each.stem) for each in names if each.suffix == SUFFIX and each.stem.isdecimal())
 
+    @clearly
     def read(self, number: int) -> str | None:
         return self._text(self._key(number))
 
@@ -103,10 +106,11 @@ class BucketShelf:
             raise
         return found["Body"].read().decode()
 
+    @clearly
     def add(self, number: int, text: str) -> bool:
         try:
             self._s3.client().put_object(
-                Bucket=self._s3.bucket, Key=self._key(number), Body=text.encode(), IfNoneMatch="*"
+                Bucket=self._s3.bucket, Key=self._key(number), Body=text.encode(), IfNoneMatch="*", **self._encryption
             )
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in ("PreconditionFailed", "ConditionalRequestConflict"):
@@ -114,15 +118,25 @@ class BucketShelf:
             raise
         return True
 
+    @clearly
     def remove(self, number: int) -> None:
         self._s3.client().delete_object(Bucket=self._s3.bucket, Key=self._key(number))
 
+    @clearly
     def note(self, text: str) -> None:
         if text != self.noted():
-            self._s3.client().put_object(Bucket=self._s3.bucket, Key=f"{self._prefix}{NOTE}", Body=text.encode())
+            key = f"{self._prefix}{NOTE}"
+            self._s3.client().put_object(Bucket=self._s3.bucket, Key=key, Body=text.encode(), **self._encryption)
 
+    @clearly
     def noted(self) -> str:
         return self._text(f"{self._prefix}{NOTE}") or ""
+
+    @property
+    def _encryption(self) -> dict[str, str]:
+        if self.lake.kms_key:
+            return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.lake.kms_key}
+        return {"ServerSideEncryption": "AES256"} if self.lake.encryption == "AES256" else {}
 
     def _key(self, number: int) -> str:
         return f"{self._prefix}{number:08}{SUFFIX}"

@@ -1,15 +1,15 @@
 """The default engine of a lake: one DuckDB in memory, that reads and writes the warehouse's Parquet files.
 
 It holds no table of its own: every published or staged version is a view over files. What does not fit in
-memory goes to a scratch folder of this process, which is gone when the process is.
+memory goes to a scratch folder of the connection's own, which is gone when the process is.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.interrupts import interruptible
 from classic_cars.months import Months
+from classic_cars.stores.folders import own
 from classic_cars.stores.iceberg.aws import S3Access
 from classic_cars.stores.iceberg.engines import duckdb_files
 from classic_cars.stores.iceberg.engines.base import Written
@@ -64,13 +65,12 @@ class DuckDBEngine:
                 self._backend = CompilingOnce.from_connection(self._connect())
         return self._backend
 
-    @property
+    @cached_property
     def scratch(self) -> Path:
-        """This process's own folder for what does not fit in memory."""
-        return self._scratches / f"scratch-{os.getpid()}"
+        """This connection's own folder for what does not fit in memory."""
+        return own(self._scratches, "scratch")
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
-        _remove_abandoned(self._scratches)
         self.scratch.mkdir(parents=True, exist_ok=True)
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": MEMORY,
@@ -164,24 +164,6 @@ class DuckDBEngine:
         self._access = None
         self._views.clear()
         shutil.rmtree(self.scratch, ignore_errors=True)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove the scratch folders of processes that were killed."""
-    for each in folder.glob("scratch-*"):
-        pid = each.name.removeprefix("scratch-")
-        if pid.isdigit() and not _lives(int(pid)):
-            shutil.rmtree(each, ignore_errors=True)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _load_httpfs(connection: duckdb.DuckDBPyConnection) -> None:

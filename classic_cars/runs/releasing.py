@@ -1,0 +1,33 @@
+"""A release that an earlier run could not make, or did not come to: its disk was full, it was killed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from classic_cars.contracts.base import Contract
+from classic_cars.errors import StoreError
+from classic_cars.serving.postgresql.asset import serve_release
+from classic_cars.serving.release_asset import record_release
+from classic_cars.serving.releases import LAYERS
+from classic_cars.settings import Settings
+from classic_cars.stores import open_store
+
+MADE_BY = "classic-cars run"
+
+
+def release_what_is_published(settings: Settings, contracts: Sequence[Contract], instance: dg.DagsterInstance) -> None:
+    """Make a release of what is published, unless it is one already; whoever writes to the store now does it anyway."""
+    store = open_store(settings.model_copy(update={"store_wait": 0.0}))
+    try:
+        store.begin_run(MADE_BY)
+        if not store.row_counts().keys() & {each.address for each in contracts if each.layer in LAYERS}:
+            return
+        outcome = record_release(store, contracts, instance, MADE_BY)
+    except StoreError:
+        return
+    finally:
+        store.end_run()
+    if outcome.is_new and (url := settings.serving_url.get_secret_value()):
+        serve_release(url, settings.connect_timeout, store, contracts, instance)
