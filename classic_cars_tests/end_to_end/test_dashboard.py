@@ -41,6 +41,8 @@ PATIENCE = 120_000
 START = "from classic_cars.cli.main import main; main()"
 DONE = '[data-testid="stApp"][data-test-script-state="notRunning"] h1'
 WIDE, PHONE = (1440, 900), (390, 844)
+#: Where the USA are on the map, as shares of its width and height.
+USA = (0.22, 0.34)
 PAGES = ("", "products", "countries", "time", "orders", "customers", "quality", "definitions")
 
 
@@ -280,6 +282,17 @@ def test_what_is_seen_leads_down_to_a_customer_and_to_what_a_number_means(
     analyst.page.wait_for_selector(".cc-wanted")
     assert "grossProfit divided by costedSales" in analyst.page.inner_text(".cc-wanted")
     assert "period=all+time" in analyst.page.url
+
+
+def test_a_click_on_the_map_looks_into_the_country(analyst: Analyst):
+    analyst.open("countries?period=all+time")
+    drawn = analyst.page.wait_for_selector(".st-key-panel-map canvas, .st-key-panel-map svg.marks")
+    analyst.page.wait_for_timeout(1500)
+    box = drawn.bounding_box()
+    # Kansas: the middle of the USA, whatever the width.
+    analyst.page.mouse.click(box["x"] + box["width"] * USA[0], box["y"] + box["height"] * USA[1])
+    analyst.page.wait_for_selector("h2:has-text('USA')")
+    assert "into=USA" in analyst.page.url
 
 
 def test_best_and_worst_products(analyst: Analyst, frames: dict[str, pd.DataFrame]):
