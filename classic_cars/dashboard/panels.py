@@ -125,7 +125,9 @@ def panel(
             )
             return rows
         if chart is not None:
-            clicks = {"on_select": picked, "key": name, "selection_mode": "picked"} if picked is not None else {}
+            clicks: dict[str, Any] = (
+                {"on_select": picked, "key": name, "selection_mode": "picked"} if picked is not None else {}
+            )
             st.altair_chart(chart(rows, columns), width="stretch", alt=_alternative(heading, rows, columns), **clicks)
         if chart is None:
             st.html(table)
