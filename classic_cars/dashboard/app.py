@@ -11,8 +11,8 @@ from classic_cars.dashboard import controls, markup, trust
 from classic_cars.dashboard.asking import current_release, home_of
 from classic_cars.dashboard.bar import bar
 from classic_cars.dashboard.filters import Filters
-from classic_cars.dashboard.pages import countries, customers, definitions, orders, overview, products, quality, time
 from classic_cars.dashboard.panels import View
+from classic_cars.dashboard.views import countries, customers, definitions, orders, overview, products, quality, time
 from classic_cars.errors import ClassicCarsError
 from classic_cars.serving.releases import Release, pending
 from classic_cars.settings import Settings, load_settings

@@ -24,6 +24,9 @@ BAR, TALL = 26, 260
 QUIET = "#78817c"
 
 
+AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart
+
+
 def frame(rows: pa.Table) -> pd.DataFrame:
     """For pictures: decimals as floats."""
     found = rows.to_pandas()
@@ -65,9 +68,7 @@ def tooltips(columns: Sequence[AnswerColumn], *, names: Sequence[str] = ()) -> l
     ]
 
 
-def bars(
-    rows: pa.Table, columns: Sequence[AnswerColumn], by: str, measure: str, *, before: str = ""
-) -> alt.LayerChart | alt.FacetChart:
+def bars(rows: pa.Table, columns: Sequence[AnswerColumn], by: str, measure: str, *, before: str = "") -> AnyChart:
     """Ranked bars, longest first; ``before``: the column of what they are compared with, as a tick beside each."""
     data, column = frame(rows), _named(columns, measure)
     order = data.sort_values(measure, ascending=False)[by].tolist()
@@ -89,7 +90,7 @@ def bars(
 
 def over_time(
     rows: pa.Table, columns: Sequence[AnswerColumn], unit: str, measure: str, *, before: str = "", zero: bool = True
-) -> alt.LayerChart | alt.FacetChart:
+) -> AnyChart:
     """An area with a line; ``before``: the column of the days it is compared with, as a dashed line."""
     data, column = without_gaps(frame(rows), unit), _named(columns, measure)
     x = alt.X(f"{unit}:N", title=None, axis=alt.Axis(labelAngle=0, labelOverlap="greedy", labelSeparation=12))
@@ -112,7 +113,7 @@ def over_time(
 
 def small_multiples(
     rows: pa.Table, columns: Sequence[AnswerColumn], by: str, unit: str, measure: str, across: int = 2
-) -> alt.FacetChart:
+) -> AnyChart:
     """One small area per group, on one scale, the largest first: read without telling colours apart."""
     data, column = frame(rows), _named(columns, measure)
     order = data.groupby(by)[measure].sum().sort_values(ascending=False).index.tolist()
@@ -126,7 +127,7 @@ def small_multiples(
     return area.facet(facet=alt.Facet(f"{by}:N", sort=order, header=header), columns=across, spacing=12)
 
 
-def seasons(rows: pa.Table, columns: Sequence[AnswerColumn], measure: str) -> alt.Chart:
+def seasons(rows: pa.Table, columns: Sequence[AnswerColumn], measure: str) -> AnyChart:
     """Months of the year across, years down: a darker cell is more."""
     data, column = frame(rows), _named(columns, measure)
     data["year"], data["of year"] = data["month"].str[:4], data["month"].str[5:]
@@ -144,7 +145,7 @@ def seasons(rows: pa.Table, columns: Sequence[AnswerColumn], measure: str) -> al
     )
 
 
-def stacked(rows: pa.Table, columns: Sequence[AnswerColumn], unit: str, by: str, measure: str) -> alt.Chart:
+def stacked(rows: pa.Table, columns: Sequence[AnswerColumn], unit: str, by: str, measure: str) -> AnyChart:
     """Parts of a whole over time; the legend names them in words."""
     data, column = frame(rows), _named(columns, measure)
     return (
@@ -159,7 +160,7 @@ def stacked(rows: pa.Table, columns: Sequence[AnswerColumn], unit: str, by: str,
     )
 
 
-def scatter(rows: pa.Table, columns: Sequence[AnswerColumn], x: str, y: str, size: str, color: str = "") -> alt.Chart:
+def scatter(rows: pa.Table, columns: Sequence[AnswerColumn], x: str, y: str, size: str, color: str = "") -> AnyChart:
     """One circle per row; ``size``: how much it is based on."""
     data = frame(rows)
     chart = alt.Chart(data, height=320).mark_circle(opacity=0.75, stroke="#fbfaf7", strokeWidth=0.8)
@@ -173,7 +174,7 @@ def scatter(rows: pa.Table, columns: Sequence[AnswerColumn], x: str, y: str, siz
     )
 
 
-def curve(rows: pa.Table, columns: Sequence[AnswerColumn]) -> alt.LayerChart | alt.FacetChart:
+def curve(rows: pa.Table, columns: Sequence[AnswerColumn]) -> AnyChart:
     """Concentration: which share of the total the first share of customers has; the diagonal is all alike."""
     data = pd.concat([pd.DataFrame([{"members": 0, "shareOfMembers": 0.0, "share": 0.0}]), frame(rows)])
     percent = alt.Axis(format=".0%", tickCount=5)
@@ -188,7 +189,7 @@ def curve(rows: pa.Table, columns: Sequence[AnswerColumn]) -> alt.LayerChart | a
     return alt.layer(area, base.mark_line(strokeWidth=2.5).encode(y=y), diagonal)
 
 
-def cohort_grid(rows: pa.Table, columns: Sequence[AnswerColumn], unit: str) -> alt.Chart:
+def cohort_grid(rows: pa.Table, columns: Sequence[AnswerColumn], unit: str) -> AnyChart:
     """Cohorts down, time across: the share of each cohort's customers that bought then."""
     data = frame(rows)
     data["bought"] = data["customers"] / data["of"]

@@ -9,7 +9,7 @@ import altair as alt
 import pandas as pd
 import pyarrow as pa
 
-from classic_cars.dashboard.charts import axis_format, frame, tooltips
+from classic_cars.dashboard.charts import AnyChart, axis_format, frame, tooltips
 from classic_cars.dashboard.worldmap import ADDRESS, points_with
 from classic_cars.serving.metrics import AnswerColumn
 
@@ -20,9 +20,7 @@ HEIGHT = 340
 LAND = "#8a8f8c"
 
 
-def world(
-    rows: pa.Table, columns: Sequence[AnswerColumn], measure: str, height: int = HEIGHT
-) -> alt.LayerChart | alt.FacetChart:
+def world(rows: pa.Table, columns: Sequence[AnswerColumn], measure: str, height: int = HEIGHT) -> AnyChart:
     """Countries with a value in the theme's colours, places too small for a shape as circles, the others in grey."""
     data = frame(rows)
     column = next(each for each in columns if each.name == measure)

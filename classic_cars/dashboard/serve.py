@@ -53,8 +53,7 @@ def command(host: str, port: int) -> list[str]:
 def serve(host: str, port: int) -> None:
     """Be the server, until it is interrupted.
 
-    Libraries are imported before anybody looks: it takes seconds, and threads of several visitors that import at once
-    can wait for each other for ever.
+    Libraries are imported before anybody looks: it takes seconds.
     """
     arguments = command(host, port)
     for name in HEAVY:

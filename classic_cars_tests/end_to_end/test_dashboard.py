@@ -41,6 +41,8 @@ PATIENCE = 120_000
 START = "from classic_cars.cli.main import main; main()"
 DONE = '[data-testid="stApp"][data-test-script-state="notRunning"] h1'
 WIDE, PHONE = (1440, 900), (390, 844)
+#: Where the USA are on the map, as shares of its width and height: how high depends on the legend.
+USA = (0.22, (0.26, 0.29, 0.32, 0.35))
 PAGES = ("", "products", "countries", "time", "orders", "customers", "quality", "definitions")
 
 
@@ -282,6 +284,19 @@ def test_what_is_seen_leads_down_to_a_customer_and_to_what_a_number_means(
     assert "period=all+time" in analyst.page.url
 
 
+def test_a_click_on_the_map_looks_into_the_country(analyst: Analyst):
+    analyst.open("countries?period=all+time")
+    drawn = analyst.page.wait_for_selector(".st-key-panel-map canvas, .st-key-panel-map svg.marks")
+    analyst.page.wait_for_timeout(1500)
+    box = drawn.bounding_box()
+    for share in USA[1]:
+        analyst.page.mouse.click(box["x"] + box["width"] * USA[0], box["y"] + box["height"] * share)
+        analyst.page.wait_for_timeout(1500)
+        if "into=USA" in analyst.page.url:
+            break
+    analyst.page.wait_for_selector("h2:has-text('USA')", timeout=20_000)
+
+
 def test_best_and_worst_products(analyst: Analyst, frames: dict[str, pd.DataFrame]):
     products = expected_sales(frames, "productCode")
     ranked = sorted(products, key=lambda code: products[code]["netSales"])
@@ -368,7 +383,6 @@ def _picture(analyst: Analyst, page: str, size: tuple[int, int], scheme: str) ->
 PICTURES = {
     ("", WIDE, "light"): "dashboard",
     ("quality", WIDE, "light"): "dashboard-quality",
-    ("countries", PHONE, "dark"): "dashboard-phone",
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from classic_cars.contracts.countries import COUNTRIES
 from classic_cars.dashboard import shapes
 from classic_cars.dashboard.filters import ALL, CHOOSABLE, CUSTOM, LATEST, Asked, Filters, condition, period_of, periods
-from classic_cars.dashboard.serve import command, may_listen
+from classic_cars.dashboard.serve import APP, command, may_listen
 from classic_cars.dashboard.worldmap import drawn, points_with
 from classic_cars.errors import SettingsError
 
@@ -145,3 +145,8 @@ def test_nothing_is_told_to_anybody():
     options = command("127.0.0.1", 8501)
     assert "--browser.gatherUsageStats=false" in options
     assert "--client.showErrorDetails=none" in options
+
+
+def test_streamlit_finds_no_pages_of_its_own():
+    """It carries out files of a folder ``pages`` beside the program by themselves, for whoever comes first."""
+    assert not (APP.parent / "pages").exists()
