@@ -12,6 +12,7 @@ import click
 from rich.markup import escape
 
 from classic_cars.cli.catalog import describe, tables
+from classic_cars.cli.embed import embed
 from classic_cars.cli.lake import exporting, importing, lake
 from classic_cars.cli.metrics import metrics
 from classic_cars.cli.operations import dev, docs, doctor, incident, status
@@ -160,7 +161,7 @@ def _show_check(kind: str, check: FailedCheck) -> None:
     out.print(f"{kind}  {check.table}, check {check.check}: {escape(check.summary)}", soft_wrap=True)
 
 
-for command in (answers, metrics, releases, tables, describe, query, status, incident, doctor, dev, docs):
+for command in (answers, metrics, releases, tables, describe, query, status, incident, doctor, dev, embed, docs):
     main.add_command(command)
 for plugin in entry_points(group="classic_cars.commands"):
     main.add_command(plugin.load(), plugin.name)
