@@ -18,6 +18,7 @@ from classic_cars.cli.metrics import metrics
 from classic_cars.cli.operations import dev, docs, doctor, incident, status
 from classic_cars.cli.questions import answers, query
 from classic_cars.cli.releases import releases
+from classic_cars.cli.reports import report
 from classic_cars.cli.startup import quick_imports
 from classic_cars.cli.terminal import (
     Commands,
@@ -161,7 +162,21 @@ def _show_check(kind: str, check: FailedCheck) -> None:
     out.print(f"{kind}  {check.table}, check {check.check}: {escape(check.summary)}", soft_wrap=True)
 
 
-for command in (answers, metrics, releases, tables, describe, query, status, incident, doctor, dev, embed, docs):
+for command in (
+    answers,
+    metrics,
+    report,
+    releases,
+    tables,
+    describe,
+    query,
+    status,
+    incident,
+    doctor,
+    dev,
+    embed,
+    docs,
+):
     main.add_command(command)
 for plugin in entry_points(group="classic_cars.commands"):
     main.add_command(plugin.load(), plugin.name)

@@ -79,10 +79,23 @@ def month(value: date) -> str:
     return f"{value:%B %Y}"
 
 
+def change(found: Any) -> str:
+    """A change's size, its direction beside it: ``12.3 %``, of shares ``1.2 points``."""
+    return f"{abs(found.value) * 100:,.1f}{' points' if found.points else ' %'}"
+
+
+def headline(found: Any) -> str:
+    """The value of a measure, in its unit."""
+    unit = found.measure.unit
+    return money(found.value) if unit.name == "USD" else number(found.value, unit.format)
+
+
 FILTERS: dict[str, Callable[..., str]] = {
     "number": number,
     "money": money,
     "day": day,
     "moment": moment,
     "month": month,
+    "change": change,
+    "headline": headline,
 }
