@@ -25,10 +25,10 @@ def sales_report_spec() -> dg.AssetSpec:
         description="One page per month for people: headline measures against the month and the year before, product "
         f"lines, countries, top customers, and the proof. Job {JOB} writes them every morning below reports/ in the "
         "home, and the morning report attaches the latest; `classic-cars report` writes them at any time.",
-        group_name=release_asset.KEY.path[0],
+        group_name=KEY.path[0],
         kinds={"html"},
         owners=[OWNERS["analytics"]],
-        tags={"layer": release_asset.KEY.path[0]},
+        tags={"layer": KEY.path[0]},
     )
 
 

@@ -244,7 +244,7 @@ def test_without_addresses_incidents_are_still_followed(tmp_path: Path) -> None:
 
 
 def test_a_report_is_sent(tmp_path: Path, hook: Webhook) -> None:
-    sender(settings_for(tmp_path, hook.url))("morning report: all is well", "- 26 tables", "info")
+    sender(settings_for(tmp_path, hook.url))("morning report: all is well", "- 26 tables", "info", None)
     assert hook.posted[0]["title"] == "[Classic Cars development] morning report: all is well"
 
 

@@ -99,7 +99,7 @@ def sender(settings: Settings) -> Callable[[str, str, str, Path | None], None]:
     An address that does not take the file gets the message without it.
     """
 
-    def send(title: str, text: str, level: str, attachment: Path | None = None) -> None:
+    def send(title: str, text: str, level: str, attachment: Path | None) -> None:
         urls, moment = settings.alert_urls.get_secret_value(), time.time()
         file = str(attachment) if attachment is not None and attachment.is_file() else ""
         message = Message(subject(settings.environment, title), text, level, file)
