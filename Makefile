@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Nothing of ours is written outside the project.
 export CLASSIC_CARS_HOME ?= $(CURDIR)/var
 
-.PHONY: help setup demo demo-s3 dev test test-all mutate screenshots lint bench lock docs clean
+.PHONY: help setup demo demo-s3 demo-spark dev test test-all mutate screenshots lint bench lock docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ demo: setup ## Make a shop, read it, check it, show the analysts' answers
 
 demo-s3: setup ## The same with the tables on a real S3 server, started on this machine for the demo
 	$(BIN)/python -m classic_cars_shop.demo_s3
+
+demo-spark: setup ## The same computed by a Spark cluster, started on this machine for the demo (needs Java 17 or 21)
+	$(BIN)/python -m classic_cars_shop.demo_spark
 
 dev: setup ## Dagster's web page and daemon at http://127.0.0.1:3000 (PORT=3001: another port)
 	@exec $(BIN)/classic-cars dev $(if $(PORT),--port $(PORT))

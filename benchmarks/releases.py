@@ -1,4 +1,4 @@
-"""What a release takes, and readers beside runs: ``python -m benchmarks.releases HOME [--readers 50] [--runs 20] [--pause 2]``.
+"""What a release takes, and readers beside runs: ``python -m benchmarks.releases HOME [--readers 50] [--runs 20]``.
 
 HOME is a ``CLASSIC_CARS_HOME`` whose tables are published, such as those that ``python -m benchmarks`` leaves in
 ``bench/platform-3000000``; it is copied, and the copy is thrown away. First: the first release of all tables, one after

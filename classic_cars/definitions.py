@@ -38,6 +38,8 @@ from classic_cars.instance.home import STORE_POOL
 from classic_cars.months import Months
 from classic_cars.resources import resources as resources_of
 from classic_cars.serving import release_asset
+from classic_cars.serving.postgresql import asset as postgresql_asset
+from classic_cars.serving.postgresql.asset import postgresql_check, postgresql_spec
 from classic_cars.serving.release_asset import release_check, release_spec
 from classic_cars.settings import Settings, load_settings
 from classic_cars.stores import published
@@ -89,23 +91,28 @@ def _tables(settings: Settings, catalog: Catalog) -> dg.Definitions:
     assets = [build_asset(each, catalog, runtime, condition_of(each, catalog)) for each in catalog]
     full_refresh = dg.define_asset_job(
         FULL_REFRESH,
-        selection=dg.AssetSelection.all() - dg.AssetSelection.checks(*_nightly(catalog)),
+        selection=dg.AssetSelection.all() - dg.AssetSelection.checks(*_nightly(settings, catalog)),
         description="Reads, rebuilds, checks and publishes every table",
     )
     nightly = [recomputation_check(each, catalog, runtime.pool) for each in recomputed_tables(catalog)]
     outside, co_published = external_assets(catalog), co_published_specs(catalog, settings.store)
-    release = release_spec([each.contract for each in catalog])
+    serving = [release_spec([each.contract for each in catalog])]
+    checks = [release_check(partial(published, settings))]
+    if settings.serving_url.get_secret_value():
+        serving.append(postgresql_spec())
+        checks.append(postgresql_check(settings))
     return dg.Definitions(
-        assets=[*outside, *assets, *co_published, release],
-        asset_checks=[*nightly, release_check(partial(published, settings))],
+        assets=[*outside, *assets, *co_published, *serving],
+        asset_checks=[*nightly, *checks],
         jobs=[full_refresh],
     )
 
 
-def _nightly(catalog: Catalog) -> list[dg.AssetCheckKey]:
+def _nightly(settings: Settings, catalog: Catalog) -> list[dg.AssetCheckKey]:
     """The checks that are evaluated at times of their own."""
     live = [CHECK] if "warehouse/fact_orders" in catalog else []
-    return [*live, release_asset.CHECK, *map(recomputation_key, recomputed_tables(catalog))]
+    served = [postgresql_asset.CHECK] if settings.serving_url.get_secret_value() else []
+    return [*live, release_asset.CHECK, *served, *map(recomputation_key, recomputed_tables(catalog))]
 
 
 def _automation(settings: Settings, catalog: Catalog) -> dg.Definitions:

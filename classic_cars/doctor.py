@@ -93,6 +93,7 @@ def _subjects(settings: Settings) -> dict[str, Callable[[], str]]:
         "order system": lambda: _order_system(settings),
         "store": lambda: _store(settings),
         "dagster": lambda: _dagster(settings),
+        **({"serving": lambda: _serving(settings)} if settings.serving_url.get_secret_value() else {}),
     }
 
 
@@ -156,6 +157,13 @@ def _dagster(settings: Settings) -> str:
             return f"{settings.dagster_home}: {counted(instance.get_runs_count(), 'run')}"
     except OSError as error:
         raise ClassicCarsError(f"{settings.dagster_home}: {error.strerror}; make it writable") from None
+
+
+def _serving(settings: Settings) -> str:
+    from classic_cars.serving.postgresql.connection import Server
+    from classic_cars.serving.postgresql.rights import examined
+
+    return examined(Server.of(settings))
 
 
 def _alerts(settings: Settings) -> str:

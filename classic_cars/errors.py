@@ -85,6 +85,12 @@ class StoreUnreachable(StoreError):
     retryable = True
 
 
+class EngineUnreachable(StoreError):
+    """The engine's server is unreachable, breaks off, or has ended the session."""
+
+    retryable = True
+
+
 class StoreConflict(StoreError):
     """Another writer published in the way of ours: it was made from a version that is not the current one."""
 
@@ -93,6 +99,10 @@ class StoreConflict(StoreError):
 
 class TableMissing(StoreError):
     """A table that should be read was never published."""
+
+
+class ServingError(ClassicCarsError):
+    """PostgreSQL could not be brought to a release; it holds what it held."""
 
 
 class ShopRefused(ClassicCarsError):

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -20,16 +18,15 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from classic_cars.errors import SettingsError
+from classic_cars.machine import SMALLEST_MEMORY, amount_of_memory, share_of_memory
 from classic_cars.web_values import Address, HeaderName, Keys, Password, Sites
 
 Environment = Literal["development", "staging", "production"]
 
-#: DuckDB's memory, in bytes: less makes it spill at once, more makes it hardly faster.
-LEAST_MEMORY, MOST_MEMORY = 700 * 10**6, 2 * 10**9
-#: Where Linux says how much a container may have.
-CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 SOURCE_SCHEMES = ("sqlite", "mysql", "mariadb", "postgresql")
+#: Where a Spark Connect server is: at an address, or in a session that AWS starts.
+SPARK_SCHEMES = ("sc", "emr-serverless", "glue")
 #: Other spellings of a scheme, as hosting providers hand them out.
 ALIASES = {"postgres": "postgresql"}
 
@@ -42,10 +39,6 @@ NO_SETTINGS = (
     "CLASSIC_CARS_INTERLEAVINGS",
     "CLASSIC_CARS_DAGSTER_POSTGRES_URL",
 )
-
-_MEMORY = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT])(i?)B", re.IGNORECASE)
-#: Less than this and DuckDB cannot even open a file.
-SMALLEST_MEMORY = 16 * 10**6
 
 
 class Settings(BaseSettings):
@@ -66,6 +59,14 @@ class Settings(BaseSettings):
     catalog: Literal["sql", "rest", "glue"] = Field("sql", description="What knows the Iceberg store's tables")
     catalog_uri: SecretStr = Field(SecretStr(""), description="Address of the catalog; default: SQLite in the home")
     s3_encryption: str = Field("none", description="Server-side encryption: none, AES256 or aws:kms:<key id>")
+    engine: Literal["duckdb", "spark"] = Field(
+        "duckdb", description="What computes the tables made from other tables; spark needs an Iceberg store"
+    )
+    spark_remote: SecretStr = Field(
+        SecretStr(""),
+        description="The Spark Connect server: sc://host:port/;token=..., emr-serverless:// or glue://",
+    )
+    spark_page: str = Field("", description="Address of Spark's web page, as materializations link to it")
     executor: Literal["in_process", "multiprocess"] = Field(
         "in_process", description="How launched runs work: multiprocess runs steps side by side, on an Iceberg store"
     )
@@ -98,6 +99,9 @@ class Settings(BaseSettings):
         le=1,
         description="Share of a source table's or month's rows that may be gone before its check blocks",
     )
+    serving_url: SecretStr = Field(
+        SecretStr(""), description="A PostgreSQL that holds the current release, for BI tools: postgresql://..."
+    )
     dagster_config: Path | None = Field(None, description="Folder of another dagster.yaml; default: the project's")
     alert_urls: SecretStr = Field(SecretStr(""), description="Who is notified: Apprise URLs (mailto://, slack://, ...)")
     web_url: str = Field("http://127.0.0.1:3000", description="Dagster's web page, as alerts link to it")
@@ -125,11 +129,19 @@ class Settings(BaseSettings):
             raise ValueError(f"expected a URL that starts with {', '.join(s + '://' for s in SOURCE_SCHEMES)}")
         return SecretStr(value)
 
+    @field_validator("serving_url")
+    @classmethod
+    def _postgresql(cls, url: SecretStr) -> SecretStr:
+        scheme, found, rest = url.get_secret_value().partition("://")
+        if (found or scheme) and ALIASES.get(scheme, scheme) != "postgresql":
+            raise ValueError("expected a URL that starts with postgresql://")
+        return SecretStr(f"{ALIASES.get(scheme, scheme)}{found}{rest}")
+
     @field_validator("duckdb_memory")
     @classmethod
     def _amount_of_memory(cls, memory: str) -> str:
         memory = memory.strip()
-        if memory and not SMALLEST_MEMORY <= _bytes(memory) < 2**60:
+        if memory and not SMALLEST_MEMORY <= amount_of_memory(memory) < 2**60:
             raise ValueError("expected an amount of memory of at least 16MB, such as 700MB or 2GB")
         return memory
 
@@ -175,6 +187,25 @@ class Settings(BaseSettings):
             raise ValueError("CLASSIC_CARS_CATALOG=rest needs the server's address in CLASSIC_CARS_CATALOG_URI")
         return self
 
+    @field_validator("spark_remote")
+    @classmethod
+    def _known_remote(cls, remote: SecretStr) -> SecretStr:
+        value = remote.get_secret_value()
+        scheme, found, rest = value.partition("://")
+        if value and (scheme not in SPARK_SCHEMES or not found or not rest.strip("/")):
+            raise ValueError(f"expected an address that starts with {', '.join(s + '://' for s in SPARK_SCHEMES)}")
+        return remote
+
+    @model_validator(mode="after")
+    def _spark_is_complete(self) -> Settings:
+        if self.engine != "spark":
+            return self
+        if self.store != "iceberg":
+            raise ValueError("CLASSIC_CARS_ENGINE=spark: Spark computes on a lake only; set CLASSIC_CARS_STORE=iceberg")
+        if not self.spark_remote.get_secret_value():
+            raise ValueError("CLASSIC_CARS_ENGINE=spark needs the server's address in CLASSIC_CARS_SPARK_REMOTE")
+        return self
+
     @model_validator(mode="after")
     def _several_processes_may_write(self) -> Settings:
         if self.store == "duckdb" and self.executor == "multiprocess":
@@ -198,7 +229,7 @@ class Settings(BaseSettings):
     def duckdb_config(self) -> dict[str, str | int]:
         """DuckDB's own settings, wherever it works."""
         threads = {"threads": self.duckdb_threads} if self.duckdb_threads else {}
-        return {"memory_limit": self.duckdb_memory or f"{_share_of_memory() // 10**6}MB", **threads}
+        return {"memory_limit": self.duckdb_memory or f"{share_of_memory() // 10**6}MB", **threads}
 
     @property
     def refused(self) -> Path:
@@ -225,24 +256,6 @@ class Settings(BaseSettings):
     def dagster_home(self) -> Path:
         """Folder of the Dagster instance that the CLI, ``dagster dev`` and launched runs share."""
         return self.home / "dagster"
-
-
-def _share_of_memory() -> int:
-    """Bytes: an eighth of what this process may have at most, within bounds that suit a laptop and a big machine."""
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for limit in CONTAINER_LIMITS:
-        with suppress(OSError, ValueError):
-            found.append(int(limit.read_text()))
-    return max(LEAST_MEMORY, min(MOST_MEMORY, min(found) // 8))
-
-
-def _bytes(amount: str) -> float:
-    """Bytes of an amount such as 1.5GB or 512 MiB, as DuckDB reads it; 0 for what is none."""
-    found = _MEMORY.fullmatch(amount)
-    if found is None:
-        return 0
-    number, unit, binary = found.groups()
-    return float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit.upper()))
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -14,12 +14,25 @@ import pytest
 from classic_cars_shop import servers
 from classic_cars_shop.servers import Server
 from classic_cars_tests import remembered
+from classic_cars_tests.assistants import asked_shop, order_frames, personal
+from classic_cars_tests.postgresql_serving import served, serving
 from classic_cars_tests.programs import or_skip
 from classic_cars_tests.shops import published, published_home, real_data, shop, shop_file
 
 remembered.install()
 
-__all__ = ["published", "published_home", "real_data", "shop", "shop_file"]
+__all__ = [
+    "asked_shop",
+    "order_frames",
+    "personal",
+    "published",
+    "published_home",
+    "real_data",
+    "served",
+    "serving",
+    "shop",
+    "shop_file",
+]
 
 
 #: Tests that take minutes, of which most is waiting for other processes: they begin first, and the rest goes on beside.

@@ -15,7 +15,6 @@ import ibis.expr.types as ir
 from classic_cars.contracts import dimensions
 from classic_cars.contracts.base import RESCUED
 from classic_cars.contracts.origins import UNKNOWN, UNKNOWN_NUMBER
-from classic_cars.tables import dialects  # noqa: F401  (teaches Ibis the hash function of more engines)
 from classic_cars.tables.table import table
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")

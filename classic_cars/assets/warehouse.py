@@ -8,7 +8,6 @@ from classic_cars.assets.dimensions import NO_PLACE, location_key
 from classic_cars.contracts import warehouse
 from classic_cars.contracts.base import RESCUED
 from classic_cars.contracts.origins import UNKNOWN, UNKNOWN_NUMBER
-from classic_cars.tables import dialects  # noqa: F401  (teaches Ibis the hash function of more engines)
 from classic_cars.tables.table import table
 
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from classic_cars.cli.catalog import contract_named, contracts
 from classic_cars.cli.grid import Column, Grid
+from classic_cars.cli.serving import served
 from classic_cars.cli.startup import quick_imports
 from classic_cars.cli.terminal import Commands, err, out, progress, published
 from classic_cars.wording import counted
@@ -181,5 +182,6 @@ def _release(store: Store, what: str) -> None:
     outcome = make_release(store, contracts(), what)
     if outcome.is_new and outcome.release is not None:
         err.print(f"release {outcome.release.number}", style="dim")
+        served()
     elif outcome.reasons:
         err.print(f"[yellow]no release was made[/]: {escape('; '.join(outcome.reasons))}", soft_wrap=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.markup import escape
 
+from classic_cars.cli.assistants import mcp
 from classic_cars.cli.catalog import describe, tables
 from classic_cars.cli.embed import embed
 from classic_cars.cli.lake import exporting, importing, lake
@@ -170,6 +171,7 @@ for command in (
     tables,
     describe,
     query,
+    mcp,
     status,
     incident,
     doctor,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from decimal import Decimal
 
 import click
@@ -9,6 +10,7 @@ from rich.markup import escape
 
 from classic_cars.cli.catalog import contracts
 from classic_cars.cli.grid import Column, Grid
+from classic_cars.cli.serving import served
 from classic_cars.cli.startup import quick_imports
 from classic_cars.cli.terminal import Commands, err, out, progress, show_release
 from classic_cars.wording import counted
@@ -121,3 +123,20 @@ def restore(number: int) -> None:
         store.end_run()
     out.print(f"{counted(len(changed), 'table')} restored{': ' if changed else ''}{', '.join(changed)}", soft_wrap=True)
     show_release(release)
+    served()
+
+
+@releases.command()
+def serve() -> None:
+    """Bring the PostgreSQL of CLASSIC_CARS_SERVING_URL to the current release now.
+
+    Each new release does this by itself. Only tables and months that changed since are loaded, in one transaction:
+    readers see the release before or this one.
+    """
+    with quick_imports():
+        from classic_cars.settings import load_settings
+
+    if not load_settings().serving_url.get_secret_value():
+        raise click.ClickException("CLASSIC_CARS_SERVING_URL is not set: postgresql://user:password@host:5432/database")
+    if not served():
+        sys.exit(1)

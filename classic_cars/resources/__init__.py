@@ -21,6 +21,7 @@ from classic_cars import interrupts
 from classic_cars.assets import ALL_TABLES
 from classic_cars.compiled import recall, remember
 from classic_cars.resources.landing import LandingZone
+from classic_cars.serving.postgresql.asset import serve_release
 from classic_cars.serving.release_asset import release_after_run
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import OrderSystem, open_order_system
@@ -52,6 +53,8 @@ class _Tables(dg.ConfigurableIOManagerFactory):
 
     wait: float = Field(description="Seconds to wait for other writers")
     compiled: str = Field("", description="File that keeps the SQL of earlier runs; empty: none is kept")
+    serving_url: str = Field("", description="A PostgreSQL that holds the current release; empty: none does")
+    connect_timeout: float = Field(4.0, description="Seconds to wait for that PostgreSQL to answer")
 
     def open(self) -> Store:
         """The store; nothing is opened before it is first used."""
@@ -62,7 +65,7 @@ class _Tables(dg.ConfigurableIOManagerFactory):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[StoreIOManager]:
-        manager = self.create_io_manager(context)
+        manager, is_new = self.create_io_manager(context), False
         with interrupts.listening():
             if context.run is not None:
                 manager.store.begin_run(f"run {context.run.run_id}")
@@ -70,10 +73,16 @@ class _Tables(dg.ConfigurableIOManagerFactory):
             try:
                 yield manager
                 if context.run is not None and context.instance is not None:
-                    release_after_run(manager.store, CONTRACTS, manager.published, context.instance, context.run.run_id)
+                    outcome = release_after_run(
+                        manager.store, CONTRACTS, manager.published, context.instance, context.run.run_id
+                    )
+                    is_new = outcome.is_new
             finally:
                 manager.store.end_run()
                 remember(self.compiled)
+            if is_new and self.serving_url and context.instance is not None:
+                # The store is free again: no run waits for PostgreSQL.
+                serve_release(self.serving_url, self.connect_timeout, manager.store, CONTRACTS, context.instance)
 
 
 class TablesInDuckDB(_Tables):
@@ -98,13 +107,20 @@ class TablesInALake(_Tables):
     s3_encryption: str = Field(description="Server-side encryption: none, AES256 or aws:kms:<key id>")
     scratch: str = Field(description="Folder for what does not fit in memory")
     connection_config: dict[str, Any] = Field(description="DuckDB's own settings")
+    engine: str = Field("duckdb", description="What computes the tables made from other tables: duckdb or spark")
+    spark_remote: str = Field("", description="Address of the Spark Connect server")
+    spark_page: str = Field("", description="Address of Spark's web page")
 
     def open(self) -> Store:
         # Imported late: whoever keeps tables in DuckDB need not wait for PyIceberg to load.
         from classic_cars.stores.iceberg import IcebergStore, Lake
+        from classic_cars.stores.iceberg.engines import engine
 
         lake = Lake(self.warehouse, self.catalog, self.catalog_uri, self.s3_encryption)
-        return IcebergStore(lake, scratch=Path(self.scratch), wait=self.wait, config=self.connection_config)
+        computes = engine(self.engine, self.spark_remote, self.spark_page)
+        return IcebergStore(
+            lake, scratch=Path(self.scratch), wait=self.wait, config=self.connection_config, computes=computes
+        )
 
 
 def resources(settings: Settings) -> dict[str, Any]:
@@ -128,19 +144,26 @@ def _landing(settings: Settings) -> LandingZone:
 
 
 def _tables(settings: Settings) -> _Tables:
-    compiled = str(settings.home / "compiled.json")
+    shared: dict[str, Any] = {
+        "wait": settings.store_wait,
+        "compiled": str(settings.home / "compiled.json"),
+        "serving_url": _named("CLASSIC_CARS_SERVING_URL", settings.serving_url.get_secret_value()),
+        "connect_timeout": settings.connect_timeout,
+    }
     if settings.store == "duckdb":
         duckdb = DuckDBResource(database=str(settings.store_path), connection_config=settings.duckdb_config)
-        return TablesInDuckDB(wait=settings.store_wait, compiled=compiled, duckdb=duckdb)
+        return TablesInDuckDB(duckdb=duckdb, **shared)
     return TablesInALake(
-        wait=settings.store_wait,
-        compiled=compiled,
         warehouse=settings.warehouse_location,
         catalog=settings.catalog,
         catalog_uri=_named("CLASSIC_CARS_CATALOG_URI", settings.catalog_address),
         s3_encryption=settings.s3_encryption,
         scratch=str(settings.home / "store"),
         connection_config=settings.duckdb_config,
+        engine=settings.engine,
+        spark_remote=_named("CLASSIC_CARS_SPARK_REMOTE", settings.spark_remote.get_secret_value()),
+        spark_page=settings.spark_page,
+        **shared,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import dagster as dg
@@ -62,23 +63,23 @@ def release_after_run(
     published: Iterable[str],
     instance: dg.DagsterInstance,
     run_id: str,
-) -> None:
+) -> Outcome:
     """Make a release if one can be made, and record what came of it. Never raises: what was published stays.
 
     ``published``: addresses of what the run published; without any of the released layers there is nothing to release.
     """
     if not any(address.startswith(tuple(f"{layer}/" for layer in LAYERS)) for address in published):
-        return
+        return Outcome(None)
     started = time.perf_counter()
     try:
         outcome = make_release(store, contracts, run_id, last_agreement(instance))
     except ClassicCarsError as error:
-        outcome = Outcome(None, reasons=(str(error),))
+        outcome = _failed(store, str(error))
     except Exception as error:
         # Its text may hold values.
-        outcome = Outcome(None, reasons=(f"unexpected {type(error).__name__} while the release was made",))
+        outcome = _failed(store, f"unexpected {type(error).__name__} while the release was made")
     if outcome.missing:
-        return  # of a platform that is being filled for the first time there is no verdict yet
+        return outcome  # of a platform that is being filled for the first time there is no verdict yet
     if outcome.release is not None and outcome.is_new:
         instance.report_runless_asset_event(
             dg.AssetMaterialization(KEY, metadata=_metadata(outcome, time.perf_counter() - started))
@@ -94,6 +95,14 @@ def release_after_run(
             description=_said(outcome),
         )
     )
+    return outcome
+
+
+def _failed(store: Store, reason: str) -> Outcome:
+    """Readers are told, if that can be written at all."""
+    with suppress(Exception):
+        store.shelf.note(reason)
+    return Outcome(None, reasons=(reason,))
 
 
 def _said(outcome: Outcome) -> str:

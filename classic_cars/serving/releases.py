@@ -23,7 +23,7 @@ from classic_cars.serving.completeness import ORDER_LINES, Balance, balances
 from classic_cars.serving.consistency import FACT, MEASURES, contradictions
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
-from classic_cars.stores.base import Reading, Store, versions_of
+from classic_cars.stores.base import Pinned, Reading, Store, versions_of
 from classic_cars.stores.pins import Pin, Shelf
 from classic_cars.stores.sql import quoted, table_name
 from classic_cars.wording import counted
@@ -184,12 +184,18 @@ def all_releases(shelf: Shelf) -> list[Release]:
 
 
 @contextmanager
-def opened(settings: Settings, number: int | None = None) -> Iterator[tuple[Release, Reading] | None]:
+def opened(settings: Settings, number: int | None = None) -> Iterator[tuple[Release, Pinned] | None]:
     """A release, the current one by default, and its tables; None when there is none to be the current one.
 
     The store itself is not opened: nobody is waited for, and nobody waits.
     """
-    store = open_store(settings, read_only=True)
+    with opened_in(open_store(settings, read_only=True), number) as found:
+        yield found
+
+
+@contextmanager
+def opened_in(store: Store, number: int | None = None) -> Iterator[tuple[Release, Pinned] | None]:
+    """The same, of a store that is at hand."""
     release = current(store.shelf) if number is None else release_of(store.shelf, number)
     if release is None:
         yield None

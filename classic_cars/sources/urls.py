@@ -1,4 +1,4 @@
-"""The order system's URL: what it names, how each library wants it, and how it may be shown."""
+"""A database's URL, such as the order system's: what it names, how each library wants it, and how it may be shown."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ DEFAULT_PORTS = {"mysql": 3306, "mariadb": 3306, "postgresql": 5432}
 
 @dataclass(frozen=True)
 class SourceURL:
-    """A parsed ``CLASSIC_CARS_SOURCE_URL``. Printing it never shows the password."""
+    """A parsed URL. Printing it never shows the password."""
 
     url: sa.URL
     scheme: str
 
     @classmethod
-    def parse(cls, text: str) -> SourceURL:
-        """Raises ``SettingsError`` that shows the scheme at most."""
+    def parse(cls, text: str, variable: str = "CLASSIC_CARS_SOURCE_URL") -> SourceURL:
+        """Raises ``SettingsError`` that names the variable and shows the scheme at most."""
         scheme, found, _ = text.partition("://")
         if not found or scheme not in DRIVERS:
             # Without a scheme the whole text would be shown, and a password with it.
             shown = f"scheme {scheme!r}" if found and re.fullmatch("[a-z0-9+]{1,20}", scheme) else "no scheme"
             raise SettingsError(
-                f"CLASSIC_CARS_SOURCE_URL: found {shown}, expected one of {', '.join(DRIVERS)}, "
+                f"{variable}: found {shown}, expected one of {', '.join(DRIVERS)}, "
                 "as in mysql://user:password@host:3306/classicmodels"
             )
         try:
             url = sa.make_url(text)
         except (sa.exc.ArgumentError, ValueError):
-            raise _unreadable(scheme) from None
+            raise _unreadable(scheme, variable) from None
         # One @, after the user, and no / in the database: otherwise part of the password was taken for a host or the
         # database, and would be shown.
         torn = text.count("@") > 1 or ("@" in text and url.username is None) or "/" in (url.database or "")
         if scheme != "sqlite" and torn:
-            raise _unreadable(scheme)
+            raise _unreadable(scheme, variable)
         if not url.database or (scheme == "sqlite" and not Path(url.database).name):
-            raise SettingsError(f"CLASSIC_CARS_SOURCE_URL: {cls(url, scheme)} names no database")
+            raise SettingsError(f"{variable}: {cls(url, scheme)} names no database")
         return cls(url, scheme)
 
     def __str__(self) -> str:
@@ -85,10 +85,10 @@ class SourceURL:
         return {key: str(value) for key, value in self.url.query.items()}
 
 
-def _unreadable(scheme: str) -> SettingsError:
+def _unreadable(scheme: str, variable: str) -> SettingsError:
     """Shows nothing of the text: who knows where in it the password is."""
     return SettingsError(
-        f"CLASSIC_CARS_SOURCE_URL: {scheme}://... cannot be read; expected "
+        f"{variable}: {scheme}://... cannot be read; expected "
         f"{scheme}://user:password@host:port/database, with special characters of user, password and options "
         "percent-encoded (@ is %40, / is %2F, : is %3A)"
     )

@@ -15,6 +15,7 @@ def open_store(settings: Settings, *, read_only: bool = False) -> Store:
     if settings.store == "iceberg":
         # Imported late: whoever keeps tables in DuckDB need not wait for PyIceberg to load.
         from classic_cars.stores.iceberg import IcebergStore, Lake
+        from classic_cars.stores.iceberg.engines import engine
 
         lake = Lake(settings.warehouse_location, settings.catalog, settings.catalog_address, settings.s3_encryption)
         return IcebergStore(
@@ -24,6 +25,7 @@ def open_store(settings: Settings, *, read_only: bool = False) -> Store:
             wait=wait,
             config=settings.duckdb_config,
             beside=settings.refused,
+            computes=None if read_only else engine(settings.engine, settings.spark_remote.get_secret_value()),
         )
     from classic_cars.stores.duckdb import DuckDBStore
 

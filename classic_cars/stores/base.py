@@ -32,6 +32,14 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Maker:
+    """The engine that computes a step: name and version for people, and its own web page where it has one."""
+
+    name: str
+    page: str | None = None
+
+
+@dataclass(frozen=True)
 class Size:
     """How big a table is; ``bytes`` is None when the store cannot tell."""
 
@@ -72,6 +80,11 @@ class Transaction(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+    @property
+    def made_by(self) -> Maker:
+        """The engine that computes what this transaction stages."""
+        ...
 
     def exists(self, contract: Contract) -> bool:
         """Whether the table was ever published."""
@@ -153,6 +166,14 @@ class Reading(Protocol):
         ...
 
 
+class Pinned(Reading, Protocol):
+    """Tables as they were pinned."""
+
+    def marks(self, contract: Contract) -> dict[str, str]:
+        """By month (``stores.pins``), a text that is another one when the rows are: whoever copied them knows."""
+        ...
+
+
 class Store(Reading, Protocol):
     """Where tables live. One transaction at a time; readers outside of it see what is published."""
 
@@ -164,8 +185,11 @@ class Store(Reading, Protocol):
         """The run is over, however it ended: everything is let go of."""
         ...
 
-    def begin(self, provenance: Provenance) -> Transaction:
-        """A transaction, to be used in a ``with``. One that was left open, by a step that died, is discarded."""
+    def begin(self, provenance: Provenance, *, local: bool = False) -> Transaction:
+        """A transaction, to be used in a ``with``. One that was left open, by a step that died, is discarded.
+
+        ``local``: computed by this process, whatever engine the settings name: for rows that arrive from outside.
+        """
         ...
 
     def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:
@@ -189,7 +213,7 @@ class Store(Reading, Protocol):
         """
         ...
 
-    def at(self, pins: Pins) -> Reading:
+    def at(self, pins: Pins) -> Pinned:
         """The tables as they were pinned, and no others."""
         ...
 

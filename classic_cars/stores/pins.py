@@ -19,6 +19,8 @@ from classic_cars.errors import StoreUnavailable
 
 SUFFIX = ".json"
 NOTE = "pending.txt"
+#: Parts of a table that are no month: all of it, and rows without a date.
+WHOLE, UNDATED = "", "none"
 
 
 class Part(BaseModel):

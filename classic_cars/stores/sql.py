@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import date
 
 import duckdb
 import ibis
@@ -13,6 +14,7 @@ from ibis.backends.sql.datatypes import DuckDBType
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ContractError, StoreError
 from classic_cars.months import Months
+from classic_cars.stores.pins import UNDATED, WHOLE
 
 #: What DuckDB takes before it spills to disk, unless it is told otherwise.
 MEMORY = "700MB"
@@ -41,7 +43,8 @@ def one_query(sql: str) -> list[duckdb.Statement]:
     """
     if _SHOW_TABLES.fullmatch(sql):
         sql = ALL_TABLES
-    statements = duckdb.extract_statements(sql)
+    with duckdb.connect(config={"enable_external_access": False}) as apart:  # to parse IMPORT it reads files
+        statements = apart.extract_statements(sql)
     explained = _EXPLAIN.match(sql)
     if explained and len(statements) == 1 and statements[0].type == duckdb.StatementType.EXPLAIN:
         one_query(sql[explained.end() :])
@@ -96,6 +99,18 @@ def duckdb_type(kind: dt.DataType) -> str:
 def in_months(contract: Contract, months: Months) -> str:
     column = quoted(contract.partitioned_by or "")
     return f"{column} >= DATE '{months.first}' AND {column} < DATE '{months.end}'"
+
+
+def among(contract: Contract, parts: Collection[str], of: str = "") -> str:
+    """Condition: the row (``of`` a table such as ``old.``) is in these parts (``stores.pins``); for PostgreSQL, too."""
+    if WHOLE in parts or not contract.partitioned_by:
+        return "true"
+    column = f"{of}{quoted(contract.partitioned_by)}"
+    firsts = [date.fromisoformat(f"{part}-01") for part in parts if part != UNDATED]
+    months = [
+        f"({column} >= DATE '{first}' AND {column} < DATE '{Months(first, first).end}')" for first in sorted(firsts)
+    ]
+    return " OR ".join([*months, *([f"{column} IS NULL"] if UNDATED in parts else [])])
 
 
 def only_reach(connection: duckdb.DuckDBPyConnection, places: Sequence[str]) -> None:

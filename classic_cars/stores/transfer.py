@@ -131,7 +131,7 @@ def import_tables(store: Store, contracts: Iterable[Contract], folder: Path) -> 
 def _imported(store: Store, contract: Contract, path: Path, rows: int) -> Transferred:
     if not path.is_file():
         raise StoreError(f"{path}: is missing; the export was changed since")
-    with store.begin(Provenance("import", contract.address)) as tx:
+    with store.begin(Provenance("import", contract.address), local=True) as tx:
         arriving = tx.receive(ds.dataset(path))
         staged = tx.stage(contract, arriving)
         found = staged.rows.count().to_pyarrow().as_py()

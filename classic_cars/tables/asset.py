@@ -176,7 +176,9 @@ def _step(
 ) -> Iterator[Step]:
     """A step in a transaction of its own."""
     provenance = Provenance(context.run.run_id, table.address, catalog.code_version(table))
-    with context.resources.io_manager.store.begin(provenance) as tx:
+    # What arrives from outside is fetched by this process; all else is computed by the engine that the settings name.
+    local = table.arrives_from is not None
+    with context.resources.io_manager.store.begin(provenance, local=local) as tx:
         yield Step(
             catalog=catalog,
             table=table,

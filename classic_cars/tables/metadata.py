@@ -80,9 +80,12 @@ def materialization_metadata(step: Step, outcome: Outcome, started: float) -> di
         "dagster/column_schema": column_schema(step.contract),
         "sql": dg.MetadataValue.md(f"```sql\n{outcome.staged.sql}\n```"),
         "duration": round(time.perf_counter() - started, 3),
+        "engine": step.tx.made_by.name,
         "contract version": step.contract.version,
     }
     metadata |= {f"total {name}": plain(value) for name, value in outcome.totals.items() if value is not None}
+    if step.tx.made_by.page is not None:
+        metadata["engine's page"] = dg.MetadataValue.url(step.tx.made_by.page)
     lineage = column_lineage(step.table, step.catalog)
     if lineage is not None:
         metadata["dagster/column_lineage"] = lineage

@@ -29,6 +29,7 @@ def test_each_materialization_says_what_was_made_how_and_from_what(published: Se
     assert "INSERT INTO" in event.metadata["sql"].value
     assert event.metadata["bytes"].value > 0
     assert event.metadata["duration"].value >= 0
+    assert event.metadata["engine"].value.startswith("DuckDB ")
 
 
 def test_each_month_has_its_own_row_count(published: Settings):

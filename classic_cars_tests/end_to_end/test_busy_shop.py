@@ -106,7 +106,10 @@ def open_url(snapshot: Any) -> str:
     return snapshot._database.url.url.render_as_string(hide_password=False)
 
 
-@pytest.mark.parametrize("months", [None, [date(2004, 3, 1)]], ids=["whole", "month"])
+@pytest.mark.parametrize(
+    "months",
+    [pytest.param(None, id="whole"), pytest.param([date(2004, 3, 1)], id="month", marks=pytest.mark.exhaustive)],
+)
 def test_a_busy_shop_is_read_and_its_totals_agree_exactly(
     shop_url: str, months: list[date] | None, tmp_path: Path
 ) -> None:

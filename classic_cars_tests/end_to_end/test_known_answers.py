@@ -11,6 +11,7 @@ import pytest
 from classic_cars.runs import execute
 from classic_cars.settings import Settings
 from classic_cars_shop import api as simulator
+from classic_cars_tests.notebooks import notebook
 from classic_cars_tests.platform import ask, expected_sales, order_system_frames, published_sales
 
 PRODUCT_LINES = {
@@ -67,6 +68,10 @@ def test_the_real_data_gives_the_known_answers(settings: Settings, real_data: Pa
     assert {name: str(countries[name]) for name in COUNTRIES} == COUNTRIES
     lines = booked(settings, "sales_by_product_line", "productLine")
     assert {name: str(amount) for name, amount in lines.items()} == PRODUCT_LINES
+    if not known:  # everything was published, so that there is a release
+        beside = notebook(settings)["beside"].set_index("country")
+        assert [str(each) for each in beside.loc["USA", ["right", "wrong"]]] == ["3273280.05", "13057249.77"]
+        assert beside.loc["New Zealand", ["wrong"]].isna().all()
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,12 @@ def test_nothing_else_is_carried_out(published: Settings, sql: str):
     assert call(published, "query", sql, status=1).startswith("error: ")
 
 
+def test_a_script_of_another_place_is_not_read(published: Settings, tmp_path: Path):
+    (tmp_path / "schema.sql").write_text("SELECT 'read from a file' AS told")
+    (tmp_path / "load.sql").write_text("")
+    assert "file system operations are disabled" in call(published, "query", f"IMPORT DATABASE '{tmp_path}'", status=1)
+
+
 @pytest.mark.parametrize("arguments", [("query",), ("query", "-")])
 def test_sql_from_standard_input(published: Settings, arguments: tuple[str, ...]):
     assert lines(call(published, *arguments, typed="SELECT 1\n  AS one\n"))[-1] == ["1"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -27,6 +28,7 @@ from classic_cars.months import Months
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Staged, Store
+from classic_cars.stores.iceberg.engines import DuckDBEngine
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
     BY_TEST,
@@ -138,6 +140,25 @@ def test_other_engines_read_the_same_totals(store: Store, settings: Settings, en
 
 
 # Readers and history -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ids", "instead"),
+    [(r", FIELD_IDS \{.*\}", ""), (r'"note": 4', '"note": 40')],
+    ids=["no field ids", "a column with an id of its own"],
+)
+def test_a_file_without_the_schemas_field_ids_is_not_committed(
+    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch, ids: str, instead: str
+):
+    """Read by field id, such a column would be NULL in every row, and nobody would say so."""
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    execute = DuckDBEngine.execute
+    monkeypatch.setattr(DuckDBEngine, "execute", lambda engine, sql: execute(engine, re.sub(ids, instead, sql)))
+    with pytest.raises(StoreError, match=r"warehouse/sales.*field ids.*note"):
+        publish(store, SALES, [sale(9, "2004-02-29", note="lost")], FEBRUARY)
+    monkeypatch.undo()
+    assert held(store, SALES) == QUARTER
+    assert len(data_files(settings)) == len(QUARTER)
 
 
 def test_readers_stay_on_the_old_version_until_the_new_one_is_published(store: Store, open_another: Open):

@@ -22,20 +22,29 @@ from ibis.backends.duckdb import Backend
 
 from classic_cars.compiled import CompilingOnce
 from classic_cars.contracts.base import Contract
+from classic_cars.contracts.versions import digest
 from classic_cars.errors import StoreDamaged, StoreError, TableMissing
 from classic_cars.interrupts import interruptible
 from classic_cars.months import Months
 from classic_cars.stores.base import Size
 from classic_cars.stores.duckdb.failures import clear_errors
-from classic_cars.stores.pins import FolderShelf, Part, Pin, Pins, named_on
-from classic_cars.stores.sql import PUBLISHED_MONTHS, literal, named_tables, one_query, only_reach, quoted, table_name
+from classic_cars.stores.pins import UNDATED, FolderShelf, Part, Pin, Pins, named_on
+from classic_cars.stores.sql import (
+    PUBLISHED_MONTHS,
+    among,
+    literal,
+    named_tables,
+    one_query,
+    only_reach,
+    quoted,
+    table_name,
+)
 
 if TYPE_CHECKING:
     from classic_cars.stores.duckdb.store import DuckDBStore
 
 #: The column that files are told apart by while they are written; it is in none of them.
 PART = "_part"
-UNDATED = "none"
 #: Files that no release needs are left so long: somebody may be reading them, or about to name them.
 GRACE_SECONDS = 600
 
@@ -84,17 +93,18 @@ def _pinned(store: DuckDBStore, contract: Contract, stamps: list[Stamped], befor
     rows: dict[str, int] = dict(sorted(counted)) or {"": 0}
     kept = before.parts if before is not None else {}
     wanted = {part: _stamp_of(part, stamps) for part in rows}
-    new = [
-        part
-        for part, stamp in wanted.items()
-        if part not in kept or kept[part].stamp != stamp or damaged(store.copies, kept[part])
-    ]
+    new = [part for part in rows if not _holds(store.copies, kept.get(part), rows[part], wanted[part])]
     files = _write(store, contract, new, month, folder, whole=len(new) == len(rows)) if new else {}
     parts = {
         part: Part(rows=rows[part], stamp=stamp, files=files[part]) if part in files else kept[part]
         for part, stamp in wanted.items()
     }
     return Pin(rows=sum(rows.values()), parts=parts)
+
+
+def _holds(copies: Path, part: Part | None, rows: int, stamp: str) -> bool:
+    """Whether the copy has what is published."""
+    return part is not None and (part.rows, part.stamp) == (rows, stamp) and not damaged(copies, part)
 
 
 def _stamp_of(part: str, stamps: list[Stamped]) -> str:
@@ -120,7 +130,7 @@ def _write(
         store.execute(f"COPY ({source}) TO {literal(str(file))} (FORMAT parquet)")
         return {"": _sized(store.copies, [file])}
     if not whole:
-        source += f" WHERE {_among(contract, parts)}"
+        source += f" WHERE {among(contract, parts)}"
     source = source.replace(" FROM ", f", coalesce({month}, '{UNDATED}') AS {PART} FROM ", 1)
     store.execute(f"COPY ({source}) TO {literal(str(target))} (FORMAT parquet, PARTITION_BY ({PART}))")
     found: dict[str, list[Path]] = defaultdict(list)
@@ -140,13 +150,6 @@ def damaged(copies: Path, part: Part) -> str:
         if not path.is_file() or path.stat().st_size != size:
             return file
     return ""
-
-
-def _among(contract: Contract, parts: list[str]) -> str:
-    column = quoted(contract.partitioned_by or "")
-    months = [f"({column} >= DATE '{part}-01' AND {column} < DATE '{part}-01' + INTERVAL 1 MONTH)"
-              for part in parts if part != UNDATED]  # fmt: skip
-    return " OR ".join([*months, *([f"{column} IS NULL"] if UNDATED in parts else [])])
 
 
 def sweep(copies: Path) -> None:
@@ -230,6 +233,10 @@ class Copies:
     def months(self, contract: Contract) -> list[date]:
         parts = self._pins[contract.address].parts if self.exists(contract) else {}
         return sorted(date.fromisoformat(f"{part}-01") for part in parts if part not in ("", UNDATED))
+
+    def marks(self, contract: Contract) -> dict[str, str]:
+        parts = self._pins[contract.address].parts
+        return {part: digest(each.stamp, *sorted(each.files)) for part, each in parts.items()}
 
     def row_counts(self) -> dict[str, int]:
         return {address: each.rows for address, each in sorted(self._pins.items())}

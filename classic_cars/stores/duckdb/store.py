@@ -92,7 +92,7 @@ class DuckDBStore:
         self.release()
         self._lock.release()
 
-    def begin(self, provenance: Provenance) -> DuckDBTransaction:
+    def begin(self, provenance: Provenance, *, local: bool = False) -> DuckDBTransaction:  # noqa: ARG002
         if self.read_only:
             raise StoreError(f"{self.path}: was opened for reading only; open the store for writing")
         self._discard_open()

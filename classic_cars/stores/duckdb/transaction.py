@@ -18,7 +18,7 @@ import pyarrow as pa
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.months import Months
-from classic_cars.stores.base import Provenance, Staged
+from classic_cars.stores.base import Maker, Provenance, Staged
 from classic_cars.stores.sql import (
     OWN,
     PUBLICATIONS,
@@ -63,6 +63,10 @@ class DuckDBTransaction:
             self._begun = True
             self._store.execute("BEGIN TRANSACTION")
         return self._store.execute(sql)
+
+    @property
+    def made_by(self) -> Maker:
+        return Maker(f"DuckDB {duckdb.__version__}")
 
     def exists(self, contract: Contract) -> bool:
         self._execute("SELECT 1")

@@ -14,7 +14,7 @@ from classic_cars.errors import StoreError
 from classic_cars.stores.base import Difference, TableVersion
 from classic_cars.stores.iceberg import commit, tables
 from classic_cars.stores.iceberg.changes import PREFIX, Kind, meaning
-from classic_cars.stores.iceberg.engine import Engine
+from classic_cars.stores.iceberg.engines import DuckDBEngine
 from classic_cars.stores.sql import literal, quoted
 
 
@@ -64,7 +64,9 @@ def snapshot(table: Table, contract: Contract, number: int) -> Snapshot:
     return found
 
 
-def difference(engine: Engine, table: Table, contract: Contract, old: int, new: int, at_most: int = 5) -> Difference:
+def difference(
+    engine: DuckDBEngine, table: Table, contract: Contract, old: int, new: int, at_most: int = 5
+) -> Difference:
     """Rows added, removed and changed by key between two versions.
 
     Files that both versions share hold the same rows and are not read. Raises ``StoreError`` when the two have
@@ -91,7 +93,7 @@ def difference(engine: Engine, table: Table, contract: Contract, old: int, new: 
 
 
 def _compared(
-    engine: Engine, contract: Contract, before: str, after: str, columns: list[str], at_most: int
+    engine: DuckDBEngine, contract: Contract, before: str, after: str, columns: list[str], at_most: int
 ) -> Difference:
     key = [quoted(name) for name in contract.key]
     same_key = " AND ".join(f"b.{name} IS NOT DISTINCT FROM a.{name}" for name in key)

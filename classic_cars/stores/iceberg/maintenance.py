@@ -105,7 +105,7 @@ def _compacted(store: IcebergStore, contract: Contract, months: list[date | None
     """Compact the months into few files; says which it left because somebody else was at work on them."""
     for month in months:
         try:
-            with store.begin(Provenance("maintain", contract.address)) as tx:
+            with store.begin(Provenance("maintain", contract.address), local=True) as tx:
                 tx.rewrite(contract, month).publish()
         except StoreConflict as conflict:
             yield str(conflict)

@@ -13,6 +13,7 @@ from pyiceberg.table import Table
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import TableMissing
 from classic_cars.months import Months
+from classic_cars.stores.iceberg.engines import Engine
 from classic_cars.stores.iceberg.tables import load
 
 if TYPE_CHECKING:
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 
 
 class Published:
-    """Versions are held fast at the first read. ``named``: what a version's view is called beside the table's name."""
+    """Versions are held fast at the first read.
 
-    def __init__(self, store: IcebergStore, named: Callable[[Table], str] = lambda _: "") -> None:
-        self._store, self._named = store, named
+    ``engine`` shows them. ``named``: what a version's view is called beside the table's name.
+    """
+
+    def __init__(self, store: IcebergStore, engine: Engine, named: Callable[[Table], str] = lambda _: "") -> None:
+        self._store, self._engine, self._named = store, engine, named
         self._tables: dict[str, Table | None] = {}
 
     def table(self, contract: Contract) -> Table | None:
@@ -65,4 +69,4 @@ class Published:
     def view(self, contract: Contract, which: str, paths: list[str], schema: Schema) -> ibis.Table:
         """These files as a table of the contract's types."""
         name = " ".join([contract.name, *which.split()])
-        return self._store.engine.view(contract.layer, name, paths, schema, contract)
+        return self._engine.view(contract.layer, name, paths, schema, contract)

@@ -13,11 +13,11 @@ from pyiceberg.table.snapshots import Snapshot
 
 from classic_cars.errors import StoreError
 from classic_cars.stores.base import AsOf
-from classic_cars.stores.iceberg.engine import Engine
+from classic_cars.stores.iceberg.engines import DuckDBEngine
 from classic_cars.stores.sql import named_tables, one_query
 
 
-def answer(catalog: Catalog, engine: Engine, sql: str, as_of: AsOf | None = None) -> pa.RecordBatchReader:
+def answer(catalog: Catalog, engine: DuckDBEngine, sql: str, as_of: AsOf | None = None) -> pa.RecordBatchReader:
     """The statement's result, in batches. Raises ``StoreError`` for a statement that is wrong or would write."""
     try:
         *before, question = one_query(sql)
@@ -40,7 +40,7 @@ def all_tables(catalog: Catalog) -> list[tuple[str, str]]:
     return sorted(found)
 
 
-def _show_tables(catalog: Catalog, engine: Engine, sql: str, as_of: AsOf | None) -> None:
+def _show_tables(catalog: Catalog, engine: DuckDBEngine, sql: str, as_of: AsOf | None) -> None:
     """Make views of the tables that the statement names; of all when it names none (``SHOW TABLES``)."""
     named = named_tables(sql)
     tables = {

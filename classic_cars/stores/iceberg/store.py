@@ -1,4 +1,4 @@
-"""The store over an Iceberg lake: its catalog and engine, what readers ask, and its versions.
+"""The store over an Iceberg lake: its catalog and engines, what readers ask, and its versions.
 
 Several processes may write at once, and readers never wait for them. What is written is in ``transaction.py``.
 """
@@ -18,27 +18,27 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from classic_cars.contracts.base import Contract
+from classic_cars.contracts.versions import digest
 from classic_cars.errors import StoreError
 from classic_cars.months import Months
 from classic_cars.stores.base import AsOf, Difference, Provenance, Size, TableVersion
 from classic_cars.stores.iceberg import files, history, maintenance, pinned, queries
 from classic_cars.stores.iceberg.aws import S3, S3Access
-from classic_cars.stores.iceberg.engine import Engine
+from classic_cars.stores.iceberg.engines import DuckDBEngine, Engine
 from classic_cars.stores.iceberg.failures import clear_errors, clearly
 from classic_cars.stores.iceberg.lake import Lake
 from classic_cars.stores.iceberg.pinned import PinnedCatalog, shelf_of
 from classic_cars.stores.iceberg.published import Published
 from classic_cars.stores.iceberg.tables import Plans, snapshot_id
 from classic_cars.stores.iceberg.transaction import IcebergTransaction
-from classic_cars.stores.pins import Pin, Pins, Shelf, named_on
-
-ARRIVAL = "arriving"
+from classic_cars.stores.pins import UNDATED, WHOLE, Pin, Pins, Shelf, named_on
 
 
 class IcebergStore:
     """The tables of one lake. ``wait``: seconds to contend with other writers before ``StoreConflict``.
 
-    ``beside``: a folder whose files a read-only store's queries may read. ``at``: these versions of these tables.
+    ``beside``: a folder whose files a read-only store's queries may read. ``computes``: the engine of the steps that
+    make tables of other tables, when it is not the DuckDB that does all else. ``at``: these versions of these tables.
     """
 
     def __init__(
@@ -50,12 +50,14 @@ class IcebergStore:
         wait: float = 900.0,
         config: Mapping[str, Any] | None = None,
         beside: Path | None = None,
+        computes: Engine | None = None,
         at: Pins | None = None,
     ) -> None:
         self.lake, self._scratch, self._config, self._beside, self._pins = lake, scratch, config or {}, beside, at
         self.read_only = read_only
         self.wait = wait
-        self.engine = Engine(lake, scratch, read_only=read_only, config=self._config, beside=beside)
+        self.engine = DuckDBEngine(lake, scratch, read_only=read_only, config=self._config, beside=beside)
+        self._computes: Engine = computes or self.engine
         self._s3 = S3(lake.bucket) if lake.bucket else None
         self._access: S3Access | None = None
         self._catalog: Catalog | None = None
@@ -65,7 +67,7 @@ class IcebergStore:
 
     def _newest(self) -> Published:
         # Views of its own: those that a transaction reads stay as they are.
-        return Published(self, lambda table: f"version {snapshot_id(table)}")
+        return Published(self, self.engine, lambda table: f"version {snapshot_id(table)}")
 
     @property
     def place(self) -> str:
@@ -84,13 +86,14 @@ class IcebergStore:
     def end_run(self) -> None:
         self.release()
         self.engine.close()
+        self._computes.close()
         self._catalog = None
 
-    def begin(self, provenance: Provenance) -> IcebergTransaction:
+    def begin(self, provenance: Provenance, *, local: bool = False) -> IcebergTransaction:
         if self.read_only:
             raise StoreError(f"{self.place}: was opened for reading only; open the store for writing")
         self.release()
-        self._transaction = IcebergTransaction(self, provenance)
+        self._transaction = IcebergTransaction(self, provenance, self.engine if local else self._computes)
         return self._transaction
 
     def left(self, transaction: IcebergTransaction) -> None:
@@ -131,9 +134,7 @@ class IcebergStore:
         return self.reading.read(contract, months)
 
     def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:
-        backend = self.engine.backend
-        backend.con.register(ARRIVAL, rows)
-        return backend.table(ARRIVAL)
+        return self.engine.receive(rows)
 
     @clearly
     def size(self, contract: Contract) -> Size:
@@ -177,6 +178,16 @@ class IcebergStore:
     def pin(self, contracts: Iterable[Contract], before: Pins) -> dict[str, Pin]:  # noqa: ARG002
         """Snapshots are there anyway: maintenance expires none that is on the shelf."""
         return pinned.pin(self.catalog, contracts)
+
+    @clearly
+    def marks(self, contract: Contract) -> dict[str, str]:
+        """Of the files: rows that were written again have others, even where no row differs."""
+        found: dict[str, list[str]] = {}
+        for each in self.reading.files(contract):
+            month = files.month_of(each)
+            part = (f"{month:%Y-%m}" if month else UNDATED) if contract.partitioned_by else WHOLE
+            found.setdefault(part, []).append(each.file_path)
+        return {part: digest(*sorted(paths)) for part, paths in found.items()}
 
     def at(self, pins: Pins) -> IcebergStore:
         return IcebergStore(

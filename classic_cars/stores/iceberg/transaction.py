@@ -1,7 +1,7 @@
 """One transaction of a lake: what is staged lies in the warehouse already, and no snapshot knows of it.
 
-DuckDB writes a new version's files where they will stay, the audit reads them there, and publishing is one commit of
-PyIceberg's for each table. A process that dies leaves files that nothing refers to, and readers on the old version.
+The engine writes a new version's files where they will stay, the audit reads them there, and publishing is one commit
+of PyIceberg's for each table. A process that dies leaves files that nothing refers to, and readers on the old version.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from pyiceberg.manifest import DataFile
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ContractError, StoreConflict
 from classic_cars.months import Months
-from classic_cars.stores.base import Provenance, Staged
+from classic_cars.stores.base import Maker, Provenance, Staged
 from classic_cars.stores.iceberg import commit, files, tables
 from classic_cars.stores.iceberg.changes import Change, Kind
+from classic_cars.stores.iceberg.engines import Engine
 from classic_cars.stores.iceberg.failures import clearly
 from classic_cars.stores.iceberg.lake import Lake
 from classic_cars.stores.iceberg.published import Published
@@ -34,15 +35,19 @@ if TYPE_CHECKING:
 class IcebergTransaction:
     """What it has seen of a table first is the base of what it publishes of it."""
 
-    def __init__(self, store: IcebergStore, provenance: Provenance) -> None:
-        self._store, self._provenance = store, provenance
-        self._published = Published(store)
+    def __init__(self, store: IcebergStore, provenance: Provenance, engine: Engine) -> None:
+        self._store, self._provenance, self._engine = store, provenance, engine
+        self._published = Published(store, engine)
         self._staged = StagedTables()
         self._versions: dict[str, commit.Version] = {}
 
     @property
     def lake(self) -> Lake:
         return self._store.lake
+
+    @property
+    def made_by(self) -> Maker:
+        return Maker(self._engine.name, self._engine.page)
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +68,7 @@ class IcebergTransaction:
         return self._published.read(contract, months)
 
     def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:
-        return self._store.receive(rows)
+        return self._engine.receive(rows)
 
     # Staging -----------------------------------------------------------------------------------------
 
@@ -113,10 +118,13 @@ class IcebergTransaction:
                 raise StoreConflict(f"{contract.address}: another writer made it since it was looked for; run again")
             self._published.see(contract, table)
         future = tables.evolved(table, contract, kind, months)
-        query = store.engine.backend.compile(rows.select(*contract.types.names))
         folder = f"{table.location()}/data"
-        written = files.write(store.engine, table.io, contract, query, folder, future.schema(), months)
-        described = files.described(table.io, future.metadata, written.paths)
+        written = self._engine.write(table.io, contract, rows, folder, future.schema(), months)
+        try:
+            described = files.described(table.io, future.metadata, written.paths)
+        except BaseException:
+            files.remove(table.io, written.paths)
+            raise
         if kind == Kind.REPLACE or not contract.partitioned_by:
             change = Change.of(kind, months)
         else:

@@ -1,4 +1,4 @@
-"""The engine of a lake: one DuckDB in memory, that reads and writes the warehouse's Parquet files.
+"""The default engine of a lake: one DuckDB in memory, that reads and writes the warehouse's Parquet files.
 
 It holds no table of its own: every published or staged version is a view over files. What does not fit in
 memory goes to a scratch folder of this process, which is gone when the process is.
@@ -15,25 +15,31 @@ from typing import Any
 
 import duckdb
 import ibis
+import pyarrow as pa
 from ibis.backends.duckdb import Backend
+from pyiceberg.io import FileIO
 from pyiceberg.schema import Schema
 
 from classic_cars.compiled import CompilingOnce
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.interrupts import interruptible
+from classic_cars.months import Months
 from classic_cars.stores.iceberg.aws import S3Access
+from classic_cars.stores.iceberg.engines import duckdb_files
+from classic_cars.stores.iceberg.engines.base import Written
 from classic_cars.stores.iceberg.failures import clear_errors
 from classic_cars.stores.iceberg.lake import Lake
 from classic_cars.stores.iceberg.schema import reading_type
 from classic_cars.stores.sql import MEMORY, first_line, literal, only_reach, quoted
 
+ARRIVAL = "arriving"
 WHEEL = "duckdb-extension-httpfs"
 #: DuckDB uploads files in 10,000 parts at most: this bounds one part, and so its memory, to a few MiB.
 LARGEST_UPLOAD = "50GB"
 
 
-class Engine:
+class DuckDBEngine:
     """DuckDB over the files of ``lake``; opened when first used.
 
     ``read_only`` engines reach nothing else, but for the folder ``beside``.
@@ -88,6 +94,14 @@ class Engine:
         return connection
 
     @property
+    def name(self) -> str:
+        return f"DuckDB {duckdb.__version__}"
+
+    @property
+    def page(self) -> None:
+        return None
+
+    @property
     def access(self) -> S3Access | None:
         """The credentials in use."""
         return self._access
@@ -126,6 +140,16 @@ class Engine:
         rows = self.backend.table(name, database=layer)
         self._views[layer, name] = query, rows
         return rows
+
+    def write(
+        self, io: FileIO, contract: Contract, rows: ibis.Table, folder: str, schema: Schema, months: Months | None
+    ) -> Written:
+        query = self.backend.compile(rows.select(*contract.types.names))
+        return duckdb_files.write(self, io, contract, query, folder, schema, months)
+
+    def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:
+        self.backend.con.register(ARRIVAL, rows)
+        return self.backend.table(ARRIVAL)
 
     def forget(self) -> None:
         """Drop all views, so that a query sees only what is shown to it."""

@@ -1,0 +1,180 @@
+"""The transaction that brings PostgreSQL from the release that it holds to another one.
+
+Readers see the one or the other, whole, and wait for nobody: rows are removed and added, tables are neither dropped
+nor emptied. Before the commit each table that changed is compared with the release, rows and cents.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from psycopg import errors
+
+from classic_cars.contracts.base import Contract
+from classic_cars.errors import ServingError
+from classic_cars.serving.postgresql import held, rows, shape
+from classic_cars.serving.postgresql.connection import Connection, Server, connected
+from classic_cars.serving.postgresql.shape import READER, Shape
+from classic_cars.serving.releases import Release, opened_in
+from classic_cars.stores.base import Pinned, Store
+from classic_cars.stores.sql import quoted
+from classic_cars.wording import counted
+
+progress = logging.getLogger("classic_cars.progress")
+
+#: Whatever the role or the database say. Names of the catalog's definitions come with their schemas.
+SESSION = (
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL idle_in_transaction_session_timeout = 0",
+    "SET LOCAL search_path = pg_catalog",
+    "SET LOCAL classic_cars.refreshing = 'on'",
+    # A month is compared, and an index built, without temporary files.
+    "SET LOCAL work_mem = '64MB'",
+    "SET LOCAL maintenance_work_mem = '256MB'",
+    # One at a time: who comes second finds the release that is current when the first is done.
+    "SET LOCAL lock_timeout = '10min'",
+    "SELECT pg_advisory_xact_lock(hashtext('classic-cars'))",
+    # Changes of columns wait for readers, and others wait behind them: not for long.
+    "SET LOCAL lock_timeout = '30s'",
+)
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What was done: by address, rows removed or added in PostgreSQL (of tables that changed), and how long it took."""
+
+    release: Release
+    place: str
+    tables: Mapping[str, int]
+    seconds: float
+
+    def line(self) -> str:
+        done = f"{counted(len(self.tables), 'table')} changed, {counted(sum(self.tables.values()), 'row')} written"
+        return f"{self.place} holds release {self.release.number}: {done} in {self.seconds:.1f} s"
+
+
+def refresh(server: Server, store: Store, contracts: Iterable[Contract]) -> Refreshed | None:
+    """Bring PostgreSQL to the current release; None when none was made yet.
+
+    Raises ``ServingError`` when PostgreSQL refuses, and ``StoreError`` when the release cannot be read: PostgreSQL then
+    holds what it held.
+    """
+    started = time.perf_counter()
+    with connected(server) as connection:
+        for each in SESSION:
+            connection.execute(each)
+        with opened_in(store) as current:
+            if current is None:
+                return None
+            release, tables = current
+            written = _brought(connection, release, tables, [each for each in contracts if tables.exists(each)])
+    done = Refreshed(release, str(server), written, time.perf_counter() - started)
+    progress.info("%s", done.line())
+    return done
+
+
+def held_release(server: Server) -> int | None:
+    """The number of the release that PostgreSQL holds; None when it holds none. Raises ``ServingError``."""
+    with connected(server) as connection:
+        return held.number(connection)
+
+
+def _brought(connection: Connection, release: Release, tables: Pinned, contracts: list[Contract]) -> dict[str, int]:
+    _set_up(connection)
+    known = held.all_marks(connection)
+    addresses = {each.address: each for each in contracts}
+    there = shape.found(connection, addresses)
+    _must_be_ours(there, known)
+    wants = {each.address: shape.wanted(each, addresses) for each in contracts}
+    for address in known.keys() - addresses.keys():
+        _drop(connection, address)
+    new = _prepared(connection, contracts, wants, there)
+    written = {}
+    for contract in contracts:
+        marks, before = tables.marks(contract), known.get(contract.address)
+        if contract.address in new:
+            written[contract.address] = rows.filled(connection, contract, tables)
+        elif parts := rows.changed(marks, before):
+            written[contract.address] = rows.merged(connection, contract, tables, parts)
+        else:
+            continue
+        held.remember(connection, contract.address, marks)
+    connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    _finished(connection, contracts, wants)
+    _must_be_equal(connection, tables, [addresses[each] for each in written])
+    if held.number(connection) != release.number or written:
+        held.hold(connection, release)
+    return written
+
+
+def _set_up(connection: Connection) -> None:
+    """The platform's own tables and the role of those who read."""
+    if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (READER,)).fetchall():
+        try:
+            connection.execute(f"CREATE ROLE {READER} NOLOGIN")
+        except errors.InsufficientPrivilege:
+            raise ServingError(
+                f"PostgreSQL has no role {READER}, and this user may not create it; as an administrator: "
+                f"CREATE ROLE {READER} NOLOGIN"
+            ) from None
+    if not held.is_set_up(connection):
+        for each in held.SET_UP:
+            connection.execute(each)
+        connection.execute(f"GRANT USAGE ON SCHEMA {held.OWN} TO {READER}")
+        connection.execute(f"GRANT SELECT ON {held.OWN}.release TO {READER}")
+
+
+def _must_be_ours(there: Iterable[str], known: Iterable[str]) -> None:
+    if strange := sorted(set(there) - set(known)):
+        raise ServingError(
+            f"PostgreSQL has {', '.join(strange)} already, which the platform did not make: name another database in "
+            "CLASSIC_CARS_SERVING_URL, or drop what is there"
+        )
+
+
+def _drop(connection: Connection, address: str) -> None:
+    """A table that releases no longer hold."""
+    layer, _, name = address.partition("/")
+    connection.execute(f"DROP TABLE IF EXISTS {quoted(layer)}.{quoted(name)}")
+    held.forget(connection, address)
+
+
+def _prepared(
+    connection: Connection, contracts: list[Contract], wants: Mapping[str, Shape], there: dict[str, Shape]
+) -> set[str]:
+    """Make tables take the contracts' rows; the addresses of those whose own rows nobody can compare with them.
+
+    They are new, have other columns than before, or no key.
+    """
+    statements = {
+        each.address: list(shape.prepared(each, wants[each.address], there.get(each.address))) for each in contracts
+    }
+    changing = {address for address, found in statements.items() if found}
+    changing |= {address for address, found in there.items() if found.keys() != wants[address].keys()}
+    for each in [
+        *shape.released_keys(contracts, there, changing),
+        *(each for all in statements.values() for each in all),
+    ]:
+        connection.execute(each)
+    return changing
+
+
+def _finished(connection: Connection, contracts: list[Contract], wants: Mapping[str, Shape]) -> None:
+    there = shape.found(connection, wants)
+    for step in (shape.finished, shape.referring):
+        for contract in contracts:
+            for each in step(contract, wants[contract.address], there[contract.address]):
+                connection.execute(each)
+
+
+def _must_be_equal(connection: Connection, tables: Pinned, contracts: Iterable[Contract]) -> None:
+    for contract in contracts:
+        expected, found = rows.whole(contract, tables, connection)
+        if found != expected:
+            raise ServingError(
+                f"{contract.address}: PostgreSQL would have {found}, expected {expected} (rows, then the sum of each "
+                "amount); nothing was changed there"
+            )
