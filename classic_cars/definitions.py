@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 
 from classic_cars.assets import ALL_TABLES
-from classic_cars.automation import maintenance, report
+from classic_cars.automation import maintenance, report, sales_report
 from classic_cars.automation.alerts import alerts_sensor, sender
 from classic_cars.automation.environments import automation
 from classic_cars.automation.first_proof import first_proof_sensor
@@ -23,6 +23,7 @@ from classic_cars.automation.landing_sensor import landing_sensor
 from classic_cars.automation.maintenance import maintenance_job
 from classic_cars.automation.order_system_sensor import order_system_sensor
 from classic_cars.automation.report import report_job
+from classic_cars.automation.sales_report import sales_report_job, sales_report_spec
 from classic_cars.automation.schedules import (
     RECOMPUTATION,
     RECONCILIATION,
@@ -123,24 +124,26 @@ def _automation(settings: Settings, catalog: Catalog) -> dg.Definitions:
 
 
 def _operations(settings: Settings, catalog: Catalog) -> dg.Definitions:
-    """What watches over it: the live check, maintenance, the morning report, alerts, and when they run."""
+    """What watches over it: the live check, maintenance, reports, alerts, and when they run."""
     contracts, reader = [each.contract for each in catalog], partial(published, settings)
     recomputed = list(map(recomputation_key, recomputed_tables(catalog)))
     live = [CHECK] if "warehouse/fact_orders" in catalog else []
     runs = automation(settings.environment, attended=settings.attended)
     nightly = [reconciliation_job(recomputed), *([recomputation_job(recomputed)] if recomputed else [])]
     return dg.Definitions(
+        assets=[sales_report_spec()],
         asset_checks=[reconciliation_check(reader)] if live else [],
         jobs=[
             *nightly,
             maintenance_job(settings, contracts),
+            sales_report_job(settings),
             report_job(settings, contracts, sender(settings)),
         ],
         schedules=schedules(
             settings.timezone, lambda: _latest_months(reader), runs.schedules, recomputes=bool(recomputed)
         ),
         sensors=[
-            alerts_sensor(settings, [maintenance.JOB, report.JOB], runs.sensors),
+            alerts_sensor(settings, [maintenance.JOB, sales_report.JOB, report.JOB], runs.sensors),
             first_proof_sensor(
                 {RECONCILIATION: live, RECOMPUTATION: recomputed},
                 nightly,

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from classic_cars.errors import SettingsError
 from classic_cars.machine import SMALLEST_MEMORY, amount_of_memory, share_of_memory
+from classic_cars.web_values import Address, HeaderName, Keys, Password, Sites
 
 Environment = Literal["development", "staging", "production"]
 
@@ -105,6 +106,11 @@ class Settings(BaseSettings):
     alert_urls: SecretStr = Field(SecretStr(""), description="Who is notified: Apprise URLs (mailto://, slack://, ...)")
     web_url: str = Field("http://127.0.0.1:3000", description="Dagster's web page, as alerts link to it")
     runbook_url: str = Field("docs/operations.md", description="The runbook, as alerts link to it")
+    proxy_header: HeaderName = Field("", description="Header in which an identity proxy names who asks; docs/access.md")
+    password: Password = Field(SecretStr(""), description="What pages ask for that are not on loopback; docs/access.md")
+    embed_key: Keys = Field(SecretStr(""), description="What signs links for customers; several: the first signs")
+    embed_url: Address = Field("http://127.0.0.1:3002", description="Where links for customers lead to")
+    embed_ancestors: Sites = Field("'self'", description="Sites that may show a customer's page in a frame")
     timezone: str = Field("UTC", description="Time zone of the schedules, such as Europe/Paris")
     keep_days: int = Field(90, ge=1, le=36_500, description="Days that runs and replaced versions are kept")
     connect_timeout: float = Field(4.0, gt=0, le=60, description="Seconds to wait for the order system to answer")

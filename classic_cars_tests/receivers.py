@@ -17,11 +17,12 @@ from aiosmtpd.controller import Controller
 
 @dataclass
 class Mailbox:
-    """Mails that a server took: (subject, text), and the HTML of each."""
+    """Mails that a server took: (subject, text), and the HTML of each; files that came along, by name."""
 
     url: str = ""
     mails: list[tuple[str, str]] = field(default_factory=list)
     html: list[str] = field(default_factory=list)
+    attachments: list[tuple[str, str]] = field(default_factory=list)
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802  (aiosmtpd's name)
         mail = message_from_bytes(envelope.content, policy=policy.default)
@@ -29,6 +30,10 @@ class Mailbox:
         self.mails.append((str(mail["subject"]), body.get_content() if body else ""))
         page = mail.get_body(("html",))
         self.html.append(page.get_content() if page else "")
+        for each in mail.iter_attachments():
+            content = each.get_content()
+            text = content.decode() if isinstance(content, bytes) else content
+            self.attachments.append((each.get_filename() or "", text))
         return "250 taken"
 
 

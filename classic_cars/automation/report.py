@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ from classic_cars.contracts.base import Contract
 from classic_cars.errors import SourceError, StoreError
 from classic_cars.serving.completeness import Balance, balances
 from classic_cars.serving.consistency import contradictions
+from classic_cars.serving.sales_report.files import newest
 from classic_cars.serving.status import TableStatus, table_statuses
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import OrderSystem, open_order_system
@@ -34,8 +36,8 @@ SELECT orderMonth, netSales FROM analytics.sales_by_month WHERE orderMonth <= DA
 #: The nightly reconciliation proves the data equal to the order system; an older proof is none of this night.
 PROOF = timedelta(hours=26)
 
-#: Sends a title, a text and a level (``failure``, ``warning``, ``success``) to whoever wants reports.
-Send = Callable[[str, str, str], None]
+#: Sends a title, a text, a level (``failure``, ``warning``, ``success``) and a file to whoever wants reports.
+Send = Callable[[str, str, str, Path | None], None]
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,7 @@ def _rows(store: Store, sql: str) -> list[tuple[Any, ...]]:
 def report_job(settings: Settings, contracts: Sequence[Contract], send: Send) -> dg.JobDefinition:
     """Gathers the report, shows it in the run and sends it."""
 
-    @dg.op(description="Order system, newest sale, sales of the latest months, tables, checks and quarantine")
+    @dg.op(description="Order system, newest sale, latest months, tables, checks and quarantine; the sales report")
     def report(context: dg.OpExecutionContext) -> None:
         order_system = open_order_system(settings.order_system_url, settings.connect_timeout)
         store = open_store(settings, read_only=True)
@@ -219,8 +221,10 @@ def report_job(settings: Settings, contracts: Sequence[Contract], send: Send) ->
             raise dg.Failure(str(error)) from None
         finally:
             store.release()
-        context.add_output_metadata({"report": dg.MetadataValue.md(f"**{found.title}**\n\n{found.text}")})
-        send(found.title, found.text, found.level)
+        page = newest(settings)
+        text = f"{found.text}\n- Sales report: {page}" if page is not None else found.text
+        context.add_output_metadata({"report": dg.MetadataValue.md(f"**{found.title}**\n\n{text}")})
+        send(found.title, text, found.level, page)
 
     @dg.job(
         name=JOB,

@@ -1,4 +1,4 @@
-"""What happens at fixed times, in the time zone of the settings: the nightly proof, maintenance, the morning report.
+"""What happens at fixed times, in the time zone of the settings: the nightly proof, maintenance, reports.
 
 None of them is at an hour that a change to daylight-saving time skips or repeats in any zone that people live in.
 """
@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from classic_cars.automation import maintenance, report
+from classic_cars.automation import maintenance, report, sales_report
 from classic_cars.months import Months
 from classic_cars.tables.live_agreement import CHECK
 from classic_cars.tables.run_tags import range_tags
@@ -20,6 +20,7 @@ ANSWERS = "analytics"
 RECOMPUTED = "5 4 * * *"
 NIGHTLY = "15 4 * * *"
 MAINTENANCE = "45 4 * * *"
+REPORTED = "45 6 * * *"
 MORNING = "0 7 * * *"
 
 
@@ -87,6 +88,14 @@ def schedules(
             execution_timezone=timezone,
             default_status=status,
             description="Every night: old runs, old versions and small files",
+        ),
+        dg.ScheduleDefinition(
+            name=sales_report.JOB,
+            job_name=sales_report.JOB,
+            cron_schedule=REPORTED,
+            execution_timezone=timezone,
+            default_status=status,
+            description="Every morning: the sales report of each month, from the current release",
         ),
         dg.ScheduleDefinition(
             name=report.JOB,

@@ -13,11 +13,13 @@ from rich.markup import escape
 
 from classic_cars.cli.assistants import mcp
 from classic_cars.cli.catalog import describe, tables
+from classic_cars.cli.embed import embed
 from classic_cars.cli.lake import exporting, importing, lake
 from classic_cars.cli.metrics import metrics
 from classic_cars.cli.operations import dashboard, dev, docs, doctor, incident, status
 from classic_cars.cli.questions import answers, query
 from classic_cars.cli.releases import releases
+from classic_cars.cli.reports import report
 from classic_cars.cli.startup import quick_imports
 from classic_cars.cli.terminal import (
     Commands,
@@ -169,6 +171,7 @@ def _show_check(kind: str, check: FailedCheck) -> None:
 for command in (
     answers,
     metrics,
+    report,
     releases,
     tables,
     describe,
@@ -179,6 +182,7 @@ for command in (
     doctor,
     dev,
     dashboard,
+    embed,
     docs,
 ):
     main.add_command(command)

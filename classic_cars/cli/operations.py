@@ -140,7 +140,7 @@ def dashboard(host: str, port: int) -> None:
 
     settings = load_settings()
     out.print(f"The dashboard: http://{host}:{port} (in some seconds); home {escape(str(settings.home))}")
-    serve(host, port)
+    serve(host, port, settings)
 
 
 @click.command()

@@ -14,6 +14,7 @@ from classic_cars.dashboard.filters import Filters
 from classic_cars.dashboard.panels import View
 from classic_cars.dashboard.views import countries, customers, definitions, orders, overview, products, quality, time
 from classic_cars.errors import ClassicCarsError
+from classic_cars.serving.access import admitted
 from classic_cars.serving.releases import Release, pending
 from classic_cars.settings import Settings, load_settings
 
@@ -48,9 +49,26 @@ def main() -> None:
     ]
     name = st.navigation(pages, position="top").title
     try:
-        _show(name)
+        if _is_admitted(load_settings()):
+            _show(name)
     except ClassicCarsError as error:
         st.html(markup.state("The data cannot be read", str(error), ["classic-cars doctor", "classic-cars run"]))
+
+
+def _is_admitted(settings: Settings) -> bool:
+    """Whether the request carries what the settings ask for; a password can be typed in."""
+    typed = st.session_state.get("password", "")
+    if admitted(settings, st.context.headers.to_dict(), typed):
+        return True
+    if settings.password.get_secret_value():
+        st.html("<h1>Classic Cars</h1>")
+        st.text_input("Password", type="password", key="password")
+        if typed:
+            st.html('<p class="cc-empty" role="alert">This is not the password.</p>')
+    else:
+        steps = ["docs/access.md"]
+        st.html(markup.state("Nobody is logged in", "The identity proxy in front of this page named no user.", steps))
+    return False
 
 
 def _show(name: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import ipaddress
 from pathlib import Path
 
 from classic_cars.dashboard.theme import DARK, LIGHT, SHARED
 from classic_cars.errors import SettingsError
+from classic_cars.serving.access import may_listen
+from classic_cars.settings import Settings
 
 APP = Path(__file__).with_name("app.py")
 
@@ -27,21 +28,9 @@ OPTIONS = {
 }
 
 
-def may_listen(host: str) -> bool:
-    """Whether the dashboard may be offered at an address: it asks nobody who they are, so only this machine's own."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def command(host: str, port: int) -> list[str]:
-    """What Streamlit's command line is told. Raises ``SettingsError`` for an address that others could reach."""
-    if not may_listen(host):
-        raise SettingsError(
-            f"--host {host}: the dashboard has no login, so that it listens on this machine only (127.0.0.1); "
-            "let a reverse proxy that knows its users pass requests on to it"
-        )
+def command(host: str, port: int, settings: Settings) -> list[str]:
+    """What Streamlit's command line is told. Raises ``SettingsError`` for an address that anybody could reach."""
+    may_listen(host, settings)
     if importlib.util.find_spec("streamlit") is None:
         raise SettingsError("the dashboard needs Streamlit: pip install 'classic-cars[dashboard]'")
     themes = {"theme": SHARED, "theme.light": LIGHT, "theme.dark": DARK}
@@ -50,12 +39,12 @@ def command(host: str, port: int) -> list[str]:
     return ["run", str(APP), *(f"--{name}={value}" for name, value in options.items())]
 
 
-def serve(host: str, port: int) -> None:
+def serve(host: str, port: int, settings: Settings) -> None:
     """Be the server, until it is interrupted.
 
     Libraries are imported before anybody looks: it takes seconds.
     """
-    arguments = command(host, port)
+    arguments = command(host, port, settings)
     for name in HEAVY:
         importlib.import_module(f"classic_cars.dashboard.{name}")
     streamlit = importlib.import_module("streamlit.web.cli")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -34,7 +35,15 @@ from pydantic import SecretStr
 from classic_cars.assets import ALL_TABLES
 from classic_cars.automation import order_system_sensor
 from classic_cars.automation.alerts import observe as seeing
-from classic_cars.automation.alerts.deliver import GIVE_UP_SECONDS, Notification, addresses, deliver, unreadable
+from classic_cars.automation.alerts import sensor
+from classic_cars.automation.alerts.deliver import (
+    GIVE_UP_SECONDS,
+    Notification,
+    addresses,
+    deliver,
+    send_with_apprise,
+    unreadable,
+)
 from classic_cars.automation.alerts.incidents import Incident, Links, Message, Observation, begun, news
 from classic_cars.automation.alerts.observe import observe
 from classic_cars.automation.alerts.sensor import AlertState, sender, tick
@@ -235,8 +244,32 @@ def test_without_addresses_incidents_are_still_followed(tmp_path: Path) -> None:
 
 
 def test_a_report_is_sent(tmp_path: Path, hook: Webhook) -> None:
-    sender(settings_for(tmp_path, hook.url))("morning report: all is well", "- 26 tables", "info")
+    sender(settings_for(tmp_path, hook.url))("morning report: all is well", "- 26 tables", "info", None)
     assert hook.posted[0]["title"] == "[Classic Cars development] morning report: all is well"
+
+
+def test_a_report_takes_its_file_along_as_mail_and_as_webhook(tmp_path: Path, hook: Webhook) -> None:
+    page = tmp_path / "2005-05.html"
+    page.write_text("<h1>Sales in May 2005</h1>")
+    with mail_server() as mailbox:
+        sender(settings_for(tmp_path, f"{mailbox.url} {hook.url}"))("morning report", "- 26 tables", "info", page)
+    assert mailbox.attachments == [("2005-05.html", "<h1>Sales in May 2005</h1>")]
+    (posted,) = hook.posted
+    assert b64decode(posted["attachments"][0]["base64"]) == page.read_bytes()
+
+
+def test_a_report_whose_file_nobody_takes_is_sent_without_it(
+    tmp_path: Path, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses_files(url: str, message: Message) -> bool:
+        return not message.attachment and send_with_apprise(url, message)
+
+    monkeypatch.setattr(sensor, "send_with_apprise", refuses_files)
+    page = tmp_path / "2005-05.html"
+    page.write_text("page")
+    for attachment in (page, tmp_path / "gone.html"):
+        sender(settings_for(tmp_path, hook.url))("morning report", "- 26 tables", "info", attachment)
+    assert [each["message"] for each in hook.posted] == 2 * ["- 26 tables"]
 
 
 # The morning report ------------------------------------------------------------------------------------

@@ -689,7 +689,9 @@ def test_the_live_check_is_no_part_of_making_the_table(filled: Platform) -> None
 
 
 @pytest.mark.parametrize("zone", ["Europe/Paris", "America/New_York", "Australia/Lord_Howe", "UTC"])
-@pytest.mark.parametrize("cron", [schedules.RECOMPUTED, schedules.NIGHTLY, schedules.MAINTENANCE, schedules.MORNING])
+@pytest.mark.parametrize(
+    "cron", [schedules.RECOMPUTED, schedules.NIGHTLY, schedules.MAINTENANCE, schedules.REPORTED, schedules.MORNING]
+)
 def test_every_day_of_a_year_has_each_schedule_once_whatever_the_clocks_do(zone: str, cron: str) -> None:
     from zoneinfo import ZoneInfo
 
@@ -710,12 +712,13 @@ def test_schedules_run_in_the_time_zone_of_the_settings(tmp_path: Path) -> None:
     defs = build_defs(Settings(home=tmp_path, timezone="Europe/Paris"))
     found = {each.name: each.execution_timezone for each in defs.get_repository_def().schedule_defs}
     assert found == dict.fromkeys(
-        ["nightly_recomputation", "nightly_reconciliation", "maintenance", "morning_report"], "Europe/Paris"
+        ["nightly_recomputation", "nightly_reconciliation", "maintenance", "sales_report", "morning_report"],
+        "Europe/Paris",
     )
 
 
 def test_the_report_and_the_upkeep_run(filled: Platform) -> None:
-    for job in ("morning_report", "maintenance"):
+    for job in ("sales_report", "morning_report", "maintenance"):
         result = filled.defs.resolve_job_def(job).execute_in_process(
             instance=filled.instance, raise_on_error=False, run_config=QUIET
         )

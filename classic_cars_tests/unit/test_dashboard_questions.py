@@ -12,9 +12,10 @@ import pytest
 from classic_cars.contracts.countries import COUNTRIES
 from classic_cars.dashboard import shapes
 from classic_cars.dashboard.filters import ALL, CHOOSABLE, CUSTOM, LATEST, Asked, Filters, condition, period_of, periods
-from classic_cars.dashboard.serve import APP, command, may_listen
+from classic_cars.dashboard.serve import APP, command
 from classic_cars.dashboard.worldmap import drawn, points_with
 from classic_cars.errors import SettingsError
+from classic_cars.settings import Settings
 
 CHOSEN = Filters(period="2004", chosen={"country": ("France", "UK"), "status": ("Shipped",), "productLine": ()})
 
@@ -131,18 +132,17 @@ def test_places_that_have_no_shape_are_points():
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
 def test_this_machine_may_be_listened_to(host: str):
-    assert may_listen(host)
-    assert f"--server.address={host}" in command(host, 8501)
+    assert f"--server.address={host}" in command(host, 8501, Settings())
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "example.com", ""])
 def test_others_could_reach_any_other_address(host: str):
-    with pytest.raises(SettingsError, match="has no login"):
-        command(host, 8501)
+    with pytest.raises(SettingsError, match="nobody would ask who they are"):
+        command(host, 8501, Settings())
 
 
 def test_nothing_is_told_to_anybody():
-    options = command("127.0.0.1", 8501)
+    options = command("127.0.0.1", 8501, Settings())
     assert "--browser.gatherUsageStats=false" in options
     assert "--client.showErrorDetails=none" in options
 

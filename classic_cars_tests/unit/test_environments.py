@@ -30,7 +30,15 @@ EVERYTHING = {
         "sources_automation_condition_sensor",
         "tables_automation_condition_sensor",
     ),
-    *("alerts", "first_proof", "nightly_recomputation", "nightly_reconciliation", "maintenance", "morning_report"),
+    *(
+        "alerts",
+        "first_proof",
+        "nightly_recomputation",
+        "nightly_reconciliation",
+        "maintenance",
+        "sales_report",
+        "morning_report",
+    ),
 }
 
 

@@ -44,6 +44,11 @@ class Notification:
     attempts: int = 0
     not_before: float = 0.0
     level: str = "info"
+    attachment: str = ""
+
+    @property
+    def message(self) -> Message:
+        return Message(self.title, self.body, self.level, self.attachment)
 
     def dump(self) -> dict[str, Any]:
         return asdict(self)
@@ -58,7 +63,7 @@ def addresses(urls: str) -> dict[str, str]:
 def notifications(messages: Sequence[Message], urls: str, moment: float) -> list[Notification]:
     """One notification for each message and address."""
     return [
-        Notification(address, each.title, each.body, moment, level=each.level)
+        Notification(address, each.title, each.body, moment, level=each.level, attachment=each.attachment)
         for each in messages
         for address in addresses(urls)
     ]
@@ -75,7 +80,7 @@ def deliver(outbox: Sequence[Notification], urls: str, moment: float, send: Send
             continue  # its address was taken out of the settings
         if notification.not_before > moment or time.monotonic() > end:
             left.append(notification)
-        elif accepts(url, Message(notification.title, notification.body, notification.level), send):
+        elif accepts(url, notification.message, send):
             delivered += 1
         else:
             left += _postponed(notification, url, moment)
@@ -112,9 +117,10 @@ def send_with_apprise(url: str, message: Message) -> bool:
     found = _apprise(url)
     if found is None:
         return False
+    along = {"attach": message.attachment} if message.attachment else {}
     if found[0].resolve_format() == HTML:
-        return bool(found.notify(html(message.body), message.title, message.level, body_format=HTML))
-    return bool(found.notify(message.body, message.title, message.level))
+        return bool(found.notify(html(message.body), message.title, message.level, body_format=HTML, **along))
+    return bool(found.notify(message.body, message.title, message.level, **along))
 
 
 def accepts(url: str, message: Message, send: Send = send_with_apprise) -> bool:

@@ -66,6 +66,8 @@ class Message:
     body: str
     #: ``failure``, ``warning``, ``success`` or ``info``.
     level: str
+    #: Path of a file to send along, where that can be done, as with mails; empty for none.
+    attachment: str = ""
 
 
 @dataclass(frozen=True)

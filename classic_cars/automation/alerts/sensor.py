@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -92,12 +93,18 @@ def alerts_sensor(settings: Settings, jobs: Sequence[str], status: dg.DefaultSen
     return alerts
 
 
-def sender(settings: Settings) -> Callable[[str, str, str], None]:
-    """Sends a title, a text and its level at once, for reports; what is not accepted is logged and dropped."""
+def sender(settings: Settings) -> Callable[[str, str, str, Path | None], None]:
+    """Sends a title, a text, its level and a file at once, for reports; what is not accepted is logged and dropped.
 
-    def send(title: str, text: str, level: str) -> None:
+    An address that does not take the file gets the message without it.
+    """
+
+    def send(title: str, text: str, level: str, attachment: Path | None) -> None:
         urls, moment = settings.alert_urls.get_secret_value(), time.time()
-        message = Message(subject(settings.environment, title), text, level)
-        deliver(notifications([message], urls, moment), urls, moment, send_with_apprise)
+        file = str(attachment) if attachment is not None and attachment.is_file() else ""
+        message = Message(subject(settings.environment, title), text, level, file)
+        left, _ = deliver(notifications([message], urls, moment), urls, moment, send_with_apprise)
+        if file:
+            deliver([replace(each, attachment="", not_before=moment) for each in left], urls, moment, send_with_apprise)
 
     return send
