@@ -122,7 +122,7 @@ def dev(host: str, port: int) -> None:
     from classic_cars.settings import load_settings
 
     settings = load_settings()
-    out.print(f"Dagster's web page: http://{host}:{port} (in some seconds); home {escape(str(settings.home))}")
+    out.print(f"Dagster's web page: http://{escape(host)}:{port} (in some seconds); home {escape(str(settings.home))}")
     serve(settings, host=host, port=port)
 
 
@@ -136,10 +136,12 @@ def dashboard(host: str, port: int) -> None:
     `pip install 'classic-cars[dashboard]'`.
     """
     from classic_cars.dashboard.serve import serve
+    from classic_cars.serving.access import may_listen
     from classic_cars.settings import load_settings
 
     settings = load_settings()
-    out.print(f"The dashboard: http://{host}:{port} (in some seconds); home {escape(str(settings.home))}")
+    may_listen(host, settings)
+    out.print(f"The dashboard: http://{escape(host)}:{port} (in some seconds); home {escape(str(settings.home))}")
     serve(host, port, settings)
 
 

@@ -98,8 +98,8 @@ def record_release(store: Store, contracts: Iterable[Contract], instance: dg.Dag
             check_name=CHECK.name,
             passed=not outcome.reasons,
             metadata={},
-            # What kept it from being made has an incident of its own; nothing bad is shown to anyone.
-            severity=dg.AssetCheckSeverity.WARN,
+            # What keeps tables apart has an incident of its own, or is under way; what could not be written has none.
+            severity=dg.AssetCheckSeverity.ERROR if outcome.failed else dg.AssetCheckSeverity.WARN,
             description=_said(outcome),
         )
     )
@@ -110,7 +110,7 @@ def _failed(store: Store, reason: str) -> Outcome:
     """Readers are told, if that can be written at all."""
     with suppress(Exception):
         store.shelf.note(reason)
-    return Outcome(None, reasons=(reason,))
+    return Outcome(None, reasons=(reason,), failed=True)
 
 
 def _said(outcome: Outcome) -> str:

@@ -70,6 +70,8 @@ class Outcome:
     reasons: tuple[str, ...] = ()
     #: Whether that is because some table was never published yet.
     missing: bool = False
+    #: Whether it is because something broke, such as a full disk, and not because tables do not agree.
+    failed: bool = False
 
 
 # Making one ------------------------------------------------------------------------------------------------

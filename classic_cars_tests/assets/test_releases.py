@@ -18,6 +18,7 @@ import ibis
 import pytest
 
 from classic_cars.assets import ALL_TABLES
+from classic_cars.automation.alerts.observe import failed_checks
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreDamaged, StoreUnavailable, TableMissing
 from classic_cars.runs import execute_what_changed
@@ -130,6 +131,7 @@ def test_tables_of_different_runs_make_no_release(published: Settings, instance:
     assert shelved(published)[-1] == first.number
     assert released_totals(published) == before
     assert not verdict(instance).passed
+    assert failed_checks(instance, [CHECK], {}).incidents == []
     said = str(verdict(instance).description)
     assert "analytics/sales_by_country" in said
     assert said.endswith(f"release {first.number} stays the current one")
@@ -220,6 +222,10 @@ def test_a_full_disk_leaves_the_release_before(
     ran = run(published, select=SALES, instance=instance)
     assert ran.success, ran.errors
     assert "the disk is full" in str(verdict(instance).description)
+    assert verdict(instance).severity == dg.AssetCheckSeverity.ERROR
+    assert [each.key for each in failed_checks(instance, [CHECK], {}).incidents] == [
+        "check:serving/release/tables_agree"
+    ]
     assert shelved(published)[-1] == first.number
     monkeypatch.undo()
     assert attempt(published).is_new
@@ -495,12 +501,11 @@ def test_each_reader_spills_where_no_other_does(published: Settings) -> None:
     with opened(published) as one, opened(published) as other:
         assert one is not None
         assert other is not None
-        stores = [open_store(published, read_only=True) for _ in range(2)]
-        for each in (one[1], other[1], *stores):
+        store = open_store(published, read_only=True)
+        for each in (one[1], other[1], store):
             folders.add(each.query(asked).read_all().to_pylist()[0]["folder"])
-        for store in stores:
-            store.release()
-    assert len(folders) == 3  # DuckDB opens a file once a process
+        store.release()
+    assert len(folders) == 3
     assert not any(folder.startswith(str(published.store_path.parent / "releases")) for folder in folders)
 
 
