@@ -122,7 +122,9 @@ def test_bad_rows_are_quarantined_with_their_reason_and_block_nobody(published: 
     reasons = dict(ask(published, "SELECT fileName || lineNumber, _reason FROM quarantine.ratings"))
     assert reasons["a.jsonl2"] == "productRating is not between 1 and 5"
     assert reasons["a.jsonl3"].startswith("ratedAt is not between 1900-02-01 and 2099-12-31")
-    assert reasons["a.jsonl4"] == "ratedAt does not fit its type, the raw value is in _rescued_data"
+    assert reasons["a.jsonl4"] == "; ".join(
+        f"{name} does not fit its type, the raw value is in _rescued_data" for name in ("ratedAt", "ingestedAt")
+    )
     assert reasons["a.jsonl5"] == "customerNumber is missing"
     assert reasons["a.jsonl6"] == "productCode is not in staging/products"
     assert reasons["a.jsonl7"] == "customerNumber is not in staging/customers"

@@ -105,7 +105,7 @@ def test_readers_see_a_whole_version_while_a_run_writes(published: Settings) -> 
 
 def test_a_reader_that_waited_long_enough_says_who_holds_the_store(published: Settings) -> None:
     with held_open(published.store_path) as pid:
-        told = classic_cars(published.home, "answers", CLASSIC_CARS_QUERY_WAIT="0.5")
+        told = classic_cars(published.home, "query", "FROM source.offices", CLASSIC_CARS_QUERY_WAIT="0.5")
         assert told.returncode == 1
         assert f"PID {pid}" in told.stderr
         assert "try again" in told.stderr
