@@ -128,7 +128,7 @@ def test_bad_rows_are_quarantined_with_their_reason_and_block_nobody(published: 
     assert reasons["a.jsonl5"] == "customerNumber is missing"
     assert reasons["a.jsonl6"] == "productCode is not in staging/products"
     assert reasons["a.jsonl7"] == "customerNumber is not in staging/customers"
-    assert reasons["a.jsonl9"].startswith("rated_before_received (ratedAt is not more than a day after ingestedAt")
+    assert reasons["a.jsonl9"].startswith("does not satisfy: ratedAt is not more than a day after ingestedAt")
     rescued = dict(ask(published, "SELECT fileName || lineNumber, _rescued_data ->> '_line' FROM quarantine.ratings"))
     assert rescued["a.jsonl8"] == '{"customerNumber": 103, "productCo'
     assert rescued["b.csv2"] == f"3,{product},{other},{DAY}"

@@ -37,7 +37,7 @@ def test_each_has_its_table_upstream_a_group_a_description_and_columns(shop: Set
         assert not node.is_materializable
     columns = graph.get(asset_key("quarantine/customers")).metadata["dagster/column_schema"].columns
     by_name = {each.name: each for each in columns}
-    assert by_name["_reason"].description == "The rules that the row breaks"
+    assert by_name["_reason"].description == "Why the row was quarantined"
     assert "personal_data" in by_name["phone"].tags
 
 
