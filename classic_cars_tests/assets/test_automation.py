@@ -260,6 +260,7 @@ def test_nothing_follows_past_a_failed_blocking_check(filled: Platform) -> None:
     )
 
 
+@pytest.mark.exhaustive
 def test_what_is_mended_as_it_was_before_it_broke_is_over(filled: Platform) -> None:
     url = filled.settings.order_system_url
     january = "SELECT orderNumber FROM orders WHERE orderDate < '2003-02-01'"
@@ -387,6 +388,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return moment
 
 
+@pytest.mark.exhaustive
 def test_a_failed_read_is_asked_for_again_for_as_long_as_it_differs(
     platform: Platform, settings: Settings, clock: list[float]
 ) -> None:

@@ -29,6 +29,7 @@ def test_a_run_of_one_month_touches_only_that_month(published: Settings):
     assert {f"{month:%Y-%m}" for month in before if before[month] != after[month]} == {"2003-04"}
 
 
+@pytest.mark.exhaustive
 def test_running_the_same_month_again_changes_nothing(published: Settings):
     before = fingerprint(published)
     assert run(published, months=MONTH).success

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from classic_cars.sources import scanner
-from classic_cars.stores.iceberg import engine
+from classic_cars.stores.iceberg.engines import duckdb as engine
 from classic_cars_tests import remembered
 
 

@@ -282,6 +282,7 @@ def test_commands_say_what_is_missing(published: Settings) -> None:
 # On a lake --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_of_a_lake_only_months_with_other_files_are_loaded(serving: Settings, tmp_path: Any) -> None:
     lake = serving.model_copy(update={"home": tmp_path / "lake", "store": "iceberg"})
     everything = contracts()

@@ -153,9 +153,10 @@ def the_tables_are_there(eyes: Eyes, lines: int) -> None:
     assert "Show JSON" not in text
     eyes.picture("checks")
     # Of its own making it has no target: only a check that was executed by itself is about a version that was there.
-    assert "Target materialization" not in text
-    eyes.page.locator("button:has-text('Execute')").nth(1).click()
-    wait_for("the check by itself", lambda: "Target materialization" in eyes.page.inner_text("body"))
+    # The first nightly proof, which is asked for by itself, may have come before us.
+    if "Target materialization" not in text:
+        eyes.page.locator("button:has-text('Execute')").nth(1).click()
+        wait_for("the check by itself", lambda: "Target materialization" in eyes.page.inner_text("body"))
     eyes.open(
         "/automation", "order_system_changes", "tables_automation_condition_sensor", "alerts", "nightly_reconciliation"
     )

@@ -123,6 +123,7 @@ def test_an_edit_makes_its_month_and_what_is_made_of_it(made: Settings) -> None:
     assert nothing_more(made)
 
 
+@pytest.mark.exhaustive
 def test_named_months_are_made_in_any_case_and_no_others(made: Settings) -> None:
     url, march = made.order_system_url, Months.parse("2003-03")
     report = execute_what_changed(made, march)
@@ -163,6 +164,7 @@ def test_a_broken_month_holds_up_no_other(made: Settings) -> None:
     again(made)
 
 
+@pytest.mark.exhaustive
 def test_a_shop_that_was_put_back_is_noticed(made: Settings, tmp_path: Path) -> None:
     shop, backup = made.home / "shop.sqlite", tmp_path / "backup.sqlite"
     execute_what_changed(made)
@@ -199,6 +201,7 @@ def test_a_sign_that_moved_during_the_run_is_not_kept(made: Settings) -> None:
         assert observing._remembered(instance)["signs"] == kept
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_is_told_to_stop_asks_nothing_more(made: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     change(made.order_system_url, LINE_CHANGES, CUSTOMERS_MOVE)
     executed, asked = changes._executed, changes._record
@@ -309,7 +312,7 @@ def test_a_run_that_died_between_publishing_and_saying_so_is_made_again(made: Se
     ("table", "column"),
     [
         ("orders", "status"),
-        ("productlines", "image"),
+        pytest.param("productlines", "image", marks=pytest.mark.exhaustive),
         pytest.param("payments", "amount", marks=pytest.mark.exhaustive),
     ],
 )
