@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import duckdb
 import pytest
 
 from classic_cars.runs import execute
@@ -110,6 +111,24 @@ def test_an_order_that_moved_contradicts_the_months_though_totals_agree(publishe
     ]
     assert message.startswith("analytics/sales_by_month differs from warehouse/fact_orders by orderMonth (2003-02-01: ")
     assert "; 2003-03-01: " in message
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "said"),
+    [
+        ("sales_by_country", "orders", "by country (Australia: orders 5 and 4"),
+        ("sales_by_month", "orders", "by orderMonth (2003-01-01: orders "),
+        ("product_ratings", "ratings", "differs from warehouse/fact_ratings in "),
+    ],
+)
+def test_what_totals_do_not_tell_is_compared_group_by_group(
+    published: Settings, table: str, column: str, said: str
+) -> None:
+    with duckdb.connect(str(published.store_path)) as tampered:
+        tampered.execute(f"UPDATE analytics.{table} SET {column} = {column} + 1")
+    (message,) = found(published)
+    assert message.startswith(f"analytics/{table} ")
+    assert said in message
 
 
 @pytest.mark.exhaustive

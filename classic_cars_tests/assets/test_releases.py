@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -432,6 +435,32 @@ def test_a_release_that_could_not_be_made_is_tried_again(published: Settings, mo
     assert (again.succeeded, again.published) == (True, [])
     assert len(shelved(published)) == len(before) + 1
     assert open_store(published, read_only=True).shelf.noted() == ""
+
+
+#: A run whose process dies when the copies are written, and nothing names them yet.
+KILLED = """
+import os, signal
+from pathlib import Path
+from classic_cars.runs import execute_what_changed
+from classic_cars.settings import Settings
+from classic_cars.stores.pins import FolderShelf
+FolderShelf.add = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+execute_what_changed(Settings(home=Path({home!r})))
+"""
+
+
+def test_a_run_that_is_killed_while_it_makes_a_release_leaves_the_one_before(published: Settings) -> None:
+    assert execute_what_changed(published).succeeded
+    before, expected = shelved(published), released_totals(published)
+    change(published.order_system_url, DEARER)
+    killed = subprocess.run([sys.executable, "-c", KILLED.format(home=str(published.home))], capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert shelved(published) == before
+    assert released_totals(published) == expected
+    again = execute_what_changed(published)
+    assert (again.succeeded, again.published) == (True, [])
+    assert len(shelved(published)) == len(before) + 1
+    assert {amount for _, amount in released_totals(published)} == {totals(published)[1]}
 
 
 def test_copies_broken_by_a_power_cut_are_made_again(published: Settings) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -15,6 +18,9 @@ from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store, versions_of
 from classic_cars.stores.duckdb.copies import GRACE_SECONDS
+from classic_cars.stores.iceberg import Lake
+from classic_cars.stores.iceberg.aws import S3
+from classic_cars.stores.iceberg.pinned import BucketShelf
 from classic_cars.stores.pins import FolderShelf, Pin
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
@@ -200,3 +206,40 @@ def test_what_is_staged_is_not_pinned(store: Store) -> None:
     stage(store, SALES, [sale(9, "2004-02-02")], FEBRUARY)
     store.release()
     assert held(store.at(store.pin(ALL, {})), SALES) == QUARTER
+
+
+def test_a_bucket_that_does_not_answer_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as nobody:  # bound, and not listening
+        nobody.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
+        shelf = open_store(Settings(home=tmp_path, store="iceberg", warehouse="s3://bucket/lake")).shelf
+        for ask in (shelf.numbers, shelf.noted, lambda: shelf.read(1), lambda: shelf.add(1, "{}")):
+            with pytest.raises(StoreError, match="s3://bucket/lake") as told:
+                ask()
+            assert "s3cret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("encryption", "asked"),
+    [
+        ("none", {}),
+        ("AES256", {"ServerSideEncryption": "AES256"}),
+        ("aws:kms:a-key", {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "a-key"}),
+    ],
+)
+def test_releases_in_a_bucket_are_encrypted_as_its_tables_are(encryption: str, asked: dict[str, str]) -> None:
+    put: list[dict[str, str]] = []
+
+    class Bucket:
+        bucket = "bucket"
+
+        def client(self) -> Any:
+            return SimpleNamespace(put_object=lambda **request: put.append(request))
+
+    shelf = BucketShelf(Lake("s3://bucket/lake", encryption=encryption), cast(S3, Bucket()), "lake")
+    assert shelf.add(1, "{}")
+    (request,) = put
+    assert {name: value for name, value in request.items() if name.startswith(("Server", "SSE"))} == asked
+    assert request["IfNoneMatch"] == "*"
