@@ -5,20 +5,43 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
+from rich.markup import escape
 
+from classic_cars.cli.terminal import err
 from classic_cars.errors import StoreError
 from classic_cars.serving.formats import BINARY, FORMATS
+from classic_cars.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from classic_cars.stores.base import Reading
+
+
+RELEASE = click.option("--release", "number", type=int, metavar="N", help="An older release: `classic-cars releases`.")
+
+
+def format_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of every command that gives rows: ``kind`` and ``output``, for :func:`format_of` and :func:`give`."""
+    output = click.option(
+        "--output",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Write the result to FILE, whole or not at all; a file that is there is replaced.",
+    )
+    kind = click.option(
+        "--format",
+        "kind",
+        type=click.Choice(["table", *FORMATS]),
+        help="By default what FILE ends in, or a table on the screen.",
+    )
+    return kind(output(command))
 
 
 def format_of(kind: str | None, output: Path | None) -> str:
@@ -37,6 +60,23 @@ def format_of(kind: str | None, output: Path | None) -> str:
     if kind in BINARY and output is None:
         raise click.BadParameter(f"{kind} goes to a file: name it with --output", param_hint="--format")
     return kind or "table"
+
+
+def give(
+    tables: Reading,
+    reader: pa.RecordBatchReader,
+    kind: str,
+    output: Path | None,
+    show: Callable[[pa.RecordBatchReader], None],
+) -> None:
+    """All rows that ``tables`` answer with: shown on the screen, or written, which is said."""
+    with readable_errors(tables):
+        if kind == "table":
+            show(reader)
+            return
+        rows = write(reader, kind, output)
+        if output is not None:
+            err.print(f"{counted(rows, 'row')} to {escape(str(output))}", style="dim", soft_wrap=True)
 
 
 def write(reader: pa.RecordBatchReader, kind: str, output: Path | None) -> int:

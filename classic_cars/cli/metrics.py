@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.markup import escape
 
-from classic_cars.cli.formats import format_of, readable_errors, write
+from classic_cars.cli.formats import RELEASE, format_of, format_options, give, readable_errors
 from classic_cars.cli.grid import Column, Grid
 from classic_cars.cli.startup import quick_imports
-from classic_cars.cli.terminal import agreeing, err, out
-from classic_cars.serving.formats import FORMATS
+from classic_cars.cli.terminal import agreeing, out
 from classic_cars.wording import counted
 
 if TYPE_CHECKING:
@@ -81,19 +80,8 @@ def _names(_context: click.Context, _parameter: click.Parameter, given: tuple[st
 @click.option("--period", metavar="DAYS", help="2004, 2004-Q2, 2004-05, 2004-05-17, or from..to; by default all days.")
 @click.option("--compare", type=click.Choice(["year", "before"]), help="With the year, or the period, before.")
 @click.option("--top", type=click.IntRange(min=1), metavar="ROWS", help="Only those with most of the first measure.")
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["table", *FORMATS]),
-    help="By default what FILE ends in, or a table on the screen.",
-)
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the result to FILE, whole or not at all; a file that is there is replaced.",
-)
-@click.option("--release", "number", type=int, metavar="N", help="An older release: `classic-cars releases`.")
+@format_options
+@RELEASE
 def query(kind: str | None, output: Path | None, number: int | None, **asked: Any) -> None:
     """Measures by dimensions, of a period, compared with the one before.
 
@@ -111,12 +99,7 @@ def query(kind: str | None, output: Path | None, number: int | None, **asked: An
     question = ask(**asked)
     with agreeing(number) as (tables, _), readable_errors(tables):
         reader = expression(question, tables.read).to_pyarrow_batches()
-        if kind == "table":
-            _show(reader, question, columns_of(question))
-        else:
-            rows = write(reader, kind, output)
-            if output is not None:
-                err.print(f"{counted(rows, 'row')} to {escape(str(output))}", style="dim", soft_wrap=True)
+        give(tables, reader, kind, output, lambda rows: _show(rows, question, columns_of(question)))
 
 
 def _show(reader: pa.RecordBatchReader, question: Question, columns: list[AnswerColumn]) -> None:

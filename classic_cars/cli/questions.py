@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.markup import escape
 
-from classic_cars.cli.formats import format_of, readable_errors, write
+from classic_cars.cli.formats import RELEASE, format_of, format_options, give
 from classic_cars.cli.grid import Column, Grid
-from classic_cars.cli.terminal import agreeing, err, out, published, show_balance, show_contradictions
-from classic_cars.serving.formats import FORMATS, plain
+from classic_cars.cli.terminal import agreeing, out, published, show_balance, show_contradictions
+from classic_cars.serving.formats import plain
 from classic_cars.wording import counted
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 #: Rows that a table on the screen shows; files have no limit.
 SCREENFUL = 200
-
-
-RELEASE = click.option("--release", "number", type=int, metavar="N", help="An older release: `classic-cars releases`.")
 
 
 @click.command()
@@ -77,18 +74,7 @@ def _answer(title: str, first: str, rows: list[dict[str, Any]]) -> Grid:
 
 @click.command()
 @click.argument("sql", required=False)
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["table", *FORMATS]),
-    help="By default what FILE ends in, or a table on the screen.",
-)
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the result to FILE, whole or not at all; a file that is there is replaced.",
-)
+@format_options
 @click.option("--as-of", metavar="TIME|VERSION", help="The tables as they were then: 2004-06-30T12:00, or a version.")
 @RELEASE
 def query(sql: str | None, kind: str | None, output: Path | None, as_of: str | None, number: int | None) -> None:
@@ -115,26 +101,15 @@ def query(sql: str | None, kind: str | None, output: Path | None, as_of: str | N
         sql = _standard_input()
     if number is not None or (as_of is None and reads_released_tables(sql)):
         with agreeing(number) as (tables, _):
-            _give(tables, tables.query(sql), kind, output)
+            give(tables, tables.query(sql), kind, output, _show)
         return
     with published() as store:
         reader = store.query(sql) if as_of is None else versions_of(store).query_as_of(sql, _moment(as_of))
-        _give(store, reader, kind, output)
+        give(store, reader, kind, output, _show)
         contradicting = contradictions(store) if as_of is None and reads_compared_tables(sql) else []
     show_contradictions(contradicting)
     if contradicting:
         sys.exit(1)
-
-
-def _give(tables: Reading, reader: Any, kind: str, output: Path | None) -> None:
-    """The result on the screen, or in a file."""
-    with readable_errors(tables):
-        if kind == "table":
-            _show(reader)
-            return
-        rows = write(reader, kind, output)
-        if output is not None:
-            err.print(f"{counted(rows, 'row')} to {escape(str(output))}", style="dim", soft_wrap=True)
 
 
 def _standard_input() -> str:
