@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ OF_A_RUN = ("_run_id", "loggedAt")
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the cluster ends with us
     home = Path(os.environ.get("CLASSIC_CARS_HOME", "var")).absolute()
     source = os.environ.get("CLASSIC_CARS_SOURCE_URL") or f"sqlite:///{home / 'shop.sqlite'}"
     homes = {name: home / f"demo-{name}" for name in ("spark", "spark-duckdb")}
