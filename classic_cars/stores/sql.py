@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Collection, Sequence
 from datetime import date
+from functools import cache
 
 import duckdb
 import ibis
@@ -40,6 +41,15 @@ ALL_TABLES = (
 _EXPLAIN = re.compile(r"\s*EXPLAIN(?:\s+ANALYZE)?\b", re.IGNORECASE)
 
 
+@cache
+def _nothing() -> duckdb.DuckDBPyConnection:
+    """An empty database to read SQL with: where there are views DuckDB stumbles over theirs.
+
+    It may not reach outside: to parse IMPORT it reads files.
+    """
+    return duckdb.connect(config={"enable_external_access": False, "threads": 1})
+
+
 def one_query(sql: str) -> list[duckdb.Statement]:
     """The statements of one question: SELECT, FROM, DESCRIBE, SUMMARIZE, SHOW, PIVOT, or EXPLAIN of one of them.
 
@@ -48,7 +58,7 @@ def one_query(sql: str) -> list[duckdb.Statement]:
     """
     if _SHOW_TABLES.fullmatch(sql):
         sql = ALL_TABLES
-    with duckdb.connect(config={"enable_external_access": False}) as apart:  # to parse IMPORT it reads files
+    with _nothing().cursor() as apart:
         statements = apart.extract_statements(sql)
     explained = _EXPLAIN.match(sql)
     if explained and len(statements) == 1 and statements[0].type == duckdb.StatementType.EXPLAIN:
@@ -70,9 +80,9 @@ def one_query(sql: str) -> list[duckdb.Statement]:
 def named_tables(sql: str) -> set[str]:
     """The names, without schemas, of the tables that a statement names; empty when it names none, or cannot be told."""
     try:
-        with duckdb.connect() as nothing:  # where there are views, DuckDB stumbles over theirs
-            found = nothing.get_table_names(sql)
-    except (duckdb.BinderException, duckdb.InvalidInputException):
+        with _nothing().cursor() as apart:
+            found = apart.get_table_names(sql)
+    except (duckdb.BinderException, duckdb.InvalidInputException, duckdb.PermissionException):
         return set()  # DuckDB looks for names without columns, and stumbles over JOIN ... USING and PIVOT
     return {each.partition(" ")[0].strip('"') for each in found}
 
