@@ -15,10 +15,11 @@ What belongs together (a run's planned tables and months, the months one step ma
 together, in one transaction per file instead of six per event: ``DAGSTER_EVENT_BATCH_SIZE``, which
 Dagster reads and ``home`` sets, says how many at most.
 
-What this leans on, and a test guards: ``run_connection``, ``index_connection``, ``store_event``,
-``store_event_batch``, ``path_for_shard``, ``conn_string_for_shard``, ``wipe`` and ``dispose`` of
-``SqliteEventLogStorage``, and that reading code asks for no connection while holding one. Which files an
-instance uses is decided in ``home``.
+What this leans on, and a test guards: ``run_connection``, ``index_connection``, ``has_table``,
+``has_secondary_index``, ``_has_asset_key_col_on_connection``, ``store_event``, ``store_event_batch``,
+``path_for_shard``, ``conn_string_for_shard``, ``wipe`` and ``dispose`` of ``SqliteEventLogStorage``, and
+that reading code asks for no connection while holding one. Which files an instance uses is decided in
+``home``.
 """
 
 from __future__ import annotations
@@ -104,7 +105,8 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
         self._open = _OpenShards()  # first: the parent's constructor already connects
         self._inherited: list[_OpenShards] = []
-        self._tables: set[str] = set()
+        #: Tables, migrations and columns that were found in the index: they stay.
+        self._found: set[str] = set()
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -124,9 +126,18 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
 
     def has_table(self, table_name: str) -> bool:
         """Whether the index has the table; looked up once, as tables that are there stay."""
-        if table_name not in self._tables and super().has_table(table_name):
-            self._tables.add(table_name)
-        return table_name in self._tables
+        look_up = super().has_table
+        return self._is_there(f"table {table_name}", lambda: look_up(table_name))
+
+    def has_secondary_index(self, name: str) -> bool:
+        """Whether that migration was made; looked up once, as none is taken back."""
+        look_up = super().has_secondary_index
+        return self._is_there(f"index {name}", lambda: look_up(name))
+
+    def _has_asset_key_col_on_connection(self, conn: sa.Connection, column_name: str) -> bool:
+        """Whether the assets have that column; looked up once, where Dagster reads the schema for every event."""
+        look_up = super()._has_asset_key_col_on_connection
+        return self._is_there(f"column {column_name}", lambda: look_up(conn, column_name))
 
     def store_event(self, event: EventLogEntry) -> None:
         """Store the event in one transaction per file, then touch the run's file."""
@@ -148,12 +159,18 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     def wipe(self) -> None:
         """Delete every event; files are closed first, because they are deleted too."""
         self._close_connections()
+        self._found.clear()
         super().wipe()
 
     def dispose(self) -> None:
         """Close what is open. A later use opens it again."""
         super().dispose()
         self._close_connections()
+
+    def _is_there(self, what: str, look_up: Callable[[], bool]) -> bool:
+        if what not in self._found and look_up():
+            self._found.add(what)
+        return what in self._found
 
     @contextmanager
     def _together(self) -> Iterator[None]:

@@ -468,6 +468,8 @@ def test_dagster_still_asks_the_overridden_methods_for_its_connections(
         ("store_event", ["self", "event"]),
         ("store_event_batch", ["self", "events"]),
         ("has_table", ["self", "table_name"]),
+        ("has_secondary_index", ["self", "name"]),
+        ("_has_asset_key_col_on_connection", ["self", "conn", "column_name"]),
         ("wipe", ["self"]),
         ("dispose", ["self"]),
         ("path_for_shard", ["self", "run_id"]),
