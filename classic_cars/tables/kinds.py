@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import ibis
 import pandas as pd
-import polars as pl
 import pyarrow as pa
 
 from classic_cars.contracts.base import Contract
@@ -17,10 +17,8 @@ def as_kind(table: ibis.Table, kind: Any) -> Any:
     """``table`` as an ``ibis``, ``pandas``, ``polars`` or ``pyarrow`` table, as the annotation ``kind`` asks."""
     if kind is pd.DataFrame:
         return table.to_pandas()
-    if kind is pl.DataFrame:
-        return table.to_polars()
-    if kind is pl.LazyFrame:
-        return table.to_polars().lazy()
+    if (pl := _polars()) is not None and kind in (pl.DataFrame, pl.LazyFrame):
+        return table.to_polars() if kind is pl.DataFrame else table.to_polars().lazy()
     if kind is pa.Table:
         return table.to_pyarrow()
     return table
@@ -30,7 +28,7 @@ def as_expression(contract: Contract, receive: Callable[[pa.Table], ibis.Table],
     """The function's result as a lazy table, whatever kind of table it returned."""
     if isinstance(rows, ibis.Table):
         return rows
-    if isinstance(rows, pl.DataFrame):
+    if (pl := _polars()) is not None and isinstance(rows, pl.DataFrame):
         rows = rows.to_arrow()
     if isinstance(rows, pd.DataFrame):
         rows = _from_pandas(contract, rows)
@@ -40,6 +38,11 @@ def as_expression(contract: Contract, receive: Callable[[pa.Table], ibis.Table],
         f"{contract.address}: its function returned {type(rows).__name__}, expected an ibis, pandas, polars or "
         "pyarrow table"
     )
+
+
+def _polars() -> Any:
+    """Polars, if it was imported: whoever asks for its tables or returns one has. It takes a tenth of a second."""
+    return sys.modules.get("polars")
 
 
 def _from_pandas(contract: Contract, frame: pd.DataFrame) -> pa.Table:
