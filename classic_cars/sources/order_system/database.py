@@ -152,25 +152,28 @@ class Database(ABC):
     @cached_property
     def orders(self) -> Orders:
         def ask() -> Orders:
-            inspector, key, day = sa.inspect(self.engine), ORDERS.c.orderNumber.name, ORDERS.c.orderDate.name
-            unique = inspector.get_unique_constraints(ORDERS.name)
-            keys = [
-                inspector.get_pk_constraint(ORDERS.name)["constrained_columns"],
-                *(u["column_names"] for u in unique),
-            ]
-            kind = {each["name"]: each["type"] for each in inspector.get_columns(ORDERS.name)}.get(day)
-            dated = self.strict_types and type(kind) is sa.DATE
-            near = None if dated else self._near(kind)
-            return Orders([key] in map(list, keys), dated, near, self._lines_index(inspector))
+            with self.engine.connect() as connection:
+                return self._orders_seen_by(sa.inspect(connection))
 
         return self.retry_transient(ask)
+
+    def _orders_seen_by(self, inspector: sa.Inspector) -> Orders:
+        key, day = ORDERS.c.orderNumber.name, ORDERS.c.orderDate.name
+        unique = inspector.get_unique_constraints(ORDERS.name)
+        keys = [inspector.get_pk_constraint(ORDERS.name)["constrained_columns"], *(u["column_names"] for u in unique)]
+        kind = {each["name"]: each["type"] for each in inspector.get_columns(ORDERS.name)}.get(day)
+        dated = self.strict_types and type(kind) is sa.DATE
+        near = None if dated else self._near(kind)
+        return Orders([key] in map(list, keys), dated, near, self._lines_index(inspector))
 
     def types(self, table: sa.Table) -> Types:
         """The columns that the order system has now, in its order."""
 
         def ask() -> Types:
             try:
-                return {each["name"]: each["type"] for each in sa.inspect(self.engine).get_columns(table.name)}
+                with self.engine.connect() as connection:
+                    columns = sa.inspect(connection).get_columns(table.name)
+                return {each["name"]: each["type"] for each in columns}
             except sa.exc.NoSuchTableError:
                 raise SourceMissing(
                     f"{self.url}: no table {table.name}; expected the eight tables of classicmodels; check the "
