@@ -11,7 +11,10 @@ from functools import cache
 import duckdb
 import ibis
 import ibis.expr.datatypes as dt
+import ibis.expr.operations as ops
+from ibis.backends.duckdb import Backend
 from ibis.backends.sql.datatypes import DuckDBType
+from ibis.common.exceptions import TableNotFound
 
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ContractError, StoreError
@@ -103,6 +106,20 @@ def same_columns(contract: Contract, rows: ibis.Table) -> None:
             f"{contract.address}: found {listed(found)}, expected {listed(contract.types)}; change the asset's "
             "function or its contract so that both agree"
         )
+
+
+def found_table(backend: Backend, contract: Contract) -> ibis.Table | None:
+    """The table with the columns that it has in the database; None when it is not there."""
+    try:
+        return backend.table(contract.name, database=contract.layer)
+    except TableNotFound:
+        return None
+
+
+def made_table(backend: Backend, contract: Contract) -> ibis.Table:
+    """The table that was just made with the contract's columns, of which the database need not be asked."""
+    schema, layer = ibis.schema(plain(contract.types)), ops.Namespace(database=contract.layer)
+    return ops.DatabaseTable(contract.name, schema=schema, source=backend, namespace=layer).to_expr()
 
 
 def plain(schema: ibis.Schema) -> dict[str, dt.DataType]:

@@ -34,7 +34,7 @@ from classic_cars.stores.duckdb.turns import Turns
 from classic_cars.stores.failures import is_locked
 from classic_cars.stores.folders import own
 from classic_cars.stores.pins import FolderShelf, Pin, Pins
-from classic_cars.stores.sql import MEMORY, OWN, PUBLICATIONS, one_query, only_reach, quoted
+from classic_cars.stores.sql import MEMORY, OWN, PUBLICATIONS, found_table, made_table, one_query, only_reach, quoted
 
 progress = logging.getLogger("classic_cars.progress")
 
@@ -208,17 +208,13 @@ class DuckDBStore:
             return None
         backend = self.backend
         if contract.address not in self._tables:
-            found = self.execute(
-                "SELECT count(*) FROM duckdb_tables() "
-                f"WHERE schema_name = '{contract.layer}' AND table_name = '{contract.name}'"
-            ).fetchone()
-            is_there = bool(found and found[0])
-            self._tables[contract.address] = backend.table(contract.name, database=contract.layer) if is_there else None
+            with clear_errors(self.path):
+                self._tables[contract.address] = found_table(backend, contract)
         return self._tables[contract.address]
 
     def made(self, contract: Contract) -> None:
-        """The open transaction rebuilt the table."""
-        self._tables.pop(contract.address, None)
+        """The open transaction made the table anew, with the contract's columns."""
+        self._tables[contract.address] = made_table(self.backend, contract)
 
     def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:
         self.backend.con.register(ARRIVAL, rows)

@@ -60,22 +60,25 @@ class DuckDBTransaction:
 
     def _execute(self, sql: str) -> duckdb.DuckDBPyConnection:
         """The file is opened, and kept from others, no sooner than it is needed."""
+        self._begin()
+        return self._store.execute(sql)
+
+    def _begin(self) -> None:
         if not self._begun:
             self._begun = True
             self._store.execute("BEGIN TRANSACTION")
-        return self._store.execute(sql)
 
     @property
     def made_by(self) -> Maker:
         return Maker(f"DuckDB {duckdb.__version__}")
 
     def exists(self, contract: Contract) -> bool:
-        self._execute("SELECT 1")
+        self._begin()
         return self._store.exists(contract)
 
     def read(self, contract: Contract, months: Months | None = None) -> ibis.Table:
         self._staged.must_not_hold(contract)
-        self._execute("SELECT 1")
+        self._begin()
         return self._store.read(contract, months)
 
     def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:
