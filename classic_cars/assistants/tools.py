@@ -145,9 +145,8 @@ class Tools:
         share: bool = False,
     ) -> Rows:
         asked = ask(measures, by, where, period, compare, top, share)
-        question = replace(asked, by=tuple(map(_impersonal, asked.by)))
-        for each in question.where:
-            _impersonal(each.dimension)
+        filters = tuple(replace(each, dimension=_impersonal(each.dimension)) for each in asked.where)
+        question = replace(asked, by=tuple(map(_impersonal, asked.by)), where=filters)
         extract = self.extracts.latest()
         result = answered(extract, _sql(expression(question, _shown)), self.limits)
         return _rows(result, _definition(question), extract, self._notes(question, extract))

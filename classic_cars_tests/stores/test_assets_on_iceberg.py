@@ -89,7 +89,7 @@ def released(settings: Settings) -> set[Decimal]:
 
 
 def test_going_back_to_a_release(published: Settings) -> None:
-    """Its numbers and its proof are the current ones again, as a new release; what the next run makes of it: test_restored_releases."""
+    """Its numbers and its proof are the current ones again, as a new release; the next run: test_restored_releases."""
     first = attempt(published).release
     assert first is not None
     before = released(published)
