@@ -11,6 +11,8 @@ TABLES = 26
 #: Made from files that partners drop, which the benchmarks have none of.
 OWN = ("_rescued_data", "isInferred")
 RATED = ("ratings", "ratings_files", "stock_counts", "stock_counts_files", "fact_ratings", "product_ratings")
+#: Answers of the platform alone.
+OTHERS = ("customer_cohorts", "customer_balances", "stock_cover")
 #: Partial aggregates: how the platform comes to its answers, which others come to in their own ways.
 PARTIAL = ("monthly_sales_by_customer", "monthly_sales_by_product")
 
@@ -35,7 +37,7 @@ def _tables(connection: duckdb.DuckDBPyConnection, database: str) -> list[tuple[
     return connection.execute(
         "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = ? AND list_contains(?, schema_name) "
         "AND NOT list_contains(?, table_name)",
-        [database, list(LAYERS), [*RATED, *PARTIAL]],
+        [database, list(LAYERS), [*RATED, *PARTIAL, *OTHERS]],
     ).fetchall()
 
 

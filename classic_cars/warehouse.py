@@ -13,6 +13,7 @@ cookbook.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ import pyarrow as pa
 from classic_cars.assets import ALL_TABLES
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import TableMissing
-from classic_cars.serving.metrics import ask, expression, facts_about
+from classic_cars.serving.metrics import ask, expression, facts_about, hints
 from classic_cars.serving.releases import Release, opened, pending
 from classic_cars.settings import Settings, load_settings
 from classic_cars.stores.base import Reading
@@ -91,15 +92,19 @@ class OpenRelease:
         period: str | None = None,
         compare: str | None = None,
         top: int | None = None,
+        share: bool = False,
     ) -> ibis.Table:
         """Measures, one row per value of the dimensions ``by``; docs/metrics.md has every name.
 
         ``where``: filters that must all hold, such as ``productLine=Planes``. ``period``: ``2004``, ``2004-Q2``,
         ``2003-06..2004-05``. ``compare``: ``year`` or ``before``. ``top``: only rows with most of the first measure.
-        Raises ``QuestionError`` that names what is wrong and what there is instead.
+        ``share``: with each measure its share of the total. Raises ``QuestionError`` that names what is wrong and what
+        there is instead; warns of a filter's value that nothing has.
         """
         filters = [where] if isinstance(where, str) else where
-        question = ask(_names(measures), _names(by), filters, period, compare, top)
+        question = ask(_names(measures), _names(by), filters, period, compare, top, share)
+        for each in hints(question, self._tables.read):
+            warnings.warn(each, stacklevel=2)
         return expression(question, self._tables.read)
 
     def sql(self, query: str) -> pa.Table:

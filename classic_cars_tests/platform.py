@@ -39,6 +39,7 @@ SALES = (
     "warehouse/fact_orders",
     *(f"analytics/monthly_sales_by_{name}" for name in ("customer", "product")),
     *(f"analytics/sales_by_{name}" for name in ("country", "product_line", "month")),
+    *(f"analytics/{name}" for name in ("customer_cohorts", "customer_balances", "stock_cover")),
 )
 
 

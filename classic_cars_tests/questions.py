@@ -76,6 +76,10 @@ RATIOS = {
     "onTimeShipmentShare": ("onTimeOrders", "shippedOrders", 4),
     "averageRating": ("stars", "ratings", 2),
 }
+#: Whose rows add up to a total: of orders only when no product cuts them.
+ADDITIVE = ("units", "lines", "bookedAmount", "netSales", "grossProfit", "costedSales", "listAmount", "discountAmount")
+ADDITIVE += ("payments", "ratings", "stars")
+OF_WHOLE_ORDERS = ("orders", "soldOrders", "shippedOrders", "onTimeOrders")
 SHARES = ("margin", "discount", "onTimeShipmentShare")
 BALANCE = "balance"
 OF_FACT = {"orders": ORDERS, "payments": PAYMENTS, "ratings": RATINGS}
@@ -205,6 +209,7 @@ class Asked:
     period: tuple[str, date, date] | None = None
     compare: str | None = None
     top: int | None = None
+    share: bool = False
 
     @property
     def keys(self) -> list[str]:
@@ -221,7 +226,10 @@ def answered(asked: Asked, rows: Mapping[str, list[Row]], calendar: Sequence[dat
         window = window_before(*asked.period[1:], asked.compare)
         before = _measured(asked, rows, calendar, window, bounded=True)
     groups = list(dict.fromkeys([*found, *before]))
-    answer = [_row(asked, group, found.get(group), before.get(group)) for group in groups]
+    totals = {
+        name: sum((found.get(group) or _nothing(asked))[name] or 0 for group in groups) for name in asked.measures
+    }
+    answer = [_row(asked, group, found.get(group), before.get(group), totals) for group in groups]
     answer.sort(key=lambda row: [_sorting(row[name]) for name in asked.keys])
     if asked.top is not None:
         first = asked.measures[0]
@@ -234,11 +242,18 @@ def _sorting(value: Any) -> tuple:
     return (value is None, value if value is not None else 0)
 
 
-def _row(asked: Asked, group: tuple, now: Row | None, before: Row | None) -> Row:
+def may_have_shares(measures: Iterable[str], by: Iterable[str]) -> bool:
+    known = {*ADDITIVE, *(OF_WHOLE_ORDERS if not {*by} & {*PRODUCTS} else ())}
+    return {*measures} <= known
+
+
+def _row(asked: Asked, group: tuple, now: Row | None, before: Row | None, totals: Row) -> Row:
     row: Row = dict(zip(asked.keys, group, strict=True))
     for name in asked.measures:
         new, old = [(side or _nothing(asked))[name] for side in (now, before)]
         row[name] = new
+        if asked.share:
+            row[f"{name}Share"] = _divided(Decimal(new), Decimal(totals[name]), 4) if totals[name] > 0 else None
         if asked.compare:
             row[f"{name}Before"] = old
             row[f"{name}Change"] = None if new is None or old is None else new - old

@@ -6,18 +6,23 @@ Numbers about orders are the metrics of ``contracts.metrics``, which also says o
 from __future__ import annotations
 
 import ibis
+import ibis.expr.types as ir
 
-from classic_cars.contracts import analytics
+from classic_cars.contracts import analytics, customers, stock
+from classic_cars.contracts.measures import divided
 from classic_cars.contracts.metrics import (
     CUSTOMER,
     METRICS,
     MONTH,
     PRODUCT,
     aggregate,
+    amount,
     not_additive,
+    not_cancelled,
     partials,
     summed,
 )
+from classic_cars.contracts.origins import UNKNOWN_NUMBER
 from classic_cars.tables.table import table
 
 
@@ -77,3 +82,100 @@ def product_ratings(fact_ratings: ibis.Table, dim_products: ibis.Table) -> ibis.
         ratings=products.ratings.fill_null(0).cast("int64"),
         averageRating=average,
     )
+
+
+@table(customers.CustomerCohorts)
+def customer_cohorts(fact_orders: ibis.Table, dim_dates: ibis.Table) -> ibis.Table:
+    sold = fact_orders.filter(not_cancelled(fact_orders), fact_orders.customerNumber != UNKNOWN_NUMBER)
+    bought = sold.group_by("customerNumber", quarter=sold.orderDate.truncate("Q")).aggregate(
+        soldOrders=sold.orderNumber.nunique(), netSales=sold.orderAmount.sum()
+    )
+    first = bought.group_by("customerNumber").aggregate(cohort=bought.quarter.min())
+    sizes = first.group_by("cohort").aggregate(cohortCustomers=first.customerNumber.count())
+    since = bought.inner_join(first, "customerNumber")
+    since = since.group_by("cohort", "quarter").aggregate(
+        customers=since.customerNumber.count(), soldOrders=since.soldOrders.sum(), netSales=since.netSales.sum()
+    )
+    # Every quarter of the calendar has a row, also one in which nobody of the cohort bought.
+    days = dim_dates.filter(dim_dates.date <= sold.orderDate.max().as_scalar())
+    quarters = days.select(quarter=days.date.truncate("Q")).distinct()
+    grid = sizes.inner_join(quarters, quarters.quarter >= sizes.cohort)
+    rows = grid.left_join(since, ["cohort", "quarter"])
+    bought_then = rows.customers.fill_null(0)
+    return rows.select(
+        "cohort",
+        "quarter",
+        quartersSince=(customers.quarter_number(rows.quarter) - customers.quarter_number(rows.cohort)).cast("int64"),
+        cohortCustomers="cohortCustomers",
+        customers=bought_then,
+        retention=divided(bought_then, rows.cohortCustomers, 4),
+        soldOrders=rows.soldOrders.fill_null(0),
+        netSales=amount(rows.netSales),
+    )
+
+
+@table(customers.CustomerBalances)
+def customer_balances(
+    monthly_sales_by_customer: ibis.Table, fact_payments: ibis.Table, dim_customers: ibis.Table
+) -> ibis.Table:
+    sold = summed(monthly_sales_by_customer, by=CUSTOMER, over=CUSTOMER).select(CUSTOMER, "netSales")
+    paid = fact_payments.group_by(CUSTOMER).aggregate(payments=fact_payments.amount.sum())
+    everybody = dim_customers.select(CUSTOMER, "creditLimit").left_join(sold, CUSTOMER).drop(f"{CUSTOMER}_right")
+    rows = everybody.left_join(paid, CUSTOMER)
+    rows = rows.select(CUSTOMER, "creditLimit", netSales=amount(rows.netSales), payments=amount(rows.payments))
+    rows = rows.mutate(balance=(rows.netSales - rows.payments).cast("decimal(18, 2)"))
+    owed = ibis.greatest(rows.balance, 0).cast("decimal(18, 2)")
+    return rows.select(
+        CUSTOMER,
+        "netSales",
+        "payments",
+        "balance",
+        "creditLimit",
+        creditUsed=divided(owed, rows.creditLimit, 4),
+        isOverLimit=rows.balance > rows.creditLimit,
+    )
+
+
+@table(stock.StockCover)
+def stock_cover(
+    fact_orders: ibis.Table, dim_products: ibis.Table, products: ibis.Table, stock_counts: ibis.Table
+) -> ibis.Table:
+    span = fact_orders.aggregate(asOf=fact_orders.orderDate.max(), since=fact_orders.orderDate.min())
+    months = ibis.least(_month_number(span.asOf) - _month_number(span.since), stock.MONTHS_COUNTED)
+    span = span.select("asOf", monthsCounted=months.fill_null(0).cast("int64"))
+    sold = _units_sold(fact_orders, span)
+    rows = dim_products.select(PRODUCT, "productName", "productLine")
+    for each in (products.select(PRODUCT, unitsInStock="quantityInStock"), _counted_last(stock_counts), sold):
+        rows = rows.left_join(each, PRODUCT).drop(f"{PRODUCT}_right")
+    rows = rows.cross_join(span)
+    rows = rows.mutate(unitsAtPartners=rows.unitsAtPartners.fill_null(0), unitsSold=rows.unitsSold.fill_null(0))
+    rows = rows.mutate(unitsOnHand=(rows.unitsInStock + rows.unitsAtPartners).cast("int64"))
+    lasting = ibis.ifelse(rows.unitsOnHand < 0, 0, rows.unitsOnHand)
+    cover = divided(lasting * rows.monthsCounted, rows.unitsSold, 1)
+    return rows.mutate(unitsPerMonth=divided(rows.unitsSold, rows.monthsCounted, 2), monthsOfCover=cover).select(
+        *stock.StockCover.to_schema().columns
+    )
+
+
+def _units_sold(fact_orders: ibis.Table, span: ibis.Table) -> ibis.Table:
+    """By product: units of the months before that of the latest order, and the day of the product's own latest one."""
+    sold = fact_orders.filter(not_cancelled(fact_orders)).cross_join(span)
+    months_ago = _month_number(sold.asOf) - _month_number(sold.orderDate)
+    return sold.group_by(PRODUCT).aggregate(
+        unitsSold=sold.quantityOrdered.sum(where=months_ago.between(1, stock.MONTHS_COUNTED)).cast("int64"),
+        lastSold=sold.orderDate.max(),
+    )
+
+
+def _counted_last(stock_counts: ibis.Table) -> ibis.Table:
+    """By product: what each warehouse counted last."""
+    days = stock_counts.group_by(PRODUCT, "warehouseCode").aggregate(countDate=stock_counts.countDate.max())
+    latest = stock_counts.semi_join(days, [PRODUCT, "warehouseCode", "countDate"])
+    return latest.group_by(PRODUCT).aggregate(
+        unitsAtPartners=latest.quantityCounted.sum().cast("int64"), countDate=latest.countDate.max()
+    )
+
+
+def _month_number(day: ir.DateValue) -> ir.IntegerValue:
+    """Months since the year 0: consecutive ones differ by 1."""
+    return day.year() * 12 + day.month() - 1

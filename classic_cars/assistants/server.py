@@ -73,9 +73,10 @@ def server(settings: Settings, limits: Limits | None = None) -> MCPServer:
         period: Period = None,
         compare: Comparison = None,
         top: Annotated[int | None, Field(description="Only rows with most of the first measure")] = None,
+        share: Annotated[bool, Field(description="With each measure its share of the total; of additive ones")] = False,
     ) -> Rows:
         """Measures by dimensions, of a period, compared with the one before."""
-        return await said(tools.query_metrics, measures, by, where, period, compare, top)
+        return await said(tools.query_metrics, measures, by, where, period, compare, top, share)
 
     @found.tool(annotations=_READS)
     async def read_only_sql(sql: Annotated[str, Field(description="One SELECT in DuckDB's SQL")]) -> Rows:

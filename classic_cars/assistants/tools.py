@@ -19,7 +19,7 @@ from classic_cars.contracts.base import Contract
 from classic_cars.contracts.cuts import DIMENSIONS, Dimension, dimensions_of
 from classic_cars.contracts.measures import MEASURES, additivity
 from classic_cars.errors import QuestionError
-from classic_cars.serving.metrics import Question, ask, columns_of, expression
+from classic_cars.serving.metrics import Question, ask, columns_of, expression, unknown_values, values_near
 from classic_cars.serving.metrics.rows import contracts as star_schema
 from classic_cars.serving.releases import age, pending
 from classic_cars.settings import Settings
@@ -77,12 +77,16 @@ class Tables(Proof):
 
 
 class Rows(Proof):
-    """An answer. ``complete`` is false when there are more rows than may be told; amounts are texts, in full."""
+    """An answer. ``complete`` is false when there are more rows than may be told; amounts are texts, in full.
+
+    ``notes``: what may be wrong with the question, such as a filter's value that nothing has.
+    """
 
     definition: dict[str, str]
     columns: dict[str, str]
     rows: list[list[Any]]
     complete: bool
+    notes: list[str] = []
 
 
 class TableQuality(BaseModel):
@@ -138,14 +142,21 @@ class Tools:
         period: str | None = None,
         compare: str | None = None,
         top: int | None = None,
+        share: bool = False,
     ) -> Rows:
-        asked = ask(measures, by, where, period, compare, top)
-        question = replace(asked, by=tuple(map(_impersonal, asked.by)))
-        for each in question.where:
-            _impersonal(each.dimension)
+        asked = ask(measures, by, where, period, compare, top, share)
+        filters = tuple(replace(each, dimension=_impersonal(each.dimension)) for each in asked.where)
+        question = replace(asked, by=tuple(map(_impersonal, asked.by)), where=filters)
         extract = self.extracts.latest()
-        sql = str(ibis.to_sql(expression(question, _shown), dialect="duckdb"))
-        return _rows(answered(extract, sql, self.limits), _definition(question), extract)
+        result = answered(extract, _sql(expression(question, _shown)), self.limits)
+        return _rows(result, _definition(question), extract, self._notes(question, extract))
+
+    def _notes(self, question: Question, extract: Extract) -> list[str]:
+        near = values_near(question, _shown)
+        if near is None:
+            return []
+        found = answered(extract, _sql(near.order_by("place").drop("place")), self.limits)
+        return unknown_values(question, [(str(a), str(b), str(c)) for a, b, c in found.rows])
 
     def read_only_sql(self, sql: str) -> Rows:
         extract = self.extracts.latest()
@@ -212,12 +223,17 @@ def _proof(extract: Extract) -> dict[str, Any]:
     }
 
 
-def _rows(result: Result, definition: dict[str, str], extract: Extract) -> Rows:
+def _sql(rows: ibis.Table) -> str:
+    return str(ibis.to_sql(rows, dialect="duckdb"))
+
+
+def _rows(result: Result, definition: dict[str, str], extract: Extract, notes: Sequence[str] = ()) -> Rows:
     return Rows(
         definition=definition,
         columns=result.columns,
         rows=result.rows,
         complete=not result.more,
+        notes=list(notes),
         **_proof(extract),
     )
 

@@ -12,7 +12,7 @@ from rich.markup import escape
 from classic_cars.cli.formats import RELEASE, format_of, format_options, give, readable_errors
 from classic_cars.cli.grid import Column, Grid
 from classic_cars.cli.startup import quick_imports
-from classic_cars.cli.terminal import agreeing, out
+from classic_cars.cli.terminal import agreeing, err, out
 from classic_cars.wording import counted
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def _names(_context: click.Context, _parameter: click.Parameter, given: tuple[st
 @click.option("--period", metavar="DAYS", help="2004, 2004-Q2, 2004-05, 2004-05-17, or from..to; by default all days.")
 @click.option("--compare", type=click.Choice(["year", "before"]), help="With the year, or the period, before.")
 @click.option("--top", type=click.IntRange(min=1), metavar="ROWS", help="Only those with most of the first measure.")
+@click.option("--share", is_flag=True, help="With each measure its share of the total; of additive ones.")
 @format_options
 @RELEASE
 def query(kind: str | None, output: Path | None, number: int | None, **asked: Any) -> None:
@@ -87,17 +88,19 @@ def query(kind: str | None, output: Path | None, number: int | None, **asked: An
 
     \b
       classic-cars metrics query --measure netSales,margin --by productLine --period 2004 --compare year
-      classic-cars metrics query --measure netSales --by customer --where country=USA --top 10
+      classic-cars metrics query --measure netSales --by customer --where country=USA --top 10 --share
       classic-cars metrics query --measure balance --by country --period 2004-12-31 --output balance.xlsx
     Filters: NAME=VALUE, NAME!=VALUE, NAME in A,B, of time also NAME>=VALUE; nothing after = means missing. All
     filters must hold. Asked of the current release: tables that agree with each other.
     """
     with quick_imports():
-        from classic_cars.serving.metrics import ask, columns_of, expression
+        from classic_cars.serving.metrics import ask, columns_of, expression, hints
 
     kind = format_of(kind, output)
     question = ask(**asked)
     with agreeing(number) as (tables, _), readable_errors(tables):
+        for each in hints(question, tables.read):
+            err.print(each, style="yellow", markup=False, soft_wrap=True)
         reader = expression(question, tables.read).to_pyarrow_batches()
         give(tables, reader, kind, output, lambda rows: _show(rows, question, columns_of(question)))
 

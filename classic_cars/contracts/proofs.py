@@ -265,14 +265,14 @@ def _summed_by_product(
 # The calendar ----------------------------------------------------------------------------------------------
 
 
-def _day_number(day: ir.DateValue) -> ir.IntegerValue:
+def day_number(day: ir.DateValue) -> ir.IntegerValue:
     """Days since 2000-01-01: reconciliations compare numbers."""
     return day.delta(ibis.date(2000, 1, 1), unit="day")
 
 
 def calendar_span(dim_dates: ibis.Table) -> ibis.Table:
     return dim_dates.aggregate(
-        rows=dim_dates.count(), first=_day_number(dim_dates.date.min()), last=_day_number(dim_dates.date.max())
+        rows=dim_dates.count(), first=day_number(dim_dates.date.min()), last=day_number(dim_dates.date.max())
     ).mutate(calendar=ibis.literal("all days"))
 
 
@@ -283,5 +283,5 @@ def facts_span(orders: ibis.Table, payments: ibis.Table) -> ibis.Table:
         orders.select(day="shippedDate"),
         payments.select(day="paymentDate"),
     )
-    span = days.aggregate(first=_day_number(days.day.min()), last=_day_number(days.day.max()))
+    span = days.aggregate(first=day_number(days.day.min()), last=day_number(days.day.max()))
     return span.mutate(rows=(span.last - span.first + 1).fill_null(0), calendar=ibis.literal("all days"))

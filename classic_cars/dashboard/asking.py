@@ -10,6 +10,8 @@ import duckdb
 import pyarrow as pa
 import streamlit as st
 
+from classic_cars.contracts.base import Contract
+from classic_cars.contracts.customers import CustomerCohorts
 from classic_cars.dashboard import shapes
 from classic_cars.dashboard.filters import Asked
 from classic_cars.errors import StoreError
@@ -24,6 +26,10 @@ REMEMBERED = 1_000
 #: How the answer is made smaller before it is fetched: the name of a function of ``shapes``, and its arguments.
 Shape = tuple[str, *tuple[object, ...]]
 PLAIN: Shape = ("plain",)
+
+
+#: Answers that are tables, by address: shown whole, whatever is chosen.
+TABLES = {each.address: each for each in map(Contract.of, [CustomerCohorts])}
 
 
 def home_of(settings: Settings) -> str:
@@ -55,13 +61,17 @@ def _held(settings: Settings, number: int) -> Held:
 
 
 @st.cache_data(max_entries=REMEMBERED, show_spinner=False, hash_funcs={Settings: home_of})
-def answer(settings: Settings, number: int, asked: Asked, shape: Shape = PLAIN) -> pa.Table:
-    """The rows, of release ``number``. Raises ``StoreError`` when its tables cannot be read."""
+def answer(settings: Settings, number: int, asked: Asked | str, shape: Shape = PLAIN) -> pa.Table:
+    """The rows of a question, or of a table of ``TABLES``, of release ``number``.
+
+    Raises ``StoreError`` when its tables cannot be read.
+    """
     held = _held(settings, number)
     name, *arguments = shape
     try:
         with held.turn:
-            rows = expression(asked.question, held.tables.read)
+            read = held.tables.read
+            rows = read(TABLES[asked]) if isinstance(asked, str) else expression(asked.question, read)
             return (getattr(shapes, name)(*arguments)(rows) if shape != PLAIN else rows).to_pyarrow()
     except (duckdb.Error, StoreError) as error:
         _held.clear()  # files may come back, or another release take its place

@@ -189,19 +189,17 @@ def curve(rows: pa.Table, columns: Sequence[AnswerColumn]) -> AnyChart:
     return alt.layer(area, base.mark_line(strokeWidth=2.5).encode(y=y), diagonal)
 
 
-def cohort_grid(rows: pa.Table, columns: Sequence[AnswerColumn], unit: str) -> AnyChart:
+def cohort_grid(rows: pa.Table, columns: Sequence[AnswerColumn]) -> AnyChart:
     """Cohorts down, time across: the share of each cohort's customers that bought then."""
-    data = frame(rows)
-    data["bought"] = data["customers"] / data["of"]
-    told = [*tooltips(columns), alt.Tooltip("bought:Q", title="Share that bought", format=".0%")]
+    legend = alt.Legend(format=".0%", orient="top", gradientLength=180)
     return (
-        alt.Chart(data, height=alt.Step(26))
+        alt.Chart(frame(rows), height=alt.Step(26))
         .mark_rect(cornerRadius=3)
         .encode(
-            x=alt.X(f"{unit}:N", title=None, axis=alt.Axis(labelAngle=0, labelOverlap="greedy", ticks=False)),
+            x=alt.X("quarter:N", title=None, axis=alt.Axis(labelAngle=0, labelOverlap="greedy", ticks=False)),
             y=alt.Y("cohort:N", title=None, axis=alt.Axis(ticks=False, domain=False)),
-            color=alt.Color("bought:Q", title=None, legend=alt.Legend(format=".0%", orient="top", gradientLength=180)),
-            tooltip=told,
+            color=alt.Color("retention:Q", title=None, legend=legend),
+            tooltip=tooltips(columns),
         )
     )
 

@@ -9,12 +9,13 @@ from functools import partial
 from html import escape
 from typing import Any
 
+import ibis.expr.datatypes as dt
 import pyarrow as pa
 import streamlit as st
 
 from classic_cars.contracts.measures import MEASURES
 from classic_cars.dashboard import asking, markup
-from classic_cars.dashboard.asking import PLAIN, Shape
+from classic_cars.dashboard.asking import PLAIN, TABLES, Shape
 from classic_cars.dashboard.downloads import OFFERED, as_file
 from classic_cars.dashboard.filters import COMPARISONS, Asked, Filters
 from classic_cars.dashboard.wordings import title
@@ -31,9 +32,6 @@ SHAPED = {
     "members": AnswerColumn("members", "How many customers, from the largest", format=",d"),
     "shareOfMembers": AnswerColumn("shareOfMembers", "The same as a share of all customers", format=".1%"),
     "share": AnswerColumn("share", "Their part of the total", format=".1%"),
-    "cohort": AnswerColumn("cohort", "When the customers bought for the first time"),
-    "customers": AnswerColumn("customers", "Customers of the cohort that bought then", format=",d"),
-    "of": AnswerColumn("of", "Customers of the cohort", format=",d"),
 }
 
 
@@ -46,7 +44,7 @@ class View:
     filters: Filters
     parameters: Mapping[str, Sequence[str]]
 
-    def answer(self, asked: Asked, shape: Shape = PLAIN) -> pa.Table:
+    def answer(self, asked: Asked | str, shape: Shape = PLAIN) -> pa.Table:
         return asking.answer(self.settings, self.release.number, asked, shape)
 
     def links(self, names: Sequence[str]) -> dict[str, str]:
@@ -91,16 +89,29 @@ def _change(row: dict[str, Any], name: str) -> Any:
     return row.get(f"{name}Growth", row.get(f"{name}Change"))
 
 
-def columns_shown(asked: Asked, rows: pa.Table) -> list[AnswerColumn]:
+def columns_shown(asked: Asked | str, rows: pa.Table) -> list[AnswerColumn]:
     """Of the rows, whatever shape they have."""
+    if isinstance(asked, str):
+        contract = TABLES[asked]
+        return [
+            AnswerColumn(name, contract.describe(name), format=_format(contract.types[name]))
+            for name in rows.schema.names
+        ]
     known = SHAPED | {each.name: each for each in columns_of(asked.question)}
     return [known[name] for name in rows.schema.names]
+
+
+def _format(kind: dt.DataType) -> str:
+    """As contracts have them: whole numbers, amounts to the cent, shares to a hundredth of a percent."""
+    if isinstance(kind, dt.Decimal):
+        return ",.2f" if kind.scale == 2 else ".1%"
+    return ",d" if kind.is_integer() else ""
 
 
 def panel(
     view: View,
     heading: str,
-    asked: Asked,
+    asked: Asked | str,
     chart: Chart | None = None,
     *,
     said: str = "",
@@ -110,6 +121,7 @@ def panel(
 ) -> pa.Table:
     """A heading, the chart (or without one the rows), and below it the rows and the downloads; returns the rows.
 
+    ``asked``: a question, or the address of a table.
     ``picked``: called when something of the chart was clicked, which is then in ``st.session_state[key]``.
     """
     name = key or re.sub(r"\W+", "-", heading.lower()).strip("-")
@@ -131,7 +143,8 @@ def panel(
             st.altair_chart(chart(rows, columns), width="stretch", alt=_alternative(heading, rows, columns), **clicks)
         if chart is None:
             st.html(table)
-        _left_out(view, asked.measures)
+        if not isinstance(asked, str):
+            _left_out(view, asked.measures)
     return rows
 
 

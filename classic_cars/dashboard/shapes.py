@@ -1,7 +1,7 @@
-"""What is made of an answer before it is fetched: ranks, shares and cohorts, worked out by the engine.
+"""What is made of an answer before it is fetched: ranks and shares, worked out by the engine.
 
-Each function takes the expression of a question and gives one of few rows, however many customers there are. The
-measures themselves are those of the metrics.
+Each function takes the expression of a question, or a table, and gives one of few rows, however many customers there
+are. The measures themselves are those of the metrics.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import ibis
+import ibis.expr.types as ir
 
 Shape = Callable[[ibis.Table], ibis.Table]
 
@@ -63,21 +64,18 @@ def concentration(measure: str) -> Shape:
     return shape
 
 
-def cohorts(measure: str, unit: str) -> Shape:
-    """Of an answer by customer and unit of time: customers by the unit of their first order, in every unit since.
+def cohorts() -> Shape:
+    """The table of cohorts, with quarters as they are called."""
 
-    Columns: ``cohort``, the unit, ``customers`` with something in it, the measure, and ``of``: customers of the cohort.
-    """
-
-    def shape(answer: ibis.Table) -> ibis.Table:
-        bought = answer.filter(answer[measure] > 0)
-        first = bought.group_by("customer").aggregate(cohort=bought[unit].min())
-        sizes = first.group_by("cohort").aggregate(of=first.count())
-        rows = bought.join(first, "customer").group_by("cohort", unit)
-        found = rows.aggregate(customers=lambda t: t["customer"].nunique(), **{measure: lambda t: t[measure].sum()})
-        return found.join(sizes, "cohort").order_by(["cohort", unit])
+    def shape(table: ibis.Table) -> ibis.Table:
+        called = {name: _quarter(table[name]) for name in ("cohort", "quarter")}
+        return table.mutate(**called).order_by("cohort", "quartersSince")
 
     return shape
+
+
+def _quarter(day: ir.DateValue) -> ir.StringValue:
+    return day.year().cast("string") + "-Q" + day.quarter().cast("string")
 
 
 def worst(measure: str, count: int) -> Shape:

@@ -17,7 +17,7 @@ TITLES = {
     "averageOrderValue": "Average order",
     "salesRep": "Representative",
     "productLine": "Product line",
-    "of": "Customers in cohort",
+    "cohortCustomers": "Customers in cohort",
     "share": "Share of total",
     "shareOfMembers": "Share of customers",
     "customer": "No.",

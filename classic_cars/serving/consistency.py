@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from classic_cars.contracts.metrics import CANCELLED
+from classic_cars.serving.recounted import FACT, RECOUNTED, Recounted
 from classic_cars.stores.base import Reading
 from classic_cars.wording import counted
 
-FACT = "warehouse/fact_orders"
 #: The additive measures, and how the fact says them: the definitions of contracts/metrics.py once more, in SQL.
 MEASURES = {
     "units": "sum(quantityOrdered)",
@@ -105,14 +105,6 @@ PARTIAL = tuple(
     )
     for name, key in (("customer", "customerNumber"), ("product", "productCode"))
 )
-RATINGS, RATED = "warehouse/fact_ratings", "analytics/product_ratings"
-#: One row per product whose published ratings are not those of the fact.
-RATED_DIFFERENTLY = """
-SELECT count(*) FROM analytics.product_ratings AS r FULL JOIN
-    (SELECT productCode, count(*) AS ratings, avg(productRating) AS average FROM warehouse.fact_ratings GROUP BY 1) AS f
-ON f.productCode = r.productCode
-WHERE coalesce(f.ratings, 0) <> coalesce(r.ratings, 0) OR abs(f.average - r.averageRating) > 0.005001
-"""
 
 
 def contradictions(store: Reading) -> list[str]:
@@ -120,7 +112,7 @@ def contradictions(store: Reading) -> list[str]:
     all agree.
 
     Compared are the totals of the three answers and of the fact; when those agree, each answer and partial aggregate
-    with the star schema group by group, and ratings product by product. Tables never published are left out. Raises
+    with the star schema group by group, and the other answers row by row. Tables never published are left out. Raises
     ``StoreError`` when a table cannot be read.
     """
     there = store.row_counts()
@@ -135,14 +127,20 @@ def contradictions(store: Reading) -> list[str]:
             if {answer.address, FACT, *answer.dimensions} <= there.keys()
             for message in _contradicting_groups(store, answer)
         ),
-        *(_contradicting_ratings(store) if {RATINGS, RATED} <= there.keys() else []),
+        *(
+            message
+            for answer in RECOUNTED
+            if {answer.address, *answer.tables} <= there.keys()
+            for message in _contradicting_rows(store, answer)
+        ),
     ]
 
 
-def _contradicting_ratings(store: Reading) -> list[str]:
-    (row,) = (row for batch in store.query(RATED_DIFFERENTLY) for row in batch.to_pylist())
-    (products,) = row.values()
-    return [f"{RATED} differs from {RATINGS} in {counted(products, 'product')}; {FIX}"] if products else []
+def _contradicting_rows(store: Reading, answer: Recounted) -> list[str]:
+    (row,) = (row for batch in store.query(answer.differing) for row in batch.to_pylist())
+    (rows,) = row.values()
+    against = ", ".join(answer.tables)
+    return [f"{answer.address} differs from {against} in {counted(rows, answer.rows)}; {FIX}"] if rows else []
 
 
 def reads_compared_tables(sql: str) -> bool:

@@ -105,8 +105,8 @@ def test_an_order_that_moved_contradicts_the_months_though_totals_agree(publishe
     )
     ran = run(published, select=UP_TO_THE_FACT)
     assert ran.success, ran.errors
-    message, *partial = found(published)
-    assert [each.split()[0] for each in partial] == [
+    message, *others = found(published)
+    assert [each.split()[0] for each in others][:2] == [
         f"analytics/monthly_sales_by_{name}" for name in ("customer", "product")
     ]
     assert message.startswith("analytics/sales_by_month differs from warehouse/fact_orders by orderMonth (2003-02-01: ")
@@ -119,6 +119,9 @@ def test_an_order_that_moved_contradicts_the_months_though_totals_agree(publishe
         ("sales_by_country", "orders", "by country (Australia: orders 5 and 4"),
         ("sales_by_month", "orders", "by orderMonth (2003-01-01: orders "),
         ("product_ratings", "ratings", "differs from warehouse/fact_ratings in "),
+        ("customer_balances", "payments", "differs from warehouse/fact_orders, warehouse/fact_payments, "),
+        ("customer_cohorts", "customers", "differs from warehouse/fact_orders in "),
+        ("stock_cover", "unitsSold", "differs from warehouse/fact_orders, warehouse/dim_products in "),
     ],
 )
 def test_what_totals_do_not_tell_is_compared_group_by_group(

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +61,13 @@ def test_every_tool_answers_with_definition_release_and_proof(
 
 
 def test_metrics_are_filtered_compared_and_cut_to_the_most(asked_shop: Settings, order_frames: dict[str, pd.DataFrame]):
-    most, compared = asked(
+    in_usa = {"measures": ["netSales"], "by": ["productLine"], "where": ["country=USA"], "top": 2}
+    most, compared, shares, slip = asked(
         server(asked_shop),
-        ("query_metrics", {"measures": ["netSales"], "by": ["productLine"], "where": ["country=USA"], "top": 2}),
+        ("query_metrics", in_usa),
         ("query_metrics", {"measures": ["netSales"], "period": "2003-Q2", "compare": "before"}),
+        ("query_metrics", in_usa | {"share": True}),
+        ("query_metrics", {"measures": ["netSales"], "where": ["country=Frence", "customer=1"]}),
     )
     here = order_frames | {
         "customers": order_frames["customers"][order_frames["customers"]["country"].str.strip() == "USA"]
@@ -77,6 +80,13 @@ def test_metrics_are_filtered_compared_and_cut_to_the_most(asked_shop: Settings,
     sold = {name: each["netSales"] for name, each in expected_sales(here, "productLine").items()}
     best = sorted(sold.items(), key=lambda each: -each[1])[:2]
     assert [(name, Decimal(net)) for name, net in most.told["rows"]] == best
+    assert [row[:2] for row in shares.told["rows"]] == most.told["rows"]
+    parts = [Decimal(net) / sum(sold.values()) for _, net in best]
+    assert [Decimal(row[2]) for row in shares.told["rows"]] == [
+        each.quantize(Decimal("0.0001"), ROUND_HALF_UP) for each in parts
+    ]
+    assert (most.told["notes"], shares.told["notes"]) == ([], [])
+    assert slip.told["notes"] == ["there is no country 'Frence'; did you mean France?", "there is no customer '1'"]
     assert list(compared.told["columns"]) == ["netSales", "netSalesBefore", "netSalesChange", "netSalesGrowth"]
 
 

@@ -25,6 +25,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from classic_cars.assets import ALL_TABLES
 from classic_cars.runs import execute
 from classic_cars.settings import Settings
 from classic_cars_shop import api as simulator
@@ -312,7 +313,7 @@ def test_data_quality_has_every_table_with_its_checks_and_leads_into_dagster(ana
     analyst.open("quality")
     shown = {row[0]: row for row in analyst.table("tables")}
     with_rows = dict(ask(shop_home, "SELECT 'warehouse/fact_orders', count(*) FROM warehouse.fact_orders"))
-    assert len(shown) == 34
+    assert len(shown) == len(ALL_TABLES)
     assert shown["warehouse/fact_orders"][-1] == f"{with_rows['warehouse/fact_orders']:,}"
     assert all("passed" in row[1] or "warning" in row[1] for row in shown.values())
     link = analyst.page.get_attribute(".st-key-panel-tables tbody a >> nth=0", "href")

@@ -239,6 +239,10 @@ def test_nothing_can_be_written_and_errors_say_what_there_is(release: warehouse.
         release.table("staging.orders")
     with pytest.raises(QuestionError, match="did you mean netSales"):
         release.metrics("netSale")
+    with pytest.warns(UserWarning, match="there is no country 'Frence'; did you mean France?"):
+        assert release.metrics("units", where="country=Frence").to_pyarrow().to_pylist() == [{"units": 0}]
+    shares = release.metrics("netSales", by="country", top=1, share=True).to_pyarrow().column_names
+    assert shares == ["country", "netSales", "netSalesShare"]
 
 
 def test_a_release_that_is_not_there_is_an_error(settings: Settings, tmp_path: Path):

@@ -48,6 +48,8 @@ QUIRKS = (
     "UPDATE customers SET city = 'Riverton', state = 'NH', postalCode = '62701' WHERE customerNumber = 160",
     "UPDATE customers SET salesRepEmployeeNumber = 7777 WHERE customerNumber = 140",
     "UPDATE employees SET email = 'L.Radcliff@Classic-Cars.example' WHERE employeeNumber = 1002",
+    "INSERT INTO products SELECT 'S99_0001', productName || ' (new)', productLine, productScale, productVendor, "
+    "productDescription, quantityInStock, buyPrice, MSRP FROM products WHERE productCode = 'S18_1009'",
     "UPDATE products SET buyPrice = -1 WHERE productCode = 'S18_1550'",
     "UPDATE products SET productLine = NULL WHERE productCode = 'S24_1368'",
     "UPDATE products SET productName = ' ' || productName WHERE productCode = 'S18_1398'",
@@ -69,13 +71,16 @@ RATINGS = (
     (144, "S10_1057", " 4", {}),  # not a number as it should be written: rescued, and quarantined
 )
 
-#: (product, warehouse, units, hour of the count)
+COUNTED = "2003-08-01"
+#: (product, warehouse, units, hour of the count) and what differs.
 COUNTS = (
     ("S18_1009", "LYO", 12, 17),
     ("S18_1009", "LYO", 11, 18),  # a recount
     ("S18_1009", "OSL", 0, 17),
     ("S18_1086", "LYO", 40, 17),
+    ("S18_1086", "LYO", 44, 17, {"countDate": "2003-07-31"}),  # of another day: not the latest
     ("S18_1086", "OSL", 7, 17),
+    ("S18_1106", "OSL", 6, 17, {"countDate": "2003-07-31"}),  # of another day, and the latest
     ("S18_1106", "LYO", -3, 17),  # less than nothing: quarantined
     ("S18_1134", "OSL", "8 ", 17),  # not a number as it should be written: rescued, and quarantined
 )
@@ -116,9 +121,10 @@ def _land(folder: Path) -> None:
         _drop(folder / name, lines)
     for name, some in (("counts-1.jsonl", COUNTS[:4]), ("counts-2.jsonl", COUNTS[4:])):
         counts = [
-            {"countDate": "2003-08-01", "warehouseCode": where, "productCode": what, "quantityCounted": units}
-            | {"countedAt": f"2003-08-01T{hour}:00:00Z"}
-            for what, where, units, hour in some
+            {"countDate": COUNTED, "warehouseCode": where, "productCode": what, "quantityCounted": units}
+            | {"countedAt": f"{COUNTED}T{hour}:00:00Z"}
+            | dict(*more)
+            for what, where, units, hour, *more in some
         ]
         _drop(folder / "stock_counts" / name, counts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pytest
 from filelock import FileLock
 
+from classic_cars.serving.releases import opened
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Provenance, Staged
@@ -26,8 +28,10 @@ from classic_cars_tests.assets import (
     test_surprises,
     test_write_audit_publish,
 )
+from classic_cars_tests.assets.test_releases import DEARER, attempt, released_totals, totals
+from classic_cars_tests.command_line import classic_cars
 from classic_cars_tests.end_to_end import test_metrics
-from classic_cars_tests.platform import ask, run
+from classic_cars_tests.platform import SALES, ask, change, run
 from classic_cars_tests.shared import once
 from classic_cars_tests.shops import publish_everything
 
@@ -77,6 +81,34 @@ def test_a_step_whose_publish_was_refused_runs_again(shop: Settings, monkeypatch
     assert ran.success, ran.errors
     assert any(event.is_step_up_for_retry for event in ran.result.all_events)
     assert ask(shop, "SELECT count(*) FROM source.offices")[0][0] > 1
+
+
+def released(settings: Settings) -> set[Decimal]:
+    """What the fact and the answers of the current release say was booked."""
+    return {amount for _, amount in released_totals(settings)}
+
+
+def test_going_back_to_a_release(published: Settings) -> None:
+    """Its numbers and its proof are the current ones again, as a new release; the next run: test_restored_releases."""
+    first = attempt(published).release
+    assert first is not None
+    before = released(published)
+    assert before == {totals(published)[1]}
+    april = "(SELECT orderNumber FROM orders WHERE orderDate BETWEEN '2003-04-01' AND '2003-04-30')"
+    change(published.order_system_url, f"{DEARER} WHERE orderNumber IN {april}")
+    assert run(published, months=("2003-04", "2003-04"), select=SALES).success
+    assert released(published) == {totals(published)[1]} != before
+
+    went_back = classic_cars(published.home, "releases", "restore", str(first.number), CLASSIC_CARS_STORE="iceberg")
+    assert went_back.returncode == 0, went_back.stderr
+    changed = {*went_back.stdout.splitlines()[0].partition(": ")[2].split(", ")}
+    assert {"warehouse/fact_orders", "analytics/sales_by_country"} <= changed
+    assert "warehouse/dim_customers" not in changed  # it had no other version
+    assert released(published) == before
+    with opened(published) as found:
+        assert found is not None
+        assert found[0].number == first.number + 2
+        assert found[0].balances == first.balances
 
 
 @pytest.fixture

@@ -228,10 +228,22 @@ def test_the_graph_is_the_one_that_was_meant():
     assert inputs["staging/stock_counts"] == ["source/stock_counts"]
     assert inputs["warehouse/fact_ratings"] == ["staging/customers", "staging/ratings"]
     assert inputs["analytics/product_ratings"] == ["warehouse/dim_products", "warehouse/fact_ratings"]
+    assert inputs["analytics/customer_cohorts"] == ["warehouse/dim_dates", "warehouse/fact_orders"]
+    assert inputs["analytics/customer_balances"] == [
+        "analytics/monthly_sales_by_customer",
+        "warehouse/dim_customers",
+        "warehouse/fact_payments",
+    ]
+    assert inputs["analytics/stock_cover"] == [
+        "staging/products",
+        "staging/stock_counts",
+        "warehouse/dim_products",
+        "warehouse/fact_orders",
+    ]
     layers = [each.contract.layer for each in CATALOG]
     assert {layer: layers.count(layer) for layer in layers} == {
         "source": 10,
         "staging": 10,
         "warehouse": 8,
-        "analytics": 6,
+        "analytics": 9,
     }

@@ -101,20 +101,13 @@ def test_a_thousand_customers_are_a_hundred_points():
     assert len(rows_of(shapes.concentration("netSales")(table))) == 100
 
 
-def test_cohorts_are_customers_by_their_first_order():
-    found = rows_of(
-        shapes.cohorts("netSales", "quarter")(
-            answer(
-                customer=[1, 2, 1, 3, 2],
-                quarter=["2003-Q1", "2003-Q1", "2003-Q2", "2003-Q2", "2003-Q2"],
-                netSales=[5, 7, 11, 13, 0],  # of nothing but cancelled orders: has not bought
-            )
-        )
-    )
-    assert [tuple(row.values()) for row in found] == [
-        ("2003-Q1", "2003-Q1", 2, 12, 2),
-        ("2003-Q1", "2003-Q2", 1, 11, 2),
-        ("2003-Q2", "2003-Q2", 1, 13, 1),
+def test_cohorts_are_called_by_their_quarters_and_in_order():
+    first, second, last = date(2003, 1, 1), date(2003, 4, 1), date(2004, 10, 1)
+    table = answer(cohort=[second, first, first], quarter=[second, last, first], quartersSince=[0, 7, 0])
+    assert [tuple(row.values()) for row in rows_of(shapes.cohorts()(table))] == [
+        ("2003-Q1", "2003-Q1", 0),
+        ("2003-Q1", "2004-Q4", 7),
+        ("2003-Q2", "2003-Q2", 0),
     ]
 
 

@@ -12,7 +12,7 @@ from classic_cars.assets.dimensions import dim_dates
 from classic_cars.contracts.cuts import DAY, DIMENSIONS, dimensions_of
 from classic_cars.contracts.measures import FACTS, MEASURES, additivity, divided, parts_of
 from classic_cars.errors import QuestionError
-from classic_cars.serving.metrics import Period, ask, columns_of, expression, facts_about
+from classic_cars.serving.metrics import Period, ask, columns_of, expression, facts_about, hints
 from classic_cars.serving.metrics.periods import compared
 from classic_cars.serving.metrics.rows import contracts
 from classic_cars_tests.unit.test_metric_questions import read, store
@@ -106,6 +106,18 @@ def test_a_ratio_is_rounded_half_up_to_the_last_digit(part: str, whole: str, dec
         ({"measures": ["netSales"], "compare": "year"}, "needs a period"),
         ({"measures": ["netSales"], "compare": "decade", "period": "2004"}, "expected year or before"),
         ({"measures": ["netSales"], "top": 0}, "from 1 on"),
+        *(
+            ({"measures": [name], "by": ["salesRep"]}, f"{name} cannot be cut by salesRep; it can by date, month")
+            for name in ("payments", "balance", "ratings", "averageRating")
+        ),
+        *(
+            ({"measures": ["netSales", name], "share": True}, f"{name} has no share of a total: it is {why}")
+            for name, why in (("margin", "not additive"), ("balance", "semi-additive: over customers"))
+        ),
+        *(
+            ({"measures": ["orders"], "by": ["country", by], "share": True}, f"orders by {by} has no share of a total")
+            for by in ("productLine", "product", "vendor")
+        ),
     ],
 )
 def test_what_cannot_be_asked_says_what_can(asked: dict, said: str):
@@ -138,6 +150,41 @@ def test_hostile_names_are_no_names():
             ask(["netSales"], where=[f"{name}=1"])
 
 
+# Values that nothing has ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (["productLine=Planes"], []),
+        (["productLine=Plane"], ["there is no productLine 'Plane'; did you mean Planes?"]),
+        (["productLine=planes"], ["there is no productLine 'planes'; did you mean Planes?"]),
+        (["productLine!=Trucks"], ["there is no productLine 'Trucks'; did you mean Trucks and Buses?"]),
+        (["country in USA,Frnace", "country=Atlantis"], [
+            "there is no country 'Frnace'; did you mean France?",
+            "there is no country 'Atlantis'",
+        ]),
+        (["status=Canceled", "city=Kansas"], [
+            "there is no status 'Canceled'; did you mean Cancelled?",
+            "there is no city 'Kansas'; did you mean Kansas City?",
+        ]),
+        # Another number is another customer, and no day is wrong because nothing happened on it.
+        (["customer=99", "salesRep=1001"], ["there is no customer '99'"]),
+        (["month=1999-01", "date>=1999-01-01", "state="], []),
+        (["productLine=' OR 1=1 --"], ["there is no productLine \"' OR 1=1 --\""]),
+    ],
+)  # fmt: skip
+def test_a_value_that_nothing_has_is_named_with_those_that_are_like_it(where: list[str], said: list[str]):
+    assert hints(ask(["netSales"], where=where), read) == said
+
+
+def test_many_values_are_looked_up_in_one_question():
+    where = [f"product in {','.join(f'S{number}' for number in range(500))}"]
+    said = hints(ask(["netSales"], where=where), read)
+    assert len(said) == 486
+    assert said[0].startswith("there is no product 'S14'; did you mean S")
+
+
 # Meaning -------------------------------------------------------------------------------------------------
 
 
@@ -157,6 +204,11 @@ def test_hostile_names_are_no_names():
 )
 def test_what_a_period_is_compared_with(period: str, comparison: str, first: date, last: date):
     assert compared(Period.parse(period), comparison).period == Period(first, last)
+
+
+def test_every_column_of_an_answer_with_shares_is_described():
+    question = ask(["netSales", "orders"], by=["country"], period="2004", compare="year", share=True)
+    assert [each.name for each in columns_of(question)] == list(expression(question, read).columns)
 
 
 def test_every_column_of_an_answer_is_described():

@@ -219,7 +219,8 @@ def a_question(chance: random.Random) -> Asked:
     period = chance.choice([None, *PERIODS])
     compare = chance.choice([None, "year", "before"]) if period else None
     top = chance.choice([None, None, None, 1, 4])
-    return Asked(measures, by, where, (period, *PERIODS[period]) if period else None, compare, top)
+    share = questions.may_have_shares(measures, by) and chance.random() < 0.5
+    return Asked(measures, by, where, (period, *PERIODS[period]) if period else None, compare, top, share)
 
 
 def compare_with_pandas(asked: Asked) -> None:
@@ -230,6 +231,7 @@ def compare_with_pandas(asked: Asked) -> None:
         asked.period[0] if asked.period else None,
         asked.compare,
         asked.top,
+        asked.share,
     )
     found = store().to_pyarrow(expression(question, read)).to_pylist()
     expected = answered(asked, joined(), list(tables()["dim_dates"]["date"]))
@@ -247,6 +249,13 @@ def test_random_questions_have_the_answers_of_pandas(seed: int):
 @pytest.mark.parametrize("seed", range(8, 108))
 def test_many_random_questions_have_the_answers_of_pandas(seed: int):
     test_random_questions_have_the_answers_of_pandas(seed)
+
+
+def test_a_total_that_is_not_above_0_has_no_shares():
+    compare_with_pandas(Asked(("grossProfit", "units"), ("product",), share=True))
+    nothing = Asked(("units",), ("country",), period=("1999", *PERIODS["1999"]), share=True)
+    compare_with_pandas(nothing)
+    compare_with_pandas(Asked(("units",), (), period=("1999", *PERIODS["1999"]), share=True))
 
 
 def test_everything_that_can_be_asked_is_compared():

@@ -31,11 +31,11 @@ def page(view: View) -> None:
         panel(
             view,
             "Cohorts: who bought again, all time",
-            filters.asked(["netSales"], ["customer", "quarter"], always=True),
-            partial(charts.cohort_grid, unit="quarter"),
-            shape=("cohorts", "netSales", "quarter"),
+            "analytics/customer_cohorts",
+            charts.cohort_grid,
+            shape=("cohorts",),
             key="cohorts",
-            said="A row is customers by the quarter of their first order.",
+            said="A row is customers by the quarter of their first order: all of them, whatever is chosen above.",
         )
     left, right = st.columns(2, gap="medium")
     with left:

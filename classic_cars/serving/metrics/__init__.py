@@ -11,5 +11,17 @@ from classic_cars.serving.metrics.columns import AnswerColumn, columns_of
 from classic_cars.serving.metrics.expression import expression
 from classic_cars.serving.metrics.periods import Period
 from classic_cars.serving.metrics.question import Question, ask, facts_about
+from classic_cars.serving.metrics.values import hints, unknown_values, values_near
 
-__all__ = ["AnswerColumn", "Period", "Question", "ask", "columns_of", "expression", "facts_about"]
+__all__ = [
+    "AnswerColumn",
+    "Period",
+    "Question",
+    "ask",
+    "columns_of",
+    "expression",
+    "facts_about",
+    "hints",
+    "unknown_values",
+    "values_near",
+]

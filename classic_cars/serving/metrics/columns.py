@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from classic_cars.contracts.measures import SHARE, Measure
-from classic_cars.serving.metrics.expression import BEFORE, CHANGE, GROWTH
+from classic_cars.serving.metrics.expression import BEFORE, CHANGE, GROWTH, OF_TOTAL
 from classic_cars.serving.metrics.question import Question
 
 
@@ -25,15 +25,18 @@ def columns_of(question: Question) -> list[AnswerColumn]:
     said = {name: each.description for each in question.by for name in each.names}
     said |= {each.name: each.description for each in question.by}
     keys = [AnswerColumn(name, said[name]) for name in question.keys]
-    return keys + [column for each in question.measures for column in _of(each, question.compare)]
+    return keys + [column for each in question.measures for column in _of(each, question)]
 
 
-def _of(measure: Measure, compare: str) -> Iterator[AnswerColumn]:
+def _of(measure: Measure, question: Question) -> Iterator[AnswerColumn]:
     unit, said = measure.unit, measure.description
     yield AnswerColumn(measure.name, said, unit.name, unit.format)
-    if not compare:
+    if question.share:
+        part = f"{measure.name} as a share of the total of all rows; missing where that is not above 0"
+        yield AnswerColumn(measure.name + OF_TOTAL, part, SHARE.name, SHARE.format)
+    if not question.compare:
         return
-    when = "the year before" if compare == "year" else "the period before"
+    when = "the year before" if question.compare == "year" else "the period before"
     yield AnswerColumn(measure.name + BEFORE, f"{said}; {when}", unit.name, unit.format)
     yield AnswerColumn(measure.name + CHANGE, f"{measure.name} less that of {when}", unit.name, f"+{unit.format}")
     if unit != SHARE:

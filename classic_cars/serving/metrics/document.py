@@ -9,7 +9,7 @@ from classic_cars.serving.metrics.periods import EXPECTED
 _PARTIALS = """\
 ## The answers
 
-Every answer table has orders, units, bookedAmount, netSales and grossProfit. What is additive is kept per month, as \
+Every table of sales has orders, units, bookedAmount, netSales and grossProfit. What is additive is kept per month, as \
 partial aggregates by customer (`analytics/monthly_sales_by_customer`) and by product \
 (`analytics/monthly_sales_by_product`), and the answers are sums of them. What is not is recomputed from all order \
 lines: an order of products of two lines is one order of each, so that orders cannot be summed over products. Every \
@@ -34,11 +34,51 @@ only), `state=` (missing). Values are read as the dimension's type.
 `netSalesBefore`, `netSalesChange` (the difference) and `netSalesGrowth` (the difference as a share; not of shares). \
 Months stand beside months, also where these are longer.
 - `--top 10`: only the rows with most of the first measure.
+- `--share` adds each measure's share of the total of all rows, also of those that `--top` leaves out: \
+`netSalesShare`, rounded half up to a hundredth of a percent, missing where the total is not above 0. Of additive \
+measures only, and of orders unless they are cut by products: rows of the others do not add up to a total.
+
+A value of a filter that nothing has, such as `productLine=Plane`, is answered with nothing, and named with the values \
+that come nearest: on standard error, as a warning in Python, in `notes` for assistants.
 
 In Python: `from classic_cars.serving.metrics import ask, expression`. One pure function makes one Ibis expression of \
 the question, which the engine carries out as a whole. No row is counted twice, whatever is asked: names are looked up \
 through keys that are proven unique, each fact is aggregated apart, at the grain that is asked for, and joined \
 afterwards, and a ratio is taken of what was aggregated. Ratios are decimals, rounded half up."""
+
+
+#: What analysts ask first, and what they type.
+QUESTIONS = {
+    "Which product lines grow, and which do not?": "--measure netSales --by productLine --period 2004 --compare year",
+    "Which countries grow?": "--measure netSales,orders --by country --period 2004 --compare year",
+    "How did each line do, quarter by quarter?": "--measure netSales --by productLine,quarter",
+    "Who are the ten best customers, and how much of all sales do they bring?": (
+        "--measure netSales --by customer --top 10 --share"
+    ),
+    "How much does each country bring?": "--measure netSales,orders --by country --share",
+    "What does each sales representative sell, in which office?": (
+        "--measure netSales,orders,averageOrderValue --by territory,office,salesRep"
+    ),
+    "How far below the list price is sold?": "--measure discount,discountAmount --by productLine",
+    "Who gets the largest discounts?": "--measure discountAmount,discount,netSales --by customer --top 10",
+    "How many orders leave on time?": "--measure onTimeShipmentShare,shippedOrders --by quarter",
+    "What did each country owe at the end of the year?": "--measure balance --by country --period 2004-12-31",
+    "What did customers pay, month by month?": "--measure payments --by month --period 2004",
+    "Which vendors' models are rated best?": "--measure averageRating,ratings --by vendor",
+}
+#: What is no question of a metric and has a table, and which.
+TABLES = {
+    "Do customers come back?": "customer_cohorts",
+    "What do customers owe, and who is over the credit limit?": "customer_balances",
+    "How long does the stock last, and what was never sold?": "stock_cover",
+    "How are products rated?": "product_ratings",
+}
+
+
+def _questions() -> str:
+    rows = [f"| {question} | `classic-cars metrics query {words}` |" for question, words in QUESTIONS.items()]
+    rows += [f'| {question} | `classic-cars query "FROM analytics.{name}"` |' for question, name in TABLES.items()]
+    return "\n".join(["## Questions", "", "| question | command |", "|---|---|", *rows])
 
 
 def metric_definitions() -> str:
@@ -49,7 +89,8 @@ def metric_definitions() -> str:
         "dimensions of the warehouse; tables, the command line and every other surface take them from there. Amounts "
         f"are exact decimals in USD. Owner: {OWNER}."
     )
-    parts = ["# Metrics", note, opening, "## Measures", _measures(), "## Dimensions", _dimensions(), _ASKING, _PARTIALS]
+    parts = ["# Metrics", note, opening, "## Measures", _measures(), "## Dimensions", _dimensions()]
+    parts += [_ASKING, _questions(), _PARTIALS]
     return "\n\n".join(parts) + "\n"
 
 

@@ -20,14 +20,16 @@ from classic_cars.serving.metrics.stocks import stock_side
 
 #: Added to the name of a measure: its value in the days compared with, the difference, and the same as a share of it.
 BEFORE, CHANGE, GROWTH = "Before", "Change", "Growth"
+#: The same, for its value as a share of the total; decimals of both shares.
+OF_TOTAL = "Share"
 _GROWTH = 4
 
 
 def expression(question: Question, read: Reader) -> ibis.Table:
     """The answer: one row per value of its dimensions that has anything, in their order; a single row without any.
 
-    Columns: the question's ``keys``, then its measures, each followed by those that compare it. Amounts are exact
-    decimals. Raises what ``read`` raises, such as ``TableMissing``.
+    Columns: the question's ``keys``, then its measures, each followed by its share and those that compare it. Amounts
+    are exact decimals. Raises what ``read`` raises, such as ``TableMissing``.
     """
     keys = [ADDED + name for name in question.keys]
     sides = list(_sides(question, Span(question.period), "", read))
@@ -68,6 +70,8 @@ def _as_it_is(value: ir.Value) -> ir.Value:
 def _columns(measure: Measure, question: Question, whole: ibis.Table) -> Iterator[tuple[str, ir.Value]]:
     now = _value(measure, whole, "")
     yield measure.name, now
+    if question.share:
+        yield measure.name + OF_TOTAL, share_of_total(now)
     if not question.compare:
         return
     before = _value(measure, whole, BEFORE)
@@ -75,6 +79,12 @@ def _columns(measure: Measure, question: Question, whole: ibis.Table) -> Iterato
     yield measure.name + CHANGE, now - before
     if measure.unit != SHARE:
         yield measure.name + GROWTH, growth(now, before)
+
+
+def share_of_total(value: ir.NumericValue) -> ir.DecimalValue:
+    """The value as a share of the sum over all rows; NULL when that is not above 0."""
+    total = value.sum().over(ibis.window())
+    return divided(value, ibis.ifelse(total > 0, total, None), _GROWTH)
 
 
 def growth(now: ir.NumericValue, before: ir.NumericValue) -> ir.DecimalValue:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from classic_cars.contracts.cuts import DAY, DIMENSIONS, EXAMPLES, Dimension, dimensions_of
 from classic_cars.contracts.measures import MEASURES, OWNER, Measure, Metric, Stock, additivity, parts_of
+from classic_cars.contracts.metrics import PRODUCT
 from classic_cars.errors import QuestionError
 from classic_cars.serving.metrics.filters import Filter, parsed, typed
 from classic_cars.serving.metrics.periods import COMPARISONS, Period
@@ -21,6 +22,7 @@ class Question:
     """Measures, cut by dimensions, of the rows that all filters hold for and that lie in the period.
 
     ``compare``: a name in ``COMPARISONS``, or empty. ``top``: only so many rows, those with most of the first measure.
+    ``share``: with each measure its share of the total of all rows, also of those that ``top`` leaves out.
     """
 
     measures: tuple[Measure, ...]
@@ -29,6 +31,7 @@ class Question:
     period: Period | None = None
     compare: str = ""
     top: int | None = None
+    share: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -43,6 +46,7 @@ def ask(
     period: str | None = None,
     compare: str | None = None,
     top: int | None = None,
+    share: bool = False,
 ) -> Question:
     """The question in words. Raises ``QuestionError`` that names what is wrong and what there is instead."""
     if not measures:
@@ -57,8 +61,10 @@ def ask(
     if top is not None and top < 1:
         raise QuestionError(f"top {top}: expected a number of rows from 1 on")
     _can_be_answered(asked, cuts, filters)
+    if share:
+        _have_shares(asked, cuts)
     days = None if period is None else Period.parse(period)
-    return Question(tuple(asked), tuple(cuts), tuple(filters), days, compare or "", top)
+    return Question(tuple(asked), tuple(cuts), tuple(filters), days, compare or "", top, share)
 
 
 def measure_named(name: str) -> Measure:
@@ -93,6 +99,22 @@ def _can_be_answered(measures: Iterable[Measure], cuts: Iterable[Dimension], fil
             raise QuestionError(
                 f"{measure.name} is counted up to a day, so that a filter by {times[0]} would leave part of it out; "
                 "say the days with a period"
+            )
+
+
+def _have_shares(measures: Iterable[Measure], cuts: Iterable[Dimension]) -> None:
+    """Rows that are summed up must be the total: an order of two products would be in it twice."""
+    by_product = [each.name for each in cuts if each.key == PRODUCT]
+    for measure in measures:
+        if not isinstance(measure, Metric):
+            raise QuestionError(
+                f"{measure.name} has no share of a total: it is {additivity(measure)}; ask for the share of a measure "
+                "that is additive, such as netSales"
+            )
+        if by_product and PRODUCT not in measure.additive_over:
+            raise QuestionError(
+                f"{measure.name} by {', '.join(by_product)} has no share of a total: it is {additivity(measure)}; ask "
+                "for the share of a measure that is additive, such as netSales"
             )
 
 
