@@ -32,7 +32,7 @@ from classic_cars_tests import order_systems
 from classic_cars_tests.end_to_end.test_known_answers import COUNTRIES, PRODUCT_LINES
 from classic_cars_tests.end_to_end.test_web_page import browser, wait_for
 from classic_cars_tests.landed import drop, jsonl, rating
-from classic_cars_tests.platform import ask, expected_sales, order_system_frames
+from classic_cars_tests.platform import ask, change, expected_sales, order_system_frames
 
 __all__ = ["browser"]
 
@@ -43,6 +43,12 @@ DONE = '[data-testid="stApp"][data-test-script-state="notRunning"] h1'
 WIDE, PHONE = (1440, 900), (390, 844)
 #: Where the USA are on the map, as shares of its width and height: how high depends on the legend.
 USA = (0.22, (0.26, 0.29, 0.32, 0.35))
+#: What is planted and has to be quarantined: the smallest payment a second time, and a rating by nobody of nothing.
+PAID_TWICE = (
+    "INSERT INTO payments SELECT customerNumber, checkNumber || ' ', paymentDate, amount "
+    "FROM payments ORDER BY amount, checkNumber LIMIT 1"
+)
+RATED_BY_NOBODY = rating(0, "nothing", 9)
 PAGES = ("", "products", "countries", "time", "orders", "customers", "quality", "definitions")
 
 
@@ -79,7 +85,7 @@ def _answers(address: str) -> bool:
 
 @pytest.fixture(scope="module")
 def shop_home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A published shop with some ratings. Not to be changed."""
+    """A published shop with some ratings, and with a payment and a rating that cannot be counted. Not to be changed."""
     settings = Settings(home=tmp_path_factory.mktemp("dashboard"))
     try:
         simulator.load(settings.order_system_url, order_systems.real_data())
@@ -89,7 +95,8 @@ def shop_home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     bought = sold["orderdetails"].merge(sold["orders"], on="orderNumber").head(40)
     pairs = dict.fromkeys(zip(bought["customerNumber"], bought["productCode"], strict=True))
     rows = [rating(int(who), what, 1 + number % 5) for number, (who, what) in enumerate(pairs)]
-    drop(settings, "ratings.jsonl", jsonl(*rows))
+    drop(settings, "ratings.jsonl", jsonl(*rows, RATED_BY_NOBODY))
+    change(settings.order_system_url, PAID_TWICE)
     report = execute(settings)
     assert report.succeeded, report
     return settings
@@ -321,6 +328,17 @@ def test_data_quality_has_every_table_with_its_checks_and_leads_into_dagster(ana
     assert {"schema", "columns", "reconciliation", "completeness"} <= {row["check"] for row in results}
     assert {row["outcome"] for row in results} <= {"passed", "warning", "failed"}
     assert [row[0] for row in analyst.table("releases")][-1] == "1"
+
+
+def test_what_is_quarantined_is_there_by_reason_and_amount(analyst: Analyst, frames: dict[str, pd.DataFrame]):
+    analyst.open("quality")
+    twice = f"{min(frames['payments']['amount']):,.2f}"
+    kept_out = {row[0]: row[1:6] for row in analyst.table("quarantine") if row[2] != "0"}
+    assert kept_out["staging/payments"] == ["an exact copy of another row", "1", twice, "–", "kept out"]
+    assert kept_out["staging/ratings"][1:3] == ["1", "–"]
+    assert kept_out.keys() == {"staging/payments", "staging/ratings"}
+    assert f"2 rows, with {twice} USD" in analyst.page.inner_text(".st-key-panel-quarantine")
+    assert sum(int(row["rows"]) for row in analyst.rows("quarantine")) == 2
 
 
 def test_the_page_answers_while_a_run_has_the_store(browser: Any, address: str, shop_home: Settings):

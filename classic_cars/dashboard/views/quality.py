@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from html import escape
 from typing import Any
 
@@ -19,6 +20,7 @@ from classic_cars.serving.metrics import AnswerColumn
 from classic_cars.serving.releases import age, all_releases
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
+from classic_cars.wording import counted
 
 #: Seconds that what Dagster's history says is remembered.
 FRESH = 15
@@ -159,17 +161,28 @@ def history_chart(rows: list[dict[str, Any]]) -> alt.Chart:
 
 
 def _quarantine(view: View) -> None:
-    rows = [each for each in quality.quarantined(view.settings) if each["rows"] or not each["reason"]]
+    rows = quality.quarantined(view.settings)
+    kept = [each for each in rows if each["kept"]]
+    money = sum((each["amount"] for each in kept if each["amount"] is not None), Decimal("0.00"))
+    said = (
+        f"Kept out now: {counted(sum(each['rows'] for each in kept), 'row')}, with {money:,.2f} USD. A row with several "
+        "reasons is counted once; amounts are those of order lines and payments."
+    )
     for each in rows:
-        each["reason"] = each["reason"] or "all reasons"
+        each["reason"] = each["reason"] or "nothing quarantined"
+        each["kept"] = "kept out" if each["kept"] else "version refused"
+        each["unknown"] = each["unknown"] or None
     columns = [
         AnswerColumn("table", "The table that the rows were kept out of"),
         AnswerColumn("reason", "Why"),
-        AnswerColumn("rows", "Rows that its latest version keeps out", format=",d"),
-        AnswerColumn("amount", "Their amount in USD, where they have one", format=",.2f"),
+        AnswerColumn("rows", "Rows that are kept out", format=",d"),
+        AnswerColumn("amount", "Their amount in USD, where the table has one", format=",.2f"),
+        AnswerColumn("unknown", "Rows among them whose amount cannot be read", format=",d"),
+        AnswerColumn("kept", "Kept out of the published version, or refused together with a newer version"),
         AnswerColumn("when", "When that was found"),
     ]
-    _section("quarantine", "Quarantine", "Rows that cannot be counted, by reason, as last checked.", rows, columns)
+    order = [each.name for each in columns]
+    _section("quarantine", "Quarantine", said, [{name: each[name] for name in order} for each in rows], columns)
 
 
 def _releases(view: View) -> None:
