@@ -47,7 +47,7 @@ class View:
     parameters: Mapping[str, Sequence[str]]
 
     def answer(self, asked: Asked, shape: Shape = PLAIN) -> pa.Table:
-        return asking.answer(self.settings, self.release.number, asked, shape)
+        return asking.answer(self.settings, self.release, asked, shape)
 
     def links(self, names: Sequence[str]) -> dict[str, str]:
         """From columns of measures to their definitions."""

@@ -82,12 +82,12 @@ def quarantined(settings: Settings) -> list[dict[str, Any]]:
     with open_instance(settings) as instance:
         for table in ALL_TABLES:
             if table.contract.quarantines:
-                found += _quarantined_of(instance, table.contract.address)
+                found += quarantined_of(instance, table.contract.address)
     return sorted(found, key=lambda each: -each["rows"])
 
 
-def _quarantined_of(instance: dg.DagsterInstance, address: str) -> Iterator[dict[str, Any]]:
-    """Of the latest evaluation; where that refused a version, also of the latest that did not."""
+def quarantined_of(instance: dg.DagsterInstance, address: str) -> Iterator[dict[str, Any]]:
+    """Of one table: the latest evaluation; where that refused a version, also of the latest that did not."""
     for when, outcome, evaluation in _evaluations(instance, address, QUARANTINE, HISTORY):
         kept = outcome is not Outcome.FAILED
         whole = {"table": address, "kept": kept, "when": when}
