@@ -210,8 +210,8 @@ def _money(audit: Audit, rejected: ibis.Table | None, rows: int) -> Money:
 
 def _everywhere(audit: Audit) -> ibis.Table:
     """All that the table's quarantine would hold after the publish."""
-    elsewhere = audit.rejected_elsewhere
-    return audit.rejected if elsewhere is None else ibis.union(audit.rejected, elsewhere.select(*audit.rejected.columns))
+    rejected, elsewhere = audit.rejected, audit.rejected_elsewhere
+    return rejected if elsewhere is None else ibis.union(rejected, elsewhere.select(*rejected.columns))
 
 
 def _reasons(audit: Audit, rejected: ibis.Table, rows: int) -> list[dict[str, Any]]:

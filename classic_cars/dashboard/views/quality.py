@@ -24,6 +24,12 @@ from classic_cars.wording import counted
 
 #: Seconds that what Dagster's history says is remembered.
 FRESH = 15
+#: How an evaluation ended: kind and mark in a text, shape and colour in the chart.
+OUTCOMES = {
+    "passed": (markup.GOOD, "●", "circle", "#2b8a6b"),
+    "warning": (markup.WARNING, "▲", "triangle-up", "#d98a1f"),
+    "failed": (markup.BAD, "✚", "cross", "#d1495b"),
+}
 LAYERS = ("source", "staging", "warehouse", "analytics")
 
 
@@ -112,7 +118,8 @@ def _row(view: View, table: dict[str, Any]) -> str:
         state = markup.pill(markup.GOOD, f"{table['passed']} passed")
     return (
         f'<tr><th scope="row"><a href="{escape(link)}" target="_blank" rel="noreferrer">{escape(table["table"])}</a>'
-        f"</th><td>{state}</td><td>{markup.exact(made)}</td><td>{age(made, datetime.now(UTC)) if made else ''}</td>"
+        f'</th><td>{state}</td><td class="cc-when">{markup.exact(made)}</td>'
+        f'<td class="cc-when">{age(made, datetime.now(UTC)) if made else ""}</td>'
         f'<td class="cc-number">{"" if rows is None else f"{rows:,}"}</td></tr>'
     )
 
@@ -125,7 +132,7 @@ def _history(view: View, tables: list[dict[str, Any]]) -> None:
         heading = st.empty()
         layer = st.segmented_control("Layer", LAYERS, default="warehouse", key="layer", bind="query-params")
         rows = _over_time(view.settings, layer or "warehouse")
-        said = f"The latest {quality.HISTORY} evaluations of each check; shape and colour say how they ended."
+        said = f"The latest {quality.HISTORY} evaluations of each check: {legend()}."
         with heading.container():
             headed("checks", "Checks over time", said, pa.Table.from_pylist([_plain(each) for each in rows]))
         if not rows:
@@ -138,23 +145,29 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "outcome": str(row["outcome"])}
 
 
+def legend() -> str:
+    """What the marks mean, in words that wrap where a legend of the chart would be cut off."""
+    return ", ".join(
+        f'<span class="cc-{kind}"><span class="cc-mark" aria-hidden="true">{mark}</span> {name}</span>'
+        for name, (kind, mark, *_) in OUTCOMES.items()
+    )
+
+
 def history_chart(rows: list[dict[str, Any]]) -> alt.Chart:
     """One line per check of a table; a circle passed, a triangle is a warning, a cross failed."""
     data = pd.DataFrame([_plain(each) for each in rows])
     data["line"] = data["table"].str.partition("/")[2] + " · " + data["check"]
-    outcomes = ["passed", "warning", "failed"]
+    axis = alt.Axis(labelAngle=0, labelOverlap="greedy", tickCount=6, format="%b %d %H:%M")
+    shapes = alt.Scale(domain=[*OUTCOMES], range=[shape for _, _, shape, _ in OUTCOMES.values()])
+    colours = alt.Scale(domain=[*OUTCOMES], range=[colour for *_, colour in OUTCOMES.values()])
     return (
         alt.Chart(data, height=alt.Step(17))
         .mark_point(filled=True, size=58, opacity=0.9)
         .encode(
-            x=alt.X("when:T", title=None, axis=alt.Axis(labelAngle=0, labelOverlap="greedy", format="%b %d %H:%M")),
+            x=alt.X("when:T", title=None, axis=axis),
             y=alt.Y("line:N", title=None, axis=alt.Axis(labelLimit=260, ticks=False, grid=True)),
-            shape=alt.Shape(
-                "outcome:N",
-                scale=alt.Scale(domain=outcomes, range=["circle", "triangle-up", "cross"]),
-                legend=alt.Legend(title=None, orient="top"),
-            ),
-            color=alt.Color("outcome:N", scale=alt.Scale(domain=outcomes, range=["#2b8a6b", "#d98a1f", "#d1495b"])),
+            shape=alt.Shape("outcome:N", scale=shapes, legend=None),
+            color=alt.Color("outcome:N", scale=colours, legend=None),
             tooltip=["table:N", "check:N", "outcome:N", alt.Tooltip("when:T", format="%Y-%m-%d %H:%M"), "said:N"],
         )
     )
@@ -165,12 +178,12 @@ def _quarantine(view: View) -> None:
     kept = [each for each in rows if each["kept"]]
     money = sum((each["amount"] for each in kept if each["amount"] is not None), Decimal("0.00"))
     said = (
-        f"Kept out now: {counted(sum(each['rows'] for each in kept), 'row')}, with {money:,.2f} USD. A row with several "
-        "reasons is counted once; amounts are those of order lines and payments."
+        f"Kept out now: {counted(sum(each['rows'] for each in kept), 'row')}, with {money:,.2f} USD. A row with "
+        "several reasons is counted once; amounts are those of order lines and payments."
     )
     for each in rows:
+        each["kept"] = "version refused" if not each["kept"] else "kept out" if each["rows"] else ""
         each["reason"] = each["reason"] or "nothing quarantined"
-        each["kept"] = "kept out" if each["kept"] else "version refused"
         each["unknown"] = each["unknown"] or None
     columns = [
         AnswerColumn("table", "The table that the rows were kept out of"),
