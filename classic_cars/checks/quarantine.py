@@ -51,7 +51,7 @@ class Quarantine:
         parts = _parts(audit)
         facts = _facts(audit, parts)
         if (whole := parts[-1]).rejected:
-            facts[REASONS] = _reasons(audit, _everywhere(audit), whole.rejected)
+            facts[REASONS] = _reasons(audit, _everywhere(audit.rejected, audit.rejected_elsewhere), whole.rejected)
         rows = audit.rejected_count
         if not rows:
             return CheckOutcome(self.name, True, "no row had to be quarantined", facts)
@@ -208,9 +208,8 @@ def _money(audit: Audit, rejected: ibis.Table | None, rows: int) -> Money:
     return Money(Decimal(found["net"] or 0), Decimal(found["gross"] or 0), int(found["unknown"] or 0))
 
 
-def _everywhere(audit: Audit) -> ibis.Table:
+def _everywhere(rejected: ibis.Table, elsewhere: ibis.Table | None) -> ibis.Table:
     """All that the table's quarantine would hold after the publish."""
-    rejected, elsewhere = audit.rejected, audit.rejected_elsewhere
     return rejected if elsewhere is None else ibis.union(rejected, elsewhere.select(*rejected.columns))
 
 

@@ -22,7 +22,7 @@ from classic_cars.serving.metrics import AnswerColumn
 #: Height of a bar with its gap, and of charts over time, in pixels.
 BAR, TALL = 26, 260
 #: Height of a ridge's room in pixels, and how much of it the highest one takes.
-TALLER, RIDGE = 58, 0.7
+TALLER, RIDGE = 70, 0.75
 #: Of labels, and of what the rest is compared with: stands out from both backgrounds.
 QUIET = "#78817c"
 
@@ -189,7 +189,7 @@ def stacked(rows: pa.Table, columns: Sequence[AnswerColumn], unit: str, by: str,
 def scatter(rows: pa.Table, columns: Sequence[AnswerColumn], x: str, y: str, size: str, color: str = "") -> AnyChart:
     """One circle per row; ``size``: how much it is based on."""
     data = frame(rows)
-    chart = alt.Chart(data, height=320).mark_circle(opacity=0.75, stroke=QUIET, strokeWidth=0.5)
+    chart = alt.Chart(data, height=360).mark_circle(opacity=0.75, stroke=QUIET, strokeWidth=0.5)
     coloured = (
         {"color": alt.Color(f"{color}:N", title=None, legend=alt.Legend(orient="top", columns=2))} if color else {}
     )

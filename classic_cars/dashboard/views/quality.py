@@ -96,7 +96,8 @@ def _tables(view: View, tables: list[dict[str, Any]]) -> None:
         if not tables:
             st.html('<p class="cc-empty">No table was made yet: <code>classic-cars run</code>.</p>')
             return
-        rows = "".join(_row(view, each) for each in tables)
+        worst_first = sorted(tables, key=lambda each: (not each["failed"], not each["warnings"]))
+        rows = "".join(_row(view, each) for each in worst_first)
         heads = "".join(f'<th scope="col">{each}</th>' for each in ("Table", "Checks", "Fresh as of", "Age"))
         st.html(
             '<div class="cc-scroll" tabindex="0" role="region" aria-label="Tables and their checks">'
