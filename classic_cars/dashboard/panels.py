@@ -16,6 +16,7 @@ from classic_cars.contracts.measures import MEASURES
 from classic_cars.dashboard import asking, markup
 from classic_cars.dashboard.asking import PLAIN, Shape
 from classic_cars.dashboard.downloads import OFFERED, as_file
+from classic_cars.dashboard.drawing import Chart, drawn, show
 from classic_cars.dashboard.filters import COMPARISONS, Asked, Filters
 from classic_cars.dashboard.wordings import title
 from classic_cars.serving.metrics import AnswerColumn, columns_of
@@ -25,7 +26,6 @@ from classic_cars.settings import Settings
 
 #: By column of an answer: the page that looks into one of its values, and the parameter of the address for it.
 LOOKED_INTO = {"country": ("countries", "into"), "customer": ("customers", "customer")}
-Chart = Callable[[pa.Table, Sequence[AnswerColumn]], Any]
 #: What :mod:`classic_cars.dashboard.shapes` adds to answers.
 SHAPED = {
     "members": AnswerColumn("members", "How many customers, from the largest", format=",d"),
@@ -128,7 +128,8 @@ def panel(
             clicks: dict[str, Any] = (
                 {"on_select": picked, "key": name, "selection_mode": "picked"} if picked is not None else {}
             )
-            st.altair_chart(chart(rows, columns), width="stretch", alt=_alternative(heading, rows, columns), **clicks)
+            picture = drawn(view.settings, view.release, asked, shape, chart, columns)
+            show(picture, _alternative(heading, rows, columns), **clicks)
         if chart is None:
             st.html(table)
         _left_out(view, asked.measures)

@@ -14,6 +14,7 @@ import streamlit as st
 
 from classic_cars.dashboard import markup, quality
 from classic_cars.dashboard.asking import home_of
+from classic_cars.dashboard.drawing import show, specification
 from classic_cars.dashboard.panels import View, headed
 from classic_cars.serving.completeness import Balance, MonthBalance
 from classic_cars.serving.metrics import AnswerColumn
@@ -139,7 +140,7 @@ def _history(view: View, tables: list[dict[str, Any]]) -> None:
         if not rows:
             st.html('<p class="cc-empty">No check of this layer ran yet.</p>')
             return
-        st.altair_chart(history_chart(rows), width="stretch", alt=f"Checks of {layer} over time: {len(rows)} results")
+        show(specification(history_chart(rows)), f"Checks of {layer} over time: {len(rows)} results")
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
