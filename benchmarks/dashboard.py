@@ -4,7 +4,8 @@
 
 Each HOME is a ``CLASSIC_CARS_HOME`` with a release, such as those that ``python -m benchmarks`` leaves in
 ``bench/platform-3000``. Its dashboard is started, and seen by Chromium on the same machine, a context of its own per
-person: ten browsers beside the server cost more than the server, so its CPU seconds stand beside what people wait.
+person. Ten browsers cost more than the server, and people have their own: so what the server takes to send the page to
+clients that draw nothing stands beside it, and its CPU seconds.
 
 The first chart is waited for from the address to the drawn picture; a filter's answer from the key that chooses a
 country to the headline that is of that country, which nobody had asked for before. Medians of ten.
@@ -44,6 +45,7 @@ class Waited:
 
     chart: list[float] = field(default_factory=list)
     answer: list[float] = field(default_factory=list)
+    sent: list[float] = field(default_factory=list)
     cpu: float = 0.0
 
 
@@ -120,6 +122,23 @@ async def _person(browser: Any, server: Server, countries: list[str], waited: Wa
     await context.close()
 
 
+async def _client(server: Server, waited: Waited) -> None:
+    """Ask for the first page, and read all of it."""
+    from streamlit.proto.BackMsg_pb2 import BackMsg
+    from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+    from websockets.asyncio.client import connect
+
+    asked, told = BackMsg(), ForwardMsg()
+    asked.rerun_script.query_string = ""
+    started = time.perf_counter()
+    address = server.address.replace("http", "ws", 1) + "_stcore/stream"
+    async with connect(address, subprotocols=["streamlit"], max_size=None) as stream:  # type: ignore[list-item]
+        await stream.send(asked.SerializeToString())
+        while told.WhichOneof("type") != "script_finished":
+            told.ParseFromString(await stream.recv())
+    waited.sent.append(time.perf_counter() - started)
+
+
 def _note(server: Server, url: str) -> None:
     if not url.startswith(("data:", "blob:", server.address, server.address.replace("http", "ws", 1))):
         server.outside.append(url)
@@ -128,7 +147,7 @@ def _note(server: Server, url: str) -> None:
 async def _measured(server: Server, work: Callable[[Waited], Coroutine[Any, Any, Any]]) -> Waited:
     waited, used = Waited(), server.cpu
     await work(waited)
-    waited.cpu = server.cpu - used
+    waited.cpu = (server.cpu - used) / len(waited.chart)
     return waited
 
 
@@ -153,6 +172,9 @@ async def seen(server: Server, countries: list[str]) -> dict[str, Waited]:
             f"{PEOPLE} at once": await _measured(server, at_once),
         }
         await browser.close()
+    for _ in range(PEOPLE):
+        await _client(server, found["one person"])
+    await asyncio.gather(*(_client(server, found[f"{PEOPLE} at once"]) for _ in range(PEOPLE)))
     return found
 
 
@@ -171,15 +193,20 @@ def facts(home: Path) -> tuple[int, list[str]]:
     return release.order_lines.published.rows, [row["country"] for row in rows if row["country"] and row["netSales"]]
 
 
+def _shown(seconds: list[float]) -> str:
+    """The median, and the slowest."""
+    return f"{median(seconds):.2f} ({max(seconds):.2f})" if seconds else ""
+
+
 def main() -> None:
-    print("| dashboard | lines | first chart, s | filter's answer, s | server's CPU s per person |")
-    print("| --- | ---: | ---: | ---: | ---: |")
+    print("| dashboard | lines | first chart, s | filter's answer, s | sent, s | server's CPU, s |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for home in map(Path, sys.argv[1:]):
         lines, countries = facts(home)
         with served(home) as server:
             for who, waited in asyncio.run(seen(server, countries)).items():
-                chart, answer = (f"{median(each):.2f} ({max(each):.2f})" for each in (waited.chart, waited.answer))
-                print(f"| {who} | {lines:,} | {chart} | {answer} | {waited.cpu / len(waited.chart):.2f} |", flush=True)
+                shown = [_shown(each) for each in (waited.chart, waited.answer, waited.sent)]
+                print(f"| {who} | {lines:,} | {' | '.join(shown)} | {waited.cpu:.2f} |", flush=True)
             print(
                 f"\n{server.megabytes:,.0f} MB at most in the server, {len(server.outside)} requests to outside,",
                 end="",

@@ -39,6 +39,11 @@ def command(host: str, port: int, settings: Settings) -> list[str]:
     return ["run", str(APP), *(f"--{name}={value}" for name, value in options.items())]
 
 
+def stay_on_this_machine() -> None:
+    """Streamlit asks a server on the internet for this machine's address when a page of another site knocks."""
+    importlib.import_module("streamlit.net_util").get_external_ip = lambda: None
+
+
 def serve(host: str, port: int, settings: Settings) -> None:
     """Be the server, until it is interrupted.
 
@@ -47,5 +52,6 @@ def serve(host: str, port: int, settings: Settings) -> None:
     arguments = command(host, port, settings)
     for name in HEAVY:
         importlib.import_module(f"classic_cars.dashboard.{name}")
+    stay_on_this_machine()
     streamlit = importlib.import_module("streamlit.web.cli")
     streamlit.main(arguments, prog_name="streamlit")
