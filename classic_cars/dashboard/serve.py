@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 from classic_cars.dashboard.theme import DARK, LIGHT, SHARED
 from classic_cars.errors import SettingsError
@@ -41,7 +42,8 @@ def command(host: str, port: int, settings: Settings) -> list[str]:
 
 def stay_on_this_machine() -> None:
     """Streamlit asks a server on the internet for this machine's address when a page of another site knocks."""
-    importlib.import_module("streamlit.net_util").get_external_ip = lambda: None
+    network: Any = importlib.import_module("streamlit.net_util")
+    network.get_external_ip = lambda: None
 
 
 def serve(host: str, port: int, settings: Settings) -> None:

@@ -440,8 +440,15 @@ def files(shop_home: Settings, tmp_path_factory: pytest.TempPathFactory) -> dict
     return {name: (folder / f"{name}.html").as_uri() for name in texts}
 
 
-@pytest.mark.parametrize("size", [WIDE, PHONE])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [
+        (WIDE, "light"),
+        (PHONE, "dark"),
+        pytest.param(WIDE, "dark", marks=pytest.mark.exhaustive),
+        pytest.param(PHONE, "light", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_nothing_keeps_people_from_a_report_or_a_customers_page(
     browser: Any, files: dict[str, str], size: tuple[int, int], scheme: str
 ):
