@@ -6,7 +6,7 @@ first finds a bad load of a big table, the second a table that gets worse by a f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -21,8 +21,11 @@ from classic_cars.wording import counted
 
 #: The total of a contract that is its money.
 AMOUNT = "amount"
-#: Reasons that the check's metadata and its summary name.
-SHOWN, SAID = 20, 5
+#: Reasons that the check's metadata and its summary name, and what sums up the others.
+SHOWN, SAID, OTHERS = 20, 5, "other reasons"
+#: The fact that has all that the table keeps out, by reason: rows, and where it has money, ``amount`` and how many rows
+#: have none that could be read.
+REASONS, UNKNOWN = "reasons in the table", "of unknown amount"
 RUN, TABLE = "this run", "the table"
 ROWS_SETTING = "CLASSIC_CARS_QUARANTINE_MAX_SHARE"
 MONEY_SETTING = "CLASSIC_CARS_QUARANTINE_MAX_AMOUNT_SHARE"
@@ -47,10 +50,12 @@ class Quarantine:
             raise ValueError(f"{audit.contract.address}: staged without its quarantine")
         parts = _parts(audit)
         facts = _facts(audit, parts)
+        if (whole := parts[-1]).rejected:
+            facts[REASONS] = _reasons(audit, _everywhere(audit.rejected, audit.rejected_elsewhere), whole.rejected)
         rows = audit.rejected_count
         if not rows:
             return CheckOutcome(self.name, True, "no row had to be quarantined", facts)
-        reasons = _reasons(audit.rejected)
+        reasons = facts[REASONS] if len(parts) == 1 else _reasons(audit, audit.rejected, rows)
         facts |= {"reasons": reasons, "sample": sample(audit.contract, audit.rejected)}
         summary = f"{_said(audit, parts)}: {_in_words(reasons, rows)}"
         too_much = [each for part in _judged(audit, parts) for each in _above_limits(audit, part)]
@@ -203,18 +208,38 @@ def _money(audit: Audit, rejected: ibis.Table | None, rows: int) -> Money:
     return Money(Decimal(found["net"] or 0), Decimal(found["gross"] or 0), int(found["unknown"] or 0))
 
 
-def _reasons(rejected: ibis.Table) -> dict[str, int]:
-    by_reason = rejected.group_by("_reason").aggregate(rows=rejected.count())
-    found = by_reason.order_by(ibis.desc("rows"), "_reason").limit(SHOWN).to_pyarrow().to_pylist()
-    return {row["_reason"]: row["rows"] for row in found}
+def _everywhere(rejected: ibis.Table, elsewhere: ibis.Table | None) -> ibis.Table:
+    """All that the table's quarantine would hold after the publish."""
+    return rejected if elsewhere is None else ibis.union(rejected, elsewhere.select(*rejected.columns))
 
 
-def _in_words(reasons: Mapping[str, int], rows: int) -> str:
+def _reasons(audit: Audit, rejected: ibis.Table, rows: int) -> list[dict[str, Any]]:
+    """Rows by reason, those with most rows first, the rarest summed up; with their money where the table has money.
+
+    A row with several reasons is counted once, under all of them together: the rows add up to those rejected.
+    """
+    money = audit.contract.money
+    sums = {"rows": rejected.count()}
+    if money is not None:
+        amount = money(rejected)
+        sums |= {"amount": amount.sum().fill_null(0), UNKNOWN: amount.isnull().sum()}
+    by_reason = rejected.group_by(reason=rejected["_reason"]).aggregate(**sums)
+    first = by_reason.order_by(ibis.desc("rows"), "reason").limit(SHOWN).to_pyarrow().to_pylist()
+    if rest := rows - sum(each["rows"] for each in first):
+        found = {"rows": rest}
+        if money is not None:
+            whole = _money(audit, rejected, rows)
+            found["amount"] = whole.net - sum(Decimal(each["amount"]) for each in first)
+            found[UNKNOWN] = whole.unknown - sum(each[UNKNOWN] for each in first)
+        first.append({"reason": OTHERS, **found})
+    return first
+
+
+def _in_words(reasons: Sequence[Mapping[str, Any]], rows: int) -> str:
     """The reasons with most rows; a row may have several."""
-    first = dict(list(reasons.items())[:SAID])
-    said = {reason.replace("; ", " and "): count for reason, count in first.items()}
+    said = {each["reason"].replace("; ", " and "): each["rows"] for each in reasons[:SAID] if each["reason"] != OTHERS}
     if rest := rows - sum(said.values()):
-        said["other reasons"] = rest
+        said[OTHERS] = rest
     return "; ".join(f"{count:,} {'row' if count == 1 else 'rows'}: {reason}" for reason, count in said.items())
 
 

@@ -74,13 +74,13 @@ def _is_admitted(settings: Settings) -> bool:
 def _show(name: str) -> None:
     """The page of that name. Raises ``ClassicCarsError``."""
     settings = load_settings()
-    if name == "Definitions":
-        st.html("<h1>Definitions</h1>")
-        definitions.page()
-        return
     release = current_release(settings)
-    there = controls.known(settings, release.number) if release is not None else None
+    there = controls.known(settings, release) if release is not None else None
     if release is None or there is None:
+        if name == "Definitions":  # they need no data
+            st.html("<h1>Definitions</h1>")
+            definitions.page()
+            return
         _nothing_yet(settings, release)
         return
     st.html(bar(release, f"{there.last:%Y-%m-%d}", _proof(settings), pending(settings)))

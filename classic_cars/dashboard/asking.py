@@ -1,10 +1,15 @@
-"""Answers to questions, remembered for everybody who looks: the same release gives the same answer."""
+"""Answers to questions, remembered for everybody who looks: the same release gives the same answer.
+
+Not the same number: where releases were deleted, numbers begin again.
+"""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -18,6 +23,7 @@ from classic_cars.errors import StoreError
 from classic_cars.serving.metrics import expression
 from classic_cars.serving.releases import Release, opened
 from classic_cars.settings import Settings
+from classic_cars.stores import open_store
 from classic_cars.stores.base import Reading
 
 #: Answers that are remembered; each has a row per group that was asked for, a few thousand at most.
@@ -37,6 +43,14 @@ def home_of(settings: Settings) -> str:
     return str(settings.home)
 
 
+def identity_of(release: Release) -> str:
+    """What tells a release apart from every other, also of those that have its number."""
+    return f"{release.number} {release.made.isoformat()} {release.run_id}"
+
+
+HASHED: dict[Any, Callable[[Any], str]] = {Settings: home_of, Release: identity_of}
+
+
 @dataclass(frozen=True)
 class Held:
     """The tables of a release, opened once for all who look; ``turn``: they are asked by one thread at a time."""
@@ -50,23 +64,21 @@ class Held:
             self.closing.close()
 
 
-@st.cache_resource(
-    max_entries=2, show_spinner=False, hash_funcs={Settings: home_of}, on_release=lambda held: held.let_go()
-)
-def _held(settings: Settings, number: int) -> Held:
+@st.cache_resource(max_entries=2, show_spinner=False, hash_funcs=HASHED, on_release=lambda held: held.let_go())
+def _held(settings: Settings, release: Release) -> Held:
     closing = ExitStack()
-    found = closing.enter_context(opened(settings, number))
-    assert found is not None  # noqa: S101  (a number was given)
-    return Held(found[1], closing)
+    tables = open_store(settings, read_only=True).at(release.tables)
+    closing.callback(tables.release)
+    return Held(tables, closing)
 
 
-@st.cache_data(max_entries=REMEMBERED, show_spinner=False, hash_funcs={Settings: home_of})
-def answer(settings: Settings, number: int, asked: Asked | str, shape: Shape = PLAIN) -> pa.Table:
-    """The rows of a question, or of a table of ``TABLES``, of release ``number``.
+@st.cache_data(max_entries=REMEMBERED, show_spinner=False, hash_funcs=HASHED)
+def answer(settings: Settings, release: Release, asked: Asked | str, shape: Shape = PLAIN) -> pa.Table:
+    """The rows of a question, or of a table of ``TABLES``, of a release.
 
     Raises ``StoreError`` when its tables cannot be read.
     """
-    held = _held(settings, number)
+    held = _held(settings, release)
     name, *arguments = shape
     try:
         with held.turn:
@@ -75,7 +87,7 @@ def answer(settings: Settings, number: int, asked: Asked | str, shape: Shape = P
             return (getattr(shapes, name)(*arguments)(rows) if shape != PLAIN else rows).to_pyarrow()
     except (duckdb.Error, StoreError) as error:
         _held.clear()  # files may come back, or another release take its place
-        raise StoreError(f"release {number}: cannot be read ({str(error).strip()})") from None
+        raise StoreError(f"release {release.number}: cannot be read ({str(error).strip()})") from None
 
 
 def current_release(settings: Settings) -> Release | None:

@@ -15,25 +15,34 @@ NAMED = 3
 
 
 def bar(release: Release, through: str, known: Proof, pending: str, now: datetime | None = None) -> str:
-    """``through``: the last day of an order. ``pending``: why newer tables are not released."""
+    """``through``: the last day of an order. ``pending``: why newer tables are not released.
+
+    On a phone it is two lines: the verdict, and one that opens to all that is said on a wide screen.
+    """
     kind, word = verdict(release, known, pending)
     facts = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in _facts(release, known, now)
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+        for name, value in _facts(release, through, known, now)
     )
-    through = f"<div><dt>Orders through</dt><dd>{escape(through)}</dd></div>" if through else ""
+    whole = f"<dl>{facts}</dl>{''.join(_troubles(known, pending))}"
+    in_short = f"Release {release.number}, {age(release.made, now)} ago · difference {difference(release):,.2f}"
     return (
         f'<section class="cc-trust" aria-label="How far these numbers can be trusted">{markup.pill(kind, word)}'
-        f"<dl>{through}{facts}</dl>{''.join(_troubles(known, pending))}</section>"
+        f'<div class="cc-whole">{whole}</div>'
+        f'<details class="cc-short"><summary>{escape(in_short)}</summary>{whole}</details></section>'
     )
 
 
-def _facts(release: Release, known: Proof, now: datetime | None) -> Iterator[tuple[str, str]]:
+def _facts(release: Release, through: str, known: Proof, now: datetime | None) -> Iterator[tuple[str, str]]:
     lines = release.order_lines
+    if through:
+        yield "Orders through", through
     yield "Data as of", f"release {release.number}, {age(release.made, now)} ago"
     yield "Order lines compared", f"{lines.source.rows:,} · {lines.source.amount:,.2f}"
     yield "Difference", f"{difference(release):,.2f}"
-    if lines.quarantined.rows:
-        yield "Quarantined", f"{lines.quarantined.rows:,} · {lines.quarantined.amount:,.2f}"
+    for each in release.balances:
+        if each.quarantined.rows:
+            yield f"Quarantined {each.subject}", f"{each.quarantined.rows:,} · {each.quarantined.amount:,.2f}"
     agreed = known.agreed or release.proven
     yield "Equal to the live system", f"{agreed:%Y-%m-%d %H:%M} UTC" if agreed else "not compared yet"
     yield "Failed checks", str(len(known.failed))

@@ -6,6 +6,7 @@ and no meaning that only its colours carry.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,11 +16,13 @@ import pyarrow as pa
 
 from classic_cars.contracts.measures import MEASURES
 from classic_cars.contracts.metrics import Metric
-from classic_cars.dashboard.wordings import title
+from classic_cars.dashboard.wordings import short, title
 from classic_cars.serving.metrics import AnswerColumn
 
 #: Height of a bar with its gap, and of charts over time, in pixels.
 BAR, TALL = 26, 260
+#: Height of a ridge's room in pixels, and how much of it the highest one takes.
+TALLER, RIDGE = 70, 0.75
 #: Of labels, and of what the rest is compared with: stands out from both backgrounds.
 QUIET = "#78817c"
 
@@ -49,9 +52,15 @@ def without_gaps(data: pd.DataFrame, unit: str) -> pd.DataFrame:
     return whole.fillna(dict.fromkeys(summed, 0.0)).rename_axis(unit).reset_index()
 
 
-def axis_format(column: AnswerColumn) -> str:
-    """d3's format of a column on an axis: short."""
-    return ".0%" if "%" in column.format else "~s"
+#: d3 writes 0M and 500k.
+_TICKS = "datum.value === 0 ? '0' : replace(replace(datum.label, 'k', 'K'), 'G', 'B')"
+
+
+def ticks(column: AnswerColumn) -> dict[str, Any]:
+    """How a column is written on an axis or a legend: short, as headlines are."""
+    if "%" in column.format:
+        return {"format": ".0%"}
+    return {"format": "~s", "labelExpr": _TICKS}
 
 
 def tooltips(columns: Sequence[AnswerColumn], *, names: Sequence[str] = ()) -> list[alt.Tooltip]:
@@ -68,20 +77,22 @@ def tooltips(columns: Sequence[AnswerColumn], *, names: Sequence[str] = ()) -> l
     ]
 
 
-def bars(rows: pa.Table, columns: Sequence[AnswerColumn], by: str, measure: str, *, before: str = "") -> AnyChart:
+def bars(
+    rows: pa.Table, columns: Sequence[AnswerColumn], by: str, measure: str, *, before: str = "", step: int = BAR
+) -> AnyChart:
     """Ranked bars, longest first; ``before``: the column of what they are compared with, as a tick beside each."""
     data, column = frame(rows), _named(columns, measure)
     order = data.sort_values(measure, ascending=False)[by].tolist()
     data["_end"] = data[[measure, *([before] if before else [])]].max(axis=1)
-    base = alt.Chart(data, height=alt.Step(BAR)).encode(
+    data["_label"] = [short(each, column.format) for each in rows[measure].to_pylist()]
+    base = alt.Chart(data, height=alt.Step(step)).encode(
         y=alt.Y(f"{by}:N", sort=order, title=None, axis=alt.Axis(labelLimit=190, ticks=False, domain=False))
     )
-    x = alt.X(f"{measure}:Q", title=None, axis=alt.Axis(format=axis_format(column), tickCount=5, domain=False))
-    layers: list[Any] = [base.mark_bar(cornerRadiusEnd=3, height=16).encode(x=x, tooltip=tooltips(columns))]
+    x = alt.X(f"{measure}:Q", title=None, axis=alt.Axis(**ticks(column), tickCount=4, domain=False))
+    drawn = base.mark_bar(cornerRadiusEnd=3, height=min(22, step - 10))
+    layers: list[Any] = [drawn.encode(x=x, tooltip=tooltips(columns))]
     label = base.mark_text(align="left", dx=5, fontSize=11, color=QUIET)
-    layers.append(
-        label.encode(x=alt.X("_end:Q"), text=alt.Text(f"{measure}:Q", format=".1%" if "%" in column.format else ".3~s"))
-    )
+    layers.append(label.encode(x=alt.X("_end:Q"), text="_label:N"))
     if before:
         tick = base.mark_tick(thickness=2.5, size=20, opacity=0.9, color=QUIET)
         layers.append(tick.encode(x=alt.X(f"{before}:Q"), tooltip=tooltips(columns)))
@@ -98,7 +109,7 @@ def over_time(
         f"{measure}:Q",
         title=None,
         scale=alt.Scale(zero=zero),
-        axis=alt.Axis(format=axis_format(column), tickCount=5, domain=False),
+        axis=alt.Axis(**ticks(column), tickCount=5, domain=False),
     )
     base = alt.Chart(data, height=TALL).encode(x=x, tooltip=tooltips(columns))
     layers = [
@@ -111,20 +122,29 @@ def over_time(
     return alt.layer(*layers)
 
 
-def small_multiples(
-    rows: pa.Table, columns: Sequence[AnswerColumn], by: str, unit: str, measure: str, across: int = 2
-) -> AnyChart:
-    """One small area per group, on one scale, the largest first: read without telling colours apart."""
-    data, column = frame(rows), _named(columns, measure)
+def ridges(rows: pa.Table, columns: Sequence[AnswerColumn], by: str, unit: str, measure: str) -> AnyChart:
+    """One area per group, with its highest value, on one scale, the largest first: read without telling colours apart.
+
+    One picture and not many small ones, which would keep their width on a phone.
+    """
+    data = frame(rows)
     order = data.groupby(by)[measure].sum().sort_values(ascending=False).index.tolist()
-    chart = alt.Chart(data, height=64, width=200).encode(
-        x=alt.X(f"{unit}:N", title=None, axis=alt.Axis(labels=False, ticks=False, domain=False, grid=False)),
-        y=alt.Y(f"{measure}:Q", title=None, axis=alt.Axis(format=axis_format(column), tickCount=2, domain=False)),
-        tooltip=tooltips(columns),
+    highest = max(data[measure].abs().max(), 1e-9)
+    data["_floor"] = [float(len(order) - 1 - order.index(each)) for each in data[by]]
+    data["_top"] = data["_floor"] + RIDGE * data[measure].fillna(0) / highest
+    names = f"{json.dumps(order[::-1])}[datum.value]"
+    x = alt.X(f"{unit}:N", title=None, axis=alt.Axis(labelAngle=0, labelOverlap="greedy", ticks=False, grid=False))
+    y = alt.Axis(values=[*range(len(order))], labelExpr=names, ticks=False, domain=False, labelFlush=False)
+    room = alt.Scale(domain=[0, len(order)], nice=False)
+    base = alt.Chart(data, height=TALLER * len(order)).encode(
+        x=x, y=alt.Y("_top:Q", title=None, axis=y, scale=room), detail=f"{by}:N"
     )
-    area = chart.mark_area(opacity=0.8, interpolate="monotone", line=True)
-    header = alt.Header(title=None, labelAnchor="start", labelFontWeight=600, labelFontSize=12)
-    return area.facet(facet=alt.Facet(f"{by}:N", sort=order, header=header), columns=across, spacing=12)
+    area = base.mark_area(opacity=0.75, interpolate="monotone").encode(y2="_floor:Q")
+    points = base.mark_point(size=90, opacity=0).encode(tooltip=tooltips(columns))
+    peaks = data.loc[data.groupby(by)[measure].idxmax().dropna()].copy()
+    peaks["_label"] = [short(each, _named(columns, measure).format) for each in peaks[measure]]
+    written = alt.Chart(peaks).mark_text(dy=-8, fontSize=11, color=QUIET)
+    return alt.layer(area, points, written.encode(x=x, y="_top:Q", text="_label:N"))
 
 
 def seasons(rows: pa.Table, columns: Sequence[AnswerColumn], measure: str) -> AnyChart:
@@ -138,7 +158,7 @@ def seasons(rows: pa.Table, columns: Sequence[AnswerColumn], measure: str) -> An
         .mark_rect(cornerRadius=3)
         .encode(
             x=alt.X("of year:N", title=None, axis=alt.Axis(labelExpr=names, labelAngle=0, ticks=False, domain=False)),
-            y=alt.Y("year:N", title=None, axis=alt.Axis(ticks=False, domain=False)),
+            y=alt.Y("year:N", title=None, axis=alt.Axis(ticks=False, domain=False, labelFlush=False)),
             color=alt.Color(f"{measure}:Q", title=None, legend=_gradient(column)),
             tooltip=tooltips(columns),
         )
@@ -148,12 +168,18 @@ def seasons(rows: pa.Table, columns: Sequence[AnswerColumn], measure: str) -> An
 def stacked(rows: pa.Table, columns: Sequence[AnswerColumn], unit: str, by: str, measure: str) -> AnyChart:
     """Parts of a whole over time; the legend names them in words."""
     data, column = frame(rows), _named(columns, measure)
+    units = without_gaps(data[[unit]].drop_duplicates(), unit)[unit].tolist()
     return (
         alt.Chart(data, height=TALL)
-        .mark_bar(stroke="#fbfaf7", strokeWidth=0.6)
+        .mark_bar()
         .encode(
-            x=alt.X(f"{unit}:N", title=None, axis=alt.Axis(labelAngle=0, labelOverlap="greedy")),
-            y=alt.Y(f"{measure}:Q", title=None, axis=alt.Axis(format=axis_format(column), tickCount=5, domain=False)),
+            x=alt.X(
+                f"{unit}:N",
+                title=None,
+                scale=alt.Scale(domain=units),
+                axis=alt.Axis(labelAngle=0, labelOverlap="greedy"),
+            ),
+            y=alt.Y(f"{measure}:Q", title=None, axis=_counts(column)),
             color=alt.Color(f"{by}:N", title=None, legend=alt.Legend(orient="top", symbolType="square")),
             tooltip=tooltips(columns),
         )
@@ -163,11 +189,13 @@ def stacked(rows: pa.Table, columns: Sequence[AnswerColumn], unit: str, by: str,
 def scatter(rows: pa.Table, columns: Sequence[AnswerColumn], x: str, y: str, size: str, color: str = "") -> AnyChart:
     """One circle per row; ``size``: how much it is based on."""
     data = frame(rows)
-    chart = alt.Chart(data, height=320).mark_circle(opacity=0.75, stroke="#fbfaf7", strokeWidth=0.8)
-    coloured = {"color": alt.Color(f"{color}:N", title=None, legend=alt.Legend(orient="top"))} if color else {}
+    chart = alt.Chart(data, height=360).mark_circle(opacity=0.75, stroke=QUIET, strokeWidth=0.5)
+    coloured = (
+        {"color": alt.Color(f"{color}:N", title=None, legend=alt.Legend(orient="top", columns=2))} if color else {}
+    )
     return chart.encode(
         x=alt.X(f"{x}:Q", title=title(x), scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6)),
-        y=alt.Y(f"{y}:Q", title=title(y), axis=alt.Axis(format=axis_format(_named(columns, y)), tickCount=5)),
+        y=alt.Y(f"{y}:Q", title=title(y), axis=alt.Axis(**ticks(_named(columns, y)), tickCount=5)),
         size=alt.Size(f"{size}:Q", legend=None, scale=alt.Scale(range=[40, 360])),
         tooltip=tooltips(columns),
         **coloured,
@@ -197,7 +225,7 @@ def cohort_grid(rows: pa.Table, columns: Sequence[AnswerColumn]) -> AnyChart:
         .mark_rect(cornerRadius=3)
         .encode(
             x=alt.X("quarter:N", title=None, axis=alt.Axis(labelAngle=0, labelOverlap="greedy", ticks=False)),
-            y=alt.Y("cohort:N", title=None, axis=alt.Axis(ticks=False, domain=False)),
+            y=alt.Y("cohort:N", title=None, axis=alt.Axis(ticks=False, domain=False, labelFlush=False)),
             color=alt.Color("retention:Q", title=None, legend=legend),
             tooltip=tooltips(columns),
         )
@@ -205,7 +233,13 @@ def cohort_grid(rows: pa.Table, columns: Sequence[AnswerColumn]) -> AnyChart:
 
 
 def _gradient(column: AnswerColumn) -> alt.Legend:
-    return alt.Legend(format=axis_format(column), orient="top", gradientLength=180, tickCount=3)
+    return alt.Legend(**ticks(column), orient="top", gradientLength=180, tickCount=3)
+
+
+def _counts(column: AnswerColumn) -> alt.Axis:
+    """An axis without halves of what is counted."""
+    whole: dict[str, Any] = {"tickMinStep": 1} if column.format.endswith("d") else {}
+    return alt.Axis(**ticks(column), tickCount=5, domain=False, **whole)
 
 
 def _named(columns: Sequence[AnswerColumn], name: str) -> AnswerColumn:

@@ -10,6 +10,7 @@ import streamlit as st
 from classic_cars.dashboard import asking
 from classic_cars.dashboard.filters import CHOOSABLE, COMPARISONS, CUSTOM, Asked, Filters, period_of, periods
 from classic_cars.dashboard.wordings import title
+from classic_cars.serving.releases import Release
 from classic_cars.settings import Settings
 
 #: Dimensions that are filtered by; each is a parameter of the address, as ``period``, ``days``, ``compare`` and
@@ -32,15 +33,15 @@ class Known:
     values: dict[str, list[str]]
 
 
-def known(settings: Settings, number: int) -> Known | None:
+def known(settings: Settings, release: Release) -> Known | None:
     """None when the release has no order."""
-    days = asking.answer(settings, number, Asked(("orders",), ("date",)))
+    days = asking.answer(settings, release, Asked(("orders",), ("date",)))
     dates = [each for each in days["date"].to_pylist() if each is not None]
     if not dates:
         return None
     values = {}
     for name in FILTERED:
-        rows = asking.answer(settings, number, Asked(("bookedAmount",), (name,)))
+        rows = asking.answer(settings, release, Asked(("bookedAmount",), (name,)))
         values[name] = [str(each) for each in rows[name].to_pylist() if each is not None]
     return Known(min(dates), max(dates), values)
 

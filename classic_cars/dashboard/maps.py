@@ -9,13 +9,13 @@ import altair as alt
 import pandas as pd
 import pyarrow as pa
 
-from classic_cars.dashboard.charts import AnyChart, axis_format, frame, tooltips
+from classic_cars.dashboard.charts import AnyChart, frame, ticks, tooltips
 from classic_cars.dashboard.worldmap import ADDRESS, points_with
 from classic_cars.serving.metrics import AnswerColumn
 
 #: The selection that a click makes, and what it tells.
 PICKED, COUNTRY = "picked", "country"
-HEIGHT = 340
+HEIGHT = 290
 #: What has no sales, in both modes: between the background and the palest colour.
 LAND = "#8a8f8c"
 
@@ -24,7 +24,7 @@ def world(rows: pa.Table, columns: Sequence[AnswerColumn], measure: str, height:
     """Countries with a value in the theme's colours, places too small for a shape as circles, the others in grey."""
     data = frame(rows)
     column = next(each for each in columns if each.name == measure)
-    legend = alt.Legend(format=axis_format(column), orient="bottom", gradientLength=180, tickCount=4, title=None)
+    legend = alt.Legend(**ticks(column), orient="bottom", gradientLength=180, tickCount=4, title=None)
     colour = alt.Color(f"{measure}:Q", legend=legend, scale=alt.Scale(type="sqrt"))
     told = tooltips(columns)
     shapes = alt.Data(url=ADDRESS, format=alt.DataFormat(type="json", property="features"))

@@ -16,6 +16,8 @@ from classic_cars.serving.metrics import AnswerColumn
 
 #: Rows that a table on the page shows; downloads have all.
 SHOWN = 200
+#: Characters of a text from which on it may take several lines of a cell on a phone.
+LONG = 40
 GOOD, WARNING, BAD, NEUTRAL = "good", "warning", "bad", "neutral"
 #: Said and drawn, so that no state is told by its colour alone.
 MARKS = {GOOD: "✓", WARNING: "!", BAD: "✕", NEUTRAL: "·"}
@@ -113,7 +115,7 @@ def _cell(value: Any, column: AnswerColumn, link: str, *, first: bool) -> str:
         return f'<th scope="row">{text}</th>'
     signed = column.format.startswith("+") and value is not None and value != 0
     kind = f"cc-number cc-{GOOD if value > 0 else BAD}" if signed else "cc-number" if column.format else ""
-    kind = "cc-when" if isinstance(value, date) else kind
+    kind = "cc-when" if isinstance(value, date) else "cc-long" if len(text) > LONG and not kind else kind
     return f'<td class="{kind}">{text}</td>'
 
 

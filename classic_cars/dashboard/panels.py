@@ -17,6 +17,7 @@ from classic_cars.contracts.measures import MEASURES
 from classic_cars.dashboard import asking, markup
 from classic_cars.dashboard.asking import PLAIN, TABLES, Shape
 from classic_cars.dashboard.downloads import OFFERED, as_file
+from classic_cars.dashboard.drawing import Chart, drawn, show
 from classic_cars.dashboard.filters import COMPARISONS, Asked, Filters
 from classic_cars.dashboard.wordings import title
 from classic_cars.serving.metrics import AnswerColumn, columns_of
@@ -26,7 +27,6 @@ from classic_cars.settings import Settings
 
 #: By column of an answer: the page that looks into one of its values, and the parameter of the address for it.
 LOOKED_INTO = {"country": ("countries", "into"), "customer": ("customers", "customer")}
-Chart = Callable[[pa.Table, Sequence[AnswerColumn]], Any]
 #: What :mod:`classic_cars.dashboard.shapes` adds to answers.
 SHAPED = {
     "members": AnswerColumn("members", "How many customers, from the largest", format=",d"),
@@ -45,7 +45,7 @@ class View:
     parameters: Mapping[str, Sequence[str]]
 
     def answer(self, asked: Asked | str, shape: Shape = PLAIN) -> pa.Table:
-        return asking.answer(self.settings, self.release.number, asked, shape)
+        return asking.answer(self.settings, self.release, asked, shape)
 
     def links(self, names: Sequence[str]) -> dict[str, str]:
         """From columns of measures to their definitions."""
@@ -140,7 +140,8 @@ def panel(
             clicks: dict[str, Any] = (
                 {"on_select": picked, "key": name, "selection_mode": "picked"} if picked is not None else {}
             )
-            st.altair_chart(chart(rows, columns), width="stretch", alt=_alternative(heading, rows, columns), **clicks)
+            picture = drawn(view.settings, view.release, asked, shape, chart, columns)
+            show(picture, _alternative(heading, rows, columns), **clicks)
         if chart is None:
             st.html(table)
         if not isinstance(asked, str):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -12,6 +12,7 @@ import dagster as dg
 
 from classic_cars.assets import ALL_TABLES
 from classic_cars.checks import KINDS
+from classic_cars.checks.quarantine import REASONS, UNKNOWN
 from classic_cars.instance import open_instance
 from classic_cars.serving.incident import failed_attempts
 from classic_cars.serving.status import SCHEDULED, Outcome, latest_checks
@@ -69,29 +70,42 @@ def over_time(settings: Settings, addresses: Iterable[str]) -> list[dict[str, An
 
 
 def quarantined(settings: Settings) -> list[dict[str, Any]]:
-    """One row per table and reason of what its quarantine check last found: rows, and the amount of all of them.
+    """One row per table and reason of what its quarantine check last found, those with most rows first.
 
-    ``reason`` is empty for a table of which nothing is quarantined.
+    ``amount`` is None where the table has no money or none can be read, ``unknown`` counts rows whose amount cannot be
+    read, and ``kept`` says whether they are kept out of the published version or refused with a newer one. A table of
+    which nothing is quarantined has one row, without a reason.
     """
     if not settings.dagster_home.exists():
         return []
-    found = []
+    found: list[dict[str, Any]] = []
     with open_instance(settings) as instance:
         for table in ALL_TABLES:
             if table.contract.quarantines:
-                for when, _, evaluation in _evaluations(instance, table.contract.address, QUARANTINE, 1):
-                    found += list(_reasons(table.contract.address, when, evaluation))
-    return found
+                found += quarantined_of(instance, table.contract.address)
+    return sorted(found, key=lambda each: -each["rows"])
 
 
-def _reasons(address: str, when: datetime, evaluation: dg.AssetCheckEvaluation) -> Iterator[dict[str, Any]]:
-    facts = evaluation.metadata
-    amount = _value(facts.get("amount quarantined, exact"))
-    whole = {"table": address, "reason": "", "rows": _value(facts.get("rows quarantined")) or 0}
-    yield whole | {"amount": Decimal(amount.replace(",", "")) if amount is not None else None, "when": when}
-    reasons = facts.get("reasons")
-    for record in reasons.records if isinstance(reasons, dg.TableMetadataValue) else ():
-        yield {"table": address, "when": when, "amount": None, **record.data}
+def quarantined_of(instance: dg.DagsterInstance, address: str) -> Iterator[dict[str, Any]]:
+    """Of one table: the latest evaluation; where that refused a version, also of the latest that did not."""
+    for when, outcome, evaluation in _evaluations(instance, address, QUARANTINE, HISTORY):
+        kept = outcome is not Outcome.FAILED
+        whole = {"table": address, "kept": kept, "when": when}
+        yield from ({**whole, **each} for each in _reasons(evaluation.metadata))
+        if kept:
+            return
+
+
+def _reasons(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    shown = facts.get(REASONS)
+    money = "amount kept" in facts
+    if not isinstance(shown, dg.TableMetadataValue):
+        yield {"reason": "", "rows": 0, "amount": Decimal("0.00") if money else None, "unknown": 0}
+        return
+    for record in shown.records:
+        rows, unknown = record.data["rows"], record.data.get(UNKNOWN) or 0
+        amount = Decimal(str(record.data["amount"]).replace(",", "")) if money and unknown != rows else None
+        yield {"reason": record.data["reason"], "rows": rows, "amount": amount, "unknown": unknown}
 
 
 def _evaluations(
@@ -104,10 +118,6 @@ def _evaluations(
             bad = Outcome.WARNING if evaluation.severity == dg.AssetCheckSeverity.WARN else Outcome.FAILED
             when = datetime.fromtimestamp(record.create_timestamp, UTC)
             yield when, Outcome.PASSED if evaluation.passed else bad, evaluation
-
-
-def _value(fact: Any) -> Any:
-    return None if fact is None else fact.value
 
 
 def dagster_link(web_url: str, address: str, check: str = "") -> str:

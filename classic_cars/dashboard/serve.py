@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 from classic_cars.dashboard.theme import DARK, LIGHT, SHARED
 from classic_cars.errors import SettingsError
@@ -39,6 +40,12 @@ def command(host: str, port: int, settings: Settings) -> list[str]:
     return ["run", str(APP), *(f"--{name}={value}" for name, value in options.items())]
 
 
+def stay_on_this_machine() -> None:
+    """Streamlit asks a server on the internet for this machine's address when a page of another site knocks."""
+    network: Any = importlib.import_module("streamlit.net_util")
+    network.get_external_ip = lambda: None
+
+
 def serve(host: str, port: int, settings: Settings) -> None:
     """Be the server, until it is interrupted.
 
@@ -47,5 +54,6 @@ def serve(host: str, port: int, settings: Settings) -> None:
     arguments = command(host, port, settings)
     for name in HEAVY:
         importlib.import_module(f"classic_cars.dashboard.{name}")
+    stay_on_this_machine()
     streamlit = importlib.import_module("streamlit.web.cli")
     streamlit.main(arguments, prog_name="streamlit")

@@ -68,11 +68,11 @@ def difference(release: Release) -> Decimal:
 
 def verdict(release: Release, known: Proof, pending: str) -> tuple[str, str]:
     """The whole in a word, and its kind: one of ``markup``'s."""
-    if difference(release) or known.differs:
+    if known.differs or difference(release) or not all(each.balanced for each in release.balances):
         return BAD, "Differs from the order system"
     if known.failed:
         return BAD, f"{len(known.failed)} failed {'check' if len(known.failed) == 1 else 'checks'}"
-    if pending or release.order_lines.quarantined.rows:
+    if pending or any(each.quarantined.rows for each in release.balances):
         return WARNING, "Proven, with something held back"
     if known.agreed is None:
         return NEUTRAL, "Equal to what was read"

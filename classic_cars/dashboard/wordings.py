@@ -47,7 +47,8 @@ def short(value: Any, form: str) -> str:
     for size, letter in _SIZES:
         if abs(value) >= size:
             shown = Decimal(value) / size
-            return f"{shown:.{2 if abs(shown) < 100 else 0}f}{letter}" if letter != "K" else f"{shown:.0f}K"
+            digits = 2 if letter != "K" and abs(shown) < 100 else 0
+            return f"{shown:.{digits}f}{letter}".replace("-", "−")
     return exact(value, form)
 
 
@@ -62,8 +63,3 @@ def exact(value: Any, form: str = "") -> str:
     if not form:
         return str(value)
     return format(int(value) if form.endswith("d") else value, form).replace("-", "−")
-
-
-def d3(form: str) -> str:
-    """Python's format as charts have it."""
-    return form

@@ -80,8 +80,8 @@ def month(value: date) -> str:
 
 
 def change(found: Any) -> str:
-    """A change's size, its direction beside it: ``12.3 %``, of shares ``1.2 points``."""
-    return f"{abs(found.value) * 100:,.1f}{' points' if found.points else ' %'}"
+    """A change's size, its direction beside it: ``12.3%``, of shares ``1.2 points``."""
+    return f"{abs(found.value) * 100:,.1f}{' points' if found.points else '%'}"
 
 
 def headline(found: Any) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
+import dagster as dg
 import pandas as pd
 
+from classic_cars.dashboard.quality import quarantined_of
 from classic_cars.serving.completeness import Balance, MonthBalance, Tally, balances
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
@@ -79,8 +81,10 @@ def test_quarantined_lines_are_counted_with_their_amounts_and_months(published: 
         "UPDATE orderdetails SET quantityOrdered = -5 " + where.format(negative),
         "UPDATE orderdetails SET priceEach = 'a lot' " + where.format(illegible),
     )
-    ran = run(published, select=LINES_AND_PAYMENTS)
-    assert ran.success, ran.errors
+    with dg.DagsterInstance.ephemeral() as instance:
+        ran = run(published, select=LINES_AND_PAYMENTS, instance=instance)
+        assert ran.success, ran.errors
+        shown = {row["reason"]: row for row in quarantined_of(instance, "staging/orderdetails")}
     each = found(published)["order lines"]
     kept = lines.drop([negative.name, illegible.name])
     aside = -5 * negative["priceEach"]
@@ -96,6 +100,11 @@ def test_quarantined_lines_are_counted_with_their_amounts_and_months(published: 
         f"quarantined 2, {aside:,.2f} (in {negative['month']}, {illegible['month']}; 1 of unknown amount)"
         in each.line()
     )
+    # As the dashboard shows it, by reason.
+    assert {reason: (row["rows"], row["amount"], row["unknown"]) for reason, row in shown.items()} == {
+        "quantityOrdered is not between 1 and 100,000": (1, aside, 0),
+        "priceEach does not fit its type, the raw value is in _rescued_data": (1, None, 1),
+    }
 
 
 def test_payments_without_a_date_are_a_month_of_their_own(published: Settings) -> None:

@@ -17,17 +17,28 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
 import pytest
+from pydantic import SecretStr
+from starlette.testclient import TestClient
 
 from classic_cars.assets import ALL_TABLES
+from classic_cars.dashboard.asking import answer, current_release
+from classic_cars.dashboard.filters import Asked
 from classic_cars.runs import execute
+from classic_cars.serving.embedding.links import link
+from classic_cars.serving.embedding.server import application
+from classic_cars.serving.releases import make_release, opened
+from classic_cars.serving.sales_report.files import report_page
+from classic_cars.serving.sales_report.numbers import answers, report_of
 from classic_cars.settings import Settings
+from classic_cars.stores import open_store
 from classic_cars_shop import api as simulator
 from classic_cars_tests import order_systems
 from classic_cars_tests.end_to_end.test_known_answers import COUNTRIES, PRODUCT_LINES
@@ -44,6 +55,8 @@ DONE = '[data-testid="stApp"][data-test-script-state="notRunning"] h1'
 WIDE, PHONE = (1440, 900), (390, 844)
 #: Where the USA are on the map, as shares of its width and height: how high depends on the legend.
 USA = (0.22, (0.26, 0.29, 0.32, 0.35))
+#: What is planted and has to be quarantined.
+RATED_BY_NOBODY = rating(0, "nothing", 9)
 PAGES = ("", "products", "countries", "time", "orders", "customers", "quality", "definitions")
 
 
@@ -80,7 +93,7 @@ def _answers(address: str) -> bool:
 
 @pytest.fixture(scope="module")
 def shop_home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A published shop with some ratings. Not to be changed."""
+    """A published shop with some ratings, and with one that cannot be counted. Not to be changed."""
     settings = Settings(home=tmp_path_factory.mktemp("dashboard"))
     try:
         simulator.load(settings.order_system_url, order_systems.real_data())
@@ -90,7 +103,7 @@ def shop_home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     bought = sold["orderdetails"].merge(sold["orders"], on="orderNumber").head(40)
     pairs = dict.fromkeys(zip(bought["customerNumber"], bought["productCode"], strict=True))
     rows = [rating(int(who), what, 1 + number % 5) for number, (who, what) in enumerate(pairs)]
-    drop(settings, "ratings.jsonl", jsonl(*rows))
+    drop(settings, "ratings.jsonl", jsonl(*rows, RATED_BY_NOBODY))
     report = execute(settings)
     assert report.succeeded, report
     return settings
@@ -316,12 +329,17 @@ def test_data_quality_has_every_table_with_its_checks_and_leads_into_dagster(ana
     assert len(shown) == len(ALL_TABLES)
     assert shown["warehouse/fact_orders"][-1] == f"{with_rows['warehouse/fact_orders']:,}"
     assert all("passed" in row[1] or "warning" in row[1] for row in shown.values())
-    link = analyst.page.get_attribute(".st-key-panel-tables tbody a >> nth=0", "href")
+    link = analyst.page.get_attribute(".st-key-panel-tables tbody a:text-is('source/orderdetails')", "href")
     assert link == "http://127.0.0.1:3000/assets/source/orderdetails?view=checks"
     results = analyst.rows("checks")
     assert {"schema", "columns", "reconciliation", "completeness"} <= {row["check"] for row in results}
     assert {row["outcome"] for row in results} <= {"passed", "warning", "failed"}
     assert [row[0] for row in analyst.table("releases")][-1] == "1"
+    (kept_out,) = (row for row in analyst.table("quarantine") if row[2] != "0")
+    assert kept_out[0] == "staging/ratings"
+    assert "productRating is not between 1 and 5" in kept_out[1]
+    assert kept_out[2:6] == ["1", "–", "–", "kept out"]
+    assert sum(int(row["rows"]) for row in analyst.rows("quarantine")) == 1
 
 
 def test_the_page_answers_while_a_run_has_the_store(browser: Any, address: str, shop_home: Settings):
@@ -334,6 +352,35 @@ def test_the_page_answers_while_a_run_has_the_store(browser: Any, address: str, 
         assert found.headline("netSales") > 0
         found.page.close()
         holder.communicate("")
+
+
+def test_a_release_that_took_the_number_of_another_is_another(shop_home: Settings, tmp_path: Path):
+    home = shop_home.model_copy(update={"home": tmp_path})
+    shutil.copytree(shop_home.home / "store", tmp_path / "store")
+    asked = Asked(("units",), ("vendor",))
+    before = current_release(home)
+    assert before is not None
+    assert answer(home, before, asked).num_rows > 1
+
+    shutil.rmtree(tmp_path / "store" / "releases")
+    with duckdb.connect(home.store_path) as store:
+        store.execute("UPDATE warehouse.dim_products SET productVendor = 'Somebody else'")
+    contracts = [each.contract for each in ALL_TABLES]
+    after = make_release(open_store(home), contracts, "another run").release
+    assert after is not None
+    assert after.number == before.number
+    assert answer(home, after, asked)["vendor"].to_pylist() == ["Somebody else"]
+
+
+def test_on_a_phone_the_proof_is_two_lines_until_it_is_opened(browser: Any, address: str):
+    found = Analyst(browser, address, PHONE).open()
+    bar = found.page.locator(".cc-trust")
+    assert bar.bounding_box()["height"] < 90
+    assert "Difference" not in bar.inner_text()
+    found.page.locator(".cc-short > summary").focus()
+    found.page.keyboard.press("Enter")
+    assert "Order lines compared" in bar.inner_text()
+    found.page.close()
 
 
 # For everybody -------------------------------------------------------------------------------------------
@@ -352,24 +399,67 @@ def test_the_page_answers_while_a_run_has_the_store(browser: Any, address: str, 
 def test_nothing_keeps_people_from_using_a_page(
     browser: Any, address: str, size: tuple[int, int], scheme: str, pages: tuple[str, ...]
 ):
-    from axe_playwright_python.sync_playwright import Axe
-
-    analyst, axe, found = Analyst(browser, address, size, scheme), Axe(), {}
+    analyst, found = Analyst(browser, address, size, scheme), {}
     for page in pages:
         analyst.open(page)
         analyst.page.wait_for_timeout(500)
-        serious = [
-            (fault["id"], [node["html"][:200] for node in fault["nodes"]][:3])
-            for fault in axe.run(analyst.page).response["violations"]
-            if fault["impact"] in ("serious", "critical")
-        ]
-        if serious:
-            found[page] = serious
-        wider = analyst.page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
-        assert wider <= 0, f"{page}: must be moved sideways"
+        found[page] = _faults(analyst.page)
         _picture(analyst, page, size, scheme)
     analyst.page.close()
-    assert found == {}
+    assert {page: faults for page, faults in found.items() if faults} == {}
+
+
+def _faults(page: Any) -> list[Any]:
+    """What axe-core calls serious or critical, and a page that must be moved sideways."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    serious = [
+        (fault["id"], [node["html"][:200] for node in fault["nodes"]][:3])
+        for fault in Axe().run(page).response["violations"]
+        if fault["impact"] in ("serious", "critical")
+    ]
+    wider = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+    return [*serious, *([("wider than the screen", wider)] if wider > 0 else [])]
+
+
+@pytest.fixture(scope="module")
+def files(shop_home: Settings, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The pages that are no part of the dashboard, as files: a month's report, and what customers are sent."""
+    folder = tmp_path_factory.mktemp("pages")
+    settings = shop_home.model_copy(update={"embed_key": SecretStr("k" * 40)})
+    client = TestClient(application(settings))
+    with opened(settings) as found:
+        assert found is not None
+        numbers = answers(found[1])
+        report = report_page(report_of(numbers.months[-1], numbers), found[0], None)
+    texts = {"report": report, "refused": client.get("/embed/nobody").text}
+    ((customer,),) = ask(shop_home, "SELECT min(customerNumber) FROM warehouse.fact_ratings")
+    texts["customer"] = client.get(link(settings, customer, timedelta(days=1)).removeprefix(settings.embed_url)).text
+    for name, text in texts.items():
+        (folder / f"{name}.html").write_text(text, "utf-8")
+    return {name: (folder / f"{name}.html").as_uri() for name in texts}
+
+
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [
+        (WIDE, "light"),
+        (PHONE, "dark"),
+        pytest.param(WIDE, "dark", marks=pytest.mark.exhaustive),
+        pytest.param(PHONE, "light", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_nothing_keeps_people_from_a_report_or_a_customers_page(
+    browser: Any, files: dict[str, str], size: tuple[int, int], scheme: str
+):
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
+    found = {}
+    for name, address in files.items():
+        page.goto(address)
+        page.evaluate("() => document.querySelectorAll('details').forEach(each => each.open = true)")
+        found[name] = _faults(page)
+    page.close()
+    assert {name: faults for name, faults in found.items() if faults} == {}
 
 
 def _picture(analyst: Analyst, page: str, size: tuple[int, int], scheme: str) -> None:

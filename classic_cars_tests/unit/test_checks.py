@@ -655,6 +655,33 @@ def test_reasons_are_named_with_their_rows_and_the_rarest_summed_up():
     assert f": {shown}. Above the limit: 69 of 5,069 rows" in verdict.summary
 
 
+def test_reasons_have_their_money_and_those_of_the_table_those_of_other_months():
+    unread = bad(3).mutate(price=ibis.ifelse(ibis.row_number() == 0, None, ibis.literal("1.25")).cast("decimal(10, 2)"))
+    elsewhere = ibis.union(bad(2, "-0.10"), bad(1, "7.00").mutate(_reason=ibis.literal("worse")))
+    staged = Staged(CLEANED, JANUARY, many(5_000), many(9), "")
+    given = audit(contract=CLEANED, staged=staged.rows, rejected=unread, rejected_elsewhere=elsewhere)
+    facts = Quarantine().evaluate(replace(given, staged=staged)).facts
+    assert [tuple(each.values()) for each in facts["reasons"]] == [("bad", 3, Decimal("2.50"), 1)]
+    assert [tuple(each.values()) for each in facts["reasons in the table"]] == [
+        ("bad", 5, Decimal("2.30"), 1),
+        ("worse", 1, Decimal("7.00"), 0),
+    ]
+
+    good = audit(contract=CLEANED, staged=staged.rows, rejected=bad(0), rejected_elsewhere=elsewhere)
+    verdict = Quarantine().evaluate(replace(good, staged=staged))
+    assert verdict.passed
+    assert [each["rows"] for each in verdict.facts["reasons in the table"]] == [2, 1], "they are still kept out"
+
+
+def test_many_reasons_add_up_to_all_rows_and_all_money():
+    several = many(60, "0.10").mutate(_reason=(ibis.row_number() % 30).cast("string"))
+    facts = Quarantine().evaluate(audit(contract=CLEANED, staged=many(5_000), rejected=several)).facts
+    shown = facts["reasons in the table"]
+    assert (len(shown), shown[-1]["reason"]) == (21, "other reasons")
+    assert sum(each["rows"] for each in shown) == 60
+    assert sum(each["amount"] for each in shown) == Decimal("6.00")
+
+
 @pytest.mark.parametrize(
     ("months", "dated", "blocks"),
     [("1900-01", 0, False), ("1900-01..1900-03", 0, False), ("1900-01..2004-01", 3, True), ("2004-01", 3, True)],

@@ -30,7 +30,7 @@ NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
     ("value", "form", "said"),
     [
         (Decimal("9969015.53"), ",.2f", "9.97M"),
-        (Decimal("-1234567890.10"), ",.2f", "-1.23B"),
+        (Decimal("-1234567890.10"), ",.2f", "−1.23B"),
         (56_432, ",d", "56K"),
         (6107, ",d", "6,107"),
         (Decimal("5053.18"), ",.2f", "5,053"),
@@ -170,7 +170,7 @@ def _luminance(colour: str) -> float:
 
 def release(published: str = "10.00", quarantined: str = "0.00", rows: int = 0) -> Release:
     tally = MonthBalance(
-        "2004-01", Tally(2, Decimal(published)), Tally(rows, Decimal(quarantined)), Tally(2, Decimal(10))
+        "2004-01", Tally(2 - rows, Decimal(published)), Tally(rows, Decimal(quarantined)), Tally(2, Decimal(10))
     )
     return Release(
         number=3, made=NOON, run_id="run", proven=None, balances=(Balance("order lines", (tally,)),), tables={}

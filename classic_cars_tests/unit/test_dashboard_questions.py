@@ -12,7 +12,7 @@ import pytest
 from classic_cars.contracts.countries import COUNTRIES
 from classic_cars.dashboard import shapes
 from classic_cars.dashboard.filters import ALL, CHOOSABLE, CUSTOM, LATEST, Asked, Filters, condition, period_of, periods
-from classic_cars.dashboard.serve import APP, command
+from classic_cars.dashboard.serve import APP, command, stay_on_this_machine
 from classic_cars.dashboard.worldmap import drawn, points_with
 from classic_cars.errors import SettingsError
 from classic_cars.settings import Settings
@@ -138,6 +138,22 @@ def test_nothing_is_told_to_anybody():
     options = command("127.0.0.1", 8501, Settings())
     assert "--browser.gatherUsageStats=false" in options
     assert "--client.showErrorDetails=none" in options
+
+
+def test_nobody_is_asked_for_this_machines_address(monkeypatch: pytest.MonkeyPatch):
+    """A page of another site that opens a web socket is refused, and the machine asks nobody on the internet."""
+    from streamlit import net_util
+    from streamlit.web.server import server_util
+
+    asked: list[str] = []
+    monkeypatch.setattr(net_util, "_make_blocking_http_get", lambda url, **_: asked.append(url))
+    monkeypatch.setattr(net_util, "get_external_ip", net_util.get_external_ip)
+    assert not server_util.is_url_from_allowed_origins("https://example.com")
+    assert asked, "without this it does"
+    asked.clear()
+    stay_on_this_machine()
+    assert not server_util.is_url_from_allowed_origins("https://example.com")
+    assert asked == []
 
 
 def test_streamlit_finds_no_pages_of_its_own():

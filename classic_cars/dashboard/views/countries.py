@@ -28,7 +28,7 @@ def page(view: View) -> None:
             view,
             f"{title(measure)} around the world",
             asked,
-            partial(world, measure=measure, height=430),
+            partial(world, measure=measure, height=340),
             key=MAP,
             picked=_look_into,
             said="Choose a country on the map, or from the list below, to look into it.",

@@ -22,7 +22,7 @@ def page(view: View) -> None:
             view,
             "Booked amount by status",
             filters.asked(["bookedAmount", "orders"], ["status"]),
-            partial(charts.bars, by="status", measure="bookedAmount"),
+            partial(charts.bars, by="status", measure="bookedAmount", step=40),
             key="statuses",
         )
     with right:
@@ -48,5 +48,5 @@ def page(view: View) -> None:
         filters.asked(["netSales", "orders", "averageOrderValue", "margin", "discount"], ["salesRep", "office"]),
         shape=("ranked", "netSales", 100),
         key="representatives",
-        said="By employee number, with the office; a dash: customers without one.",
+        said="By employee number, as names of staff are personal data, with the office; a dash: customers without one.",
     )

@@ -24,7 +24,7 @@ def page(view: View) -> None:
     left, right = st.columns([5, 6], gap="medium")
     with left:
         asked = filters.asked([measure], ["productLine"], compare=True)
-        chart = partial(charts.bars, by="productLine", measure=measure, before=before)
+        chart = partial(charts.bars, by="productLine", measure=measure, before=before, step=37)
         panel(view, f"{title(measure)} by product line", asked, chart, said=ticked, key="lines")
     with right:
         asked = filters.asked([measure], ["country"], compare=True)

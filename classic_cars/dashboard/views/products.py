@@ -38,7 +38,7 @@ def page(view: View) -> None:
             key="margins",
         )
     with right:
-        chart = partial(charts.small_multiples, by="productLine", unit="quarter", measure=measure)
+        chart = partial(charts.ridges, by="productLine", unit="quarter", measure=measure)
         panel(
             view,
             f"{title(measure)} by quarter, all time",
@@ -63,7 +63,9 @@ def page(view: View) -> None:
 
 def _best_and_worst(view: View) -> None:
     filters, measure = view.filters, view.filters.measure
-    count = st.slider("How many products", 1, MOST, FEW, key="top", bind="query-params")
+    (narrow, _) = st.columns([1, 2])
+    with narrow:
+        count = st.slider("How many products", 1, MOST, FEW, key="top", bind="query-params")
     asked = filters.asked(list(dict.fromkeys([measure, "margin", "units"])), ["product"])
     left, right = st.columns(2, gap="medium")
     with left:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from html import escape
 from typing import Any
 
@@ -13,15 +14,23 @@ import streamlit as st
 
 from classic_cars.dashboard import markup, quality
 from classic_cars.dashboard.asking import home_of
+from classic_cars.dashboard.drawing import show, specification
 from classic_cars.dashboard.panels import View, headed
 from classic_cars.serving.completeness import Balance, MonthBalance
 from classic_cars.serving.metrics import AnswerColumn
 from classic_cars.serving.releases import age, all_releases
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
+from classic_cars.wording import counted
 
 #: Seconds that what Dagster's history says is remembered.
 FRESH = 15
+#: How an evaluation ended: kind and mark in a text, shape and colour in the chart.
+OUTCOMES = {
+    "passed": (markup.GOOD, "●", "circle", "#2b8a6b"),
+    "warning": (markup.WARNING, "▲", "triangle-up", "#d98a1f"),
+    "failed": (markup.BAD, "✚", "cross", "#d1495b"),
+}
 LAYERS = ("source", "staging", "warehouse", "analytics")
 
 
@@ -88,7 +97,8 @@ def _tables(view: View, tables: list[dict[str, Any]]) -> None:
         if not tables:
             st.html('<p class="cc-empty">No table was made yet: <code>classic-cars run</code>.</p>')
             return
-        rows = "".join(_row(view, each) for each in tables)
+        worst_first = sorted(tables, key=lambda each: (not each["failed"], not each["warnings"]))
+        rows = "".join(_row(view, each) for each in worst_first)
         heads = "".join(f'<th scope="col">{each}</th>' for each in ("Table", "Checks", "Fresh as of", "Age"))
         st.html(
             '<div class="cc-scroll" tabindex="0" role="region" aria-label="Tables and their checks">'
@@ -110,7 +120,8 @@ def _row(view: View, table: dict[str, Any]) -> str:
         state = markup.pill(markup.GOOD, f"{table['passed']} passed")
     return (
         f'<tr><th scope="row"><a href="{escape(link)}" target="_blank" rel="noreferrer">{escape(table["table"])}</a>'
-        f"</th><td>{state}</td><td>{markup.exact(made)}</td><td>{age(made, datetime.now(UTC)) if made else ''}</td>"
+        f'</th><td>{state}</td><td class="cc-when">{markup.exact(made)}</td>'
+        f'<td class="cc-when">{age(made, datetime.now(UTC)) if made else ""}</td>'
         f'<td class="cc-number">{"" if rows is None else f"{rows:,}"}</td></tr>'
     )
 
@@ -123,53 +134,70 @@ def _history(view: View, tables: list[dict[str, Any]]) -> None:
         heading = st.empty()
         layer = st.segmented_control("Layer", LAYERS, default="warehouse", key="layer", bind="query-params")
         rows = _over_time(view.settings, layer or "warehouse")
-        said = f"The latest {quality.HISTORY} evaluations of each check; shape and colour say how they ended."
+        said = f"The latest {quality.HISTORY} evaluations of each check: {legend()}."
         with heading.container():
             headed("checks", "Checks over time", said, pa.Table.from_pylist([_plain(each) for each in rows]))
         if not rows:
             st.html('<p class="cc-empty">No check of this layer ran yet.</p>')
             return
-        st.altair_chart(history_chart(rows), width="stretch", alt=f"Checks of {layer} over time: {len(rows)} results")
+        show(specification(history_chart(rows)), f"Checks of {layer} over time: {len(rows)} results")
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "outcome": str(row["outcome"])}
 
 
+def legend() -> str:
+    """What the marks mean, in words that wrap where a legend of the chart would be cut off."""
+    return ", ".join(
+        f'<span class="cc-{kind}"><span class="cc-mark" aria-hidden="true">{mark}</span> {name}</span>'
+        for name, (kind, mark, *_) in OUTCOMES.items()
+    )
+
+
 def history_chart(rows: list[dict[str, Any]]) -> alt.Chart:
     """One line per check of a table; a circle passed, a triangle is a warning, a cross failed."""
     data = pd.DataFrame([_plain(each) for each in rows])
     data["line"] = data["table"].str.partition("/")[2] + " · " + data["check"]
-    outcomes = ["passed", "warning", "failed"]
+    axis = alt.Axis(labelAngle=0, labelOverlap="greedy", tickCount=6, format="%b %d %H:%M")
+    shapes = alt.Scale(domain=[*OUTCOMES], range=[shape for _, _, shape, _ in OUTCOMES.values()])
+    colours = alt.Scale(domain=[*OUTCOMES], range=[colour for *_, colour in OUTCOMES.values()])
     return (
         alt.Chart(data, height=alt.Step(17))
         .mark_point(filled=True, size=58, opacity=0.9)
         .encode(
-            x=alt.X("when:T", title=None, axis=alt.Axis(labelAngle=0, labelOverlap="greedy", format="%b %d %H:%M")),
+            x=alt.X("when:T", title=None, axis=axis),
             y=alt.Y("line:N", title=None, axis=alt.Axis(labelLimit=260, ticks=False, grid=True)),
-            shape=alt.Shape(
-                "outcome:N",
-                scale=alt.Scale(domain=outcomes, range=["circle", "triangle-up", "cross"]),
-                legend=alt.Legend(title=None, orient="top"),
-            ),
-            color=alt.Color("outcome:N", scale=alt.Scale(domain=outcomes, range=["#2b8a6b", "#d98a1f", "#d1495b"])),
+            shape=alt.Shape("outcome:N", scale=shapes, legend=None),
+            color=alt.Color("outcome:N", scale=colours, legend=None),
             tooltip=["table:N", "check:N", "outcome:N", alt.Tooltip("when:T", format="%Y-%m-%d %H:%M"), "said:N"],
         )
     )
 
 
 def _quarantine(view: View) -> None:
-    rows = [each for each in quality.quarantined(view.settings) if each["rows"] or not each["reason"]]
+    rows = quality.quarantined(view.settings)
+    kept = [each for each in rows if each["kept"]]
+    money = sum((each["amount"] for each in kept if each["amount"] is not None), Decimal("0.00"))
+    said = (
+        f"Kept out now: {counted(sum(each['rows'] for each in kept), 'row')}, with {money:,.2f} USD. A row with "
+        "several reasons is counted once; amounts are those of order lines and payments."
+    )
     for each in rows:
-        each["reason"] = each["reason"] or "all reasons"
+        each["kept"] = "version refused" if not each["kept"] else "kept out" if each["rows"] else ""
+        each["reason"] = each["reason"] or "nothing quarantined"
+        each["unknown"] = each["unknown"] or None
     columns = [
         AnswerColumn("table", "The table that the rows were kept out of"),
         AnswerColumn("reason", "Why"),
-        AnswerColumn("rows", "Rows that its latest version keeps out", format=",d"),
-        AnswerColumn("amount", "Their amount in USD, where they have one", format=",.2f"),
+        AnswerColumn("rows", "Rows that are kept out", format=",d"),
+        AnswerColumn("amount", "Their amount in USD, where the table has one", format=",.2f"),
+        AnswerColumn("unknown", "Rows among them whose amount cannot be read", format=",d"),
+        AnswerColumn("kept", "Kept out of the published version, or refused together with a newer version"),
         AnswerColumn("when", "When that was found"),
     ]
-    _section("quarantine", "Quarantine", "Rows that cannot be counted, by reason, as last checked.", rows, columns)
+    order = [each.name for each in columns]
+    _section("quarantine", "Quarantine", said, [{name: each[name] for name in order} for each in rows], columns)
 
 
 def _releases(view: View) -> None:
