@@ -276,7 +276,7 @@ def _reads_excel() -> bool:
 
 
 def test_what_is_seen_leads_down_to_a_customer_and_to_what_a_number_means(
-    analyst: Analyst, frames: dict[str, pd.DataFrame]
+    analyst: Analyst, frames: dict[str, pd.DataFrame], shop_home: Settings
 ):
     analyst.open("countries?period=all+time&into=France")
     in_france = {row[0] for row in analyst.table("customers-in")}
@@ -291,6 +291,10 @@ def test_what_is_seen_leads_down_to_a_customer_and_to_what_a_number_means(
     its = {**frames, "orders": frames["orders"][frames["orders"]["customerNumber"] == number]}
     shown = {row["productLine"]: Decimal(row["netSales"]) for row in analyst.rows("customer-lines")}
     assert shown == {name: each["netSales"] for name, each in expected_sales(its, "productLine").items()}
+
+    cohorts = ask(shop_home, "SELECT customers, netSales FROM analytics.customer_cohorts ORDER BY cohort, quarter")
+    found = [(int(row["customers"]), Decimal(row["netSales"])) for row in analyst.rows("cohorts")]
+    assert found == cohorts
 
     analyst.page.click('[data-measure="margin"] a >> nth=0')
     analyst.page.wait_for_selector(".cc-wanted")
