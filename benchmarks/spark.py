@@ -115,7 +115,9 @@ def measured(bench: Bench, lines: int, count: int) -> tuple[Took, Path]:
     with engine(count) as variables, Watched() as others:
         load = os.getloadavg()[0]
         one = required(run("platform", bench.shop(lines), home, env=variables))
-        return Took(one.seconds, one.cpu + others.cpu(), max(others.peak, one.peak_mb), load), home
+        took = Took(one.seconds, one.cpu + others.cpu(), max(others.peak, one.peak_mb), load)
+    say(f"{took.seconds:.1f} s, {took.cpu:.1f} CPU s, {took.peak_mb:,.0f} MB, load before {took.load:.1f}")
+    return took, home
 
 
 def name_of(count: int) -> str:

@@ -8,9 +8,11 @@ import socket
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
+from importlib.metadata import version
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import ibis
 import pytest
 
@@ -89,18 +91,23 @@ def store(settings: Settings) -> Iterator[Store]:
 
 
 def on(home: Path, given: Path, **settings: str) -> Settings:
-    """A home with a shop and what partners dropped, published by the engine that the settings name."""
+    """A home with a shop and what partners dropped, published by the engine that the settings name.
+
+    Every materialization says which one it was, for how long, and has a link to its page where there is one.
+    """
     shutil.copytree(given, home)
     made = Settings(home=home, store="iceberg", quarantine_floor=10, **settings)
     ran = run(made)
     assert ran.success, ran.errors or ran.failed
     engines = {
-        event.asset_key.path[0]: event.materialization.metadata["engine"].value.partition(" ")[0]
+        (event.asset_key.path[0], *(said[name].value if name in said else None for name in ("engine", "engine's page")))
         for event in ran.result.all_events
-        if event.is_step_materialization and "engine" in event.materialization.metadata
+        if event.is_step_materialization and (said := event.materialization.metadata)["duration"].value >= 0
     }
-    expected = "Spark" if made.engine == "spark" else "DuckDB"
-    assert engines == {"source": "DuckDB", "staging": expected, "warehouse": expected, "analytics": expected}
+    local = (f"DuckDB {duckdb.__version__}", None)
+    expected = local if made.engine == "duckdb" else (f"Spark {version('pyspark')}", made.spark_page)
+    layers = ("staging", "quarantine", "warehouse", "analytics")
+    assert engines == {("source", *local), *((layer, *expected) for layer in layers)}
     return made
 
 
@@ -110,7 +117,7 @@ def test_every_table_equals_duckdbs(spark: Spark, shop_file: Path, tmp_path: Pat
     change(f"sqlite:///{shutil.copy(shop_file, given / 'shop.sqlite')}", *EDGES)
     drop(Settings(home=given), "a.jsonl", jsonl(rating("nobody"), rating(999_999), "{"))
     here = on(tmp_path / "duckdb", given)
-    there = on(tmp_path / "spark", given, engine="spark", spark_remote=spark.address)
+    there = on(tmp_path / "spark", given, engine="spark", spark_remote=spark.address, spark_page="http://spark:4040")
     with published(here) as one, published(there) as other:
         assert one.row_counts() == other.row_counts()
         assert one.row_counts()["quarantine/orderdetails"] == 2
