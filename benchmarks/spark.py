@@ -129,6 +129,7 @@ def proof(one: Path, other: Path) -> str:
     found = differing_tables(*(Settings(home=each, store="iceberg") for each in (one, other)))
     if differing := [f"{address}: {rows:,} rows" for address, rows in found.items() if rows]:
         raise SystemExit(f"{other}: other rows than DuckDB's: {', '.join(differing)}")
+    say(f"identical: {counted(found)}")
     return counted(found)
 
 
