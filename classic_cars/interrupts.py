@@ -16,6 +16,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import Protocol, TypeVar
 
 import duckdb
 
@@ -27,14 +28,25 @@ ONE_SIGNAL_SECONDS = 1.0
 #: Exit code of a process that was told to stop, as shells have it.
 EXIT_CODE = 128 + signal.SIGINT
 
-_connections: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
+
+class Interruptible(Protocol):
+    """A connection of DuckDB, or what else can be at work or wait for long."""
+
+    def interrupt(self) -> None:
+        """End what is at work, from another thread, without waiting for it; may come again and again."""
+        ...
+
+
+Working = TypeVar("Working", bound=Interruptible)
+
+_working: weakref.WeakSet[Interruptible] = weakref.WeakSet()
 _requested = threading.Event()
 
 
-def interruptible(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """The same connection, whose queries end when the process is told to stop."""
-    _connections.add(connection)
-    return connection
+def interruptible(working: Working) -> Working:
+    """The same, whose queries end when the process is told to stop."""
+    _working.add(working)
+    return working
 
 
 def requested() -> bool:
@@ -127,8 +139,8 @@ def _received(heard: socket.socket) -> bytes:
 
 
 def _interrupt_all() -> None:
-    for connection in list(_connections):
+    for each in list(_working):
         try:
-            connection.interrupt()
+            each.interrupt()
         except duckdb.Error:
             continue  # closed meanwhile

@@ -12,16 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import duckdb
-
 from classic_cars.settings import Settings
-from classic_cars.stores import published
+from classic_cars_shop.identical import counted, differing_tables
 from classic_cars_shop.servers import ProgramMissing
-from classic_cars_shop.spark import cluster
+from classic_cars_shop.spark import QUICK, QUICK_JAVA, workers
 
 PROGRAM = Path(sys.executable).parent / "classic-cars"
-#: Differ between two runs over the same rows: which run it was, and when.
-OF_A_RUN = ("_run_id", "loggedAt")
 
 
 def main() -> None:
@@ -30,7 +26,7 @@ def main() -> None:
     source = os.environ.get("CLASSIC_CARS_SOURCE_URL") or f"sqlite:///{home / 'shop.sqlite'}"
     homes = {name: home / f"demo-{name}" for name in ("spark", "spark-duckdb")}
     try:
-        with cluster() as spark:
+        with workers() as cluster, cluster.server(QUICK, QUICK_JAVA) as spark:
             print(f"Spark Connect server at {spark.address}, two workers, page {spark.page}", flush=True)
             if not os.environ.get("CLASSIC_CARS_SOURCE_URL") and not (home / "shop.sqlite").exists():
                 _step({"CLASSIC_CARS_HOME": str(home)}, "shop", "create")
@@ -50,33 +46,12 @@ def main() -> None:
         sys.exit(f"make demo-spark: {missing}")
     print("The same by DuckDB, to compare:", flush=True)
     _step({**common, "CLASSIC_CARS_HOME": str(homes["spark-duckdb"])}, "run")
-    same, tables = identical(homes["spark"], homes["spark-duckdb"])
-    print(f"identical to DuckDB: {same} of {tables} tables")
-    sys.exit(same != tables)
-
-
-def identical(one: Path, other: Path) -> tuple[int, int]:
-    """How many tables of two homes hold the same rows, each as often, and how many there are."""
-    same = 0
-    with (
-        published(Settings(home=one, store="iceberg")) as here,
-        published(Settings(home=other, store="iceberg")) as there,
-    ):
-        addresses = sorted({*here.row_counts(), *there.row_counts()})
-        for address in addresses:
-            sides = []
-            for store in (here, there):
-                rows = store.query(f"FROM {address.replace('/', '.')}").read_all()
-                sides.append(rows.select([name for name in rows.column_names if name not in OF_A_RUN]))
-            connection = duckdb.connect()
-            connection.register("one", sides[0])
-            connection.register("other", sides[1])
-            both = "(FROM one EXCEPT ALL FROM other) UNION ALL (FROM other EXCEPT ALL FROM one)"
-            differing = connection.execute(f"SELECT count(*) FROM ({both})").fetchall()[0][0]
-            same += not differing
-            if differing:
-                print(f"  {address}: {differing:,} rows differ")
-    return same, len(addresses)
+    found = differing_tables(*(Settings(home=each, store="iceberg") for each in homes.values()))
+    for address, rows in found.items():
+        if rows:
+            print(f"  {address}: {rows:,} rows differ")
+    print(f"identical to DuckDB: {counted(found)}")
+    sys.exit(any(found.values()))
 
 
 def _step(environment: dict[str, str], *command: str) -> None:

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from classic_cars_shop.servers import ProgramMissing, free_port
@@ -32,17 +32,17 @@ QUICK = {
     "spark.sql.shuffle.partitions": "1",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.executor.extraJavaOptions": QUICK_JAVA,
 }
 
 
 @dataclass(frozen=True)
 class Spark:
-    """A running Connect server; ``workers``: the processes of its cluster, none of a server alone."""
+    """A running Connect server; ``page``: the address of its web page."""
 
     port: int
     server: subprocess.Popen
     page: str | None = None
-    workers: list[subprocess.Popen] = field(default_factory=list)
 
     @property
     def address(self) -> str:
@@ -51,10 +51,15 @@ class Spark:
 
 @contextmanager
 def connect_server(
-    master: str = "local[2]", java: str = QUICK_JAVA, settings: Mapping[str, str] | None = None, page: bool = False
+    master: str = "local[2]",
+    java: str = QUICK_JAVA,
+    settings: Mapping[str, str] | None = None,
+    *,
+    page: bool = False,
+    port: int = 0,
 ) -> Iterator[Spark]:
-    """A Spark Connect server that computes at ``master``."""
-    port, page_port = free_port(), free_port()
+    """A Spark Connect server that computes at ``master``; ``port``: where another one was before."""
+    port, page_port = port or free_port(), free_port()
     options = {
         "spark.connect.grpc.binding.address": LOOPBACK,
         "spark.connect.grpc.binding.port": str(port),
@@ -70,22 +75,39 @@ def connect_server(
         yield Spark(port, server, f"http://{LOOPBACK}:{page_port}" if page else None)
 
 
+@dataclass(frozen=True)
+class Workers:
+    """A master, and the processes of its workers, that wait for a server; ``memory``: of an executor."""
+
+    master: str
+    memory: str
+    processes: list[subprocess.Popen]
+
+    @contextmanager
+    def server(self, settings: Mapping[str, str] | None = None, java: str = "", port: int = 0) -> Iterator[Spark]:
+        """A Connect server that has them all to itself."""
+        executors = {"spark.executor.memory": self.memory, "spark.executor.cores": "1"}
+        with connect_server(self.master, java, {**executors, **(settings or {})}, page=True, port=port) as running:
+            yield running
+
+
 @contextmanager
-def cluster(workers: int = 2, memory: str = "1g", settings: Mapping[str, str] | None = None) -> Iterator[Spark]:
-    """One master, workers of a core each, and a Connect server, each a process of its own."""
+def workers(count: int = 2, memory: str = "1g") -> Iterator[Workers]:
+    """One master and workers of a core each, each a process of its own.
+
+    ``memory``: of an executor. Beside it, each executor, server, worker and the master take some 0.3 GB.
+    """
     port = free_port()
     master = ["bin/spark-class", "org.apache.spark.deploy.master.Master", "--host", LOOPBACK, "--port", str(port)]
     worker = ["bin/spark-class", "org.apache.spark.deploy.worker.Worker", "--host", LOOPBACK]
     worker += ["--cores", "1", "--memory", memory, f"spark://{LOOPBACK}:{port}"]
-    options = {"spark.executor.memory": memory, "spark.executor.cores": "1", **(settings or {})}
     with ExitStack() as stack:
         stack.enter_context(_running([*master, "--webui-port", str(free_port())], port))
         started = []
-        for _ in range(workers):
+        for _ in range(count):
             page = free_port()
             started.append(stack.enter_context(_running([*worker, "--webui-port", str(page)], page)))
-        with connect_server(f"spark://{LOOPBACK}:{port}", "", options, page=True) as running:
-            yield Spark(running.port, running.server, running.page, started)
+        yield Workers(f"spark://{LOOPBACK}:{port}", memory, started)
 
 
 @contextmanager

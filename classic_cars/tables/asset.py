@@ -7,7 +7,7 @@ bad. It waits inside the transaction while the IO manager publishes, and leaves 
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,6 +27,7 @@ from classic_cars.tables.data_versions import content_of
 from classic_cars.tables.external import external_key, observations
 from classic_cars.tables.materialize import from_tables, published
 from classic_cars.tables.metadata import (
+    HOW_MADE,
     asset_key,
     check_metadata,
     column_schema,
@@ -146,7 +147,7 @@ def _materialized(context: AssetExecutionContext, table: Table, catalog: Catalog
             progress.info("%s: %s in %.1f s", table.address, rows, seconds, extra=_name_of(context, table))
             yield dg.Output(outcome.staged, metadata=metadata)
             # Here Dagster's IO manager has published.
-            yield from _co_published(outcome)
+            yield from _co_published(outcome, metadata)
             return
     # Discarded before anybody is notified.
     yield from (_check_result(each) for each in outcome.verdicts)
@@ -236,10 +237,14 @@ def _say_what_was_read(context: dg.AssetExecutionContext, step: Step, outcome: O
     context.get_step_execution_context().fetch_external_input_asset_version_info()
 
 
-def _co_published(outcome: Outcome) -> Iterator[dg.AssetMaterialization]:
-    """That the tables which were published with this one are materialized too, see ``tables/co_published.py``."""
+def _co_published(outcome: Outcome, metadata: Mapping[str, Any]) -> Iterator[dg.AssetMaterialization]:
+    """That the tables which were published with this one are materialized too, see ``tables/co_published.py``.
+
+    ``metadata``: of this one's materialization; how it was made holds for them, too.
+    """
+    made = {name: metadata[name] for name in HOW_MADE if name in metadata}
     for address, rows in outcome.co_published.items():
-        yield dg.AssetMaterialization(asset_key(address), metadata={"dagster/row_count": rows})
+        yield dg.AssetMaterialization(asset_key(address), metadata={"dagster/row_count": rows, **made})
 
 
 def _check_result(verdict: CheckOutcome) -> dg.AssetCheckResult:

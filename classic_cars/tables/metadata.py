@@ -72,6 +72,10 @@ def lineage_for_people(table: Table, catalog: Catalog) -> str:
     return "\n".join(lines)
 
 
+#: What a materialization says of how its table was made.
+HOW_MADE = ("engine", "engine's page", "duration")
+
+
 def materialization_metadata(step: Step, outcome: Outcome, started: float) -> dict[str, Any]:
     if outcome.staged is None:
         return {}

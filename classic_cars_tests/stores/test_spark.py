@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
+from importlib.metadata import version
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import ibis
 import pytest
 
+from classic_cars import interrupts
 from classic_cars.assets import ALL_TABLES
 from classic_cars.checks.hashing import hashed
-from classic_cars.contracts.base import Contract
 from classic_cars.contracts.rescued import as_json
 from classic_cars.contracts.vocabulary import Int, Long, Text
 from classic_cars.errors import EngineUnreachable, SettingsError, StoreError
 from classic_cars.settings import Settings, load_settings
 from classic_cars.stores import open_store, published
 from classic_cars.stores.base import Store
+from classic_cars.stores.iceberg.engines.spark_session import Server, clear_errors
 from classic_cars.stores.transfer import with_co_published
+from classic_cars.tables.failures import reported
+from classic_cars_shop.identical import differing_tables
 from classic_cars_shop.spark import Spark, connect_server
 from classic_cars_tests.landed import drop, jsonl, rating
 from classic_cars_tests.platform import change, run
@@ -40,10 +46,9 @@ from classic_cars_tests.stores.tables import (
     publish,
     sale,
 )
+from classic_cars_tests.stores.test_iceberg import table
 
 QUARTER = [sale(1, "2004-01-31"), sale(2, "2004-02-01", "2.50"), sale(3, "2004-03-15", None, "free")]
-#: Differs between two runs over the same rows.
-OF_A_RUN = ("_run_id", "loggedAt")
 TOKEN = "s3cret-token"
 #: Values on which engines disagree, in rows of the order system that are otherwise good.
 EDGES = (
@@ -86,18 +91,23 @@ def store(settings: Settings) -> Iterator[Store]:
 
 
 def on(home: Path, given: Path, **settings: str) -> Settings:
-    """A home with a shop and what partners dropped, published by the engine that the settings name."""
+    """A home with a shop and what partners dropped, published by the engine that the settings name.
+
+    Every materialization says which one it was, for how long, and has a link to its page where there is one.
+    """
     shutil.copytree(given, home)
     made = Settings(home=home, store="iceberg", quarantine_floor=10, **settings)
     ran = run(made)
     assert ran.success, ran.errors or ran.failed
     engines = {
-        event.asset_key.path[0]: event.materialization.metadata["engine"].value.partition(" ")[0]
+        (event.asset_key.path[0], *(said[name].value if name in said else None for name in ("engine", "engine's page")))
         for event in ran.result.all_events
-        if event.is_step_materialization and "engine" in event.materialization.metadata
+        if event.is_step_materialization and (said := event.materialization.metadata)["duration"].value >= 0
     }
-    expected = "Spark" if made.engine == "spark" else "DuckDB"
-    assert engines == {"source": "DuckDB", "staging": expected, "warehouse": expected, "analytics": expected}
+    local = (f"DuckDB {duckdb.__version__}", None)
+    expected = local if made.engine == "duckdb" else (f"Spark {version('pyspark')}", made.spark_page)
+    layers = ("staging", "quarantine", "warehouse", "analytics")
+    assert engines == {("source", *local), *((layer, *expected) for layer in layers)}
     return made
 
 
@@ -107,23 +117,14 @@ def test_every_table_equals_duckdbs(spark: Spark, shop_file: Path, tmp_path: Pat
     change(f"sqlite:///{shutil.copy(shop_file, given / 'shop.sqlite')}", *EDGES)
     drop(Settings(home=given), "a.jsonl", jsonl(rating("nobody"), rating(999_999), "{"))
     here = on(tmp_path / "duckdb", given)
-    there = on(tmp_path / "spark", given, engine="spark", spark_remote=spark.address)
-    known = with_co_published(each.contract for each in ALL_TABLES)
+    there = on(tmp_path / "spark", given, engine="spark", spark_remote=spark.address, spark_page="http://spark:4040")
     with published(here) as one, published(there) as other:
         assert one.row_counts() == other.row_counts()
         assert one.row_counts()["quarantine/orderdetails"] == 2
-        for each in known:
-            assert not differences(each, one, other), each.address
-
-
-def differences(of: Contract, one: Store, other: Store) -> list[tuple]:
-    """Rows of either side that the other has not, or not as often; compared by DuckDB."""
-    columns = [name for name in of.types.names if name not in OF_A_RUN]
-    connection = duckdb.connect()
-    for name, store in (("one", one), ("other", other)):
-        connection.register(name, store.read(of).select(*columns).to_pyarrow())
-    both = "(FROM one EXCEPT ALL FROM other) UNION ALL (FROM other EXCEPT ALL FROM one)"
-    return connection.execute(f"{both} LIMIT 5").fetchall()
+        known = {each.address for each in with_co_published(each.contract for each in ALL_TABLES)}
+    found = differing_tables(here, there)
+    assert found.keys() == known
+    assert not any(found.values()), found
 
 
 # What the store needs of an engine -------------------------------------------------------------------------
@@ -174,12 +175,10 @@ def test_rows_without_a_date_and_empty_tables(store: Store):
         assert held(tx, undated) == []
 
 
-def test_an_older_schema_is_read_by_field_id_and_widened(store: Store):
+def test_an_older_schema_is_read_by_field_id_and_widened(store: Store, settings: Settings):
     before = contract({"sale": (Int(), False, "Number"), "note": (Text(), True, "Note")}, partitioned_by=None)
-    after = contract(
-        {"sale": (Long(), False, "Number"), "new": (Text(), True, "New"), "note": (Text(), True, "Note")},
-        partitioned_by=None,
-    )
+    after_columns = {"sale": (Long(), False, "Number"), "new": (Text(), True, "New")}
+    after = contract({**after_columns, "note": (Text(), True, "Note")}, partitioned_by=None)
     publish(store, before, [{"sale": 1, "note": "old"}])
     publish(store, after, [{"sale": 2**40, "new": "x", "note": "y"}], append=True)
     with store.begin(BY_TEST) as tx:
@@ -187,6 +186,21 @@ def test_an_older_schema_is_read_by_field_id_and_widened(store: Store):
             {"sale": 1, "new": None, "note": "old"},
             {"sale": 2**40, "new": "x", "note": "y"},
         ]
+    # Renamed on the lake, and then another column gets the name: files are read by id, never by name.
+    with table(settings).update_schema() as update:
+        update.rename_column("note", "remark")
+    renamed = contract(
+        {**after_columns, "remark": (Text(), True, "Note"), "note": (Text(), True, "Another note")}, partitioned_by=None
+    )
+    publish(store, renamed, [{"sale": 3, "new": None, "remark": "r", "note": "n"}], append=True)
+    expected = [
+        {"sale": 1, "new": None, "remark": "old", "note": None},
+        {"sale": 3, "new": None, "remark": "r", "note": "n"},
+        {"sale": 2**40, "new": "x", "remark": "y", "note": None},
+    ]
+    with store.begin(BY_TEST) as tx:
+        assert held(tx, renamed) == expected
+    assert held(store, renamed) == expected  # read by DuckDB
 
 
 def test_the_hash_of_a_row_knows_where_its_nulls_are(store: Store):
@@ -257,12 +271,66 @@ def test_a_server_that_is_not_there_is_named_without_its_token(tmp_path: Path, m
     assert TOKEN not in repr(remote)
 
 
-def test_a_server_of_another_version_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("expected", "problem"),
+    [
+        ("3.5", r"Spark's client is of version 4\.0\.\d+, expected 3\.5; pip install 'classic-cars\[spark\]'"),
+        ("4.0.99", r"sc://127.0.0.1:\d+: found Spark 4\.0\.\d+, expected 4\.0\.99; use a server of that version"),
+    ],
+    ids=["client", "server"],
+)
+def test_another_version_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch, expected: str, problem: str):
     from classic_cars.stores.iceberg.engines import spark_session
 
-    monkeypatch.setattr(spark_session, "VERSION", "3.5")
-    with pytest.raises(StoreError, match=r"found Spark 4\.0\.\d+, expected 3\.5; use a server of that version"):
+    monkeypatch.setattr(spark_session, "VERSION", expected)
+    if expected.startswith("4"):
+        monkeypatch.setattr("pyspark.__version__", f"{expected}.0")
+    with pytest.raises(StoreError, match=problem):
         publish(store, SALES, QUARTER, FIRST_QUARTER)
+
+
+def test_files_of_spark_without_the_schemas_field_ids_are_not_committed(
+    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    monkeypatch.setattr("classic_cars.stores.iceberg.engines.spark.FIELD_ID", "id")
+    with pytest.raises(StoreError, match=r"warehouse/sales.*field ids.*note"):
+        publish(store, SALES, [sale(9, "2004-02-29", note="lost")], FEBRUARY)
+    assert held(store, SALES) == QUARTER
+    assert len(list(settings.home.rglob("*.parquet"))) == len(QUARTER)
+
+
+@pytest.mark.parametrize(
+    ("condition", "said", "again"),
+    [
+        ("INVALID_HANDLE.SESSION_CHANGED", "", True),  # another server at the same address
+        ("INVALID_HANDLE.OPERATION_NOT_FOUND", "", True),
+        (None, "StatusCode.UNAVAILABLE: Connection reset", True),
+        ("CAST_INVALID_INPUT", "UNAVAILABLE", False),  # a value may say so, too
+        (None, "Job aborted due to stage failure", False),
+    ],
+)
+def test_what_another_try_can_help(condition: str | None, said: str, again: bool):
+    errors = pytest.importorskip("pyspark.errors")
+    error = errors.PySparkException(said)
+    error.getCondition = lambda: condition
+    with pytest.raises(StoreError) as caught, clear_errors(Server("sc://spark:15002/;token=x")):
+        raise error
+    assert str(caught.value).endswith("The published tables are unchanged.")
+    assert isinstance(reported("warehouse/fact_orders", caught.value), dg.RetryRequested) == again
+
+
+def test_after_ctrl_c_nothing_is_tried_again(store: Store):
+    """A server that is gone would keep us waiting: for its answer, and again when its session is closed."""
+    with store.begin(BY_TEST) as tx:
+        tx.receive(arrow(SALES, QUARTER))
+        client = store._computes.session.client
+        assert client.get_retry_policies()
+        with pytest.raises(KeyboardInterrupt), interrupts.listening():
+            signal.raise_signal(signal.SIGINT)
+        assert not client.get_retry_policies()
+    with interrupts.listening():
+        assert not interrupts.requested()  # nor is it by the tests that follow
 
 
 def test_what_spark_says_of_a_value_is_not_passed_on(store: Store):

@@ -20,46 +20,19 @@ import pyarrow.parquet as pq
 from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.schema import Schema
-from pyiceberg.types import (
-    BinaryType,
-    BooleanType,
-    DateType,
-    DecimalType,
-    DoubleType,
-    FloatType,
-    IcebergType,
-    IntegerType,
-    LongType,
-    StringType,
-    TimestampType,
-    TimestamptzType,
-)
 
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import EngineUnreachable, StoreError
+from classic_cars.interrupts import interruptible
 from classic_cars.months import Months
 from classic_cars.stores.iceberg.engines.base import Written, order_of
 from classic_cars.stores.iceberg.engines.spark_session import Remote, clear_errors, connected
-from classic_cars.stores.iceberg.schema import iceberg_type
+from classic_cars.stores.iceberg.engines.spark_types import FIELD_ID, arrow_fields, fields_of, ibis_schema, spark_type
 
 if TYPE_CHECKING:
     from classic_cars.stores.iceberg.engines.spark_backend import SparkBackend
 
-#: Under this name Spark keeps a column's field id.
-FIELD_ID = "parquet.field.id"
 OPTIONS = {"compression": "zstd", "mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
-TYPES: dict[type[IcebergType], str] = {
-    IntegerType: "int",
-    LongType: "bigint",
-    FloatType: "float",
-    DoubleType: "double",
-    StringType: "string",
-    BinaryType: "binary",
-    BooleanType: "boolean",
-    DateType: "date",
-    TimestampType: "timestamp_ntz",
-    TimestamptzType: "timestamp",
-}
 
 
 class SparkEngine:
@@ -71,6 +44,7 @@ class SparkEngine:
         self._session: Any = None
         self._backend: SparkBackend | None = None
         self._views: dict[tuple[Any, ...], ibis.Table] = {}
+        interruptible(self)
 
     @property
     def name(self) -> str:
@@ -123,13 +97,13 @@ class SparkEngine:
         key = (tuple(files), str(schema), None if contract is None else contract.address)
         session = self.session
         if key not in self._views:
-            fields = _fields(schema)
+            fields = fields_of(schema)
             with self._clearly():
                 if files:
                     frame = session.read.schema(fields).parquet(*map(_spark_path, files))
                 else:
                     frame = session.createDataFrame([], fields)
-                self._views[key] = self._named(f"{layer}_{name}", frame, _ibis_schema(schema, contract))
+                self._views[key] = self._named(f"{layer}_{name}", frame, ibis_schema(schema, contract))
         return self._views[key]
 
     def _named(self, name: str, frame: Any, schema: ibis.Schema) -> ibis.Table:
@@ -155,7 +129,7 @@ class SparkEngine:
         query = self.backend.compile(rows.select(*contract.types.names))
         columns = [
             functions.col(f"`{field.name}`")
-            .cast(_spark_type(field.field_type))
+            .cast(spark_type(field.field_type))
             .alias(field.name, metadata={FIELD_ID: field.field_id})
             for field in schema.fields
         ]
@@ -172,10 +146,18 @@ class SparkEngine:
         session = self.session
         with self._clearly():
             # Of a table without rows Spark's client would infer the types from its values.
-            frame = session.createDataFrame(table if table.num_rows else [], _arrow_fields(table.schema))
+            frame = session.createDataFrame(table if table.num_rows else [], arrow_fields(table.schema))
             return self._named("arriving", frame, ibis.Schema.from_pyarrow(table.schema))
 
+    def interrupt(self) -> None:
+        """From now on nothing is tried again: a server that is gone would keep us waiting. It ends what runs there when
+        the session is closed.
+        """
+        if (session := self._session) is not None:
+            session.client.set_retry_policies([])
+
     def close(self) -> None:
+        self.interrupt()
         if self._session is not None:
             try:
                 with clear_errors(self._remote):
@@ -201,73 +183,6 @@ def _arranged(frame: Any, contract: Contract) -> Any:
     month = f"{contract.partitioned_by}_month"
     frame = frame.withColumn(month, functions.date_format(functions.col(f"`{contract.partitioned_by}`"), "yyyy-MM"))
     return frame.hint("rebalance", functions.col(month)).sortWithinPartitions(month, *order)
-
-
-def _fields(schema: Schema) -> Any:
-    """The schema in Spark's words, each column with its field id."""
-    from pyspark.sql.types import StructField, StructType
-
-    return StructType(
-        [
-            StructField(field.name, _spark_kind(field.field_type), True, {FIELD_ID: field.field_id})
-            for field in schema.fields
-        ]
-    )
-
-
-def _arrow_fields(schema: pa.Schema) -> Any:
-    from pyspark.sql.pandas.types import from_arrow_schema
-
-    return from_arrow_schema(schema, prefer_timestamp_ntz=True)
-
-
-def _spark_kind(kind: IcebergType) -> Any:
-    from pyspark.sql import types as st
-
-    if isinstance(kind, DecimalType):
-        return st.DecimalType(kind.precision, kind.scale)
-    known = {
-        each.simpleString(): each
-        for each in (
-            st.IntegerType(),
-            st.LongType(),
-            st.FloatType(),
-            st.DoubleType(),
-            st.StringType(),
-            st.BinaryType(),
-            st.BooleanType(),
-            st.DateType(),
-            st.TimestampNTZType(),
-            st.TimestampType(),
-        )
-    }
-    return known[_spark_type(kind)]
-
-
-def _spark_type(kind: IcebergType) -> str:
-    if isinstance(kind, DecimalType):
-        return f"decimal({kind.precision},{kind.scale})"
-    if type(kind) not in TYPES:
-        raise StoreError(f"a column of type {kind} cannot be read: it was added by other means than this platform")
-    return TYPES[type(kind)]
-
-
-def _ibis_schema(schema: Schema, contract: Contract | None) -> ibis.Schema:
-    """The contract's own types, where Iceberg only has a wider word for them."""
-    types = {}
-    for field in schema.fields:
-        known = contract is not None and field.name in contract.types
-        if contract is not None and known and iceberg_type(contract, field.name) == field.field_type:
-            types[field.name] = contract.types[field.name].copy(nullable=True)
-        else:
-            types[field.name] = ibis.dtype(_ibis_name(field.field_type))
-    return ibis.schema(types)
-
-
-def _ibis_name(kind: IcebergType) -> str:
-    name = _spark_type(kind)
-    instead = {"int": "int32", "bigint": "int64", "float": "float32", "double": "float64"}
-    return instead.get(name, {"timestamp_ntz": "timestamp(6)", "timestamp": "timestamp('UTC', 6)"}.get(name, name))
 
 
 def _spark_path(path: str) -> str:

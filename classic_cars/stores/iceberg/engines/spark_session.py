@@ -91,8 +91,14 @@ def connected(remote: Remote, url: str) -> Any:
 
 
 def _client() -> tuple[Any, Any]:
-    """Spark's client: its session and its way to try again. Imported late: it is an extra."""
+    """Spark's client: its session and its way to try again. Imported late: it is an extra.
+
+    Raises ``StoreError`` when it is missing, or of another version.
+    """
     try:
+        import pyspark
+
+        _must_be_supported_client(pyspark.__version__)
         from pyspark.sql.connect.client.retries import DefaultPolicy
         from pyspark.sql.connect.session import SparkSession
     except ImportError as error:
@@ -103,6 +109,11 @@ def _client() -> tuple[Any, Any]:
             """Closing shuts a pool that all sessions share: the engine does it, never the garbage collector."""
 
     return Session, DefaultPolicy
+
+
+def _must_be_supported_client(found: str) -> None:
+    if not found.startswith(f"{VERSION}."):
+        raise StoreError(f"Spark's client is of version {found}, expected {VERSION}; {INSTALL}")
 
 
 def _must_be_supported(remote: Remote, found: str) -> None:
