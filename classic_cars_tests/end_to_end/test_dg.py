@@ -33,6 +33,7 @@ def test_definitions_are_checked(tmp_path: Path) -> None:
     assert "All definitions loaded successfully" in dg(tmp_path, "check", "defs")
 
 
+@pytest.mark.exhaustive
 def test_definitions_are_listed(tmp_path: Path) -> None:
     said = dg(tmp_path, "list", "defs", "--json")
     listed = json.loads(said[said.index("{") :])

@@ -365,6 +365,7 @@ def test_rows_that_change_without_a_sign_are_found_by_their_totals(
     assert "source/orderdetails" in again(made).published
 
 
+@pytest.mark.exhaustive
 def test_pictures_that_were_seen_and_not_read_are_read_the_next_time(made: Settings) -> None:
     change(made.order_system_url, "UPDATE productlines SET image = x'01'")
     order_system = open_order_system(made.order_system_url)
@@ -406,6 +407,7 @@ def test_everything_is_made_when_it_is_asked_for(made: Settings) -> None:
     assert nothing_more(made)
 
 
+@pytest.mark.exhaustive
 def test_sqlite_is_told_apart_from_a_copy_of_the_shop_with_other_rows(made: Settings, tmp_path: Path) -> None:
     shop = made.home / "shop.sqlite"
     with sqlite3.connect(shop) as connection:

@@ -38,7 +38,6 @@ from classic_cars_tests.shops import publish_everything
 # Those in which the store matters; pytest finds them by their names here.
 test_everything_is_published = test_answers.test_every_table_is_published_and_every_check_passes
 test_sales_agree = test_answers.test_sales_agree_with_an_independent_calculation
-test_an_empty_order_system = test_answers.test_an_empty_order_system_makes_empty_tables
 test_one_month = test_partitions.test_a_run_of_one_month_touches_only_that_month
 test_a_planted_bug = test_write_audit_publish.test_a_join_on_the_postal_code_is_caught
 test_a_failed_audit = test_write_audit_publish.test_a_failed_audit_leaves_every_byte_of_the_previous_version
@@ -49,6 +48,11 @@ test_refused_rows_are_found = test_refused.test_rows_that_block_a_publish_are_fo
 test_only_the_user_may_read_refused_rows = test_refused.test_only_the_user_of_the_platform_may_read_the_rows
 test_metrics_agree = test_metrics.test_metrics_equal_the_order_system
 test_invalid_utf8 = test_surprises.test_invalid_utf8_stays_with_its_row_as_its_bytes
+
+
+@pytest.mark.exhaustive
+def test_an_empty_order_system(shop: Settings) -> None:
+    test_answers.test_an_empty_order_system_makes_empty_tables(shop)
 
 
 @pytest.mark.parametrize(
