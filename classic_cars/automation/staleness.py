@@ -226,7 +226,8 @@ def wave(record: Record, old: Mapping[str, Iterable[str]], failed: Iterable[str]
 
     Months follow their months, and tables without months follow any of them. Whether all other months follow too,
     because a table without months has other rows, shows only when it was made: that, and what is made of it, waits
-    for the next wave.
+    for the next wave. So does a table without months that follows only if an input without months has other rows; what
+    is made of it and follows anyway does not wait for it.
     """
     made: Parts = {}
     blocked = set(failed)
@@ -242,7 +243,7 @@ def wave(record: Record, old: Mapping[str, Iterable[str]], failed: Iterable[str]
         parts = {*old.get(node.address, ()), *_following(node, parents, made, certain)}
         if not node.partitioned and (node.address in old or _any(parents, certain)):
             certain.add(node.address)
-        if _any(parents, waiting) or _may_grow(record, node, parts, parents, made, certain):
+        if _any(parents, waiting) or _may_grow(record, node, parts, parents, certain):
             waiting.add(node.address)
         elif parts:
             made[node.address] = parts
@@ -257,11 +258,9 @@ def _following(node: Node, parents: list[Node], made: Parts, certain: set[str]) 
     return {WHOLE} if months or _any(parents, certain) else set()
 
 
-def _may_grow(record: Record, node: Node, parts: set[str], parents: list[Node], made: Parts, certain: set[str]) -> bool:
-    """Whether there is more to make of a table once it is known what rows its inputs without months have now."""
-    if node.partitioned:
-        return parts != set(record.months) and _any(parents, certain)
-    return not parts and any(each.address in made and not each.partitioned for each in parents)
+def _may_grow(record: Record, node: Node, parts: set[str], parents: list[Node], certain: set[str]) -> bool:
+    """Whether there are more months to make once it is known what rows the inputs without months have now."""
+    return node.partitioned and parts != set(record.months) and _any(parents, certain)
 
 
 def _any(nodes: Iterable[Node], addresses: set[str]) -> bool:
