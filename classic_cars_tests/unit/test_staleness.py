@@ -93,7 +93,7 @@ def test_a_month_that_changed_is_read_and_its_tables_follow_in_one_go(history: H
         "warehouse/facts": february,
         "analytics/by_month": february,
         "analytics/by_product": {WHOLE},
-        # Not the catalogue: that the dimension has other rows is not known yet. What follows anyway does not wait for it.
+        # Not the catalogue: that the dimension has other rows is not known yet. What follows anyway does not wait.
         "analytics/best_of_catalogue": {WHOLE},
     }
 
