@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
@@ -95,7 +96,7 @@ def run(patterns: tuple[str, ...], months: str | None, shrinking: tuple[str, ...
     months are made. A table whose checks fail keeps its previous version; the exit code is then 1. The
     last lines say how much of what the order system sent is published, and how much is quarantined.
     """
-    started = time.monotonic()
+    started, began = time.monotonic(), datetime.now(UTC)
     with progress("loading the platform"):
         with quick_imports():
             from classic_cars.months import Months
@@ -112,7 +113,7 @@ def run(patterns: tuple[str, ...], months: str | None, shrinking: tuple[str, ...
             report = execute_what_changed(settings, chosen, accept_shrink=shrinking)
     _show_report(report)
     if not report.interrupted:
-        _show_completeness()
+        _show_completeness(began)
     out.print(_line(report, time.monotonic() - started), soft_wrap=True)
     if report.interrupted:
         sys.exit(EXIT_CODE)
@@ -132,20 +133,30 @@ def _line(report: RunReport, seconds: float) -> str:
     return f"{run}: [{style}]{result}[/]; {', '.join(said)}, {counted(report.rows, 'row')} in {seconds:.1f} s"
 
 
-def _show_completeness() -> None:
-    """What is published now, whatever became of the run; the run's outcome is not changed by what is found."""
+def _show_completeness(began: datetime) -> None:
+    """What is published now, whatever became of the run; the run's outcome is not changed by what is found.
+
+    A release that was made since ``began`` of all that the run published has just proven it.
+    """
     from classic_cars.errors import StoreError
     from classic_cars.serving.completeness import balances
     from classic_cars.serving.consistency import contradictions
+    from classic_cars.serving.releases import pending
+    from classic_cars.settings import load_settings
 
     try:
-        with published() as store:
-            for balance in balances(store):
-                show_balance(balance)
-            show_contradictions(contradictions(store))
         with released() as found:
-            if found is not None:
-                show_release(found[0])
+            release = found[0] if found is not None else None
+        if release is not None and release.made >= began.replace(microsecond=0) and not pending(load_settings()):
+            for balance in release.balances:
+                show_balance(balance)
+        else:
+            with published() as store:
+                for balance in balances(store):
+                    show_balance(balance)
+                show_contradictions(contradictions(store))
+        if release is not None:
+            show_release(release)
     except StoreError as error:
         err.print(f"[yellow]completeness is not known[/]: {escape(str(error))}", soft_wrap=True)
 

@@ -7,7 +7,8 @@ asked is decided in ``order_system``; here is how it is asked.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -23,6 +24,8 @@ from classic_cars.sources.urls import SourceURL
 ATTACHED = "order_system"
 #: Beside the store's memory; a stream needs little.
 MEMORY = "400MB"
+#: What :func:`lent` keeps for the next: one at most, with nothing attached.
+_idle: list[duckdb.DuckDBPyConnection] = []
 
 
 def connected(name: str) -> duckdb.DuckDBPyConnection:
@@ -65,6 +68,27 @@ def detach(connection: duckdb.DuckDBPyConnection) -> None:
     """Ends the transaction and lets go of the order system. Raises ``duckdb.Error``."""
     for statement in ("ROLLBACK", "USE memory", f"DETACH {ATTACHED}"):
         connection.execute(statement)
+
+
+@contextmanager
+def lent(
+    attach: Callable[[duckdb.DuckDBPyConnection | None], duckdb.DuckDBPyConnection],
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """One with a file attached, for one question after the other: loading a scanner takes longer than most of them.
+
+    Whatever fails, it is closed, and the next question has a new one.
+    """
+    connection = attach(_idle.pop() if _idle else None)
+    try:
+        yield connection
+        detach(connection)
+    except BaseException:
+        connection.close()
+        raise
+    if _idle:
+        connection.close()
+    else:
+        _idle.append(connection)
 
 
 def attached_server(

@@ -140,15 +140,14 @@ class SQLite(Database):
     def begun(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A transaction over the file for questions of this process, interrupted when they take too long."""
         _ = self.orders  # asked by Python's SQLite, before
-        with closing(self.attached()) as connection:
-            try:
-                with ended_after(self.query_seconds, connection.interrupt):
-                    connection.execute("BEGIN TRANSACTION")
-                    yield connection
-            except duckdb.InterruptException:
-                raise SourceError(f"{self.url}: no answer after {self.query_seconds:g} s") from None
-            except duckdb.Error as error:
-                raise unanswered(error, self) from None
+        try:
+            with scanner.lent(self.attached) as connection, ended_after(self.query_seconds, connection.interrupt):
+                connection.execute("BEGIN TRANSACTION")
+                yield connection
+        except duckdb.InterruptException:
+            raise SourceError(f"{self.url}: no answer after {self.query_seconds:g} s") from None
+        except duckdb.Error as error:
+            raise unanswered(error, self) from None
 
 
 class _Snapshot:
