@@ -33,6 +33,8 @@ PAGES: dict[str, tuple[str, Callable[[View], None]]] = {
 UNFILTERED = ("Data quality", "Definitions")
 #: Seconds that what Dagster's history says is remembered, for all who look.
 FRESH = 15
+#: Under this name a session keeps the password that was right, in the server's memory.
+PROVEN = "proven"
 
 
 @st.cache_data(ttl=FRESH, max_entries=4, show_spinner=False, hash_funcs={Settings: home_of})
@@ -57,8 +59,10 @@ def main() -> None:
 
 def _is_admitted(settings: Settings) -> bool:
     """Whether the request carries what the settings ask for; a password can be typed in."""
-    typed = st.session_state.get("password", "")
+    # What was typed goes with its field, which is shown once: what was right is kept for as long as the page is open.
+    typed = st.session_state.get("password") or st.session_state.get(PROVEN, "")
     if admitted(settings, st.context.headers.to_dict(), typed):
+        st.session_state[PROVEN] = typed
         return True
     if settings.password.get_secret_value():
         st.html("<h1>Classic Cars</h1>")

@@ -519,6 +519,23 @@ def test_an_empty_warehouse_says_what_to_do(tmp_path: Path, monkeypatch: pytest.
     assert not list(tmp_path.iterdir()), "nothing is made by looking"
 
 
+def test_a_password_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from streamlit.testing.v1 import AppTest
+
+    from classic_cars.dashboard import serve
+
+    monkeypatch.setenv("CLASSIC_CARS_HOME", str(tmp_path))
+    monkeypatch.setenv("CLASSIC_CARS_PASSWORD", "correct horse battery")
+    page = AppTest.from_file(str(serve.APP), default_timeout=60).run()
+    for typed in ("wrong horse battery", "correct horse battery"):
+        assert "Nothing to show yet" not in str(page.get("html"))
+        page = page.text_input[0].input(typed).run()
+    for _ in range(2):  # a filter was changed
+        assert "Nothing to show yet" in " ".join(each.proto.body for each in page.get("html"))
+        assert not page.text_input
+        page = page.run()
+
+
 def test_a_store_that_is_gone_says_what_to_do(shop_home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     home = tmp_path / "home"
     shutil.copytree(shop_home.home / "store", home / "store")
