@@ -13,12 +13,12 @@ from classic_cars.contracts.base import Contract
 from classic_cars.serving.postgresql.asset import CHECK
 from classic_cars.serving.postgresql.connection import Server
 from classic_cars.serving.postgresql.refresh import Refreshed, refresh
-from classic_cars.serving.releases import LAYERS, current, opened
+from classic_cars.serving.releases import RELEASED, current, opened
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.sql import quoted, table_name
 
-CONTRACTS = [each.contract for each in ALL_TABLES if each.contract.layer in LAYERS]
+CONTRACTS = [each.contract for each in ALL_TABLES if each.contract.layer in RELEASED]
 FACT = next(each for each in CONTRACTS if each.name == "fact_orders")
 DEARER = "UPDATE orderdetails SET priceEach = priceEach + 1"
 DEARER_IN_MAY = f"{DEARER} WHERE orderNumber IN (SELECT orderNumber FROM orders WHERE orderDate LIKE '2003-05%')"

@@ -140,9 +140,10 @@ def customer_balances(
 def stock_cover(
     fact_orders: ibis.Table, dim_products: ibis.Table, products: ibis.Table, stock_counts: ibis.Table
 ) -> ibis.Table:
-    span = fact_orders.aggregate(asOf=fact_orders.orderDate.max(), since=fact_orders.orderDate.min())
-    months = ibis.least(_month_number(span.asOf) - _month_number(span.since), stock.MONTHS_COUNTED)
-    span = span.select("asOf", monthsCounted=months.fill_null(0).cast("int64"))
+    span = fact_orders.aggregate(latestOrder=fact_orders.orderDate.max(), since=fact_orders.orderDate.min())
+    # Engines differ in the least of NULL and a number: where there are no orders, no month counts.
+    whole = (_month_number(span.latestOrder) - _month_number(span.since)).fill_null(0)
+    span = span.select("latestOrder", monthsCounted=ibis.least(whole, stock.MONTHS_COUNTED).cast("int64"))
     sold = _units_sold(fact_orders, span)
     rows = dim_products.select(PRODUCT, "productName", "productLine")
     for each in (products.select(PRODUCT, unitsInStock="quantityInStock"), _counted_last(stock_counts), sold):
@@ -160,7 +161,7 @@ def stock_cover(
 def _units_sold(fact_orders: ibis.Table, span: ibis.Table) -> ibis.Table:
     """By product: units of the months before that of the latest order, and the day of the product's own latest one."""
     sold = fact_orders.filter(not_cancelled(fact_orders)).cross_join(span)
-    months_ago = _month_number(sold.asOf) - _month_number(sold.orderDate)
+    months_ago = _month_number(sold.latestOrder) - _month_number(sold.orderDate)
     return sold.group_by(PRODUCT).aggregate(
         unitsSold=sold.quantityOrdered.sum(where=months_ago.between(1, stock.MONTHS_COUNTED)).cast("int64"),
         lastSold=sold.orderDate.max(),

@@ -81,7 +81,8 @@ def show(number: int | None) -> None:
 def compare(old: int, new: int, by: str | None) -> None:
     """Metrics of release OLD beside those of release NEW; with --by only groups that differ."""
     with quick_imports():
-        from classic_cars.serving.releases import compared, opened
+        from classic_cars.serving.differences import compared
+        from classic_cars.serving.releases import opened
         from classic_cars.settings import load_settings
 
     settings = load_settings()

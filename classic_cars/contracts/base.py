@@ -43,6 +43,8 @@ from classic_cars.contracts.vocabulary import (
 
 #: The layers, from the order system to the analysts. A table reads from its own layer and those before it.
 LAYERS = ("source", "staging", "warehouse", "analytics")
+#: What a release holds; the layers before are for engineers, who read them as they are.
+RELEASED = LAYERS[2:]
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,8 @@ def _owed_by_order(orders: ibis.Table, orderdetails: ibis.Table, payments: ibis.
 class CustomerCohorts(TableModel):
     """Do customers come back? One row per cohort and quarter since, up to the last one with sales.
 
-    A cohort is the customers whose first order was in one quarter. Cancelled orders, and orders that name no customer,
-    do not count. A quarter in which nobody of a cohort bought has a row, too.
+    A cohort is the customers whose first order was in one quarter. Cancelled orders, orders without lines, and orders
+    that name no customer do not count. A quarter in which nobody of a cohort bought has a row, too.
     """
 
     cohort: Date = pa.Field(

@@ -51,7 +51,7 @@ def _of_products(stock_cover: ibis.Table) -> ibis.Table:
         "unitsAtPartners",
         "unitsOnHand",
         "unitsSold",
-        asOf=day_number(stock_cover.asOf),
+        latestOrder=day_number(stock_cover.latestOrder),
         countDate=day_number(stock_cover.countDate),
         lastSold=day_number(stock_cover.lastSold),
         hundredths=stock_cover.unitsPerMonth * 100,
@@ -68,9 +68,11 @@ def _of_orders_and_counts(
 ) -> ibis.Table:
     """The same, from order lines by the month that they are kept under, and from counts that no later one follows."""
     lines = orderdetails.inner_join(orders.select("orderNumber", "orderDate", "status"), "orderNumber")
-    edges = lines.aggregate(asOf=lines.orderDate.max(), last=lines.orderMonth.max(), first=lines.orderMonth.min())
+    edges = lines.aggregate(
+        latestOrder=lines.orderDate.max(), last=lines.orderMonth.max(), first=lines.orderMonth.min()
+    )
     whole = (edges["last"].year() - edges.first.year()) * 12 + edges["last"].month() - edges.first.month()
-    edges = edges.mutate(months=ibis.least(whole, MONTHS_COUNTED).fill_null(0))
+    edges = edges.mutate(months=ibis.least(whole.fill_null(0), MONTHS_COUNTED))
     dated = lines.filter((lines.status != CANCELLED).fill_null(True)).cross_join(edges)
     since = dated["last"] - ibis.interval(months=MONTHS_COUNTED)
     counts = (dated.orderMonth >= since) & (dated.orderMonth < dated["last"])
@@ -91,7 +93,7 @@ def _of_orders_and_counts(
         unitsAtPartners=partners,
         unitsOnHand=on_hand,
         unitsSold=units,
-        asOf=day_number(rows.asOf),
+        latestOrder=day_number(rows.latestOrder),
         hundredths=(units * 200 + rows.months) // (rows.months * 2).nullif(0),
         tenths=(ibis.greatest(on_hand, 0) * rows.months * 20 + units) // (units * 2).nullif(0),
     )
@@ -113,20 +115,20 @@ def _latest(stock_counts: ibis.Table) -> ibis.Table:
 class StockCover(TableModel):
     """How long does the stock last? One row per product, sold or not.
 
-    At the pace of the 12 whole months before the month of the latest order (asOf), or of as many as there are.
+    At the pace of the 12 whole months before the month of the latest order (latestOrder), or of as many as there are.
     """
 
     productCode: Text = pa.Field(description="Product's code")
     productName: Text = pa.Field(description="Product's name")
     productLine: Text = pa.Field(description="Product line")
-    asOf: Date = pa.Field(
+    latestOrder: Date = pa.Field(
         nullable=True,
         description="Day of the latest order of any product; missing: there is none",
         metadata=derived(DAY),
     )
     monthsCounted: Long = pa.Field(
         in_range={"min_value": 0, "max_value": MONTHS_COUNTED},
-        description="Whole months whose sales count: up to 12 before the month of asOf, from that of the first order",
+        description="Whole months whose sales count: up to 12 before that of latestOrder, from that of the first order",
         metadata=derived(DAY),
     )
     unitsInStock: Int = pa.Field(
@@ -178,9 +180,9 @@ class StockCover(TableModel):
     def cover_of_something(cls, cover: ibis.Table) -> ir.BooleanValue:
         return cover.monthsOfCover.notnull() == ((cover.unitsSold > 0) & cover.unitsOnHand.notnull())
 
-    @row_rule("a product of which units were sold was sold last by asOf")
+    @row_rule("a product of which units were sold was sold last by latestOrder")
     def sold_by_then(cls, cover: ibis.Table) -> ir.BooleanValue:
-        return ibis.ifelse(cover.lastSold.notnull(), cover.lastSold <= cover.asOf, cover.unitsSold == 0)
+        return ibis.ifelse(cover.lastSold.notnull(), cover.lastSold <= cover.latestOrder, cover.unitsSold == 0)
 
     class Config:
         name = "analytics/stock_cover"

@@ -12,6 +12,7 @@ import dagster as dg
 
 from classic_cars import interrupts
 from classic_cars.assets import ALL_TABLES
+from classic_cars.contracts.base import RELEASED
 from classic_cars.contracts.order_system import orderdetails
 from classic_cars.definitions import build_defs
 from classic_cars.instance import open_instance
@@ -26,7 +27,6 @@ from classic_cars.runs.selecting import (
     select_tables,
     shrinking_tables,
 )
-from classic_cars.serving.releases import LAYERS
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import open_order_system
 from classic_cars.stores import published
@@ -97,7 +97,7 @@ def execute_what_changed(
 
 def _release(settings: Settings, instance: dg.DagsterInstance, report: RunReport) -> None:
     """Where no run published what analysts read, none has tried to make a release."""
-    tried = any(address.partition("/")[0] in LAYERS for address in report.published)
+    tried = any(address.partition("/")[0] in RELEASED for address in report.published)
     if not tried and not report.interrupted:
         release_what_is_published(settings, [each.contract for each in ALL_TABLES], instance)
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from classic_cars.contracts.base import Contract
+from classic_cars.contracts.base import RELEASED, Contract
 from classic_cars.errors import StoreError
 from classic_cars.serving.postgresql.asset import serve_release
 from classic_cars.serving.release_asset import record_release
-from classic_cars.serving.releases import LAYERS
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 
@@ -22,7 +21,7 @@ def release_what_is_published(settings: Settings, contracts: Sequence[Contract],
     store = open_store(settings.model_copy(update={"store_wait": 0.0}))
     try:
         store.begin_run(MADE_BY)
-        if not store.row_counts().keys() & {each.address for each in contracts if each.layer in LAYERS}:
+        if not store.row_counts().keys() & {each.address for each in contracts if each.layer in RELEASED}:
             return
         outcome = record_release(store, contracts, instance, MADE_BY)
     except StoreError:

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from classic_cars.contracts.metrics import CANCELLED
 from classic_cars.serving.recounted import FACT, RECOUNTED, Recounted
+from classic_cars.serving.references import broken_references
 from classic_cars.stores.base import Reading
 from classic_cars.wording import counted
 
@@ -102,6 +103,7 @@ PARTIAL = tuple(
         by=f"concat_ws(' ', orderMonth, {key})",
         key=f"date_trunc('month', orderDate)::DATE AS orderMonth, {key}",
         group=f"concat_ws(' ', l.orderMonth, l.{key})",
+        whole_orders=name == "customer",
     )
     for name, key in (("customer", "customerNumber"), ("product", "productCode"))
 )
@@ -112,8 +114,8 @@ def contradictions(store: Reading) -> list[str]:
     all agree.
 
     Compared are the totals of the three answers and of the fact; when those agree, each answer and partial aggregate
-    with the star schema group by group, and the other answers row by row. Tables never published are left out. Raises
-    ``StoreError`` when a table cannot be read.
+    with the star schema group by group, the other answers row by row, and that what refers to another table exists
+    there. Tables never published are left out. Raises ``StoreError`` when a table cannot be read.
     """
     there = store.row_counts()
     compared = [address for address in (*(each.address for each in ANSWERS), FACT) if address in there]
@@ -133,6 +135,7 @@ def contradictions(store: Reading) -> list[str]:
             if {answer.address, *answer.tables} <= there.keys()
             for message in _contradicting_rows(store, answer)
         ),
+        *(f"{each}; {FIX}" for each in broken_references(store, there.keys())),
     ]
 
 

@@ -26,13 +26,32 @@ class Recounted:
 
 RATINGS = Recounted(
     "analytics/product_ratings",
-    ("warehouse/fact_ratings",),
+    ("warehouse/fact_ratings", "warehouse/dim_products"),
     "product",
     """
-SELECT count(*) FROM analytics.product_ratings AS r FULL JOIN
+SELECT count(*) FROM analytics.product_ratings AS r
+FULL JOIN warehouse.dim_products AS p ON p.productCode = r.productCode
+LEFT JOIN
     (SELECT productCode, count(*) AS ratings, avg(productRating) AS average FROM warehouse.fact_ratings GROUP BY 1) AS f
-ON f.productCode = r.productCode
-WHERE coalesce(f.ratings, 0) <> coalesce(r.ratings, 0) OR abs(f.average - r.averageRating) > 0.005001
+ON f.productCode = p.productCode
+WHERE (r.productCode, r.productName, r.productLine, r.ratings) IS DISTINCT FROM
+    (p.productCode, p.productName, p.productLine, coalesce(f.ratings, 0))
+    OR abs(f.average - r.averageRating) > 0.005001
+""",
+)
+
+#: An order of two products of a line is one order of the line: no sum over products knows.
+LINE_ORDERS = Recounted(
+    "analytics/sales_by_product_line",
+    (FACT, "warehouse/dim_products"),
+    "product line",
+    """
+SELECT count(*) FROM analytics.sales_by_product_line AS l
+FULL JOIN (
+    SELECT p.productLine, count(DISTINCT f.orderNumber) AS orders
+    FROM warehouse.fact_orders AS f LEFT JOIN warehouse.dim_products AS p ON p.productCode = f.productCode GROUP BY 1
+) AS f ON f.productLine IS NOT DISTINCT FROM l.productLine
+WHERE coalesce(l.orders, 0) <> coalesce(f.orders, 0)
 """,
 )
 
@@ -78,7 +97,11 @@ COVER = Recounted(
     (FACT, "warehouse/dim_products"),
     "product",
     f"""
-WITH span AS (SELECT max(orderDate) AS day FROM warehouse.fact_orders),
+WITH span AS (
+    SELECT max(orderDate) AS day,
+        least(coalesce(datediff('month', min(orderDate), max(orderDate)), 0), {MONTHS_COUNTED}) AS months
+    FROM warehouse.fact_orders
+),
 sold AS (
     SELECT productCode, max(orderDate) AS last, sum(quantityOrdered) FILTER (
         datediff('month', orderDate, (SELECT day FROM span)) BETWEEN 1 AND {MONTHS_COUNTED}) AS units
@@ -87,9 +110,11 @@ sold AS (
 SELECT count(*) FROM analytics.stock_cover AS c
 FULL JOIN warehouse.dim_products AS p ON p.productCode = c.productCode
 LEFT JOIN sold AS s ON s.productCode = p.productCode
-WHERE (c.productCode, c.productName, c.productLine, c.asOf, c.unitsSold, c.lastSold) IS DISTINCT FROM
-    (p.productCode, p.productName, p.productLine, (SELECT day FROM span), coalesce(s.units, 0), s.last)
+CROSS JOIN span
+WHERE (c.productCode, c.productName, c.productLine, c.latestOrder, c.monthsCounted, c.unitsSold, c.lastSold)
+    IS DISTINCT FROM
+    (p.productCode, p.productName, p.productLine, span.day, span.months, coalesce(s.units, 0), s.last)
 """,
 )
 
-RECOUNTED = (RATINGS, BALANCES, COHORTS, COVER)
+RECOUNTED = (LINE_ORDERS, RATINGS, BALANCES, COHORTS, COVER)

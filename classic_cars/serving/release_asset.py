@@ -14,11 +14,11 @@ from typing import Any
 
 import dagster as dg
 
-from classic_cars.contracts.base import Contract
+from classic_cars.contracts.base import RELEASED, Contract
 from classic_cars.errors import ClassicCarsError, StoreError
 from classic_cars.serving.completeness import balances
 from classic_cars.serving.consistency import contradictions
-from classic_cars.serving.releases import LAYERS, Outcome, make_release
+from classic_cars.serving.releases import Outcome, make_release
 from classic_cars.stores.base import Store
 from classic_cars.tables.live_agreement import Reader, last_agreement
 from classic_cars.tables.metadata import asset_key
@@ -33,7 +33,7 @@ def release_spec(contracts: Iterable[Contract]) -> dg.AssetSpec:
     """The asset: what analysts read."""
     return dg.AssetSpec(
         key=KEY,
-        deps=[asset_key(each.address) for each in contracts if each.layer in LAYERS],
+        deps=[asset_key(each.address) for each in contracts if each.layer in RELEASED],
         description="The numbered set of table versions that analysts read. A new one is made at the end of each run "
         "that published something, when all tables agree; until then the release before stays.",
         group_name=KEY.path[0],
@@ -69,7 +69,7 @@ def release_after_run(
 
     ``published``: addresses of what the run published; without any of the released layers there is nothing to release.
     """
-    if not any(address.startswith(tuple(f"{layer}/" for layer in LAYERS)) for address in published):
+    if not any(address.startswith(tuple(f"{layer}/" for layer in RELEASED)) for address in published):
         return Outcome(None)
     return record_release(store, contracts, instance, run_id)
 

@@ -12,15 +12,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from classic_cars.contracts.base import Contract
+from classic_cars.contracts.base import RELEASED, Contract
 from classic_cars.errors import StoreDamaged, StoreError, TableMissing
 from classic_cars.serving.completeness import ORDER_LINES, Balance, balances, published_tally
-from classic_cars.serving.consistency import FACT, MEASURES, contradictions
+from classic_cars.serving.consistency import contradictions
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Pinned, Reading, Store, versions_of
@@ -30,8 +29,6 @@ from classic_cars.wording import counted
 
 progress = logging.getLogger("classic_cars.progress")
 
-#: What a release holds; the layers before are for engineers, who read them as they are.
-LAYERS = ("warehouse", "analytics")
 #: How many releases are kept. Whoever has an older one open may read it some minutes longer.
 KEPT = 10
 
@@ -80,10 +77,10 @@ class Outcome:
 def make_release(store: Store, contracts: Iterable[Contract], run_id: str, proven: datetime | None = None) -> Outcome:
     """Make a release of what is published, if it agrees with itself and with source, and is not the current one.
 
-    ``contracts``: of all tables; those of ``LAYERS`` are released. Raises ``StoreError`` when the store cannot be read,
-    or a copy differs from its table; the current release then stays.
+    ``contracts``: of all tables; those of ``RELEASED`` are released. Raises ``StoreError`` when the store cannot be
+    read, or a copy differs from its table; the current release then stays.
     """
-    wanted = [each for each in contracts if each.layer in LAYERS]
+    wanted = [each for each in contracts if each.layer in RELEASED]
     shelf, before = store.shelf, None
     with suppress(StoreDamaged):  # a sound one takes its place
         before = current(shelf)
@@ -151,7 +148,12 @@ def _row(tables: Reading, question: str) -> list[Any]:
 
 
 def _put(
-    store: Store, pins: dict[str, Pin], proofs: tuple[Balance, ...], run_id: str, proven: datetime | None
+    store: Store,
+    pins: dict[str, Pin],
+    proofs: tuple[Balance, ...],
+    run_id: str,
+    proven: datetime | None,
+    said: str = "proven equal to source",
 ) -> Release:
     shelf, taken = store.shelf, 0
     while True:
@@ -166,7 +168,7 @@ def _put(
         for old in shelf.numbers()[:-KEPT]:
             shelf.remove(old)
         store.sweep()
-    progress.info("release %d: %s, proven equal to source", number, counted(len(pins), "table"))
+    progress.info("release %d: %s, %s", number, counted(len(pins), "table"), said)
     return release
 
 
@@ -233,54 +235,41 @@ def pending(settings: Settings) -> str:
     return open_store(settings, read_only=True).shelf.noted()
 
 
-# Comparing two ---------------------------------------------------------------------------------------------
-
-#: What releases can be compared by: the table that has it, and its column.
-BY = {
-    "productLine": ("analytics.sales_by_product_line", "productLine"),
-    "country": ("analytics.sales_by_country", "country"),
-    "month": ("analytics.sales_by_month", "orderMonth"),
-}
+# Going back to one ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Change:
-    """One metric of one group (empty: of everything) in two releases."""
+def restored(store: Store, contracts: Iterable[Contract], number: int) -> tuple[Release, list[str]]:
+    """Make the versions of a release the published ones again, and a new release of them, with its proof.
 
-    group: str
-    metric: str
-    old: Decimal
-    new: Decimal
-
-    @property
-    def difference(self) -> Decimal:
-        return self.new - self.old
-
-
-def compared(old: Reading, new: Reading, by: str | None = None) -> list[Change]:
-    """Metrics of both, by the groups of ``by`` (a key of ``BY``); of groups only those that differ."""
-    before, after = _metrics(old, by), _metrics(new, by)
-    nothing = dict.fromkeys(["orders", *MEASURES], Decimal(0))
-    changes = [
-        Change(group, metric, before.get(group, nothing)[metric], after.get(group, nothing)[metric])
-        for group in sorted({*before, *after})
-        for metric in nothing
-    ]
-    return changes if by is None else [each for each in changes if each.difference]
+    Returns it, and the addresses of tables that had another version. Raises ``StoreError`` for a store without
+    versions, a release that lacks a table or contradicts itself by what is demanded now, or a version that is gone:
+    only then are tables before it in the release restored already.
+    """
+    contracts, versions, old = [*contracts], versions_of(store), release_of(store.shelf, number)
+    if reasons := _outdated(store, contracts, old):
+        raise StoreError(f"release {number}: is not restored, as no release would be made of it: {'; '.join(reasons)}")
+    held = [each for each in contracts if each.address in old.tables]
+    now = store.pin(held, {})
+    changed = []
+    for contract in held:
+        snapshot = old.tables[contract.address].snapshot
+        if snapshot is not None and now.get(contract.address) != old.tables[contract.address]:
+            versions.roll_back(contract, snapshot)
+            changed.append(contract.address)
+    said = f"restored from release {number}"
+    return _put(store, old.tables, old.balances, f"restore of release {number}", old.proven, said), changed
 
 
-def _metrics(tables: Reading, by: str | None) -> dict[str, dict[str, Decimal]]:
-    if by is None:
-        terms = {"orders": "count(DISTINCT orderNumber)", **MEASURES}
-        group, source = "''", FACT.replace("/", ".")
-    else:
-        source, column = BY[by]
-        terms, group = {name: name for name in ("orders", *MEASURES)}, f"{column}::VARCHAR"
-    listed = ", ".join(f"coalesce({term}, 0)::DECIMAL(38, 2) AS {name}" for name, term in terms.items())
-    rows = (
-        row for batch in tables.query(f"SELECT {group} AS name, {listed} FROM {source}") for row in batch.to_pylist()
-    )
-    return {row.pop("name"): row for row in rows}
+def _outdated(store: Store, contracts: Iterable[Contract], release: Release) -> list[str]:
+    """What a release of an older version of the platform lacks, or says that does not agree."""
+    released = {each.address for each in contracts if each.layer in RELEASED}
+    if lacking := sorted(released - release.tables.keys()):
+        return [f"it has no {', '.join(lacking)}"]
+    tables = store.at(release.tables)
+    try:
+        return contradictions(tables)
+    finally:
+        tables.release()
 
 
 def age(moment: datetime, now: datetime | None = None) -> str:
@@ -290,21 +279,3 @@ def age(moment: datetime, now: datetime | None = None) -> str:
         if seconds >= 2 * size or (seconds >= size and unit != "day"):
             return counted(seconds // size, unit)
     return counted(seconds, "second")
-
-
-def restored(store: Store, contracts: Iterable[Contract], number: int) -> tuple[Release, list[str]]:
-    """Make the versions of a release the published ones again, and a new release of them, with its proof.
-
-    Returns it, and the addresses of tables that had another version. Raises ``StoreError`` for a store without
-    versions, or a version that is gone: tables before it in the release are then restored already.
-    """
-    versions, old = versions_of(store), release_of(store.shelf, number)
-    held = [each for each in contracts if each.address in old.tables]
-    now = store.pin(held, {})
-    changed = []
-    for contract in held:
-        snapshot = old.tables[contract.address].snapshot
-        if snapshot is not None and now.get(contract.address) != old.tables[contract.address]:
-            versions.roll_back(contract, snapshot)
-            changed.append(contract.address)
-    return _put(store, old.tables, old.balances, f"restore of release {number}", old.proven), changed

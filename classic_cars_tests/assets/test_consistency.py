@@ -118,10 +118,17 @@ def test_an_order_that_moved_contradicts_the_months_though_totals_agree(publishe
     [
         ("sales_by_country", "orders", "by country (Australia: orders 5 and 4"),
         ("sales_by_month", "orders", "by orderMonth (2003-01-01: orders "),
-        ("product_ratings", "ratings", "differs from warehouse/fact_ratings in "),
+        ("product_ratings", "ratings", "differs from warehouse/fact_ratings, warehouse/dim_products in "),
         ("customer_balances", "payments", "differs from warehouse/fact_orders, warehouse/fact_payments, "),
         ("customer_cohorts", "customers", "differs from warehouse/fact_orders in "),
         ("stock_cover", "unitsSold", "differs from warehouse/fact_orders, warehouse/dim_products in "),
+        ("stock_cover", "monthsCounted", "differs from warehouse/fact_orders, warehouse/dim_products in "),
+        ("sales_by_product_line", "orders", "differs from warehouse/fact_orders, warehouse/dim_products in "),
+        (
+            "monthly_sales_by_customer",
+            "orders",
+            "differs from warehouse/fact_orders by month and customer (",
+        ),
     ],
 )
 def test_what_totals_do_not_tell_is_compared_group_by_group(
@@ -132,6 +139,35 @@ def test_what_totals_do_not_tell_is_compared_group_by_group(
     (message,) = found(published)
     assert message.startswith(f"analytics/{table} ")
     assert said in message
+
+
+@pytest.mark.parametrize("column", ["productName", "productLine"])
+def test_the_names_of_rated_products_are_those_of_the_dimension(published: Settings, column: str) -> None:
+    with duckdb.connect(str(published.store_path)) as tampered:
+        tampered.execute(
+            f"UPDATE analytics.product_ratings SET {column} = 'Renamed' "
+            "WHERE productCode = (SELECT min(productCode) FROM warehouse.dim_products)"
+        )
+    against = "warehouse/fact_ratings, warehouse/dim_products"
+    assert found(published) == [f"analytics/product_ratings differs from {against} in 1 product; {FIX}"]
+
+
+@pytest.mark.parametrize(
+    ("fact", "column", "dimension"),
+    [
+        ("fact_orders", "shippedDate", "dim_dates"),
+        ("fact_payments", "locationKey", "dim_locations"),
+        ("dim_employees", "reportsTo", "dim_employees"),
+    ],
+)
+def test_a_reference_to_nothing_in_the_release_is_a_contradiction(
+    published: Settings, fact: str, column: str, dimension: str
+) -> None:
+    nowhere = {"shippedDate": "DATE '1999-12-31'", "locationKey": "'nowhere'", "reportsTo": "-99"}[column]
+    with duckdb.connect(str(published.store_path)) as tampered:
+        tampered.execute(f"UPDATE warehouse.{fact} SET {column} = {nowhere} WHERE {column} IS NOT NULL")
+    lost = f"warehouse/{fact} refers by {column} to 1 value that warehouse/{dimension} does not have"
+    assert found(published) == [f"{lost}; {FIX}"]
 
 
 @pytest.mark.exhaustive

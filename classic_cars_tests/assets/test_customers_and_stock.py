@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
+from inspect import signature
 from typing import Any
 
+import ibis
 import pandas as pd
 
+from classic_cars.assets import ALL_TABLES
 from classic_cars.serving.metrics import ask as question
 from classic_cars.serving.metrics import expression
 from classic_cars.settings import Settings
@@ -134,7 +137,7 @@ def expected_cover(frames: dict[str, pd.DataFrame], counts: dict[str, tuple[int,
         units, (counted, day) = int(pace.get(product, 0)), counts.get(product, (0, None))
         on_hand = None if stock is None else stock + counted
         rows[product] = {
-            "asOf": last,
+            "latestOrder": last,
             "monthsCounted": len(months),
             "unitsInStock": stock,
             "unitsAtPartners": counted,
@@ -191,3 +194,25 @@ def test_stock_cover_agrees_with_pandas(published: Settings):
     assert (found["S99_9999"]["unitsOnHand"], found["S99_9999"]["monthsOfCover"]) == (None, None)
     assert (found[third]["lastSold"], found[third]["monthsOfCover"]) == (None, None)
     assert {row["monthsCounted"] for row in found.values()} == {7}
+
+
+def test_without_orders_no_month_is_counted(published: Settings):
+    """Said by the table and by its independent proof, which must not share a mistake."""
+    layers = {"fact_orders": "warehouse", "dim_products": "warehouse"}
+    with opened(published) as store:
+        tables = {
+            name: store.query(f"FROM {layers.get(name, 'staging')}.{name}").read_all()
+            for name in ("fact_orders", "dim_products", "products", "stock_counts", "orders", "orderdetails")
+        }
+    for name in ("fact_orders", "orders", "orderdetails"):
+        tables[name] = tables[name].slice(0, 0)
+    given = {name: ibis.memtable(rows) for name, rows in tables.items()}
+    asset = next(each for each in ALL_TABLES if each.address == COVER)
+    (proof,) = asset.contract.reconciliations
+    made = asset.function(**{name: given[name] for name in asset.inputs})
+    given["staging_products"] = given["products"]
+    proven = proof.expected(**{name: given[name] for name in signature(proof.expected).parameters})
+    for rows in (made, proven):
+        found = rows.select("productCode", "monthsCounted", "unitsSold", "latestOrder").to_pyarrow().to_pylist()
+        assert len(found) == len(tables["dim_products"]) > 0
+        assert {(row["monthsCounted"], row["unitsSold"], row["latestOrder"]) for row in found} == {(0, 0, None)}

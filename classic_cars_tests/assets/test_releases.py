@@ -23,17 +23,17 @@ import pytest
 from classic_cars.assets import ALL_TABLES
 from classic_cars.automation.alerts.observe import failed_checks
 from classic_cars.contracts.base import Contract
-from classic_cars.errors import StoreDamaged, StoreUnavailable, TableMissing
+from classic_cars.errors import StoreDamaged, StoreError, StoreUnavailable, TableMissing
 from classic_cars.runs import execute_what_changed
 from classic_cars.serving import releases
+from classic_cars.serving.differences import compared
 from classic_cars.serving.release_asset import CHECK, KEY
 from classic_cars.serving.releases import (
     KEPT,
-    LAYERS,
+    RELEASED,
     Outcome,
     age,
     all_releases,
-    compared,
     current,
     make_release,
     opened,
@@ -110,7 +110,7 @@ def test_a_run_ends_in_a_release_with_its_proof(published: Settings, instance: d
     proof = release.order_lines
     assert (proof.source.rows, proof.source.amount) == (lines, amount)
     assert proof.published + proof.quarantined == proof.source
-    assert {address.partition("/")[0] for address in release.tables} == set(LAYERS)
+    assert {address.partition("/")[0] for address in release.tables} == set(RELEASED)
     event = instance.get_latest_materialization_event(KEY)
     assert event is not None
     assert event.asset_materialization is not None
@@ -190,6 +190,48 @@ def test_a_table_that_fails_keeps_no_other_back(published: Settings, instance: d
     assert not ran.success
     assert shelved(published)[-1] == first.number + 1
     assert {amount for _, amount in released_totals(published)} == {totals(published)[1]}
+
+
+# Restored (what that does to tables: stores/test_restored_releases.py) -----------------------------------------
+
+
+class Versions:
+    """A store's, in which each table has but one."""
+
+    def roll_back(self, contract: Contract, snapshot: int) -> None:
+        raise AssertionError(f"{contract.address} rolled back to {snapshot}")
+
+
+def test_a_restored_release_says_what_it_is(
+    published: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = attempt(published).release
+    assert first is not None
+    monkeypatch.setattr(releases, "versions_of", lambda _store: Versions())
+    with caplog.at_level("INFO", releases.progress.name):
+        release, changed = releases.restored(open_store(published), CONTRACTS, first.number)
+    assert (release.tables, changed) == (first.tables, [])
+    tables = f"{len(first.tables)} tables"
+    assert f"release {release.number}: {tables}, restored from release {first.number}" in caplog.messages
+
+
+def test_a_release_that_would_not_be_made_now_is_not_restored(
+    published: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = attempt(published).release
+    assert first is not None
+    monkeypatch.setattr(releases, "versions_of", lambda _store: Versions())
+    with duckdb.connect(str(published.store_path)) as tampered:
+        tampered.execute("UPDATE analytics.stock_cover SET monthsCounted = monthsCounted - 1")
+    store = open_store(published)
+    older = {address: pin for address, pin in first.tables.items() if address != "analytics/stock_cover"}
+    mixed = store.pin([each for each in CONTRACTS if each.address in first.tables], {})
+    store.end_run()
+    for tables, said in ((older, "it has no analytics/stock_cover"), (mixed, "analytics/stock_cover differs from ")):
+        number = releases._put(store, tables, first.balances, "a-run", None).number
+        with pytest.raises(StoreError, match=f"release {number}: is not restored, .*: {said}"):
+            releases.restored(store, CONTRACTS, number)
+        assert store.shelf.numbers()[-1] == number
 
 
 # Attacked --------------------------------------------------------------------------------------------------

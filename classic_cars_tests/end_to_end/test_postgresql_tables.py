@@ -22,7 +22,7 @@ from classic_cars.serving.postgresql import rows, shape
 from classic_cars.serving.postgresql.connection import Server
 from classic_cars.serving.postgresql.rights import examined
 from classic_cars.serving.postgresql.shape import READER
-from classic_cars.serving.releases import LAYERS
+from classic_cars.serving.releases import RELEASED
 from classic_cars.settings import Settings
 from classic_cars.sources.urls import SourceURL
 from classic_cars.stores.sql import table_name
@@ -78,7 +78,7 @@ def described(settings: Settings) -> dict[str, Any]:
     engine = sa.create_engine(SourceURL.parse(settings.serving_url.get_secret_value()).for_sqlalchemy())
     inspector = sa.inspect(engine)
     found: dict[str, Any] = {}
-    for layer in LAYERS:
+    for layer in RELEASED:
         for name in sorted(inspector.get_table_names(layer)):
             found[f"{layer}/{name}"] = {
                 "columns": sorted(repr(each) for each in inspector.get_columns(name, layer)),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from classic_cars.runs import execute_what_changed
-from classic_cars.serving.releases import LAYERS, opened
+from classic_cars.serving.releases import RELEASED, opened
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars_shop import api as simulator
@@ -60,7 +60,7 @@ def test_a_restored_release_stays_until_the_next_run_and_loses_nothing(tmp_path:
     assert again.succeeded
     restored = {*went_back.stdout.splitlines()[0].partition(": ")[2].split(", ")}
     assert restored <= {*again.published}
-    assert all(each.startswith(LAYERS) for each in again.published)  # what was read is as it was
+    assert all(each.startswith(RELEASED) for each in again.published)  # what was read is as it was
     assert released(settings) == (4, now, (now, now))
     assert ask(settings, BOOKED) == [(now,)]
     assert open_store(settings, read_only=True).shelf.numbers() == [1, 2, 3, 4]

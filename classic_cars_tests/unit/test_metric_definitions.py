@@ -15,6 +15,7 @@ from classic_cars.errors import QuestionError
 from classic_cars.serving.metrics import Period, ask, columns_of, expression, facts_about, hints
 from classic_cars.serving.metrics.periods import compared
 from classic_cars.serving.metrics.rows import contracts
+from classic_cars.serving.metrics.values import unknown_values
 from classic_cars_tests.unit.test_metric_questions import read, store
 
 # Definitions ---------------------------------------------------------------------------------------------
@@ -159,6 +160,9 @@ def test_hostile_names_are_no_names():
         (["productLine=Planes"], []),
         (["productLine=Plane"], ["there is no productLine 'Plane'; did you mean Planes?"]),
         (["productLine=planes"], ["there is no productLine 'planes'; did you mean Planes?"]),
+        (["country=USA AND status=Shipped"], [
+            "there is no country 'USA AND status=Shipped'; a filter is one condition: one --where for each",
+        ]),
         (["productLine!=Trucks"], ["there is no productLine 'Trucks'; did you mean Trucks and Buses?"]),
         (["country in USA,Frnace", "country=Atlantis"], [
             "there is no country 'Frnace'; did you mean France?",
@@ -176,6 +180,13 @@ def test_hostile_names_are_no_names():
 )  # fmt: skip
 def test_a_value_that_nothing_has_is_named_with_those_that_are_like_it(where: list[str], said: list[str]):
     assert hints(ask(["netSales"], where=where), read) == said
+
+
+def test_where_only_the_case_is_wrong_nothing_else_is_meant():
+    near = [("country", "usa", each) for each in ("USA", "Austria")]
+    assert unknown_values(ask(["netSales"], where=["country=usa"]), near) == [
+        "there is no country 'usa'; did you mean USA?"
+    ]
 
 
 def test_many_values_are_looked_up_in_one_question():

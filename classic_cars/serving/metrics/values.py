@@ -7,6 +7,7 @@ sales are no mistake.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 import ibis
@@ -18,6 +19,9 @@ from classic_cars.serving.metrics.rows import Reader, contracts
 
 #: Values that are looked at for each one that is asked for, the likest first, and how like they must be.
 NEAREST, ALIKE = 3, 0.6
+
+#: A second condition in what was meant to be a value.
+_CONDITION = re.compile(r"\sand\s+[a-z]\w*\s*(!=|[<=>]|\sin\s)", re.IGNORECASE)
 
 
 def values_near(question: Question, read: Reader) -> ibis.Table | None:
@@ -70,8 +74,10 @@ def unknown_values(question: Question, near: Iterable[tuple[str, str, str]]) -> 
 def _meant(dimension: Dimension, asked: str, values: list[str]) -> str:
     if dimension.parse is not str:  # a number that is nearly the same is another customer
         return ""
+    if _CONDITION.search(asked):
+        return "; a filter is one condition: one --where for each"
     wanted = asked.lower()
-    near = [
+    near = [each for each in values if each.lower() == wanted] or [
         each
         for each in values
         if wanted in each.lower() or difflib.SequenceMatcher(None, wanted, each.lower()).ratio() >= ALIKE

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from classic_cars.contracts.base import RELEASED
 from classic_cars.errors import ServingError
 from classic_cars.serving.postgresql import held
 from classic_cars.serving.postgresql.connection import Server, connected
 from classic_cars.serving.postgresql.shape import READER
-from classic_cars.serving.releases import LAYERS
 
 QUESTION = """
 SELECT current_user, current_database(), current_setting('server_version'), current_setting('server_encoding'),
@@ -21,7 +21,7 @@ SELECT current_user, current_database(), current_setting('server_version'), curr
 
 def examined(server: Server) -> str:
     """What was found. Raises ``ServingError`` that names each right that is missing, and how to grant it."""
-    schemas = [*LAYERS, held.OWN]
+    schemas = [*RELEASED, held.OWN]
     with connected(server) as connection:
         (row,) = connection.execute(QUESTION, (schemas, READER)).fetchall()
         number = held.number(connection)
