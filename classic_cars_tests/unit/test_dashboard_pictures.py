@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pytest
+import streamlit as st
 
 from classic_cars.dashboard import charts, markup
 from classic_cars.dashboard.bar import bar
 from classic_cars.dashboard.downloads import as_file
+from classic_cars.dashboard.filters import Filters
 from classic_cars.dashboard.maps import world
 from classic_cars.dashboard.quality import dagster_link
 from classic_cars.dashboard.serve import APP
@@ -70,6 +74,26 @@ def test_a_name_is_never_markup():
     assert "<script>" not in shown
     assert "&lt;script&gt;" in shown
     assert 'aria-label="a &quot;caption&quot;"' in shown
+
+
+@pytest.mark.parametrize("called", ["customers", "countries"])
+def test_the_heading_above_what_is_looked_into_is_never_markup(monkeypatch: pytest.MonkeyPatch, called: str):
+    """A browser asks for a picture of another host as soon as it is on the page."""
+    name, shown = '<img src="http://192.0.2.1/x">', list[str]()
+    at = {each: importlib.import_module(f"classic_cars.dashboard.views.{each}") for each in ("customers", "countries")}
+    view: Any = SimpleNamespace(
+        filters=Filters(), answer=lambda *_: pa.table({"customer": [103], "customerName": [name]})
+    )
+    for module in at.values():
+        monkeypatch.setattr(module, "headlines", lambda *_: None)
+        monkeypatch.setattr(module, "panel", lambda *_, **__: None)
+    monkeypatch.setattr(at["customers"], "_chosen", lambda *_: "103")
+    monkeypatch.setattr(st, "html", lambda text, **_: shown.append(text))
+    if called == "customers":
+        at[called]._one(view)
+    else:
+        at[called]._country(view, name)
+    assert shown == ['<h2 class="cc-section">&lt;img src=&quot;http://192.0.2.1/x&quot;&gt;</h2>']
 
 
 def test_a_table_says_how_many_rows_it_leaves_out():

@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from classic_cars.dashboard import charts
+from classic_cars.dashboard import charts, markup
 from classic_cars.dashboard.panels import View, headlines, panel
 
 #: The parameter of the address for the customer that is looked into, and how many can be chosen from.
@@ -66,7 +66,7 @@ def _one(view: View) -> None:
     if not number:
         return
     where = [f"customer={number}"]
-    st.html(f'<h2 class="cc-section">{names[number]}</h2>')
+    st.html(markup.section(names[number]))
     headlines(view, ["netSales", "orders", "margin", "onTimeShipmentShare"], where)
     left, right = st.columns(2, gap="medium")
     with left:
