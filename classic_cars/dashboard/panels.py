@@ -26,7 +26,11 @@ from classic_cars.serving.releases import Release
 from classic_cars.settings import Settings
 
 #: By column of an answer: the page that looks into one of its values, and the parameter of the address for it.
-LOOKED_INTO = {"country": ("countries", "into"), "customer": ("customers", "customer")}
+LOOKED_INTO = {
+    "country": ("countries", "into"),
+    "customer": ("customers", "customer"),
+    "customerNumber": ("customers", "customer"),
+}
 #: What :mod:`classic_cars.dashboard.shapes` adds to answers.
 SHAPED = {
     "members": AnswerColumn("members", "How many customers, from the largest", format=",d"),

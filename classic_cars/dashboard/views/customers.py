@@ -15,7 +15,7 @@ WHO, LISTED = "customer", 500
 
 def page(view: View) -> None:
     filters = view.filters
-    headlines(view, ["netSales", "orders", "averageOrderValue", "payments", "balance"])
+    headlines(view, ["netSales", "orders", "averageOrderValue", "payments"])
     left, right = st.columns(2, gap="medium")
     with left:
         panel(
@@ -49,11 +49,11 @@ def page(view: View) -> None:
     with right:
         panel(
             view,
-            "Highest balances",
-            filters.asked(["balance", "netSales", "payments"], ["customer"]),
+            "Highest balances, all time",
+            "analytics/customer_balances",
             shape=("ranked", "balance", 25),
             key="balances",
-            said="Net sales less payments; above 0 is owed.",
+            said="All net sales less all payments, of all customers, whatever is chosen above; above 0 is owed.",
         )
     _one(view)
 
