@@ -88,8 +88,10 @@ def quarantined(settings: Settings) -> list[dict[str, Any]]:
 
 def quarantined_of(instance: dg.DagsterInstance, address: str) -> Iterator[dict[str, Any]]:
     """Of one table: the latest evaluation; where that refused a version, also of the latest that did not."""
-    for when, outcome, evaluation in _evaluations(instance, address, QUARANTINE, HISTORY):
+    for at, (when, outcome, evaluation) in enumerate(_evaluations(instance, address, QUARANTINE, HISTORY)):
         kept = outcome is not Outcome.FAILED
+        if at and not kept:
+            continue
         whole = {"table": address, "kept": kept, "when": when}
         yield from ({**whole, **each} for each in _reasons(evaluation.metadata))
         if kept:
