@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -13,19 +13,23 @@ import pyarrow as pa
 import pytest
 import streamlit as st
 
-from classic_cars.dashboard import charts, markup
+from classic_cars.dashboard import charts, markup, quality
 from classic_cars.dashboard.bar import bar
 from classic_cars.dashboard.downloads import as_file
 from classic_cars.dashboard.filters import Filters
 from classic_cars.dashboard.maps import world
+from classic_cars.dashboard.panels import columns_shown
 from classic_cars.dashboard.quality import dagster_link
 from classic_cars.dashboard.serve import APP
 from classic_cars.dashboard.theme import DARK, LIGHT
 from classic_cars.dashboard.trust import Proof, difference, verdict
+from classic_cars.dashboard.views import customers
+from classic_cars.dashboard.views import quality as quality_page
 from classic_cars.dashboard.wordings import exact, short, title
 from classic_cars.serving.completeness import Balance, MonthBalance, Tally
 from classic_cars.serving.metrics import AnswerColumn, ask, columns_of
 from classic_cars.serving.releases import Release
+from classic_cars.serving.status import Outcome
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -227,6 +231,56 @@ def _luminance(colour: str) -> float:
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+# Data quality ------------------------------------------------------------------------------------------
+
+
+def test_times_of_checks_are_in_utc_as_in_the_tables_whatever_the_browsers_zone():
+    row = {"table": "staging/orders", "check": "keys", "when": NOON, "outcome": Outcome.PASSED, "said": ""}
+    spec = quality_page.history_chart([row]).to_dict()
+    assert spec["encoding"]["x"]["scale"] == {"type": "utc"}
+    assert [each["field"] for each in spec["encoding"]["tooltip"] if each["type"] == "temporal"] == []
+    (data,) = spec["datasets"].values()
+    assert data[0]["found"] == "2026-05-01 12:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "shown"),
+    [
+        ("FFFPP", [(0, False), (3, True)]),
+        ("PFFP", [(0, True)]),
+        ("FWP", [(0, False), (1, True)]),
+        ("FFF", [(0, False)]),
+    ],
+)
+def test_what_failing_runs_refuse_again_is_listed_once(
+    monkeypatch: pytest.MonkeyPatch, outcomes: str, shown: list[tuple[int, bool]]
+):
+    """Newest first; the rows are told apart by how many hours ago they were found."""
+    kinds = {"F": Outcome.FAILED, "P": Outcome.PASSED, "W": Outcome.WARNING}
+    found = [
+        (NOON - timedelta(hours=ago), kinds[each], SimpleNamespace(metadata={})) for ago, each in enumerate(outcomes)
+    ]
+    monkeypatch.setattr(quality, "_evaluations", lambda *_: iter(found))
+    instance: Any = None
+    rows = [*quality.quarantined_of(instance, "staging/orders")]
+    assert [((NOON - row["when"]) // timedelta(hours=1), row["kept"]) for row in rows] == shown
+
+
+def test_balances_are_of_all_time_and_in_no_headline(monkeypatch: pytest.MonkeyPatch):
+    """Sales of a period less its payments are not what is owed."""
+    panels: dict[str, Any] = {}
+    headlines: list[list[str]] = []
+    monkeypatch.setattr(customers, "headlines", lambda _, wanted, *__: headlines.append(wanted))
+    monkeypatch.setattr(customers, "panel", lambda _, __, asked, *___, key, **____: panels.update({key: asked}))
+    monkeypatch.setattr(customers, "_one", lambda _: None)
+    view: Any = SimpleNamespace(filters=Filters(period="2004"))
+    customers.page(view)
+    assert panels["balances"] == "analytics/customer_balances"
+    assert not any("balance" in each for each in headlines)
+    columns = columns_shown("analytics/customer_balances", pa.table({"balance": [1], "creditUsed": [1]}))
+    assert [each.format for each in columns] == [",.2f", ".1%"]
 
 
 # Trust -------------------------------------------------------------------------------------------------

@@ -156,9 +156,10 @@ def legend() -> str:
 
 
 def history_chart(rows: list[dict[str, Any]]) -> alt.Chart:
-    """One line per check of a table; a circle passed, a triangle is a warning, a cross failed."""
+    """One line per check of a table, times in UTC; a circle passed, a triangle is a warning, a cross failed."""
     data = pd.DataFrame([_plain(each) for each in rows])
     data["line"] = data["table"].str.partition("/")[2] + " · " + data["check"]
+    data["found"] = data["when"].map(markup.exact)
     axis = alt.Axis(labelAngle=0, labelOverlap="greedy", tickCount=6, format="%b %d %H:%M")
     shapes = alt.Scale(domain=[*OUTCOMES], range=[shape for _, _, shape, _ in OUTCOMES.values()])
     colours = alt.Scale(domain=[*OUTCOMES], range=[colour for *_, colour in OUTCOMES.values()])
@@ -166,11 +167,11 @@ def history_chart(rows: list[dict[str, Any]]) -> alt.Chart:
         alt.Chart(data, height=alt.Step(17))
         .mark_point(filled=True, size=58, opacity=0.9)
         .encode(
-            x=alt.X("when:T", title=None, axis=axis),
+            x=alt.X("when:T", title="UTC", scale=alt.Scale(type="utc"), axis=axis),
             y=alt.Y("line:N", title=None, axis=alt.Axis(labelLimit=260, ticks=False, grid=True)),
             shape=alt.Shape("outcome:N", scale=shapes, legend=None),
             color=alt.Color("outcome:N", scale=colours, legend=None),
-            tooltip=["table:N", "check:N", "outcome:N", alt.Tooltip("when:T", format="%Y-%m-%d %H:%M"), "said:N"],
+            tooltip=["table:N", "check:N", "outcome:N", alt.Tooltip("found:N", title="when"), "said:N"],
         )
     )
 
