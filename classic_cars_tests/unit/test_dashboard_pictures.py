@@ -14,9 +14,10 @@ import pytest
 import streamlit as st
 
 from classic_cars.dashboard import charts, markup, quality
+from classic_cars.dashboard.asking import PLAIN
 from classic_cars.dashboard.bar import bar
 from classic_cars.dashboard.downloads import as_file
-from classic_cars.dashboard.filters import Filters
+from classic_cars.dashboard.filters import Asked, Filters
 from classic_cars.dashboard.maps import world
 from classic_cars.dashboard.panels import columns_shown
 from classic_cars.dashboard.quality import dagster_link
@@ -281,6 +282,40 @@ def test_balances_are_of_all_time_and_in_no_headline(monkeypatch: pytest.MonkeyP
     assert not any("balance" in each for each in headlines)
     columns = columns_shown("analytics/customer_balances", pa.table({"balance": [1], "creditUsed": [1]}))
     assert [each.format for each in columns] == [",.2f", ".1%"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        ("", {"1": "Large"}),
+        ("1", {"1": "Large"}),
+        ("7", {"1": "Large", "7": "Small"}),
+        ("8", {"1": "Large"}),
+        ("1 or 1", {"1": "Large"}),
+    ],
+)
+def test_a_customer_is_found_by_number_however_small(wanted: str, names: dict[str, str]):
+    def answer(asked: Asked, shape: Any = PLAIN) -> pa.Table:
+        if shape != PLAIN:
+            return pa.table({"customer": [1], "customerName": ["Large"]})
+        *_, narrowed = asked.question.where
+        found = [7] if narrowed.values == (7,) else []
+        return pa.table({"customer": found, "customerName": ["Small" for _ in found]})
+
+    view: Any = SimpleNamespace(filters=Filters(period="2004", chosen={"country": ("France",)}), answer=answer)
+    assert customers.known(view, wanted) == names
+
+
+def test_a_page_says_when_the_customer_of_its_address_is_not_there(monkeypatch: pytest.MonkeyPatch):
+    shown: list[str] = []
+    monkeypatch.setattr(st, "query_params", {"customer": "<b>"})
+    monkeypatch.setattr(st, "selectbox", lambda *_, **__: None)
+    monkeypatch.setattr(st, "html", shown.append)
+    view: Any = SimpleNamespace(
+        filters=Filters(), answer=lambda *_: pa.table({"customer": [1], "customerName": ["Large"]})
+    )
+    customers._one(view)
+    assert shown == ['<p class="cc-empty">There is no customer &lt;b&gt; with orders and these filters.</p>']
 
 
 # Trust -------------------------------------------------------------------------------------------------
