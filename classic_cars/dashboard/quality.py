@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
-from urllib.parse import quote
 
 import dagster as dg
 
@@ -122,7 +121,6 @@ def _evaluations(
             yield when, Outcome.PASSED if evaluation.passed else bad, evaluation
 
 
-def dagster_link(web_url: str, address: str, check: str = "") -> str:
-    """Where Dagster's own page shows a table, or one of its checks."""
-    view = f"?view=checks&checkDetail={quote(check)}" if check else "?view=checks"
-    return f"{web_url.rstrip('/')}/assets/{address}{view}"
+def dagster_link(web_url: str, address: str) -> str:
+    """Where Dagster's own page shows a table with its checks."""
+    return f"{web_url.rstrip('/')}/assets/{address}?view=checks"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -115,3 +116,21 @@ def test_a_page_says_when_the_customer_of_its_address_is_not_there(monkeypatch: 
     )
     customers._one(view)
     assert shown == ['<p class="cc-empty">There is no customer &lt;b&gt; with orders and these filters.</p>']
+
+
+def test_money_of_lines_and_of_payments_is_no_sum():
+    def row(table: str, rows: int, amount: str | None, *, kept: bool = True) -> dict[str, Any]:
+        return {"table": table, "rows": rows, "amount": None if amount is None else Decimal(amount), "kept": kept}
+
+    found = [
+        row("staging/orderdetails", 2, "-80.00"),
+        row("staging/orderdetails", 1, "30.00"),
+        row("staging/payments", 1, "50.00"),
+        row("staging/customers", 1, None),
+        row("staging/payments", 9, "900.00", kept=False),
+    ]
+    assert quality_page.kept_out(found) == (
+        "Kept out now: 3 rows of staging/orderdetails, −50.00 USD; 1 row of staging/payments, 50.00 USD; "
+        "1 row of staging/customers."
+    )
+    assert quality_page.kept_out([row("staging/payments", 0, "0.00")]) == "Kept out now: nothing."

@@ -241,7 +241,12 @@ def test_the_bar_says_what_was_compared_and_what_failed():
         assert said in shown
 
 
+def test_the_bar_writes_a_minus():
+    assert "1 · −5.00" in bar(release("15.00", "-5.00", 1), "", Proof(), "", NOON)
+    assert "difference −5.00" in bar(release("15.00"), "", Proof(), "", NOON)
+
+
 def test_links_lead_into_dagster():
-    assert dagster_link("http://127.0.0.1:3000/", "staging/orders", "keys") == (
-        "http://127.0.0.1:3000/assets/staging/orders?view=checks&checkDetail=keys"
+    assert dagster_link("http://127.0.0.1:3000/", "staging/orders") == (
+        "http://127.0.0.1:3000/assets/staging/orders?view=checks"
     )

@@ -176,14 +176,21 @@ def history_chart(rows: list[dict[str, Any]]) -> alt.Chart:
     )
 
 
+def kept_out(rows: list[dict[str, Any]]) -> str:
+    """How many rows of which table, and their money: table by table, as lines and payments are no sum."""
+    kept = [each for each in rows if each["kept"]]
+    told = []
+    for table in dict.fromkeys(each["table"] for each in kept if each["rows"]):
+        of = [each for each in kept if each["table"] == table]
+        amounts = [each["amount"] for each in of if each["amount"] is not None]
+        money = f", {markup.exact(sum(amounts, Decimal('0.00')), ',.2f')} USD" if amounts else ""
+        told.append(f"{counted(sum(each['rows'] for each in of), 'row')} of {table}{money}")
+    return f"Kept out now: {'; '.join(told) or 'nothing'}."
+
+
 def _quarantine(view: View) -> None:
     rows = quality.quarantined(view.settings)
-    kept = [each for each in rows if each["kept"]]
-    money = sum((each["amount"] for each in kept if each["amount"] is not None), Decimal("0.00"))
-    said = (
-        f"Kept out now: {counted(sum(each['rows'] for each in kept), 'row')}, with {money:,.2f} USD. A row with "
-        "several reasons is counted once; amounts are those of order lines and payments."
-    )
+    said = f"{kept_out(rows)} A row with several reasons is counted once."
     for each in rows:
         each["kept"] = "version refused" if not each["kept"] else "kept out" if each["rows"] else ""
         each["reason"] = each["reason"] or "nothing quarantined"
