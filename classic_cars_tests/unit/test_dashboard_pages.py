@@ -14,7 +14,7 @@ import streamlit as st
 from classic_cars.dashboard import quality
 from classic_cars.dashboard.asking import PLAIN
 from classic_cars.dashboard.filters import Asked, Filters
-from classic_cars.dashboard.panels import columns_shown
+from classic_cars.dashboard.panels import columns_shown, nothing
 from classic_cars.dashboard.views import countries, customers
 from classic_cars.dashboard.views import quality as quality_page
 from classic_cars.serving.status import Outcome
@@ -134,3 +134,12 @@ def test_money_of_lines_and_of_payments_is_no_sum():
         "1 row of staging/customers."
     )
     assert quality_page.kept_out([row("staging/payments", 0, "0.00")]) == "Kept out now: nothing."
+
+
+def test_filters_are_blamed_only_where_there_are_some():
+    none, france = Filters(chosen={"country": ()}), Filters(period="2004", chosen={"country": ("France",)})
+    assert nothing(none, none.asked(["netSales"])) == "There is nothing of this in this release."
+    assert nothing(france, "analytics/customer_cohorts") == "There is nothing of this in this release."
+    always = nothing(france, france.asked(["netSales"], always=True))
+    assert always.endswith("with what is chosen: take a filter away.")
+    assert nothing(france, france.asked(["netSales"])).endswith(": take a filter away, or choose a longer period.")
