@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import streamlit as st
+from streamlit.testing.v1 import AppTest
 
 from classic_cars.dashboard import quality
 from classic_cars.dashboard.asking import PLAIN
@@ -143,3 +144,22 @@ def test_filters_are_blamed_only_where_there_are_some():
     always = nothing(france, france.asked(["netSales"], always=True))
     assert always.endswith("with what is chosen: take a filter away.")
     assert nothing(france, france.asked(["netSales"])).endswith(": take a filter away, or choose a longer period.")
+
+
+def test_a_shared_filter_that_is_not_there_is_said_to_be_left_out():
+    def app() -> None:
+        from datetime import date
+
+        from classic_cars.dashboard.controls import Known, chosen
+
+        values = {"country": ["France"], "productLine": ["Ships"], "status": ["Shipped"]}
+        chosen(Known(date(2003, 1, 6), date(2005, 5, 31), values))
+
+    page = AppTest.from_function(app)
+    page.query_params.update({"country": ["France", "<b>"], "productLine": ["Ships"], "period": ["1999"]})
+    page.run()
+    assert not page.exception
+    (said,) = (each.proto.body for each in page.sidebar.get("html") if "alert" in each.proto.body)
+    assert said.endswith(">Not in this release, so not filtered by: country &lt;b&gt;, period 1999.</p>")
+    page.run()
+    assert not any("alert" in each.proto.body for each in page.sidebar.get("html"))
