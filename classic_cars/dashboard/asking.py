@@ -16,7 +16,7 @@ import pyarrow as pa
 import streamlit as st
 
 from classic_cars.contracts.base import Contract
-from classic_cars.contracts.customers import CustomerCohorts
+from classic_cars.contracts.customers import CustomerBalances, CustomerCohorts
 from classic_cars.dashboard import shapes
 from classic_cars.dashboard.filters import Asked
 from classic_cars.errors import StoreError
@@ -35,7 +35,7 @@ PLAIN: Shape = ("plain",)
 
 
 #: Answers that are tables, by address: shown whole, whatever is chosen.
-TABLES = {each.address: each for each in map(Contract.of, [CustomerCohorts])}
+TABLES = {each.address: each for each in map(Contract.of, [CustomerBalances, CustomerCohorts])}
 
 
 def home_of(settings: Settings) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from decimal import Decimal
 from html import escape
 
 from classic_cars.dashboard import markup
 from classic_cars.dashboard.trust import Proof, difference, verdict
+from classic_cars.dashboard.wordings import exact
 from classic_cars.serving.releases import Release, age
 
 #: Failed checks that are named.
@@ -25,7 +27,7 @@ def bar(release: Release, through: str, known: Proof, pending: str, now: datetim
         for name, value in _facts(release, through, known, now)
     )
     whole = f"<dl>{facts}</dl>{''.join(_troubles(known, pending))}"
-    in_short = f"Release {release.number}, {age(release.made, now)} ago · difference {difference(release):,.2f}"
+    in_short = f"Release {release.number}, {age(release.made, now)} ago · difference {_money(difference(release))}"
     return (
         f'<section class="cc-trust" aria-label="How far these numbers can be trusted">{markup.pill(kind, word)}'
         f'<div class="cc-whole">{whole}</div>'
@@ -38,14 +40,18 @@ def _facts(release: Release, through: str, known: Proof, now: datetime | None) -
     if through:
         yield "Orders through", through
     yield "Data as of", f"release {release.number}, {age(release.made, now)} ago"
-    yield "Order lines compared", f"{lines.source.rows:,} · {lines.source.amount:,.2f}"
-    yield "Difference", f"{difference(release):,.2f}"
+    yield "Order lines compared", f"{lines.source.rows:,} · {_money(lines.source.amount)}"
+    yield "Difference", _money(difference(release))
     for each in release.balances:
         if each.quarantined.rows:
-            yield f"Quarantined {each.subject}", f"{each.quarantined.rows:,} · {each.quarantined.amount:,.2f}"
+            yield f"Quarantined {each.subject}", f"{each.quarantined.rows:,} · {_money(each.quarantined.amount)}"
     agreed = known.agreed or release.proven
     yield "Equal to the live system", f"{agreed:%Y-%m-%d %H:%M} UTC" if agreed else "not compared yet"
     yield "Failed checks", str(len(known.failed))
+
+
+def _money(amount: Decimal) -> str:
+    return exact(amount, ",.2f")
 
 
 def _troubles(known: Proof, pending: str) -> Iterator[str]:

@@ -39,17 +39,24 @@ def frame(rows: pa.Table) -> pd.DataFrame:
     return found
 
 
-def without_gaps(data: pd.DataFrame, unit: str) -> pd.DataFrame:
-    """With a row for each month or quarter between the first and the last: 0 of what is summed, nothing of ratios."""
+def without_gaps(data: pd.DataFrame, unit: str, *, by: str = "") -> pd.DataFrame:
+    """With a row for each month or quarter between the first and the last: 0 of what is summed, nothing of ratios.
+
+    ``by``: each of its groups has them all.
+    """
     known = data[data[unit].notna()]
     freq = {"month": "M", "quarter": "Q"}.get(unit)
     if freq is None or known.empty:
         return known
-    spans = pd.period_range(known[unit].iloc[0].replace("-Q", "Q"), known[unit].iloc[-1].replace("-Q", "Q"), freq=freq)
+    spans = pd.period_range(known[unit].min().replace("-Q", "Q"), known[unit].max().replace("-Q", "Q"), freq=freq)
     names = [str(each) if freq == "M" else f"{each.year}-Q{each.quarter}" for each in spans]
-    whole = known.set_index(unit).reindex(names)
+    if by:
+        wanted = pd.MultiIndex.from_product([known[by].unique(), names], names=[by, unit])
+        whole = known.set_index([by, unit]).reindex(wanted)
+    else:
+        whole = known.set_index(unit).reindex(pd.Index(names, name=unit))
     summed = [name for name in whole if isinstance(MEASURES.get(str(name).removesuffix("Before")), Metric)]
-    return whole.fillna(dict.fromkeys(summed, 0.0)).rename_axis(unit).reset_index()
+    return whole.fillna(dict.fromkeys(summed, 0.0)).reset_index()
 
 
 #: d3 writes 0M and 500k.
@@ -125,26 +132,31 @@ def over_time(
 def ridges(rows: pa.Table, columns: Sequence[AnswerColumn], by: str, unit: str, measure: str) -> AnyChart:
     """One area per group, with its highest value, on one scale, the largest first: read without telling colours apart.
 
-    One picture and not many small ones, which would keep their width on a phone.
+    One picture and not many small ones, which would keep their width on a phone. A value alone between breaks is a dot.
     """
-    data = frame(rows)
+    data = without_gaps(frame(rows), unit, by=by)
     order = data.groupby(by)[measure].sum().sort_values(ascending=False).index.tolist()
-    highest = max(data[measure].abs().max(), 1e-9)
+    known = data[measure].dropna()
+    lowest, highest = min([0.0, *known]), max([0.0, *known])
+    scale = RIDGE / max(highest - lowest, 1e-9)
     data["_floor"] = [float(len(order) - 1 - order.index(each)) for each in data[by]]
-    data["_top"] = data["_floor"] + RIDGE * data[measure].fillna(0) / highest
+    data["_top"] = data["_floor"] + scale * data[measure]
+    beside = data.groupby(by)[measure]
+    alone = data[data[measure].notna() & beside.shift(1).isna() & beside.shift(-1).isna()]
     names = f"{json.dumps(order[::-1])}[datum.value]"
     x = alt.X(f"{unit}:N", title=None, axis=alt.Axis(labelAngle=0, labelOverlap="greedy", ticks=False, grid=False))
     y = alt.Axis(values=[*range(len(order))], labelExpr=names, ticks=False, domain=False, labelFlush=False)
-    room = alt.Scale(domain=[0, len(order)], nice=False)
+    room = alt.Scale(domain=[scale * lowest, len(order) + scale * lowest], nice=False)
     base = alt.Chart(data, height=TALLER * len(order)).encode(
         x=x, y=alt.Y("_top:Q", title=None, axis=y, scale=room), detail=f"{by}:N"
     )
     area = base.mark_area(opacity=0.75, interpolate="monotone").encode(y2="_floor:Q")
     points = base.mark_point(size=90, opacity=0).encode(tooltip=tooltips(columns))
-    peaks = data.loc[data.groupby(by)[measure].idxmax().dropna()].copy()
+    peaks = data.loc[known.groupby(data[by]).idxmax()].copy()
     peaks["_label"] = [short(each, _named(columns, measure).format) for each in peaks[measure]]
     written = alt.Chart(peaks).mark_text(dy=-8, fontSize=11, color=QUIET)
-    return alt.layer(area, points, written.encode(x=x, y="_top:Q", text="_label:N"))
+    dots = alt.Chart(alone).mark_point(size=30, filled=True).encode(x=x, y="_top:Q", tooltip=tooltips(columns))
+    return alt.layer(area, dots, points, written.encode(x=x, y="_top:Q", text="_label:N"))
 
 
 def seasons(rows: pa.Table, columns: Sequence[AnswerColumn], measure: str) -> AnyChart:

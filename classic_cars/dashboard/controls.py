@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from html import escape
 
 import streamlit as st
 
@@ -53,6 +54,7 @@ def chosen(there: Known) -> Filters:
         st.html('<h2 class="cc-side">Show</h2>')
         measure = st.selectbox("Measure", CHOOSABLE, format_func=title, key="measure", bind="query-params")
         choices = periods(there.first, there.last)
+        lost = _not_there({**there.values, "period": choices})  # before Streamlit takes them out of the address
         choice = st.selectbox("Period", choices, key="period", bind="query-params")
         days: tuple[date, ...] = ()
         if choice == CUSTOM:
@@ -77,4 +79,17 @@ def chosen(there: Known) -> Filters:
             )
             for name in FILTERED
         }
+        if lost:
+            said = f"Not in this release, so not filtered by: {', '.join(lost)}."
+            st.html(f'<p class="cc-note" role="alert">{escape(said)}</p>')
     return Filters(measure or CHOOSABLE[0], period_of(choice, there.last, days), compare or "before", picked)
+
+
+def _not_there(values: dict[str, list[str]]) -> list[str]:
+    """What the page's address asks for that cannot be chosen, such as ``country Atlantis``."""
+    return [
+        f"{title(name).lower()} {each}"
+        for name, there in values.items()
+        for each in st.query_params.get_all(name)
+        if each and each not in there
+    ]

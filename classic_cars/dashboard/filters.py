@@ -96,9 +96,13 @@ def periods(first: date, last: date) -> list[str]:
         f"{year}-Q{quarter}"
         for year in range(last.year, first.year - 1, -1)
         for quarter in (4, 3, 2, 1)
-        if first <= date(year, 3 * quarter, 28) and date(year, 3 * quarter - 2, 1) <= last
+        if _quarter(first) <= (year, quarter) <= _quarter(last)
     ]
     return [LATEST, ALL, *years, *quarters, CUSTOM]
+
+
+def _quarter(day: date) -> tuple[int, int]:
+    return day.year, (day.month + 2) // 3
 
 
 def period_of(choice: str, last: date, days: Sequence[date] = ()) -> str | None:

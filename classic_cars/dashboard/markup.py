@@ -119,6 +119,11 @@ def _cell(value: Any, column: AnswerColumn, link: str, *, first: bool) -> str:
     return f'<td class="{kind}">{text}</td>'
 
 
+def section(heading: str) -> str:
+    """The heading of what follows on a page, such as the name of a customer."""
+    return f'<h2 class="cc-section">{escape(heading)}</h2>'
+
+
 def pill(kind: str, text: str) -> str:
     """A state, as a mark and a word."""
     return f'<span class="cc-pill cc-{kind}"><span aria-hidden="true">{MARKS[kind]}</span> {escape(text)}</span>'

@@ -26,7 +26,11 @@ from classic_cars.serving.releases import Release
 from classic_cars.settings import Settings
 
 #: By column of an answer: the page that looks into one of its values, and the parameter of the address for it.
-LOOKED_INTO = {"country": ("countries", "into"), "customer": ("customers", "customer")}
+LOOKED_INTO = {
+    "country": ("countries", "into"),
+    "customer": ("customers", "customer"),
+    "customerNumber": ("customers", "customer"),
+}
 #: What :mod:`classic_cars.dashboard.shapes` adds to answers.
 SHAPED = {
     "members": AnswerColumn("members", "How many customers, from the largest", format=",d"),
@@ -131,10 +135,7 @@ def panel(
         table = markup.table(rows, columns, heading, view.links(rows.schema.names), view.into)
         headed(name, heading, said, rows, table if chart is not None else "")
         if rows.num_rows == 0:
-            st.html(
-                '<p class="cc-empty">Nothing of this was sold with these filters. Take one away, or choose a '
-                "longer period.</p>"
-            )
+            st.html(f'<p class="cc-empty">{nothing(view.filters, asked)}</p>')
             return rows
         if chart is not None:
             clicks: dict[str, Any] = (
@@ -147,6 +148,16 @@ def panel(
         if not isinstance(asked, str):
             _left_out(view, asked.measures)
     return rows
+
+
+def nothing(filters: Filters, asked: Asked | str) -> str:
+    """Why a panel has no rows, and what can be done about it."""
+    chosen = not isinstance(asked, str) and any(filters.chosen.values())
+    period = not isinstance(asked, str) and asked.period is not None
+    todo = [*(["take a filter away"] if chosen else []), *(["choose a longer period"] if period else [])]
+    if not todo:
+        return "There is nothing of this in this release."
+    return f"There is nothing of this with what is chosen: {', or '.join(todo)}."
 
 
 def _alternative(heading: str, rows: pa.Table, columns: Sequence[AnswerColumn]) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
-from urllib.parse import quote
 
 import dagster as dg
 
@@ -88,8 +87,10 @@ def quarantined(settings: Settings) -> list[dict[str, Any]]:
 
 def quarantined_of(instance: dg.DagsterInstance, address: str) -> Iterator[dict[str, Any]]:
     """Of one table: the latest evaluation; where that refused a version, also of the latest that did not."""
-    for when, outcome, evaluation in _evaluations(instance, address, QUARANTINE, HISTORY):
+    for at, (when, outcome, evaluation) in enumerate(_evaluations(instance, address, QUARANTINE, HISTORY)):
         kept = outcome is not Outcome.FAILED
+        if at and not kept:
+            continue
         whole = {"table": address, "kept": kept, "when": when}
         yield from ({**whole, **each} for each in _reasons(evaluation.metadata))
         if kept:
@@ -120,7 +121,6 @@ def _evaluations(
             yield when, Outcome.PASSED if evaluation.passed else bad, evaluation
 
 
-def dagster_link(web_url: str, address: str, check: str = "") -> str:
-    """Where Dagster's own page shows a table, or one of its checks."""
-    view = f"?view=checks&checkDetail={quote(check)}" if check else "?view=checks"
-    return f"{web_url.rstrip('/')}/assets/{address}{view}"
+def dagster_link(web_url: str, address: str) -> str:
+    """Where Dagster's own page shows a table with its checks."""
+    return f"{web_url.rstrip('/')}/assets/{address}?view=checks"

@@ -122,6 +122,46 @@ def test_quarters_have_no_gaps_either():
     assert charts.without_gaps(data, "quarter")["quarter"].tolist() == ["2003-Q4", "2004-Q1", "2004-Q2"]
 
 
+QUARTERS = ["2003-Q1", "2003-Q2", "2003-Q3", "2003-Q4", "2004-Q1"]
+
+
+def ridges(measure: str, *rows: tuple[str, str, str | None]) -> tuple[dict[str, Any], list[list[dict[str, Any]]]]:
+    """The picture of rows of line, quarter and value, and the data of its layers: all, what is alone, the peaks."""
+    lines, quarters, values = zip(*rows, strict=True)
+    found = [None if each is None else Decimal(each) for each in values]
+    table = pa.table({"productLine": lines, "quarter": quarters, measure: found})
+    columns = columns_of(ask([measure], by=["productLine", "quarter"]))
+    spec = charts.ridges(table, columns, "productLine", "quarter", measure).to_dict()
+    layers = [spec["layer"][at].get("data", spec.get("data")) for at in (0, 1, 3)]
+    return spec, [spec["datasets"][each["name"]] for each in layers]
+
+
+def test_ridges_draw_no_sales_that_were_not_made():
+    rows = ("Ships", "2003-Q1", "4"), ("Ships", "2004-Q1", "8"), ("Trains", "2003-Q3", "2")
+    _, (drawn, *_) = ridges("netSales", *rows)
+    of = {line: [row for row in drawn if row["productLine"] == line] for line in ("Ships", "Trains")}
+    assert [row["quarter"] for row in of["Ships"]] == [row["quarter"] for row in of["Trains"]] == QUARTERS
+    assert [row["netSales"] for row in of["Ships"]] == [4, 0, 0, 0, 8]
+    assert [row["netSales"] for row in of["Trains"]] == [0, 0, 2, 0, 0]
+
+
+def test_ridges_of_ratios_break_where_there_is_none():
+    rows = ("Ships", "2003-Q1", "0.5"), ("Ships", "2003-Q3", "0.4"), ("Ships", "2003-Q4", "0.3")
+    _, (drawn, alone, peaks) = ridges("margin", *rows, ("Trains", "2004-Q1", None))
+    assert [row["_top"] is None for row in drawn if row["productLine"] == "Ships"] == [False, True, False, False, True]
+    assert all(row["_top"] is None for row in drawn if row["productLine"] == "Trains")
+    assert [(row["productLine"], row["quarter"]) for row in alone] == [("Ships", "2003-Q1")]
+    assert [row["productLine"] for row in peaks] == ["Ships"]
+
+
+def test_ridges_below_nothing_stay_in_their_room():
+    spec, (drawn, *_) = ridges("grossProfit", ("Ships", "2003-Q1", "9"), ("Trains", "2003-Q1", "-3"))
+    low, high = spec["layer"][0]["encoding"]["y"]["scale"]["domain"]
+    tops = {row["productLine"]: row["_top"] for row in drawn}
+    assert low <= tops["Trains"] < 0 < 1 < tops["Ships"] <= high
+    assert high - low == 2
+
+
 def test_bars_are_in_order_and_labels_clear_of_the_marks():
     question = ask(["netSales"], by=["productLine"], period="2004", compare="before")
     lines = {
@@ -201,7 +241,12 @@ def test_the_bar_says_what_was_compared_and_what_failed():
         assert said in shown
 
 
+def test_the_bar_writes_a_minus():
+    assert "1 · −5.00" in bar(release("15.00", "-5.00", 1), "", Proof(), "", NOON)
+    assert "difference −5.00" in bar(release("15.00"), "", Proof(), "", NOON)
+
+
 def test_links_lead_into_dagster():
-    assert dagster_link("http://127.0.0.1:3000/", "staging/orders", "keys") == (
-        "http://127.0.0.1:3000/assets/staging/orders?view=checks&checkDetail=keys"
+    assert dagster_link("http://127.0.0.1:3000/", "staging/orders") == (
+        "http://127.0.0.1:3000/assets/staging/orders?view=checks"
     )

@@ -51,6 +51,7 @@ def test_every_measure_that_can_be_chosen_can_be_filtered_by_all(measure: str):
 def test_periods_are_those_that_have_orders():
     found = periods(date(2004, 5, 3), date(2005, 2, 1))
     assert found == [LATEST, ALL, "2005", "2004", "2005-Q1", "2004-Q4", "2004-Q3", "2004-Q2", CUSTOM]
+    assert periods(date(2003, 3, 30), date(2003, 4, 1)) == [LATEST, ALL, "2003", "2003-Q2", "2003-Q1", CUSTOM]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from classic_cars.dashboard import charts
+from classic_cars.dashboard import charts, markup
 from classic_cars.dashboard.maps import COUNTRY, PICKED, world
 from classic_cars.dashboard.panels import View, headlines, panel
 from classic_cars.dashboard.wordings import title
@@ -59,7 +59,7 @@ def _look_into() -> None:
 
 def _country(view: View, country: str) -> None:
     filters, measure, where = view.filters, view.filters.measure, [f'country in "{country}"']
-    st.html(f'<h2 class="cc-section">{country}</h2>')
+    st.html(markup.section(country))
     headlines(view, ["netSales", "grossProfit", "margin", "orders", "averageOrderValue"], where)
     measures = list(dict.fromkeys([measure, "orders", "margin"]))
     left, right = st.columns(2, gap="medium")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
+from html import escape
 
 import streamlit as st
 
-from classic_cars.dashboard import charts
+from classic_cars.dashboard import charts, markup
 from classic_cars.dashboard.panels import View, headlines, panel
+from classic_cars.errors import QuestionError
 
 #: The parameter of the address for the customer that is looked into, and how many can be chosen from.
 WHO, LISTED = "customer", 500
@@ -15,7 +18,7 @@ WHO, LISTED = "customer", 500
 
 def page(view: View) -> None:
     filters = view.filters
-    headlines(view, ["netSales", "orders", "averageOrderValue", "payments", "balance"])
+    headlines(view, ["netSales", "orders", "averageOrderValue", "payments"])
     left, right = st.columns(2, gap="medium")
     with left:
         panel(
@@ -49,24 +52,26 @@ def page(view: View) -> None:
     with right:
         panel(
             view,
-            "Highest balances",
-            filters.asked(["balance", "netSales", "payments"], ["customer"]),
+            "Highest balances, all time",
+            "analytics/customer_balances",
             shape=("ranked", "balance", 25),
             key="balances",
-            said="Net sales less payments; above 0 is owed.",
+            said="All net sales less all payments, of all customers, whatever is chosen above; above 0 is owed.",
         )
     _one(view)
 
 
 def _one(view: View) -> None:
     filters = view.filters
-    rows = view.answer(filters.asked(["netSales"], ["customer"], always=True), ("ranked", "netSales", LISTED))
-    names = {str(each["customer"]): each["customerName"] for each in rows.to_pylist()}
-    number = _chosen(names)
+    wanted = st.query_params.get(WHO, "")
+    names = known(view, wanted)
+    number = _chosen(names, wanted)
+    if wanted and wanted not in names:
+        st.html(f'<p class="cc-empty">There is no customer {escape(wanted)} with orders and these filters.</p>')
     if not number:
         return
     where = [f"customer={number}"]
-    st.html(f'<h2 class="cc-section">{names[number]}</h2>')
+    st.html(markup.section(names[number]))
     headlines(view, ["netSales", "orders", "margin", "onTimeShipmentShare"], where)
     left, right = st.columns(2, gap="medium")
     with left:
@@ -93,13 +98,23 @@ def _one(view: View) -> None:
     )
 
 
-def _chosen(names: dict[str, str]) -> str | None:
+def known(view: View, wanted: str) -> dict[str, str]:
+    """Names by number: of the largest customers, and of the one that is wanted, if there is one with these filters."""
+    asked = partial(view.filters.asked, ["netSales"], ["customer"], always=True)
+    rows = view.answer(asked(), ("ranked", "netSales", LISTED)).to_pylist()
+    if wanted and wanted not in {str(each["customer"]) for each in rows}:
+        with suppress(QuestionError):  # an address can have anything for a number
+            rows += view.answer(asked(where=[f"{WHO}={wanted}"])).to_pylist()
+    return {str(each["customer"]): each["customerName"] for each in rows}
+
+
+def _chosen(names: dict[str, str], wanted: str) -> str | None:
     """The customer of the page's address, by number, or who is chosen instead."""
-    known, asked = [*names], st.query_params.get(WHO)
+    numbers = [*names]
     number = st.selectbox(
         "Look into a customer",
-        known,
-        index=known.index(asked) if asked in known else None,
+        numbers,
+        index=numbers.index(wanted) if wanted in names else None,
         format_func=lambda each: f"{each} · {names[each]}",
         key="who",
         placeholder="type a name or a number",

@@ -8,6 +8,7 @@ import streamlit as st
 
 from classic_cars.contracts.cuts import DIMENSIONS
 from classic_cars.contracts.measures import MEASURES
+from classic_cars.dashboard import markup
 from classic_cars.dashboard.panels import View
 from classic_cars.dashboard.wordings import title
 from classic_cars.serving.metrics import facts_about
@@ -25,9 +26,7 @@ def page(_: View | None = None) -> None:
     if wanted in MEASURES or wanted in DIMENSIONS:
         st.html(_definition(wanted, wanted=True))
     for heading, names in (("Measures", MEASURES), ("Dimensions", DIMENSIONS)):
-        st.html(
-            f'<h2 class="cc-section">{heading}</h2>{"".join(_definition(name) for name in names if name != wanted)}'
-        )
+        st.html(markup.section(heading) + "".join(_definition(name) for name in names if name != wanted))
 
 
 def _definition(name: str, *, wanted: bool = False) -> str:

@@ -156,9 +156,10 @@ def legend() -> str:
 
 
 def history_chart(rows: list[dict[str, Any]]) -> alt.Chart:
-    """One line per check of a table; a circle passed, a triangle is a warning, a cross failed."""
+    """One line per check of a table, times in UTC; a circle passed, a triangle is a warning, a cross failed."""
     data = pd.DataFrame([_plain(each) for each in rows])
     data["line"] = data["table"].str.partition("/")[2] + " · " + data["check"]
+    data["found"] = data["when"].map(markup.exact)
     axis = alt.Axis(labelAngle=0, labelOverlap="greedy", tickCount=6, format="%b %d %H:%M")
     shapes = alt.Scale(domain=[*OUTCOMES], range=[shape for _, _, shape, _ in OUTCOMES.values()])
     colours = alt.Scale(domain=[*OUTCOMES], range=[colour for *_, colour in OUTCOMES.values()])
@@ -166,23 +167,30 @@ def history_chart(rows: list[dict[str, Any]]) -> alt.Chart:
         alt.Chart(data, height=alt.Step(17))
         .mark_point(filled=True, size=58, opacity=0.9)
         .encode(
-            x=alt.X("when:T", title=None, axis=axis),
+            x=alt.X("when:T", title="UTC", scale=alt.Scale(type="utc"), axis=axis),
             y=alt.Y("line:N", title=None, axis=alt.Axis(labelLimit=260, ticks=False, grid=True)),
             shape=alt.Shape("outcome:N", scale=shapes, legend=None),
             color=alt.Color("outcome:N", scale=colours, legend=None),
-            tooltip=["table:N", "check:N", "outcome:N", alt.Tooltip("when:T", format="%Y-%m-%d %H:%M"), "said:N"],
+            tooltip=["table:N", "check:N", "outcome:N", alt.Tooltip("found:N", title="when"), "said:N"],
         )
     )
 
 
+def kept_out(rows: list[dict[str, Any]]) -> str:
+    """How many rows of which table, and their money: table by table, as lines and payments are no sum."""
+    kept = [each for each in rows if each["kept"]]
+    told = []
+    for table in dict.fromkeys(each["table"] for each in kept if each["rows"]):
+        of = [each for each in kept if each["table"] == table]
+        amounts = [each["amount"] for each in of if each["amount"] is not None]
+        money = f", {markup.exact(sum(amounts, Decimal('0.00')), ',.2f')} USD" if amounts else ""
+        told.append(f"{counted(sum(each['rows'] for each in of), 'row')} of {table}{money}")
+    return f"Kept out now: {'; '.join(told) or 'nothing'}."
+
+
 def _quarantine(view: View) -> None:
     rows = quality.quarantined(view.settings)
-    kept = [each for each in rows if each["kept"]]
-    money = sum((each["amount"] for each in kept if each["amount"] is not None), Decimal("0.00"))
-    said = (
-        f"Kept out now: {counted(sum(each['rows'] for each in kept), 'row')}, with {money:,.2f} USD. A row with "
-        "several reasons is counted once; amounts are those of order lines and payments."
-    )
+    said = f"{kept_out(rows)} A row with several reasons is counted once."
     for each in rows:
         each["kept"] = "version refused" if not each["kept"] else "kept out" if each["rows"] else ""
         each["reason"] = each["reason"] or "nothing quarantined"

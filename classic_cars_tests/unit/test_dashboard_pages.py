@@ -1,0 +1,165 @@
+"""What the dashboard's pages put together, without a browser: customers, countries, data quality."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from classic_cars.dashboard import quality
+from classic_cars.dashboard.asking import PLAIN
+from classic_cars.dashboard.filters import Asked, Filters
+from classic_cars.dashboard.panels import columns_shown, nothing
+from classic_cars.dashboard.views import countries, customers
+from classic_cars.dashboard.views import quality as quality_page
+from classic_cars.serving.status import Outcome
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+def test_the_heading_above_what_is_looked_into_is_never_markup(monkeypatch: pytest.MonkeyPatch):
+    """A browser asks for a picture of another host as soon as it is on the page."""
+    name, shown = '<img src="http://192.0.2.1/x">', list[str]()
+    rows = pa.table({"customer": [103], "customerName": [name]})
+    view: Any = SimpleNamespace(filters=Filters(), answer=lambda *_: rows)
+    for module in (customers, countries):
+        monkeypatch.setattr(module, "headlines", lambda *_: None)
+        monkeypatch.setattr(module, "panel", lambda *_, **__: None)
+    monkeypatch.setattr(customers, "_chosen", lambda *_: "103")
+    monkeypatch.setattr(st, "html", lambda text, **_: shown.append(text))
+    customers._one(view)
+    countries._country(view, name)
+    assert shown == ['<h2 class="cc-section">&lt;img src=&quot;http://192.0.2.1/x&quot;&gt;</h2>'] * 2
+
+
+def test_times_of_checks_are_in_utc_as_in_the_tables_whatever_the_browsers_zone():
+    row = {"table": "staging/orders", "check": "keys", "when": NOON, "outcome": Outcome.PASSED, "said": ""}
+    spec = quality_page.history_chart([row]).to_dict()
+    assert spec["encoding"]["x"]["scale"] == {"type": "utc"}
+    assert [each["field"] for each in spec["encoding"]["tooltip"] if each["type"] == "temporal"] == []
+    (data,) = spec["datasets"].values()
+    assert data[0]["found"] == "2026-05-01 12:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "shown"),
+    [
+        ("FFFPP", [(0, False), (3, True)]),
+        ("PFFP", [(0, True)]),
+        ("FWP", [(0, False), (1, True)]),
+        ("FFF", [(0, False)]),
+    ],
+)
+def test_what_failing_runs_refuse_again_is_listed_once(
+    monkeypatch: pytest.MonkeyPatch, outcomes: str, shown: list[tuple[int, bool]]
+):
+    """Newest first; the rows are told apart by how many hours ago they were found."""
+    kinds = {"F": Outcome.FAILED, "P": Outcome.PASSED, "W": Outcome.WARNING}
+    found = [
+        (NOON - timedelta(hours=ago), kinds[each], SimpleNamespace(metadata={})) for ago, each in enumerate(outcomes)
+    ]
+    monkeypatch.setattr(quality, "_evaluations", lambda *_: iter(found))
+    instance: Any = None
+    rows = [*quality.quarantined_of(instance, "staging/orders")]
+    assert [((NOON - row["when"]) // timedelta(hours=1), row["kept"]) for row in rows] == shown
+
+
+def test_balances_are_of_all_time_and_in_no_headline(monkeypatch: pytest.MonkeyPatch):
+    """Sales of a period less its payments are not what is owed."""
+    panels: dict[str, Any] = {}
+    headlines: list[list[str]] = []
+    monkeypatch.setattr(customers, "headlines", lambda _, wanted, *__: headlines.append(wanted))
+    monkeypatch.setattr(customers, "panel", lambda _, __, asked, *___, key, **____: panels.update({key: asked}))
+    monkeypatch.setattr(customers, "_one", lambda _: None)
+    view: Any = SimpleNamespace(filters=Filters(period="2004"))
+    customers.page(view)
+    assert panels["balances"] == "analytics/customer_balances"
+    assert not any("balance" in each for each in headlines)
+    columns = columns_shown("analytics/customer_balances", pa.table({"balance": [1], "creditUsed": [1]}))
+    assert [each.format for each in columns] == [",.2f", ".1%"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        ("", {"1": "Large"}),
+        ("1", {"1": "Large"}),
+        ("7", {"1": "Large", "7": "Small"}),
+        ("8", {"1": "Large"}),
+        ("1 or 1", {"1": "Large"}),
+    ],
+)
+def test_a_customer_is_found_by_number_however_small(wanted: str, names: dict[str, str]):
+    def answer(asked: Asked, shape: Any = PLAIN) -> pa.Table:
+        if shape != PLAIN:
+            return pa.table({"customer": [1], "customerName": ["Large"]})
+        *_, narrowed = asked.question.where
+        found = [7] if narrowed.values == (7,) else []
+        return pa.table({"customer": found, "customerName": ["Small" for _ in found]})
+
+    view: Any = SimpleNamespace(filters=Filters(period="2004", chosen={"country": ("France",)}), answer=answer)
+    assert customers.known(view, wanted) == names
+
+
+def test_a_page_says_when_the_customer_of_its_address_is_not_there(monkeypatch: pytest.MonkeyPatch):
+    shown: list[str] = []
+    monkeypatch.setattr(st, "query_params", {"customer": "<b>"})
+    monkeypatch.setattr(st, "selectbox", lambda *_, **__: None)
+    monkeypatch.setattr(st, "html", shown.append)
+    view: Any = SimpleNamespace(
+        filters=Filters(), answer=lambda *_: pa.table({"customer": [1], "customerName": ["Large"]})
+    )
+    customers._one(view)
+    assert shown == ['<p class="cc-empty">There is no customer &lt;b&gt; with orders and these filters.</p>']
+
+
+def test_money_of_lines_and_of_payments_is_no_sum():
+    def row(table: str, rows: int, amount: str | None, *, kept: bool = True) -> dict[str, Any]:
+        return {"table": table, "rows": rows, "amount": None if amount is None else Decimal(amount), "kept": kept}
+
+    found = [
+        row("staging/orderdetails", 2, "-80.00"),
+        row("staging/orderdetails", 1, "30.00"),
+        row("staging/payments", 1, "50.00"),
+        row("staging/customers", 1, None),
+        row("staging/payments", 9, "900.00", kept=False),
+    ]
+    assert quality_page.kept_out(found) == (
+        "Kept out now: 3 rows of staging/orderdetails, −50.00 USD; 1 row of staging/payments, 50.00 USD; "
+        "1 row of staging/customers."
+    )
+    assert quality_page.kept_out([row("staging/payments", 0, "0.00")]) == "Kept out now: nothing."
+
+
+def test_filters_are_blamed_only_where_there_are_some():
+    none, france = Filters(chosen={"country": ()}), Filters(period="2004", chosen={"country": ("France",)})
+    assert nothing(none, none.asked(["netSales"])) == "There is nothing of this in this release."
+    assert nothing(france, "analytics/customer_cohorts") == "There is nothing of this in this release."
+    always = nothing(france, france.asked(["netSales"], always=True))
+    assert always.endswith("with what is chosen: take a filter away.")
+    assert nothing(france, france.asked(["netSales"])).endswith(": take a filter away, or choose a longer period.")
+
+
+def test_a_shared_filter_that_is_not_there_is_said_to_be_left_out():
+    def app() -> None:
+        from datetime import date
+
+        from classic_cars.dashboard.controls import Known, chosen
+
+        values = {"country": ["France"], "productLine": ["Ships"], "status": ["Shipped"]}
+        chosen(Known(date(2003, 1, 6), date(2005, 5, 31), values))
+
+    page = AppTest.from_function(app)
+    page.query_params.update({"country": ["France", "<b>"], "productLine": ["Ships"], "period": ["1999"]})
+    page.run()
+    assert not page.exception
+    (said,) = (each.proto.body for each in page.sidebar.get("html") if "alert" in each.proto.body)
+    assert said.endswith(">Not in this release, so not filtered by: country &lt;b&gt;, period 1999.</p>")
+    page.run()
+    assert not any("alert" in each.proto.body for each in page.sidebar.get("html"))
