@@ -86,6 +86,8 @@ def _show(name: str) -> None:
             definitions.page()
             return
         _nothing_yet(settings, release)
+        if name == "Data quality":  # what keeps a release from being made
+            quality.what_is_known(settings)
         return
     st.html(bar(release, f"{there.last:%Y-%m-%d}", _proof(settings), pending(settings)))
     filters = Filters() if name in UNFILTERED else controls.chosen(there)

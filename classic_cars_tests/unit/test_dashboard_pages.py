@@ -12,7 +12,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from classic_cars.dashboard import quality
+from classic_cars.dashboard import app, quality
 from classic_cars.dashboard.asking import PLAIN
 from classic_cars.dashboard.filters import Asked, Filters
 from classic_cars.dashboard.panels import columns_shown, nothing
@@ -21,6 +21,20 @@ from classic_cars.dashboard.views import quality as quality_page
 from classic_cars.serving.status import Outcome
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+def test_data_quality_is_there_where_no_release_was_made_yet(monkeypatch: pytest.MonkeyPatch):
+    """It is what says why; other pages have nothing to show."""
+    said, known = list[str](), list[Any]()
+    monkeypatch.setattr(app, "current_release", lambda _: None)
+    monkeypatch.setattr(app, "pending", lambda _: "staging/orderdetails never published")
+    monkeypatch.setattr(st, "html", lambda text, **_: said.append(str(text)))
+    monkeypatch.setattr(quality_page, "what_is_known", known.append)
+    app._show("Overview")
+    assert known == []
+    app._show("Data quality")
+    assert len(known) == 1
+    assert all("staging/orderdetails never published" in each for each in said)
 
 
 def test_the_heading_above_what_is_looked_into_is_never_markup(monkeypatch: pytest.MonkeyPatch):

@@ -18,7 +18,7 @@ from classic_cars.dashboard.drawing import show, specification
 from classic_cars.dashboard.panels import View, headed
 from classic_cars.serving.completeness import Balance, MonthBalance
 from classic_cars.serving.metrics import AnswerColumn
-from classic_cars.serving.releases import age, all_releases
+from classic_cars.serving.releases import Release, age, all_releases
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.wording import counted
@@ -35,12 +35,17 @@ LAYERS = ("source", "staging", "warehouse", "analytics")
 
 
 def page(view: View) -> None:
-    _compared(view)
-    tables = _tables_now(view.settings)
-    _tables(view, tables)
-    _history(view, tables)
-    _quarantine(view)
-    _releases(view)
+    _compared(view.release)
+    what_is_known(view.settings)
+
+
+def what_is_known(settings: Settings) -> None:
+    """All that Dagster's history says, also where no release was made yet: then it says why."""
+    tables = _tables_now(settings)
+    _tables(settings, tables)
+    _history(settings, tables)
+    _quarantine(settings)
+    _releases(settings)
 
 
 @st.cache_data(ttl=FRESH, max_entries=4, show_spinner=False, hash_funcs={Settings: home_of})
@@ -64,9 +69,9 @@ def _section(name: str, heading: str, said: str, rows: list[dict[str, Any]], col
         st.html(markup.table(found, columns, heading))
 
 
-def _compared(view: View) -> None:
+def _compared(release: Release) -> None:
     rows = []
-    for balance in view.release.balances:
+    for balance in release.balances:
         rows.append(_sides(balance.subject, balance))
         rows += [_sides(f"{balance.subject}, {month}", month) for month in balance.unbalanced_months]
     columns = [
@@ -90,7 +95,7 @@ def _sides(subject: str, each: Balance | MonthBalance) -> dict[str, Any]:
     return {"subject": subject, **counted, **amounts, "difference": difference}
 
 
-def _tables(view: View, tables: list[dict[str, Any]]) -> None:
+def _tables(settings: Settings, tables: list[dict[str, Any]]) -> None:
     with st.container(border=True, key="panel-tables"):
         said = "As they are now; each name leads to Dagster, with the numbers of each check."
         headed("tables", "Tables and their checks", said, pa.Table.from_pylist(tables))
@@ -98,7 +103,7 @@ def _tables(view: View, tables: list[dict[str, Any]]) -> None:
             st.html('<p class="cc-empty">No table was made yet: <code>classic-cars run</code>.</p>')
             return
         worst_first = sorted(tables, key=lambda each: (not each["failed"], not each["warnings"]))
-        rows = "".join(_row(view, each) for each in worst_first)
+        rows = "".join(_row(settings, each) for each in worst_first)
         heads = "".join(f'<th scope="col">{each}</th>' for each in ("Table", "Checks", "Fresh as of", "Age"))
         st.html(
             '<div class="cc-scroll" tabindex="0" role="region" aria-label="Tables and their checks">'
@@ -107,9 +112,9 @@ def _tables(view: View, tables: list[dict[str, Any]]) -> None:
         )
 
 
-def _row(view: View, table: dict[str, Any]) -> str:
+def _row(settings: Settings, table: dict[str, Any]) -> str:
     made, rows = table["materialized"], table["rows"]
-    link = quality.dagster_link(view.settings.web_url, table["table"])
+    link = quality.dagster_link(settings.web_url, table["table"])
     if table["failed"]:
         state = markup.pill(markup.BAD, f"failed: {table['failed']}")
     elif table["warnings"]:
@@ -126,14 +131,14 @@ def _row(view: View, table: dict[str, Any]) -> str:
     )
 
 
-def _history(view: View, tables: list[dict[str, Any]]) -> None:
+def _history(settings: Settings, tables: list[dict[str, Any]]) -> None:
     with st.container(border=True, key="panel-history"):
         if not tables:
             st.html('<p class="cc-empty">No check ran yet: <code>classic-cars run</code>.</p>')
             return
         heading = st.empty()
         layer = st.segmented_control("Layer", LAYERS, default="warehouse", key="layer", bind="query-params")
-        rows = _over_time(view.settings, layer or "warehouse")
+        rows = _over_time(settings, layer or "warehouse")
         said = f"The latest {quality.HISTORY} evaluations of each check: {legend()}."
         with heading.container():
             headed("checks", "Checks over time", said, pa.Table.from_pylist([_plain(each) for each in rows]))
@@ -188,8 +193,8 @@ def kept_out(rows: list[dict[str, Any]]) -> str:
     return f"Kept out now: {'; '.join(told) or 'nothing'}."
 
 
-def _quarantine(view: View) -> None:
-    rows = quality.quarantined(view.settings)
+def _quarantine(settings: Settings) -> None:
+    rows = quality.quarantined(settings)
     said = f"{kept_out(rows)} A row with several reasons is counted once."
     for each in rows:
         each["kept"] = "version refused" if not each["kept"] else "kept out" if each["rows"] else ""
@@ -208,7 +213,7 @@ def _quarantine(view: View) -> None:
     _section("quarantine", "Quarantine", said, [{name: each[name] for name in order} for each in rows], columns)
 
 
-def _releases(view: View) -> None:
+def _releases(settings: Settings) -> None:
     rows = [
         {
             "release": str(each.number),
@@ -219,7 +224,7 @@ def _releases(view: View) -> None:
             "proven": each.proven,
             "run": each.run_id,
         }
-        for each in all_releases(open_store(view.settings, read_only=True).shelf)
+        for each in all_releases(open_store(settings, read_only=True).shelf)
     ]
     columns = [
         AnswerColumn("release", "Its number"),
