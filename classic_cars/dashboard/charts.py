@@ -155,7 +155,7 @@ def ridges(rows: pa.Table, columns: Sequence[AnswerColumn], by: str, unit: str, 
     peaks = data.loc[known.groupby(data[by]).idxmax()].copy()
     peaks["_label"] = [short(each, _named(columns, measure).format) for each in peaks[measure]]
     written = alt.Chart(peaks).mark_text(dy=-8, fontSize=11, color=QUIET)
-    dots = alt.Chart(alone).mark_point(size=30, filled=True).encode(x=x, y="_top:Q", tooltip=tooltips(columns))
+    dots = alt.Chart(alone).mark_point(size=30, filled=True, aria=False).encode(x=x, y="_top:Q")
     return alt.layer(area, dots, points, written.encode(x=x, y="_top:Q", text="_label:N"))
 
 
