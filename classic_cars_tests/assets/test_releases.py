@@ -208,6 +208,7 @@ def test_a_restored_release_says_what_it_is(
     first = attempt(published).release
     assert first is not None
     monkeypatch.setattr(releases, "versions_of", lambda _store: Versions())
+    monkeypatch.setattr(releases.progress, "propagate", True)  # a command that ran in this process keeps it to itself
     with caplog.at_level("INFO", releases.progress.name):
         release, changed = releases.restored(open_store(published), CONTRACTS, first.number)
     assert (release.tables, changed) == (first.tables, [])
