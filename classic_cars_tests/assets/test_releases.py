@@ -461,6 +461,7 @@ def test_a_partial_aggregate_of_another_time_makes_no_release(published: Setting
     assert len(shelved(published)) == len(before) + 1
 
 
+@pytest.mark.exhaustive
 def test_a_release_that_could_not_be_made_is_tried_again(published: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert execute_what_changed(published).succeeded
     before = shelved(published)

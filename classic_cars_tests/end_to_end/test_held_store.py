@@ -37,6 +37,7 @@ def told(settings: Settings, run_id: str) -> tuple[str, str]:
     return story.stdout, " ".join(status.stdout.split())
 
 
+@pytest.mark.exhaustive
 def test_a_process_that_keeps_the_store_open_is_named(impatient: Settings, instance: dg.DagsterInstance) -> None:
     with held_open(impatient.store_path) as pid:
         failed = run(impatient, instance=instance, select=["source/offices"], months=("2003-01", "2003-01"))

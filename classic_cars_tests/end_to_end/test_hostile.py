@@ -122,6 +122,7 @@ def test_every_command_with_hostile_arguments(published: Settings, here: Path):
     assert len(calls) >= 200
 
 
+@pytest.mark.exhaustive
 def test_every_command_in_hostile_environments(published: Settings, here: Path):
     calls = [(call, each) for call, each in itertools.product(PLAIN, ENVIRONMENTS) if call != ("run",) or runs_in(each)]
     for call, environment in calls:

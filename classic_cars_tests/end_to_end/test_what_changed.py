@@ -178,6 +178,7 @@ def test_a_shop_that_was_put_back_is_noticed(made: Settings, tmp_path: Path) -> 
     assert ask(made, "SELECT count(*) FROM source.orders WHERE comments = 'changed'") == [(0,)]
 
 
+@pytest.mark.exhaustive
 def test_a_table_without_months_that_changed_makes_no_other_months_than_the_named(made: Settings) -> None:
     change(made.order_system_url, "UPDATE products SET buyPrice = buyPrice + 1")
     prices = "SELECT sum(buyPrice) FROM warehouse.fact_orders WHERE strftime(orderDate, '%Y-%m') {} '2003-03'"
@@ -290,6 +291,7 @@ def test_undated_rows_do_not_widen_a_run(made: Settings) -> None:
     assert all(first == last for first, last in ranges)
 
 
+@pytest.mark.exhaustive
 def test_a_store_that_is_gone_restored_or_another_is_filled_again(made: Settings, template: Path) -> None:
     made.store_path.unlink()
     assert len(again(made).published) == len(ALL_TABLES)
@@ -317,6 +319,7 @@ def test_a_run_that_died_between_publishing_and_saying_so_is_made_again(made: Se
         pytest.param("payments", "amount", marks=pytest.mark.exhaustive),
     ],
 )
+@pytest.mark.exhaustive
 def test_a_changed_schema_holds_up_its_table_what_is_made_from_it_and_nothing_else(
     made: Settings, table: str, column: str
 ) -> None:
