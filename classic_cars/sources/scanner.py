@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -78,7 +78,10 @@ def lent(
 
     Whatever fails, it is closed, and the next question has a new one.
     """
-    connection = attach(_idle.pop() if _idle else None)
+    waiting = None
+    with suppress(IndexError):  # another thread may have taken it
+        waiting = _idle.pop()
+    connection = attach(waiting)
     try:
         yield connection
         detach(connection)
