@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -208,9 +209,10 @@ def test_a_restored_release_says_what_it_is(
     first = attempt(published).release
     assert first is not None
     monkeypatch.setattr(releases, "versions_of", lambda _store: Versions())
-    monkeypatch.setattr(releases.progress, "propagate", True)  # a command that ran in this process keeps it to itself
-    with caplog.at_level("INFO", releases.progress.name):
-        release, changed = releases.restored(open_store(published), CONTRACTS, first.number)
+    progress = logging.Logger("of this test", logging.INFO)  # what ran before may have silenced the one of all
+    progress.addHandler(caplog.handler)
+    monkeypatch.setattr(releases, "progress", progress)
+    release, changed = releases.restored(open_store(published), CONTRACTS, first.number)
     assert (release.tables, changed) == (first.tables, [])
     tables = f"{len(first.tables)} tables"
     assert f"release {release.number}: {tables}, restored from release {first.number}" in caplog.messages
