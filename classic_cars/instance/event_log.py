@@ -13,13 +13,14 @@ the data they made, which the store makes durable by itself.
 
 What belongs together (a run's planned tables and months, the months one step materialized) is stored
 together, in one transaction per file instead of six per event: ``DAGSTER_EVENT_BATCH_SIZE``, which
-Dagster reads and ``home`` sets, says how many at most.
+Dagster reads and ``home`` sets, says how many at most. An asset's entry, which holds the last event of a kind
+whole, is then written once and not for each of its months.
 
 What this leans on, and a test guards: ``run_connection``, ``index_connection``, ``has_table``,
-``has_secondary_index``, ``_has_asset_key_col_on_connection``, ``store_event``, ``store_event_batch``,
-``path_for_shard``, ``conn_string_for_shard``, ``wipe`` and ``dispose`` of ``SqliteEventLogStorage``, and
-that reading code asks for no connection while holding one. Which files an instance uses is decided in
-``home``.
+``has_secondary_index``, ``_has_asset_key_col_on_connection``, ``_store_asset_event``, ``store_event``,
+``store_event_batch``, ``path_for_shard``, ``conn_string_for_shard``, ``wipe`` and ``dispose`` of
+``SqliteEventLogStorage``, and that reading code asks for no connection while holding one. Which files
+an instance uses is decided in ``home``.
 """
 
 from __future__ import annotations
@@ -53,14 +54,22 @@ class _OpenShard(NamedTuple):
     file: tuple[int, int]
 
 
+class _Together:
+    """What is stored together: the transactions begun for it, in their order, and what is written at their end."""
+
+    def __init__(self) -> None:
+        self.begun: dict[str, sa.Connection] = {}
+        #: By asset and type, the last event and its number, in their order.
+        self.last: dict[tuple[str, str], tuple[EventLogEntry, int]] = {}
+
+
 class _OpenShards:
     """One process's open databases, least recently used first. Whoever holds ``lock`` may use them."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.pid = os.getpid()
-        #: While events are stored together: the transactions begun for them, in their order.
-        self.begun: dict[str, sa.Connection] | None = None
+        self.together: _Together | None = None
         self._shards: OrderedDict[str, _OpenShard] = OrderedDict()
 
     def get(self, shard: str, path: str) -> sa.Engine | None:
@@ -156,6 +165,19 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
             with suppress(FileNotFoundError):
                 os.utime(self.path_for_shard(run_id))
 
+    def _store_asset_event(self, conn: sa.Connection, event: EventLogEntry, event_id: int) -> None:
+        """What the asset's entry holds of the event; of events stored together, of the last one of each type.
+
+        Which columns are written depends on the type alone, so that the earlier ones would be written over.
+        """
+        together, said = self._shards_of_this_process().together, event.dagster_event
+        if together is None or said is None or said.asset_key is None:
+            super()._store_asset_event(conn, event, event_id)
+            return
+        which = said.asset_key.to_string(), said.event_type_value
+        together.last.pop(which, None)
+        together.last[which] = event, event_id
+
     def wipe(self) -> None:
         """Delete every event; files are closed first, because they are deleted too."""
         self._close_connections()
@@ -177,29 +199,31 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         """What asks for transactions meanwhile gets one per shard; they are committed at the end, in their order."""
         shards = self._shards_of_this_process()
         with interrupts.held(), shards.lock:
-            begun: dict[str, sa.Connection] = {}
-            shards.begun = begun
+            together = shards.together = _Together()
             try:
                 yield
-                for connection in begun.values():
+                for event, number in together.last.values():
+                    super()._store_asset_event(together.begun[INDEX_SHARD], event, number)
+                for connection in together.begun.values():
                     connection.commit()
             finally:
-                shards.begun = None
-                for connection in begun.values():
+                shards.together = None
+                for connection in together.begun.values():
                     connection.close()  # rolls back what was not committed
 
     @contextmanager
     def _transaction(self, shard: str, stock_connection: StockConnection) -> Iterator[sa.Connection]:
         shards = self._shards_of_this_process()
         with interrupts.held(), shards.lock:
-            if shards.begun is None:
+            if shards.together is None:
                 with self._engine_of(shard, stock_connection).begin() as connection:
                     yield connection
                 return
-            if shard not in shards.begun:
-                shards.begun[shard] = self._engine_of(shard, stock_connection).connect()
-                shards.begun[shard].begin()
-            yield shards.begun[shard]
+            begun = shards.together.begun
+            if shard not in begun:
+                begun[shard] = self._engine_of(shard, stock_connection).connect()
+                begun[shard].begin()
+            yield begun[shard]
 
     def _engine_of(self, shard: str, stock_connection: StockConnection) -> sa.Engine:
         shards = self._open

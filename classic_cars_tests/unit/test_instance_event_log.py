@@ -401,6 +401,33 @@ def test_the_plan_and_the_months_of_a_step_are_stored_in_batches(
     assert sorted(batches)[-2:] == [3, 3]
 
 
+def asset_entries(folder: Path, events: list[EventLogEntry], sizes: list[int]) -> list[tuple[object, ...]]:
+    """What the index holds of assets after these events were stored in batches of these sizes, one after the other."""
+    storage, left = PooledSqliteEventLogStorage(str(folder)), list(events)
+    for size in sizes:
+        storage.store_event_batch(left[:size])
+        del left[:size]
+    storage.dispose()
+    with closing(sqlite3.connect(folder / "index.db")) as index:
+        return index.execute(
+            "SELECT asset_key, last_materialization, last_run_id, last_materialization_timestamp, asset_details "
+            "FROM asset_keys ORDER BY 1"
+        ).fetchall()
+
+
+def test_assets_of_a_batch_are_what_they_are_event_by_event(tmp_path: Path) -> None:
+    with instance_in(tmp_path / "runs", pooled=True) as instance:
+        found = [instance.all_logs(run_everything(instance)) for _ in range(2)]
+    both = [event for one in found for event in one]
+    mixed = [event for pair in zip(*found, strict=True) for event in pair]  # of two runs, turn by turn
+    begun = [*found[0], *(event for event in found[1] if "PLANNED" in event.get_dagster_event().event_type_value)]
+    for number, events in enumerate((both, mixed, both[::-1], begun)):
+        one_by_one = asset_entries(tmp_path / f"{number} one by one", events, [1] * len(events))
+        assert len(one_by_one) == 3
+        for sizes in ([len(events)], [7] * len(events)):
+            assert asset_entries(tmp_path / f"{number} {sizes[0]}", events, sizes) == one_by_one
+
+
 def test_ctrl_c_at_any_call_while_an_event_is_stored_leaves_the_log_whole(
     storage: PooledSqliteEventLogStorage,
 ) -> None:
@@ -470,6 +497,7 @@ def test_dagster_still_asks_the_overridden_methods_for_its_connections(
         ("has_table", ["self", "table_name"]),
         ("has_secondary_index", ["self", "name"]),
         ("_has_asset_key_col_on_connection", ["self", "conn", "column_name"]),
+        ("_store_asset_event", ["self", "conn", "event", "event_id"]),
         ("wipe", ["self"]),
         ("dispose", ["self"]),
         ("path_for_shard", ["self", "run_id"]),
