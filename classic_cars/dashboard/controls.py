@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 from html import escape
@@ -33,6 +34,13 @@ class Known:
     last: date
     values: dict[str, list[str]]
 
+    def has(self, day: str) -> bool:
+        """Whether ``YYYY-MM-DD`` is a day between the first and the last order."""
+        try:
+            return self.first <= date.fromisoformat(day) <= self.last
+        except ValueError:
+            return False
+
 
 def known(settings: Settings, release: Release) -> Known | None:
     """None when the release has no order."""
@@ -52,9 +60,9 @@ def chosen(there: Known) -> Filters:
     with st.sidebar:
         st.html('<p class="cc-brand">Classic Cars</p>')
         st.html('<h2 class="cc-side">Show</h2>')
-        measure = st.selectbox("Measure", CHOOSABLE, format_func=title, key="measure", bind="query-params")
         choices = periods(there.first, there.last)
-        lost = _not_there({**there.values, "period": choices})  # before Streamlit takes them out of the address
+        lost = _not_there(there, choices)  # before Streamlit takes them out of the address
+        measure = st.selectbox("Measure", CHOOSABLE, format_func=title, key="measure", bind="query-params")
         choice = st.selectbox("Period", choices, key="period", bind="query-params")
         days: tuple[date, ...] = ()
         if choice == CUSTOM:
@@ -80,16 +88,16 @@ def chosen(there: Known) -> Filters:
             for name in FILTERED
         }
         if lost:
-            said = f"Not in this release, so not filtered by: {', '.join(lost)}."
+            said = f"Not in this release, so left out: {', '.join(lost)}."
             st.html(f'<p class="cc-note" role="alert">{escape(said)}</p>')
     return Filters(measure or CHOOSABLE[0], period_of(choice, there.last, days), compare or "before", picked)
 
 
-def _not_there(values: dict[str, list[str]]) -> list[str]:
+def _not_there(there: Known, choices: Collection[str]) -> list[str]:
     """What the page's address asks for that cannot be chosen, such as ``country Atlantis``."""
-    return [
-        f"{title(name).lower()} {each}"
-        for name, there in values.items()
-        for each in st.query_params.get_all(name)
-        if each and each not in there
+    values = {"measure": CHOOSABLE, "period": choices, "compare": COMPARISONS, **there.values}
+    asked = {name: st.query_params.get_all(name) for name in PARAMETERS}
+    lost = [
+        f"{title(name).lower()} {each}" for name in values for each in asked[name] if each and each not in values[name]
     ]
+    return lost + [f"day {each}" for each in asked["days"] if not there.has(each)]

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from classic_cars.dashboard import app, quality
 from classic_cars.dashboard.asking import PLAIN
-from classic_cars.dashboard.filters import Asked, Filters
+from classic_cars.dashboard.filters import CUSTOM, Asked, Filters
 from classic_cars.dashboard.panels import columns_shown, nothing
 from classic_cars.dashboard.views import countries, customers
 from classic_cars.dashboard.views import quality as quality_page
@@ -160,7 +160,20 @@ def test_filters_are_blamed_only_where_there_are_some():
     assert nothing(france, france.asked(["netSales"])).endswith(": take a filter away, or choose a longer period.")
 
 
-def test_a_shared_filter_that_is_not_there_is_said_to_be_left_out():
+@pytest.mark.parametrize(
+    ("address", "left_out"),
+    [
+        (
+            {"country": ["France", "<b>"], "productLine": ["Ships"], "period": ["1999"]},
+            "period 1999, country &lt;b&gt;",
+        ),
+        ({"measure": ["profits"], "compare": ["week"]}, "measure profits, compare week"),
+        ({"period": [CUSTOM], "days": ["2003-01-05", "2005-05-31"]}, "day 2003-01-05"),
+        ({"period": [CUSTOM], "days": ["May", "2005-06-01"]}, "day May, day 2005-06-01"),
+    ],
+    ids=str,
+)
+def test_a_shared_filter_that_is_not_there_is_said_to_be_left_out(address: dict[str, list[str]], left_out: str):
     def app() -> None:
         from datetime import date
 
@@ -170,10 +183,10 @@ def test_a_shared_filter_that_is_not_there_is_said_to_be_left_out():
         chosen(Known(date(2003, 1, 6), date(2005, 5, 31), values))
 
     page = AppTest.from_function(app)
-    page.query_params.update({"country": ["France", "<b>"], "productLine": ["Ships"], "period": ["1999"]})
+    page.query_params.update(address)
     page.run()
     assert not page.exception
     (said,) = (each.proto.body for each in page.sidebar.get("html") if "alert" in each.proto.body)
-    assert said.endswith(">Not in this release, so not filtered by: country &lt;b&gt;, period 1999.</p>")
+    assert said.endswith(f">Not in this release, so left out: {left_out}.</p>")
     page.run()
     assert not any("alert" in each.proto.body for each in page.sidebar.get("html"))
