@@ -11,7 +11,7 @@ import anyio.to_thread
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from classic_cars.assistants.extract import Extracts
 from classic_cars.assistants.sandbox import Limits
@@ -34,13 +34,16 @@ addresses, phone numbers, e-mail addresses and free text are in no table, and no
 
 _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
+#: Assistants often send one text where a list of one is meant.
+_listed = BeforeValidator(lambda given: [given] if isinstance(given, str) else given)
+
 Table = Annotated[str, Field(description="Such as warehouse.fact_orders; empty: all tables", max_length=200)]
 Name = Annotated[str, Field(max_length=200)]
 Filter = Annotated[str, Field(max_length=2_000)]
-Measures = Annotated[list[Name], Field(description="Such as netSales, margin", max_length=30)]
-Cuts = Annotated[list[Name], Field(description="Dimensions, such as country, month", max_length=15)]
+Measures = Annotated[list[Name], _listed, Field(description="Such as netSales, margin", max_length=30)]
+Cuts = Annotated[list[Name], _listed, Field(description="Dimensions, such as country, month", max_length=15)]
 Filters = Annotated[
-    list[Filter], Field(description="country=USA, country in USA,France, month>=2004-03", max_length=30)
+    list[Filter], _listed, Field(description="country=USA, country in USA,France, month>=2004-03", max_length=30)
 ]
 Period = Annotated[Name | None, Field(description="2004, 2004-Q2, 2004-05 or 2003-06..2004-05")]
 Comparison = Annotated[Name | None, Field(description="year or before")]

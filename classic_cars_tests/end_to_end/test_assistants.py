@@ -62,9 +62,11 @@ def test_every_tool_answers_with_definition_release_and_proof(
 
 def test_metrics_are_filtered_compared_and_cut_to_the_most(asked_shop: Settings, order_frames: dict[str, pd.DataFrame]):
     in_usa = {"measures": ["netSales"], "by": ["productLine"], "where": ["country=USA"], "top": 2}
-    most, compared, shares, slip = asked(
+    alone = {"measures": "netSales", "by": "productLine", "where": "country=USA", "top": 2}
+    most, unlisted, compared, shares, slip = asked(
         server(asked_shop),
         ("query_metrics", in_usa),
+        ("query_metrics", alone),
         ("query_metrics", {"measures": ["netSales"], "period": "2003-Q2", "compare": "before"}),
         ("query_metrics", in_usa | {"share": True}),
         ("query_metrics", {"measures": ["netSales"], "where": ["country=Frence", "customer=1"]}),
@@ -80,6 +82,7 @@ def test_metrics_are_filtered_compared_and_cut_to_the_most(asked_shop: Settings,
     sold = {name: each["netSales"] for name, each in expected_sales(here, "productLine").items()}
     best = sorted(sold.items(), key=lambda each: -each[1])[:2]
     assert [(name, Decimal(net)) for name, net in most.told["rows"]] == best
+    assert unlisted.told["rows"] == most.told["rows"]
     assert [row[:2] for row in shares.told["rows"]] == most.told["rows"]
     parts = [Decimal(net) / sum(sold.values()) for _, net in best]
     assert [Decimal(row[2]) for row in shares.told["rows"]] == [
