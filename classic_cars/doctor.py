@@ -1,4 +1,4 @@
-"""Examine the surroundings: configuration, order system, store, disk, Dagster instance; say how to fix each."""
+"""Examine the surroundings: configuration, order system, store, release, disk, Dagster; say how to fix each."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from classic_cars.automation.alerts.deliver import accepts, addresses, numbered,
 from classic_cars.automation.alerts.incidents import REPORT, Message
 from classic_cars.automation.alerts.incidents import subject as titled
 from classic_cars.errors import ClassicCarsError, SettingsError
+from classic_cars.serving.releases import opened, pending
 from classic_cars.settings import Settings, load_settings, unknown_variables
 from classic_cars.sources.order_system import open_order_system
 from classic_cars.stores import open_store
@@ -92,6 +93,7 @@ def _subjects(settings: Settings) -> dict[str, Callable[[], str]]:
         "disk": lambda: _free_disk(settings.home),
         "order system": lambda: _order_system(settings),
         "store": lambda: _store(settings),
+        "release": lambda: _release(settings),
         "dagster": lambda: _dagster(settings),
         **({"serving": lambda: _serving(settings)} if settings.serving_url.get_secret_value() else {}),
     }
@@ -147,6 +149,20 @@ def _store(settings: Settings) -> str:
         store.release()
     size = settings.store_path.stat().st_size / 1024**2
     return f"{settings.store_path}: {counted(len(tables), 'table')}, {size:.1f} MiB"
+
+
+def _release(settings: Settings) -> str:
+    with opened(settings) as found:
+        if found is None:
+            return f"none yet{f': {reasons}' if (reasons := pending(settings)) else '; `classic-cars run` makes one'}"
+        release, tables = found
+        for address, pin in release.tables.items():
+            # As of a file that was cut off, the ends are missing.
+            tables.query(f"FROM {address.replace('/', '.')} LIMIT 1 OFFSET {max(pin.rows - 1, 0)}").read_all()
+        said = f"{release.line()}, {counted(len(release.tables), 'table')}"
+    if reasons := pending(settings):
+        raise ClassicCarsError(f"{said}; newer tables are not released: {reasons}; `classic-cars run` tries again")
+    return said
 
 
 def _dagster(settings: Settings) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import duckdb
 import ibis
 import pytest
 
+from classic_cars import doctor
 from classic_cars.assets import ALL_TABLES
 from classic_cars.automation.alerts.observe import failed_checks
 from classic_cars.contracts.base import Contract
@@ -306,6 +308,31 @@ def test_a_damaged_release_is_said(published: Settings) -> None:
     again = attempt(published)
     assert again.is_new
     assert current(store.shelf) == again.release
+
+
+def test_doctor_reads_the_release(published: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found() -> doctor.Finding:
+        return next(each for each in doctor.examine() if each.subject == "release")
+
+    monkeypatch.setenv("CLASSIC_CARS_HOME", str(published.home))
+    for number in open_store(published).shelf.numbers():
+        open_store(published).shelf.remove(number)
+    assert found() == doctor.Finding("release", True, "none yet; `classic-cars run` makes one")
+    made = attempt(published).release
+    assert made is not None
+    well = found()
+    assert well.well
+    assert re.fullmatch(rf"release {made.number}, \d+ seconds? old, {len(made.tables)} tables", well.text)
+    open_store(published).shelf.note("sales: 1 and 2 orders")
+    noted = found()
+    assert not noted.well
+    assert noted.text.endswith("; newer tables are not released: sales: 1 and 2 orders; `classic-cars run` tries again")
+    (part, *_) = made.tables["warehouse/fact_orders"].parts.values()
+    (copy,) = (open_store(published).copies / each for each in part.files)
+    os.truncate(copy, copy.stat().st_size // 2)
+    damaged = found()
+    assert not damaged.well
+    assert str(copy.name) in damaged.text
 
 
 def test_old_releases_go(published: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
