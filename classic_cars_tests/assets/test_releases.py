@@ -368,6 +368,7 @@ def test_readers_see_one_release_whole_while_runs_publish(published: Settings) -
             looks += 1
             if len(found) != 1:
                 wrong.append(found)
+            stop.wait(0.1)
 
     assert len(known) == 1
     readers = [threading.Thread(target=read) for _ in range(2)]

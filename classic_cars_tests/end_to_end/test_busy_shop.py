@@ -35,7 +35,9 @@ PATIENCE = 20.0
 FIRST_NEW = 100_000
 
 
-@pytest.fixture(params=["sqlite-wal", "sqlite-journal", "mariadb", "postgresql"])
+@pytest.fixture(
+    params=["sqlite-wal", pytest.param("sqlite-journal", marks=pytest.mark.exhaustive), "mariadb", "postgresql"]
+)
 def shop_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if not request.param.startswith("sqlite"):
         url = request.getfixturevalue(f"{request.param}_url")

@@ -29,6 +29,7 @@ def _has_dg() -> None:
     assert DG.exists(), "pip install 'classic-cars[dev]'"
 
 
+@pytest.mark.exhaustive  # CI validates them with `dagster definitions validate`
 def test_definitions_are_checked(tmp_path: Path) -> None:
     assert "All definitions loaded successfully" in dg(tmp_path, "check", "defs")
 

@@ -125,6 +125,7 @@ def alike(text: str) -> list[str]:
     return [re.sub(r"[ \t]+", " ", line).strip() for line in text.splitlines()]
 
 
+@pytest.mark.exhaustive
 def test_adding_a_table_works_as_the_page_says(tmp_path: Path):
     found = blocks(ADD_A_TABLE)
     assert {block.kind for block in found} == {"python", "sh", "text"}

@@ -54,7 +54,7 @@ else:
     def quick() -> ibis.Table:
         return ibis.range(0, 1).unnest().name("n").as_table().select(n=ibis._.n.cast("int64"))
 
-    tables = [table(contract(f"steps{number}"))(quick) for number in range(300)]
+    tables = [table(contract(f"steps{number}"))(quick) for number in range(100)]
 
 runs.build_defs = lambda settings: build_defs(settings, tables=[*ALL_TABLES, *tables])
 runs.open_order_system = lambda url, timeout: None

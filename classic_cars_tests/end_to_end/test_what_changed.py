@@ -269,7 +269,12 @@ def test_named_months_that_have_to_wait_are_made(made: Settings) -> None:
             id="a payment is gone",
             marks=pytest.mark.exhaustive,
         ),
-        pytest.param(["UPDATE productlines SET image = x'00ff'"], {"source/productlines"}, id="pictures alone"),
+        pytest.param(
+            ["UPDATE productlines SET image = x'00ff'"],
+            {"source/productlines"},
+            id="pictures alone",
+            marks=pytest.mark.exhaustive,
+        ),
     ],
 )
 def test_every_kind_of_change_is_followed(made: Settings, statements: list[str], expected: set[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from pyiceberg.catalog import load_catalog
 
 from classic_cars.runs import execute
@@ -14,6 +15,7 @@ from classic_cars_tests.end_to_end.test_known_answers import ANSWERS, COUNTRIES,
 from classic_cars_tests.platform import ask
 
 
+@pytest.mark.exhaustive
 def test_the_real_data_gives_the_known_answers(folder_lake: Settings, real_data: Path):
     simulator.load(folder_lake.order_system_url, real_data)
     report = execute(folder_lake, ANSWERS, ephemeral=True)

@@ -181,7 +181,7 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("how", ["serve", "plain dagster dev"])
+@pytest.mark.parametrize("how", ["serve", pytest.param("plain dagster dev", marks=pytest.mark.exhaustive)])
 def test_dagster_starts_in_the_background_runs_a_job_stops_when_told_and_writes_only_in_its_home(
     project: Path, tmp_path: Path, how: str
 ) -> None:
