@@ -17,12 +17,14 @@ from classic_cars_tests import remembered
 from classic_cars_tests.assistants import asked_shop, order_frames, personal
 from classic_cars_tests.postgresql_serving import served, serving
 from classic_cars_tests.programs import or_skip
-from classic_cars_tests.shops import published, published_home, real_data, shop, shop_file
+from classic_cars_tests.shops import made, made_home, published, published_home, real_data, shop, shop_file
 
 remembered.install()
 
 __all__ = [
     "asked_shop",
+    "made",
+    "made_home",
     "order_frames",
     "personal",
     "published",

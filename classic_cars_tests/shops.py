@@ -7,8 +7,11 @@ import shutil
 from datetime import date
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from classic_cars.instance import open_instance
+from classic_cars.runs import execute_what_changed
 from classic_cars.settings import Settings
 from classic_cars_shop import api as simulator
 from classic_cars_tests import order_systems
@@ -68,6 +71,30 @@ def published(published_home: Path, tmp_path: Path) -> Settings:
     home = tmp_path / "published"
     shutil.copytree(published_home, home)
     return Settings(home=home)
+
+
+@pytest.fixture(scope="session")
+def made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a smaller shop after one run of everything, which Dagster's history knows."""
+
+    def make(home: Path) -> None:
+        simulator.create(f"sqlite:///{home}/shop.sqlite", scale=0.3, seed=3, until=date(2003, 8, 31))
+        report = execute_what_changed(Settings(home=home))
+        assert report.succeeded
+        assert len(report.published) == report.tables
+        assert report.unchanged == []
+        # There was no store to ask for the record of versions.
+        with open_instance(Settings(home=home)) as instance:
+            assert instance.get_latest_materialization_event(dg.AssetKey(["warehouse", "fact_orders"])) is not None
+
+    return once(tmp_path_factory, "made", make)
+
+
+@pytest.fixture
+def made(made_home: Path, tmp_path: Path) -> Settings:
+    """Settings of a home of its own like it, that the test may change."""
+    shutil.copytree(made_home, tmp_path / "made")
+    return Settings(home=tmp_path / "made", max_shrink=0.9)  # of months of a few orders
 
 
 @pytest.fixture(scope="session")

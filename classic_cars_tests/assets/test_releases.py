@@ -492,23 +492,22 @@ def test_a_partial_aggregate_of_another_time_makes_no_release(published: Setting
 
 
 @pytest.mark.exhaustive
-def test_a_release_that_could_not_be_made_is_tried_again(published: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert execute_what_changed(published).succeeded
-    before = shelved(published)
+def test_a_release_that_could_not_be_made_is_tried_again(made: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = shelved(made)
 
     def full(*_: Any, **__: Any) -> Any:
         raise StoreUnavailable("the disk is full")
 
     with monkeypatch.context() as broken:
         broken.setattr(copies, "_write", full)
-        change(published.order_system_url, DEARER)
-        assert execute_what_changed(published).succeeded
-    assert shelved(published) == before
-    assert "the disk is full" in open_store(published, read_only=True).shelf.noted()
-    again = execute_what_changed(published)
+        change(made.order_system_url, DEARER)
+        assert execute_what_changed(made).succeeded
+    assert shelved(made) == before
+    assert "the disk is full" in open_store(made, read_only=True).shelf.noted()
+    again = execute_what_changed(made)
     assert (again.succeeded, again.published) == (True, [])
-    assert len(shelved(published)) == len(before) + 1
-    assert open_store(published, read_only=True).shelf.noted() == ""
+    assert len(shelved(made)) == len(before) + 1
+    assert open_store(made, read_only=True).shelf.noted() == ""
 
 
 #: A run whose process dies when the copies are written, and nothing names them yet.
@@ -523,18 +522,17 @@ execute_what_changed(Settings(home=Path({home!r})))
 """
 
 
-def test_a_run_that_is_killed_while_it_makes_a_release_leaves_the_one_before(published: Settings) -> None:
-    assert execute_what_changed(published).succeeded
-    before, expected = shelved(published), released_totals(published)
-    change(published.order_system_url, DEARER)
-    killed = subprocess.run([sys.executable, "-c", KILLED.format(home=str(published.home))], capture_output=True)
+def test_a_run_that_is_killed_while_it_makes_a_release_leaves_the_one_before(made: Settings) -> None:
+    before, expected = shelved(made), released_totals(made)
+    change(made.order_system_url, DEARER)
+    killed = subprocess.run([sys.executable, "-c", KILLED.format(home=str(made.home))], capture_output=True)
     assert killed.returncode == -signal.SIGKILL
-    assert shelved(published) == before
-    assert released_totals(published) == expected
-    again = execute_what_changed(published)
+    assert shelved(made) == before
+    assert released_totals(made) == expected
+    again = execute_what_changed(made)
     assert (again.succeeded, again.published) == (True, [])
-    assert len(shelved(published)) == len(before) + 1
-    assert {amount for _, amount in released_totals(published)} == {totals(published)[1]}
+    assert len(shelved(made)) == len(before) + 1
+    assert {amount for _, amount in released_totals(made)} == {totals(made)[1]}
 
 
 def test_copies_broken_by_a_power_cut_are_made_again(published: Settings) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing
-from datetime import date
 from pathlib import Path
 
 import dagster as dg
@@ -25,36 +24,11 @@ from classic_cars.sources.order_system import open_order_system
 from classic_cars.tables.partitions import known_months
 from classic_cars.tables.recomputation import MONTHS, NAME
 from classic_cars.tables.run_tags import RANGE_END, RANGE_START
-from classic_cars_shop import api as simulator
 from classic_cars_tests.landed import drop, jsonl, rating
 from classic_cars_tests.platform import ask, change, expected_sales, fingerprint, order_system_frames, published_sales
-from classic_cars_tests.shared import once
 
 ORDERS = {"source/orders", "staging/orders", "warehouse/fact_orders", "analytics/sales_by_month"}
 SHOP = {"customers", "employees", "offices", "orderdetails", "orders", "payments", "productlines", "products"}
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home after one run."""
-
-    def make(home: Path) -> None:
-        simulator.create(f"sqlite:///{home}/shop.sqlite", scale=0.3, seed=3, until=date(2003, 8, 31))
-        report = execute_what_changed(Settings(home=home))
-        assert report.succeeded
-        assert len(report.published) == report.tables
-        assert report.unchanged == []
-        # There was no store to ask for the record of versions.
-        with open_instance(Settings(home=home)) as instance:
-            assert instance.get_latest_materialization_event(dg.AssetKey(["warehouse", "fact_orders"])) is not None
-
-    return once(tmp_path_factory, "what-changed", make)
-
-
-@pytest.fixture
-def made(template: Path, tmp_path: Path) -> Settings:
-    shutil.copytree(template, tmp_path / "home")
-    return Settings(home=tmp_path / "home", max_shrink=0.9)  # of months of a few orders
 
 
 def unsynced(settings: Settings) -> dict[str, str]:
