@@ -199,18 +199,19 @@ def stacked(rows: pa.Table, columns: Sequence[AnswerColumn], unit: str, by: str,
 
 
 def scatter(rows: pa.Table, columns: Sequence[AnswerColumn], x: str, y: str, size: str, color: str = "") -> AnyChart:
-    """One circle per row; ``size``: how much it is based on."""
-    data = frame(rows)
-    chart = alt.Chart(data, height=360).mark_circle(opacity=0.75, stroke=QUIET, strokeWidth=0.5)
-    coloured = (
-        {"color": alt.Color(f"{color}:N", title=None, legend=alt.Legend(orient="top", columns=2))} if color else {}
-    )
+    """One mark per row; ``size``: how much it is based on. ``color``: told apart by shape, too."""
+    data, legend = frame(rows), alt.Legend(orient="top", columns=2)
+    chart = alt.Chart(data, height=420).mark_point(filled=True, opacity=0.75)
+    marked: dict[str, Any] = {}
+    if color:
+        named = f"{color}:N"
+        marked = {"color": alt.Color(named, title=None, legend=legend), "shape": alt.Shape(named, title=None)}
     return chart.encode(
         x=alt.X(f"{x}:Q", title=title(x), scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6)),
         y=alt.Y(f"{y}:Q", title=title(y), axis=alt.Axis(**ticks(_named(columns, y)), tickCount=5)),
         size=alt.Size(f"{size}:Q", legend=None, scale=alt.Scale(range=[40, 360])),
         tooltip=tooltips(columns),
-        **coloured,
+        **marked,
     )
 
 

@@ -57,7 +57,7 @@ def page(view: View) -> None:
         chart,
         key="ratings",
         shape=("rated",),
-        said="A circle is a product that customers rated; larger: more ratings.",
+        said="A mark is a product that customers rated; larger: more ratings.",
     )
 
 
