@@ -67,8 +67,9 @@ def _best_and_worst(view: View) -> None:
     with narrow:
         count = st.slider("How many products", 1, MOST, FEW, key="top", bind="query-params")
     asked = filters.asked(list(dict.fromkeys([measure, "margin", "units"])), ["product"])
+    named, of = title(measure).lower(), "Of the products that were ordered."
     left, right = st.columns(2, gap="medium")
     with left:
-        panel(view, f"Best {count} by {title(measure).lower()}", asked, shape=("ranked", measure, count), key="best")
+        panel(view, f"Best {count} by {named}", asked, shape=("ranked", measure, count), key="best", said=of)
     with right:
-        panel(view, f"Worst {count} by {title(measure).lower()}", asked, shape=("worst", measure, count), key="worst")
+        panel(view, f"Worst {count} by {named}", asked, shape=("worst", measure, count), key="worst", said=of)
