@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
@@ -96,7 +95,7 @@ def run(patterns: tuple[str, ...], months: str | None, shrinking: tuple[str, ...
     months are made. A table whose checks fail keeps its previous version; the exit code is then 1. The
     last lines say how much of what the order system sent is published, and how much is quarantined.
     """
-    started, began = time.monotonic(), datetime.now(UTC)
+    started = time.monotonic()
     with progress("loading the platform"):
         with quick_imports():
             from classic_cars.months import Months
@@ -113,7 +112,7 @@ def run(patterns: tuple[str, ...], months: str | None, shrinking: tuple[str, ...
             report = execute_what_changed(settings, chosen, accept_shrink=shrinking)
     _show_report(report)
     if not report.interrupted:
-        _show_completeness(began)
+        _show_completeness(report.run_id)
     out.print(_line(report, time.monotonic() - started), soft_wrap=True)
     if report.interrupted:
         sys.exit(EXIT_CODE)
@@ -133,10 +132,10 @@ def _line(report: RunReport, seconds: float) -> str:
     return f"{run}: [{style}]{result}[/]; {', '.join(said)}, {counted(report.rows, 'row')} in {seconds:.1f} s"
 
 
-def _show_completeness(began: datetime) -> None:
+def _show_completeness(run_id: str) -> None:
     """What is published now, whatever became of the run; the run's outcome is not changed by what is found.
 
-    A release that was made since ``began`` of all that the run published has just proven it.
+    A release that the run itself made of all that it published has just proven it.
     """
     from classic_cars.errors import StoreError
     from classic_cars.serving.completeness import balances
@@ -147,7 +146,7 @@ def _show_completeness(began: datetime) -> None:
     try:
         with released() as found:
             release = found[0] if found is not None else None
-        if release is not None and release.made >= began.replace(microsecond=0) and not pending(load_settings()):
+        if release is not None and release.run_id == run_id and not pending(load_settings()):
             for balance in release.balances:
                 show_balance(balance)
         else:
