@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from classic_cars.errors import ClassicCarsError, SettingsError
 from classic_cars.serving.releases import opened, pending
 from classic_cars.settings import Settings, load_settings, unknown_variables
 from classic_cars.sources.order_system import open_order_system
-from classic_cars.stores import open_store
+from classic_cars.stores import open_engine, open_store
 from classic_cars.stores.duckdb import DuckDBStore
 from classic_cars.wording import counted
 
@@ -94,6 +95,7 @@ def _subjects(settings: Settings) -> dict[str, Callable[[], str]]:
         "order system": lambda: _order_system(settings),
         "store": lambda: _store(settings),
         "release": lambda: _release(settings),
+        **({"engine": lambda: _engine(settings)} if settings.engine == "spark" else {}),
         "dagster": lambda: _dagster(settings),
         **({"serving": lambda: _serving(settings)} if settings.serving_url.get_secret_value() else {}),
     }
@@ -163,6 +165,18 @@ def _release(settings: Settings) -> str:
     if reasons := pending(settings):
         raise ClassicCarsError(f"{said}; newer tables are not released: {reasons}; `classic-cars run` tries again")
     return said
+
+
+def _engine(settings: Settings) -> str:
+    from classic_cars.stores.iceberg.engines.managed import Managed, remote_of
+
+    remote = remote_of(settings.spark_remote.get_secret_value())
+    if isinstance(remote, Managed):
+        return f"{remote.redacted}: a session is started, and paid for, by the first step that needs it; not tried here"
+    if (spark := open_engine(settings)) is None:
+        return "DuckDB"
+    with closing(spark):
+        return f"{remote.redacted}: {spark.name}"
 
 
 def _dagster(settings: Settings) -> str:

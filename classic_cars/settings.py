@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,8 @@ Environment = Literal["development", "staging", "production"]
 SOURCE_SCHEMES = ("sqlite", "mysql", "mariadb", "postgresql")
 #: Where a Spark Connect server is: at an address, or in a session that AWS starts.
 SPARK_SCHEMES = ("sc", "emr-serverless", "glue")
+#: A Connect server as its client reads it: what stands in the wrong place would be shown, or left out without a word.
+SPARK_SERVER = re.compile(r"sc://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>\d{1,5}))?(/(;[^?#/\s]*)?)?")
 #: Other spellings of a scheme, as hosting providers hand them out.
 ALIASES = {"postgres": "postgresql"}
 
@@ -194,6 +197,11 @@ class Settings(BaseSettings):
         scheme, found, rest = value.partition("://")
         if value and (scheme not in SPARK_SCHEMES or not found or not rest.strip("/")):
             raise ValueError(f"expected an address that starts with {', '.join(s + '://' for s in SPARK_SCHEMES)}")
+        if scheme == "sc" and (not (server := SPARK_SERVER.fullmatch(value)) or int(server["port"] or 0) > 65_535):
+            raise ValueError(
+                "expected sc://host:port, and where the server asks for a token sc://host:port/;token=... with a slash "
+                "before the semicolon, and ?, # and ; in the token percent-encoded"
+            )
         return remote
 
     @model_validator(mode="after")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from classic_cars.settings import Settings
 from classic_cars.stores.base import Store
+
+if TYPE_CHECKING:
+    from classic_cars.stores.iceberg.engines import Engine
 
 
 def open_store(settings: Settings, *, read_only: bool = False) -> Store:
@@ -15,7 +19,6 @@ def open_store(settings: Settings, *, read_only: bool = False) -> Store:
     if settings.store == "iceberg":
         # Imported late: whoever keeps tables in DuckDB need not wait for PyIceberg to load.
         from classic_cars.stores.iceberg import IcebergStore, Lake
-        from classic_cars.stores.iceberg.engines import engine
 
         lake = Lake(settings.warehouse_location, settings.catalog, settings.catalog_address, settings.s3_encryption)
         return IcebergStore(
@@ -25,7 +28,7 @@ def open_store(settings: Settings, *, read_only: bool = False) -> Store:
             wait=wait,
             config=settings.duckdb_config,
             beside=settings.refused,
-            computes=None if read_only else engine(settings.engine, settings.spark_remote.get_secret_value()),
+            computes=None if read_only else open_engine(settings),
         )
     from classic_cars.stores.duckdb import DuckDBStore
 
@@ -36,6 +39,13 @@ def open_store(settings: Settings, *, read_only: bool = False) -> Store:
         config=settings.duckdb_config,
         beside=settings.refused,
     )
+
+
+def open_engine(settings: Settings) -> Engine | None:
+    """The engine that the settings name, connected when first used; None for the DuckDB that a lake has anyway."""
+    from classic_cars.stores.iceberg.engines import engine
+
+    return engine(settings.engine, settings.spark_remote.get_secret_value(), settings.spark_page)
 
 
 @contextmanager

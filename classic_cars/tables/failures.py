@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,6 +13,8 @@ import pyarrow as pa
 
 from classic_cars.errors import ClassicCarsError
 from classic_cars.sources.errors import without_values
+
+progress = logging.getLogger("classic_cars.progress")
 
 #: A step whose failure may pass by itself is tried again so often, after about 2, 4 and 8 seconds. It is not given to
 #: the asset: Dagster would then also try an interrupted step again, and Ctrl-C would end nothing.
@@ -45,7 +48,11 @@ def _own(error: Exception) -> Exception | None:
 def reported(address: str, error: Exception, attempts: int = 0) -> dg.Failure | dg.RetryRequested:
     """The error as Dagster should see it: clear, retried only when that can help, without anyone's data."""
     if isinstance(error, duckdb.HTTPException) or (isinstance(error, ClassicCarsError) and error.retryable):
-        return dg.RetryRequested(max_retries=RETRY.max_retries, seconds_to_wait=RETRY.calculate_delay(attempts + 1))
+        wait = RETRY.calculate_delay(attempts + 1)
+        if attempts < RETRY.max_retries:
+            said = str(error) if isinstance(error, ClassicCarsError) else type(error).__name__
+            progress.warning("%s: %s; tried again in %.0f s", address, said, wait)
+        return dg.RetryRequested(max_retries=RETRY.max_retries, seconds_to_wait=wait)
     if isinstance(error, ClassicCarsError):
         return dg.Failure(description=str(error), allow_retries=False)
     if isinstance(error, duckdb.DataError | duckdb.IntegrityError | pa.ArrowException):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import signal
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
 from importlib.metadata import version
@@ -21,7 +23,7 @@ from classic_cars.assets import ALL_TABLES
 from classic_cars.checks.hashing import hashed
 from classic_cars.contracts.rescued import as_json
 from classic_cars.contracts.vocabulary import Int, Long, Text
-from classic_cars.errors import EngineUnreachable, SettingsError, StoreError
+from classic_cars.errors import EngineUnreachable, SettingsError, StoreAccessDenied, StoreError
 from classic_cars.settings import Settings, load_settings
 from classic_cars.stores import open_store, published
 from classic_cars.stores.base import Store
@@ -272,6 +274,63 @@ def test_a_server_that_is_not_there_is_named_without_its_token(tmp_path: Path, m
 
 
 @pytest.mark.parametrize(
+    "rest", ["h:1;token={}", "h;token={}", "h:1/?token={}", "h#{}", "{}@h:1/;token={}", "h:1/;token={}"]
+)
+def test_no_address_shows_its_token(rest: str):
+    assert Server(f"sc://{rest.format(TOKEN, TOKEN)}").redacted in ("sc://h", "sc://h:1")
+
+
+@contextmanager
+def silent(spark: Spark) -> Iterator[None]:
+    """The server takes what it is sent, and says nothing."""
+    spark.server.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        spark.server.send_signal(signal.SIGCONT)
+
+
+def test_a_silent_server_is_lost_and_no_farewell_waits_for_it(
+    store: Store, spark: Spark, monkeypatch: pytest.MonkeyPatch
+):
+    from classic_cars.stores.iceberg.engines import spark as engine
+    from classic_cars.stores.iceberg.engines import spark_session
+
+    monkeypatch.setattr(spark_session, "RETRIES", 0)
+    monkeypatch.setattr(engine, "GOODBYE_SECONDS", 0.5)
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    with silent(spark):
+        began = time.monotonic()
+        store._computes.close()
+        assert time.monotonic() - began < 5
+    for name in ("grpc.keepalive_time_ms", "grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms"):
+        monkeypatch.setitem(spark_session.KEEPALIVE, name, 1_000)
+    with store.begin(BY_TEST) as tx:
+        rows = tx.receive(arrow(SALES, QUARTER))
+        with silent(spark), pytest.raises(EngineUnreachable, match="does not answer"):
+            tx.stage(SALES, rows, FIRST_QUARTER)
+    assert held(store, SALES) == QUARTER
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "said"),
+    [
+        ("UNAUTHENTICATED", StoreAccessDenied, r"refuses us \(UNAUTHENTICATED\); check the token"),
+        ("PERMISSION_DENIED", StoreAccessDenied, r"refuses us \(PERMISSION_DENIED\)"),
+        ("DEADLINE_EXCEEDED", EngineUnreachable, r"does not answer.*\(DEADLINE_EXCEEDED\)"),
+        ("RESOURCE_EXHAUSTED", StoreError, r"Spark could not do it \(RESOURCE_EXHAUSTED\)"),
+    ],
+)
+def test_what_a_server_or_a_proxy_before_it_answers_is_named(status: str, kind: type[StoreError], said: str):
+    errors = pytest.importorskip("pyspark.errors")
+    rendezvous = f"<_MultiThreadedRendezvous:\n\tstatus = StatusCode.{status}\n\tdetails = 'Jane Doe'>"
+    with pytest.raises(kind, match=said) as caught, clear_errors(Server("sc://spark:15002")):
+        raise errors.PySparkException(rendezvous)
+    assert type(caught.value) is kind
+    assert "Jane" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("expected", "problem"),
     [
         ("3.5", r"Spark's client is of version 4\.0\.\d+, expected 3\.5; pip install 'classic-cars\[spark\]'"),
@@ -298,6 +357,7 @@ def test_files_of_spark_without_the_schemas_field_ids_are_not_committed(
         publish(store, SALES, [sale(9, "2004-02-29", note="lost")], FEBRUARY)
     assert held(store, SALES) == QUARTER
     assert len(list(settings.home.rglob("*.parquet"))) == len(QUARTER)
+    assert not [*settings.home.rglob("*.crc")]
 
 
 @pytest.mark.parametrize(
@@ -351,6 +411,15 @@ def test_what_spark_says_of_a_value_is_not_passed_on(store: Store):
         ({"SPARK_REMOTE": ""}, r"needs the server's address in CLASSIC_CARS_SPARK_REMOTE"),
         ({"SPARK_REMOTE": f"http://x/;token={TOKEN}"}, r"CLASSIC_CARS_SPARK_REMOTE: expected an address .* sc://"),
         ({"ENGINE": "flink"}, r"CLASSIC_CARS_ENGINE"),
+        # A token where it would be shown, or left out without a word; and what is no address.
+        *(
+            ({"SPARK_REMOTE": f"sc://{rest}"}, r"expected sc://host:port, and where .* sc://host:port/;token=")
+            for rest in (
+                *(f"127.0.0.1:15002{wrong}" for wrong in (f";token={TOKEN}", f"/?token={TOKEN}", f"/#token={TOKEN}")),
+                *(f"127.0.0.1;token={TOKEN}", f"{TOKEN}@127.0.0.1:15002", f"127.0.0.1:15002/{TOKEN}"),
+                *("[::1", "127.0.0.1:99999", "127.0.0.1:port"),
+            )
+        ),
     ],
 )
 def test_settings_that_do_not_fit_together(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], problem: str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -90,10 +91,14 @@ def test_a_token_that_soon_expires_is_renewed():
         remote = Managed(EMRServerless(APPLICATION, {"role": ROLE}, client))
         start_emr(stub)
         stub.add_response("get_session", emr_session("IDLE"), NAMED)
-        stub.add_response("get_session_endpoint", emr_endpoint("old", timedelta(minutes=9)), NAMED)
+        stub.add_response("get_session_endpoint", emr_endpoint("old", timedelta(seconds=2)), NAMED)
         assert remote.url().endswith("=old")
-        stub.add_response("get_session_endpoint", emr_endpoint("new", timedelta(hours=1)), NAMED)
-        assert remote.url().endswith("=new")
+        assert remote.url().endswith("=old")  # not again for each question, however short it lives
+        time.sleep(1.2)
+        stub.add_response("get_session_endpoint", emr_endpoint("late", timedelta(minutes=25)), NAMED)
+        assert remote.url().endswith("=late")
+        moment = datetime.now(UTC) + timedelta(minutes=15)
+        assert remote._renew == pytest.approx(moment, abs=timedelta(seconds=5))
 
 
 def test_after_a_session_that_was_lost_or_failed_comes_another_one():
@@ -125,6 +130,23 @@ def test_what_aws_refuses_is_said():
         stub.add_client_error("start_session", "ThrottlingException")
         with pytest.raises(EngineUnreachable, match="ThrottlingException"):
             remote.url()
+        stub.add_client_error("start_session", "ValidationException")
+        with pytest.raises(StoreError, match=r"ValidationException\); check CLASSIC_CARS_SPARK_REMOTE") as caught:
+            remote.url()
+        assert not caught.value.retryable
+    client = boto3.client("emr-serverless", region_name="eu-central-1")
+    with pytest.raises(StoreError, match=r"ParamValidationError.*executionRoleArn") as caught:
+        Managed(EMRServerless(APPLICATION, {"role": "short"}, client)).url()
+    assert not caught.value.retryable
+
+
+def test_without_a_region_the_setting_is_named(monkeypatch: pytest.MonkeyPatch):
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    remote = remote_of(f"glue://?role={ROLE}")
+    with pytest.raises(StoreError, match=r"^glue://: AWS cannot be asked \(NoRegionError\)"):
+        remote.url()
 
 
 def test_glue_starts_a_session_of_spark_connect():
@@ -155,5 +177,7 @@ def test_addresses():
     assert remote_of("sc://host:15002/;token=x").redacted == "sc://host:15002"
     with pytest.raises(StoreError, match=r"found no role, expected glue://\?role=ARN"):
         remote_of("glue://?workers=2")
+    with pytest.raises(StoreError, match="found workers=many, expected a number from 2"):
+        remote_of(f"glue://?role={ROLE}&workers=many")
     with pytest.raises(StoreError, match="found no application"):
         remote_of(f"emr-serverless://?role={ROLE}")

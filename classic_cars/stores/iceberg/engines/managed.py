@@ -10,13 +10,15 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from classic_cars.errors import EngineUnreachable, StoreAccessDenied, StoreError
 from classic_cars.stores.iceberg.engines.spark_session import Remote, Server
 
-#: A token is renewed when it has so long to live: as long as a step may take to ask its next question.
+#: A token is renewed when it has so long to live, as long as a step may take to ask its next question; one that does
+#: not live twice as long, at half of its life.
 RENEW_BEFORE = timedelta(minutes=10)
 #: Seconds until a session that was asked for must be there, and between two looks.
 START_SECONDS, POLL_SECONDS = 600, 5
@@ -26,6 +28,10 @@ NAME = "classic-cars"
 TOKEN_HEADER = "x-aws-proxy-auth"  # noqa: S105
 READY = ("STARTED", "IDLE", "BUSY", "READY")
 COMING = ("SUBMITTED", "STARTING", "PROVISIONING")
+#: What AWS calls troubles that pass; of others it says what is wrong with the request.
+PASSING = ("Throttl", "TooMany", "Internal", "Unavailable", "Timeout", "Concurrent", "Conflict")
+#: Options that are numbers, and the least that makes sense.
+NUMBERS = {"idle": 1, "workers": 2}
 
 
 def remote_of(address: str) -> Remote:
@@ -39,6 +45,10 @@ def remote_of(address: str) -> Remote:
             f"CLASSIC_CARS_SPARK_REMOTE={parts.scheme}://: found no role, expected "
             f"{parts.scheme}://{'APPLICATION' if parts.scheme == 'emr-serverless' else ''}?role=ARN"
         )
+    for name, least in NUMBERS.items():
+        if name in options and not (options[name].isdecimal() and int(options[name]) >= least):
+            found = f"found {name}={options[name]}, expected a number from {least}"
+            raise StoreError(f"CLASSIC_CARS_SPARK_REMOTE={parts.scheme}://: {found}")
     if parts.scheme == "glue":
         return Managed(Glue(options))
     if not parts.netloc:
@@ -61,11 +71,15 @@ class Endpoint:
 
 
 class EMRServerless:
-    """A session of one application of EMR Serverless."""
+    """A session of one application of EMR Serverless. ``client``: boto3's, by default made when first used."""
 
     def __init__(self, application: str, options: Mapping[str, str], client: Any = None) -> None:
         self.place = f"emr-serverless://{application}"
-        self._application, self._options, self._client = application, options, client or _client("emr-serverless")
+        self._application, self._options, self._given = application, options, client
+
+    @cached_property
+    def _client(self) -> Any:
+        return self._given or _client("emr-serverless")
 
     def start(self) -> str:
         return self._client.start_session(
@@ -96,7 +110,11 @@ class Glue:
     place = "glue://"
 
     def __init__(self, options: Mapping[str, str], client: Any = None) -> None:
-        self._options, self._client = options, client or _client("glue")
+        self._options, self._given = options, client
+
+    @cached_property
+    def _client(self) -> Any:
+        return self._given or _client("glue")
 
     def start(self) -> str:
         more = {"GlueVersion": self._options["version"]} if "version" in self._options else {}
@@ -129,29 +147,35 @@ class Managed:
         self._service = service
         self._session: str | None = None
         self._endpoint: Endpoint | None = None
+        self._renew = datetime.max.replace(tzinfo=UTC)
 
     @property
     def redacted(self) -> str:
         return self._service.place
 
     def url(self) -> str:
-        """Raises ``EngineUnreachable`` when the session does not come, and ``StoreAccessDenied``."""
-        from botocore.exceptions import BotoCoreError, ClientError
+        """Raises ``EngineUnreachable`` when the session does not come, ``StoreAccessDenied``, and ``StoreError`` for a
+        request that AWS will never carry out.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
         try:
             if self._session is None:
                 self._session = self._service.start()
                 self._wait(self._session)
-            if self._endpoint is None or self._endpoint.expires - datetime.now(UTC) < RENEW_BEFORE:
+            now = datetime.now(UTC)
+            if self._endpoint is None or now >= self._renew:
                 self._endpoint = self._service.endpoint(self._session)
+                left = self._endpoint.expires - now
+                self._renew = self._endpoint.expires - min(RENEW_BEFORE, left / 2)
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "unknown")
-            kind = StoreAccessDenied if "Denied" in code or "Unauthorized" in code else EngineUnreachable
-            raise kind(
-                f"{self.redacted}: AWS refuses a session of Spark ({code}); docs/aws.md names the permissions"
+            raise _refused(self.redacted, error.response.get("Error", {}).get("Code", "unknown")) from None
+        except HTTPClientError as error:
+            raise EngineUnreachable(f"{self.redacted}: AWS cannot be reached ({type(error).__name__})") from None
+        except BotoCoreError as error:  # such as a parameter that its model does not allow, or no region
+            raise StoreError(
+                f"{self.redacted}: AWS cannot be asked ({type(error).__name__}): {' '.join(str(error).split())}"
             ) from None
-        except BotoCoreError as error:
-            raise EngineUnreachable(f"{self.redacted}: AWS cannot be asked ({type(error).__name__})") from None
         return self._endpoint.url()
 
     def _wait(self, session: str) -> None:
@@ -171,6 +195,14 @@ class Managed:
                 self._service.end(session)
             except (ClientError, BotoCoreError):
                 return  # it ends by itself when it was idle for a while
+
+
+def _refused(place: str, code: str) -> StoreError:
+    if "Denied" in code or "Unauthorized" in code:
+        return StoreAccessDenied(f"{place}: AWS refuses a session of Spark ({code}); docs/aws.md names the permissions")
+    if any(each in code for each in PASSING):
+        return EngineUnreachable(f"{place}: AWS gives no session of Spark now ({code})")
+    return StoreError(f"{place}: AWS gives no session of Spark ({code}); check CLASSIC_CARS_SPARK_REMOTE: docs/aws.md")
 
 
 def _client(service: str) -> Any:

@@ -7,9 +7,10 @@ and its executors have to reach the warehouse themselves.
 from __future__ import annotations
 
 import re
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import ibis
@@ -32,6 +33,8 @@ from classic_cars.stores.iceberg.engines.spark_types import FIELD_ID, arrow_fiel
 if TYPE_CHECKING:
     from classic_cars.stores.iceberg.engines.spark_backend import SparkBackend
 
+#: How long a server has to end a session before we hang up.
+GOODBYE_SECONDS = 5.0
 OPTIONS = {"compression": "zstd", "mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
 
 
@@ -60,8 +63,10 @@ class SparkEngine:
         url = self._remote.url()
         if self._session is None or url != self._url:
             self._session_id = self._session_id or str(uuid.uuid4())
-            self._session = connected(self._remote, _in_session(url, self._session_id))
+            before, self._session = self._session, connected(self._remote, _in_session(url, self._session_id))
             self._url = url
+            if before is not None:
+                _hang_up(before)
             if self._backend is not None:
                 self._backend.use(self._session)
         return self._session
@@ -158,13 +163,24 @@ class SparkEngine:
 
     def close(self) -> None:
         self.interrupt()
-        if self._session is not None:
-            try:
-                with clear_errors(self._remote):
-                    self._session.stop()
-            except StoreError:
-                pass  # whoever is gone keeps nothing
+        if (session := self._session) is not None:
+            # A server that is silent would keep us waiting: it ends the session by itself when it finds it idle.
+            ending = threading.Thread(target=self._end, args=(session,), daemon=True)
+            ending.start()
+            ending.join(GOODBYE_SECONDS)
+            _hang_up(session)
         self._forget()
+
+    def _end(self, session: Any) -> None:
+        with suppress(StoreError), clear_errors(self._remote):  # whoever is gone keeps nothing
+            session.stop()
+
+
+def _hang_up(session: Any) -> None:
+    """Whatever still waits for the server, in other threads too, ends. The client has no other way to say so: its own
+    ``close`` waits for them first.
+    """
+    session.client._channel.close()
 
 
 def _in_session(url: str, session_id: str) -> str:
@@ -191,7 +207,7 @@ def _spark_path(path: str) -> str:
 
 
 def _files_with_rows(io: FileIO, place: str) -> list[str]:
-    """The Parquet files below a folder, but for those without rows, which are removed."""
+    """The Parquet files below a folder, but for those without rows; all else is removed, such as Hadoop's checksums."""
     if not isinstance(io, PyArrowFileIO):
         raise StoreError(f"{place}: files can be listed with PyIceberg's Arrow file access only")
     scheme, netloc, path = PyArrowFileIO.parse_location(place, io.properties)
@@ -199,11 +215,15 @@ def _files_with_rows(io: FileIO, place: str) -> list[str]:
     prefix = place.removesuffix(path)
     found = []
     for each in system.get_file_info(pafs.FileSelector(path, recursive=True, allow_not_found=True)):
-        if each.type == pafs.FileType.File and each.path.endswith(".parquet"):
-            with system.open_input_file(each.path) as file:
-                rows = pq.read_metadata(file).num_rows
-            if rows:
-                found.append(f"{prefix}{each.path}")
-            else:
-                system.delete_file(each.path)
+        if each.type != pafs.FileType.File:
+            continue
+        if each.path.endswith(".parquet") and _rows(system, each.path):
+            found.append(f"{prefix}{each.path}")
+        else:
+            system.delete_file(each.path)
     return sorted(found)
+
+
+def _rows(system: pafs.FileSystem, path: str) -> int:
+    with system.open_input_file(path) as file:
+        return int(pq.read_metadata(file).num_rows)
