@@ -37,8 +37,9 @@ __all__ = [
 ]
 
 
-#: Tests that take minutes, of which most is waiting for other processes: they begin first, and the rest goes on beside.
-LONG = ("test_a_day_in_front_of_the_web_page", "test_kills_in_a_row_leave_every_table_whole")
+#: Modules that take minutes, of which most is waiting for other processes: each begins first on a worker of its own, as
+#: far as there are so many, and the rest goes on beside.
+LONG = ("test_web_page.py", "test_spark.py", "test_dashboard.py", "test_reliability_kill.py")
 
 
 #: Where Linux keeps files in memory, how much room the tests need there, and how much memory beside it.
@@ -56,8 +57,19 @@ def pytest_configure() -> None:
         os.environ["TMPDIR"], tempfile.tempdir = str(IN_MEMORY), None
 
 
+@pytest.hookimpl(trylast=True)  # when those that do not run are gone
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: LONG.index(item.name) if item.name in LONG else len(LONG))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    rest = [item for item in items if item.path.name not in LONG]
+    rows: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    for place, name in enumerate(LONG):
+        rows[place % workers] += [item for item in items if item.path.name == name]
+    # Each worker is given a row of tests that follow each other, all rows of one length.
+    for row in rows:
+        missing = max(0, -(-len(items) // workers) - len(row))
+        row += rest[:missing]
+        del rest[:missing]
+    items[:] = [item for row in rows for item in row]
 
 
 def pytest_collection_finish() -> None:
