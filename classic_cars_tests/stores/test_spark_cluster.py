@@ -234,7 +234,7 @@ def test_a_server_that_is_gone_for_good(
     assert "struck" in seen
     assert not ran.success
     assert f"{spark.address}: the Spark server does not answer" in ran.errors
-    assert "check that it runs. The published tables are unchanged." in ran.errors
+    assert "check that it runs, and whether it asks for use_ssl=true. The published tables are unchanged." in ran.errors
     attempts = [event.event_type_value for event in ran.result.all_events if event.step_key == FACT.replace("/", "__")]
     assert attempts.count("STEP_RESTARTED") == 3
     held = fingerprint(Settings(home=home, store="iceberg"))
