@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import shutil
 import signal
 import socket
@@ -18,7 +20,7 @@ import duckdb
 import ibis
 import pytest
 
-from classic_cars import interrupts
+from classic_cars import doctor, interrupts
 from classic_cars.assets import ALL_TABLES
 from classic_cars.checks.hashing import hashed
 from classic_cars.contracts.rescued import as_json
@@ -29,7 +31,7 @@ from classic_cars.stores import open_store, published
 from classic_cars.stores.base import Store
 from classic_cars.stores.iceberg.engines.spark_session import Server, clear_errors
 from classic_cars.stores.transfer import with_co_published
-from classic_cars.tables.failures import reported
+from classic_cars.tables.failures import RETRY, reported
 from classic_cars_shop.identical import differing_tables
 from classic_cars_shop.spark import Spark, connect_server
 from classic_cars_tests.landed import drop, jsonl, rating
@@ -310,6 +312,36 @@ def test_a_silent_server_is_lost_and_no_farewell_waits_for_it(
         with silent(spark), pytest.raises(EngineUnreachable, match="does not answer"):
             tx.stage(SALES, rows, FIRST_QUARTER)
     assert held(store, SALES) == QUARTER
+
+
+def test_doctor_asks_the_server_for_its_version(spark: Spark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def found(remote: str) -> tuple[bool, str]:
+        monkeypatch.setenv("CLASSIC_CARS_SPARK_REMOTE", remote)
+        return next((each.well, each.text) for each in doctor.examine() if each.subject == "engine")
+
+    for name, value in {"HOME": str(tmp_path), "STORE": "iceberg", "ENGINE": "spark"}.items():
+        monkeypatch.setenv(f"CLASSIC_CARS_{name}", value)
+    assert found(spark.address) == (True, f"{spark.address}: Spark {version('pyspark')}")
+    monkeypatch.setattr("classic_cars.stores.iceberg.engines.spark_session.RETRIES", 0)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        well, said = found(f"sc://127.0.0.1:{taken.getsockname()[1]}/;token={TOKEN}")
+    assert not well
+    assert "the Spark server does not answer" in said
+    assert TOKEN not in said
+    well, said = found("glue://?role=arn:aws:iam::123456789012:role/spark")
+    assert (well, said.startswith("glue://: a session is started, and paid for")) == (True, True)
+
+
+def test_each_retry_is_said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
+    log = logging.getLogger("test retries")
+    monkeypatch.setattr("classic_cars.tables.failures.progress", log)
+    lost = EngineUnreachable("sc://spark:15002: the Spark server does not answer")
+    with caplog.at_level(logging.WARNING, log.name):
+        for attempts in range(RETRY.max_retries + 1):
+            assert isinstance(reported(SALES.address, lost, attempts), dg.RetryRequested)
+    said = [re.sub(r"in \d+ s", "in N s", each) for each in caplog.messages]
+    assert said == [f"{SALES.address}: {lost}; tried again in N s"] * RETRY.max_retries  # the last one ends the step
 
 
 @pytest.mark.parametrize(
