@@ -200,7 +200,7 @@ class Settings(BaseSettings):
         if scheme == "sc" and (not (server := SPARK_SERVER.fullmatch(value)) or int(server["port"] or 0) > 65_535):
             raise ValueError(
                 "expected sc://host:port, and where the server asks for a token sc://host:port/;token=... with a slash "
-                "before the semicolon, and ?, # and ; in the token percent-encoded"
+                "before the semicolon, and /, ?, # and ; in the token percent-encoded"
             )
         return remote
 

@@ -305,12 +305,18 @@ def test_a_silent_server_is_lost_and_no_farewell_waits_for_it(
         began = time.monotonic()
         store._computes.close()
         assert time.monotonic() - began < 5
-    for name in ("grpc.keepalive_time_ms", "grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms"):
+    asked, answered = "grpc.keepalive_time_ms", "grpc.keepalive_timeout_ms"
+    # Spark's server hangs up on whoever asks more often than every five minutes.
+    assert 300_000 < spark_session.KEEPALIVE[asked] < 600_000
+    assert spark_session.KEEPALIVE[answered] <= 60_000
+    for name in (asked, answered, "grpc.http2.ping_timeout_ms"):
         monkeypatch.setitem(spark_session.KEEPALIVE, name, 1_000)
     with store.begin(BY_TEST) as tx:
         rows = tx.receive(arrow(SALES, QUARTER))
+        began = time.monotonic()
         with silent(spark), pytest.raises(EngineUnreachable, match="does not answer"):
             tx.stage(SALES, rows, FIRST_QUARTER)
+        assert time.monotonic() - began < 30  # gRPC by itself takes 60 s, or never sees it
     assert held(store, SALES) == QUARTER
 
 
@@ -448,6 +454,7 @@ def test_what_spark_says_of_a_value_is_not_passed_on(store: Store):
             ({"SPARK_REMOTE": f"sc://{rest}"}, r"expected sc://host:port, and where .* sc://host:port/;token=")
             for rest in (
                 *(f"127.0.0.1:15002{wrong}" for wrong in (f";token={TOKEN}", f"/?token={TOKEN}", f"/#token={TOKEN}")),
+                f"127.0.0.1:15002/;token={TOKEN}/more",
                 *(f"127.0.0.1;token={TOKEN}", f"{TOKEN}@127.0.0.1:15002", f"127.0.0.1:15002/{TOKEN}"),
                 *("[::1", "127.0.0.1:99999", "127.0.0.1:port"),
             )
