@@ -20,10 +20,13 @@ from classic_cars.contracts.metrics import (
     METRICS,
     MONTH,
     PRODUCT,
+    SOLD_ORDERS,
     Metric,
     additive,
     aggregate,
+    kept,
     not_additive,
+    partials,
     with_month,
 )
 from classic_cars.contracts.origins import derived
@@ -40,7 +43,7 @@ from classic_cars.contracts.vocabulary import (
     row_rule,
 )
 
-COUNTS = ("orders", "units")
+COUNTS = ("orders", "units", "soldOrders")
 
 #: What a key column of these tables is.
 KEYS = {
@@ -87,7 +90,7 @@ def _of_metrics(
     recomputed: Callable[..., ibis.Table],
 ) -> Contract:
     """A table of metrics: key columns, and metrics of the order lines that have them. A month is the partition."""
-    metrics = [each for each in METRICS if each.name in measures]
+    metrics = [each for each in (*METRICS, SOLD_ORDERS) if each.name in measures]
     return Contract.of(
         pa.DataFrameSchema(
             {**keys, **{each.name: measures[each.name] for each in metrics}},
@@ -122,12 +125,12 @@ def _partial(name: str, over: str, expected: Callable[..., ibis.Table]) -> Contr
     return _of_metrics(
         name,
         f"Partial aggregates of fact_orders that answers are summed from; one row per month and {over} with sales. "
-        f"Additive over months and this column: {_listed(additive(over))}."
+        f"Additive over months and this column: {_listed(kept(over))}."
         + (f" Not additive over it, and so not here: {_listed(not_additive(over))}." if not_additive(over) else ""),
         {name: KEYS[name] for name in (MONTH, over)},
-        {each.name: _measure(each, *each.origins) for each in additive(over)},
+        {each.name: _measure(each, *each.origins) for each in kept(over)},
         expected,
-        lambda fact_orders: aggregate(with_month(fact_orders), MONTH, over, metrics=additive(over)),
+        lambda fact_orders: partials(fact_orders, over),
     )
 
 

@@ -19,6 +19,7 @@ from classic_cars.contracts.metrics import (
     METRICS,
     MONTH,
     ORDERS,
+    SOLD_ORDERS,
     USD,
     Metric,
     Unit,
@@ -152,9 +153,6 @@ def _rows(name: str, description: str, unit: Unit, column: str, fact: str) -> Me
 _BY_NAME = {each.name: each for each in METRICS}
 
 LINES_ORDERED = _rows("lines", "Order lines, whatever the order's status", LINES, "orderNumber", FACT_ORDERS)
-SOLD_ORDERS = _count(
-    "soldOrders", "Orders that were not cancelled, with at least one of the lines", not_cancelled, "status"
-)
 DATED_SHIPMENTS = _count(
     "shippedOrders",
     "Orders that were shipped and say by when they are wanted",

@@ -107,10 +107,24 @@ METRICS: tuple[Metric, ...] = (
     ),
 )
 
+SOLD_ORDERS = Metric(
+    "soldOrders",
+    "Orders that were not cancelled, with at least one of the lines",
+    lambda lines: lines.orderNumber.nunique(where=not_cancelled(lines)),
+    ("orderNumber", "status"),
+    additive_over=(MONTH, CUSTOMER),
+    unit=ORDERS,
+)
+
 
 def additive(over: str) -> tuple[Metric, ...]:
     """The metrics that may be summed up from partial aggregates by month and ``over``."""
     return tuple(each for each in METRICS if {MONTH, over} <= set(each.additive_over))
+
+
+def kept(over: str) -> tuple[Metric, ...]:
+    """What partial aggregates by month and ``over`` keep: beside these, what other answers are made of."""
+    return (*additive(over), *(each for each in (SOLD_ORDERS,) if over in each.additive_over))
 
 
 def not_additive(over: str) -> tuple[Metric, ...]:
@@ -132,7 +146,7 @@ def with_month(lines: ibis.Table) -> ibis.Table:
 
 def partials(lines: ibis.Table, over: str) -> ibis.Table:
     """The partial aggregates of ``fact_orders``: what is additive, by month and ``over``."""
-    return aggregate(with_month(lines), MONTH, over, metrics=additive(over))
+    return aggregate(with_month(lines), MONTH, over, metrics=kept(over))
 
 
 def summed(partial: ibis.Table, by: str, over: str) -> ibis.Table:

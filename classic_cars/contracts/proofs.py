@@ -229,6 +229,7 @@ def _summed(per_order: ibis.Table, by: list[str]) -> ibis.Table:
     found = per_order.group_by(by).aggregate(
         lines=per_order.lines.sum(),
         orders=(per_order.lines > 0).sum(),
+        soldOrders=((per_order.lines > 0) & per_order.sold).sum(),
         units=per_order.units.sum(),
         bookedAmount=per_order.booked.sum(),
         netSales=per_order.booked.sum(where=per_order.sold),
