@@ -85,10 +85,12 @@ def product_ratings(fact_ratings: ibis.Table, dim_products: ibis.Table) -> ibis.
 
 
 @table(customers.CustomerCohorts)
-def customer_cohorts(fact_orders: ibis.Table, dim_dates: ibis.Table) -> ibis.Table:
-    sold = fact_orders.filter(not_cancelled(fact_orders), fact_orders.customerNumber != UNKNOWN_NUMBER)
-    bought = sold.group_by("customerNumber", quarter=sold.orderDate.truncate("Q")).aggregate(
-        soldOrders=sold.orderNumber.nunique(), netSales=sold.orderAmount.sum()
+def customer_cohorts(monthly_sales_by_customer: ibis.Table, dim_dates: ibis.Table) -> ibis.Table:
+    sold = monthly_sales_by_customer.filter(
+        monthly_sales_by_customer.soldOrders > 0, monthly_sales_by_customer.customerNumber != UNKNOWN_NUMBER
+    )
+    bought = sold.group_by("customerNumber", quarter=sold.orderMonth.truncate("Q")).aggregate(
+        soldOrders=sold.soldOrders.sum(), netSales=sold.netSales.sum()
     )
     first = bought.group_by("customerNumber").aggregate(cohort=bought.quarter.min())
     sizes = first.group_by("cohort").aggregate(cohortCustomers=first.customerNumber.count())
@@ -97,7 +99,7 @@ def customer_cohorts(fact_orders: ibis.Table, dim_dates: ibis.Table) -> ibis.Tab
         customers=since.customerNumber.count(), soldOrders=since.soldOrders.sum(), netSales=since.netSales.sum()
     )
     # Every quarter of the calendar has a row, also one in which nobody of the cohort bought.
-    days = dim_dates.filter(dim_dates.date <= sold.orderDate.max().as_scalar())
+    days = dim_dates.filter(dim_dates.date <= sold.orderMonth.max().as_scalar())
     quarters = days.select(quarter=days.date.truncate("Q")).distinct()
     grid = sizes.inner_join(quarters, quarters.quarter >= sizes.cohort)
     rows = grid.left_join(since, ["cohort", "quarter"])

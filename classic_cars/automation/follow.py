@@ -22,7 +22,7 @@ from classic_cars.automation.history import FOLLOWS, READS, under_way
 from classic_cars.automation.requests import run_requests
 from classic_cars.automation.staleness import Record, recorded, stale_parts
 from classic_cars.tables.partitions import known_months
-from classic_cars.tables.recomputation import disagreement, made_with
+from classic_cars.tables.recomputation import disagreement, is_recomputed, made_with
 from classic_cars.tables.table import Catalog, Table
 
 SOURCE = "source"
@@ -212,7 +212,7 @@ def _follow_inputs(table: Table, catalog: Catalog) -> dg.AutomationCondition:
         missing: Any = When.missing()
         ready = ~When.any_deps_match(missing & ~RequestedNow()) & ready
     due: Any = changed.since(handled) & (OutOfDate() | inputs_requested)
-    if table.contract.recomputed is not None:
+    if is_recomputed(table, catalog):
         due = due | RecomputedDifferently().since(handled)
     return (due & ready).with_label("inputs changed and passed their checks")
 

@@ -15,6 +15,7 @@ import pandera.ibis as pa
 
 from classic_cars.contracts import proofs
 from classic_cars.contracts.base import Contract
+from classic_cars.contracts.control_totals import SALES_BY_CUSTOMER, SALES_BY_PRODUCT
 from classic_cars.contracts.metrics import (
     CUSTOMER,
     METRICS,
@@ -32,6 +33,7 @@ from classic_cars.contracts.metrics import (
 from classic_cars.contracts.origins import derived
 from classic_cars.contracts.rules import CLEAN
 from classic_cars.contracts.vocabulary import (
+    ControlTotals,
     Long,
     Reconciliation,
     TableModel,
@@ -68,6 +70,15 @@ def _agrees(by: Sequence[str], metrics: Sequence[Metric], expected: Callable[...
     )
 
 
+def _sums(answer: ibis.Table) -> ibis.Table:
+    sums = {name: answer[name].sum().fill_null(0) for name in ("units", "bookedAmount", "grossProfit")}
+    return answer.aggregate(**sums).mutate(sales=ibis.literal("of all months"))
+
+
+#: That source says the same now as when control totals of its months were kept.
+_IN_ALL = Reconciliation("in all, from source", by=("sales",), actual=_sums, expected=proofs.in_all)
+
+
 def _measure(metric: Metric, *origins: str) -> pa.Column:
     return pa.Column(
         dt.Int64() if metric.name in COUNTS else dt.Decimal(18, 2),
@@ -88,8 +99,12 @@ def _of_metrics(
     measures: Mapping[str, pa.Column],
     expected: Callable[..., ibis.Table],
     recomputed: Callable[..., ibis.Table],
+    controls: Sequence[ControlTotals] = (),
 ) -> Contract:
-    """A table of metrics: key columns, and metrics of the order lines that have them. A month is the partition."""
+    """A table of metrics: key columns, and metrics of the order lines that have them. A month is the partition.
+
+    ``controls``: control totals that are kept with it; other tables are reconciled with those of others, and in all.
+    """
     metrics = [each for each in (*METRICS, SOLD_ORDERS) if each.name in measures]
     return Contract.of(
         pa.DataFrameSchema(
@@ -105,9 +120,10 @@ def _of_metrics(
             strict=True,
             metadata=facts(
                 partitioned_by=MONTH if MONTH in keys else None,
-                reconciliations=[_agrees(list(keys), metrics, expected)],
+                reconciliations=[_agrees(list(keys), metrics, expected), *([] if MONTH in keys else [_IN_ALL])],
                 totals={each.name: _total(each.name) for each in METRICS if each in additive(PRODUCT)},
                 recomputed=recomputed,
+                controls=controls,
             ),
         )
     )
@@ -120,7 +136,7 @@ def _listed(metrics: Sequence[Metric]) -> str:
 # Partial aggregates --------------------------------------------------------------------------------------
 
 
-def _partial(name: str, over: str, expected: Callable[..., ibis.Table]) -> Contract:
+def _partial(name: str, over: str, expected: Callable[..., ibis.Table], control: ControlTotals) -> Contract:
     """Partial aggregates by month and ``over``: of each metric that is additive over both."""
     return _of_metrics(
         name,
@@ -131,11 +147,14 @@ def _partial(name: str, over: str, expected: Callable[..., ibis.Table]) -> Contr
         {each.name: _measure(each, *each.origins) for each in kept(over)},
         expected,
         lambda fact_orders: partials(fact_orders, over),
+        [control],
     )
 
 
-MONTHLY_SALES_BY_CUSTOMER = _partial("monthly_sales_by_customer", CUSTOMER, proofs.by_month_and_customer)
-MONTHLY_SALES_BY_PRODUCT = _partial("monthly_sales_by_product", PRODUCT, proofs.by_month_and_product)
+MONTHLY_SALES_BY_CUSTOMER = _partial(
+    "monthly_sales_by_customer", CUSTOMER, proofs.by_month_and_customer, SALES_BY_CUSTOMER
+)
+MONTHLY_SALES_BY_PRODUCT = _partial("monthly_sales_by_product", PRODUCT, proofs.by_month_and_product, SALES_BY_PRODUCT)
 
 
 # Answers -------------------------------------------------------------------------------------------------

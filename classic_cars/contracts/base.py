@@ -32,6 +32,7 @@ from classic_cars.contracts.versions import digest
 from classic_cars.contracts.vocabulary import (
     PERSONAL,
     Complete,
+    ControlTotals,
     Latest,
     Reconciliation,
     Reference,
@@ -63,6 +64,7 @@ class Contract:
     quarantine_max_share: float | None = None
     latest: Latest | None = None
     beside: tuple[Contract, ...] = ()
+    controls: tuple[ControlTotals, ...] = ()
     grain: Grain | None = None
     independent: Callable[[ibis.Table], Any] | None = None
     complete: Complete | None = None
@@ -129,7 +131,8 @@ class Contract:
     @property
     def co_published(self) -> tuple[Contract, ...]:
         """The contracts of all tables that are published with this one."""
-        return (*self.beside, *((self.quarantine,) if self.quarantines else ()))
+        controls = (each.contract for each in self.controls)
+        return (*self.beside, *controls, *((self.quarantine,) if self.quarantines else ()))
 
     @cached_property
     def types(self) -> ibis.Schema:
@@ -197,6 +200,7 @@ class Contract:
             self.references,
             [(each.name, each.by, each.actual, each.expected) for each in self.reconciliations],
             (self.latest, self.grain, self.independent, self.complete, self.money),
+            *((each.contract.version, each.of) for each in self.controls),
         ]
         return digest(*demands)
 

@@ -1,7 +1,7 @@
 """Contracts of the answers about customers: whether they come back, and what they owe.
 
-Customers are numbers here: who they are is in ``warehouse/dim_customers``. Both tables are made from the star schema,
-and so are reconciled with staging, order by order.
+Customers are numbers here: who they are is in ``warehouse/dim_customers``. Both tables are made from partial
+aggregates, and reconciled with the control totals of source.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import pandera.ibis as pa
 
+from classic_cars.contracts import proofs
 from classic_cars.contracts.measures import MEASURES
-from classic_cars.contracts.metrics import CANCELLED
-from classic_cars.contracts.origins import UNKNOWN_NUMBER, derived
+from classic_cars.contracts.origins import derived
 from classic_cars.contracts.vocabulary import (
     Amount,
     Bool,
@@ -26,7 +26,6 @@ from classic_cars.contracts.vocabulary import (
     Reconciliation,
     Reference,
     TableModel,
-    extended,
     facts,
     row_rule,
 )
@@ -34,10 +33,9 @@ from classic_cars.contracts.vocabulary import (
 #: A part of a whole, rounded half up to a hundredth of a percent.
 Share = Annotated[dt.Decimal, 18, 4, True]
 
-FACT, DAYS = "warehouse/fact_orders", "warehouse/dim_dates.date"
-NET, PAID = "analytics/monthly_sales_by_customer.netSales", "warehouse/fact_payments.amount"
+SALES, DAYS = "analytics/monthly_sales_by_customer", "warehouse/dim_dates.date"
+NET, PAID = f"{SALES}.netSales", "warehouse/fact_payments.amount"
 LIMIT = "warehouse/dim_customers.creditLimit"
-ASSUMES = "status 'Cancelled' is no sale"
 
 
 def quarter_number(day: ir.DateValue) -> ir.IntegerValue:
@@ -48,21 +46,13 @@ def quarter_number(day: ir.DateValue) -> ir.IntegerValue:
 # The other way to the numbers ----------------------------------------------------------------------------
 
 
-def _orders_sold(orders: ibis.Table, orderdetails: ibis.Table) -> ibis.Table:
-    """Orders with lines that were not cancelled: their customer, day and amount; one row per order."""
-    amounts = orderdetails.group_by("orderNumber").aggregate(
-        amount=extended(orderdetails.quantityOrdered, orderdetails.priceEach).sum()
+def _by_first_order(sales_by_customer: ibis.Table) -> ibis.Table:
+    """Control totals of customers with orders, by number of the quarter, with the one of the customer's first order."""
+    known = sales_by_customer.filter(
+        sales_by_customer.soldOrders > 0, sales_by_customer.customerNumber != proofs.NO_NUMBER
     )
-    sold = orders.filter((orders.status != CANCELLED).fill_null(True))
-    named = sold.select("orderNumber", "orderDate", customer=sold.customerNumber.fill_null(UNKNOWN_NUMBER))
-    return named.inner_join(amounts, "orderNumber")
-
-
-def _by_first_order(orders: ibis.Table, orderdetails: ibis.Table) -> ibis.Table:
-    """Orders of customers, by number of the quarter, with the one of the customer's first order."""
-    sold = _orders_sold(orders, orderdetails)
-    known = sold.filter(sold.customer != UNKNOWN_NUMBER).mutate(number=quarter_number(sold.orderDate))
-    return known.mutate(cohort=known.number.min().over(group_by="customer"))
+    known = known.mutate(number=quarter_number(known.orderMonth))
+    return known.mutate(cohort=known.number.min().over(group_by="customerNumber"))
 
 
 def _bought(customer_cohorts: ibis.Table) -> ibis.Table:
@@ -71,10 +61,10 @@ def _bought(customer_cohorts: ibis.Table) -> ibis.Table:
     )
 
 
-def _bought_by_order(orders: ibis.Table, orderdetails: ibis.Table) -> ibis.Table:
-    bought = _by_first_order(orders, orderdetails)
+def _bought_by_month(control_sales_by_customer: ibis.Table) -> ibis.Table:
+    bought = _by_first_order(control_sales_by_customer)
     return bought.group_by("cohort", quartersSince=bought.number - bought.cohort).aggregate(
-        customers=bought.customer.nunique(), soldOrders=bought.count(), netSales=bought.amount.sum()
+        customers=bought.customerNumber.nunique(), soldOrders=bought.soldOrders.sum(), netSales=bought.netSales.sum()
     )
 
 
@@ -87,10 +77,10 @@ def _cohorts(customer_cohorts: ibis.Table) -> ibis.Table:
     )
 
 
-def _cohorts_by_order(orders: ibis.Table, orderdetails: ibis.Table) -> ibis.Table:
-    bought = _by_first_order(orders, orderdetails)
+def _cohorts_by_month(control_sales_by_customer: ibis.Table) -> ibis.Table:
+    bought = _by_first_order(control_sales_by_customer)
     bought = bought.mutate(last=bought.number.max().over(ibis.window()))
-    found = bought.group_by("cohort", "last").aggregate(cohortCustomers=bought.customer.nunique())
+    found = bought.group_by("cohort", "last").aggregate(cohortCustomers=bought.customerNumber.nunique())
     return found.select("cohort", "cohortCustomers", quarters=found["last"] - found.cohort + 1, least="cohortCustomers")
 
 
@@ -98,11 +88,11 @@ def _owed(customer_balances: ibis.Table) -> ibis.Table:
     return customer_balances.select("customerNumber", "netSales", "payments", "balance")
 
 
-def _owed_by_order(orders: ibis.Table, orderdetails: ibis.Table, payments: ibis.Table) -> ibis.Table:
-    sold = _orders_sold(orders, orderdetails)
+def _owed_by_payment(control_sales_by_customer: ibis.Table, payments: ibis.Table) -> ibis.Table:
     nothing = ibis.literal(0).cast("decimal(38, 2)")
+    sold = control_sales_by_customer
     flows = ibis.union(
-        sold.select(customerNumber="customer", sold=sold.amount.cast("decimal(38, 2)"), paid=nothing),
+        sold.select("customerNumber", sold=sold.netSales.cast("decimal(38, 2)"), paid=nothing),
         payments.select("customerNumber", sold=nothing, paid=payments.amount.cast("decimal(38, 2)")),
     )
     found = flows.group_by("customerNumber").aggregate(netSales=flows.sold.sum(), payments=flows.paid.sum())
@@ -120,35 +110,33 @@ class CustomerCohorts(TableModel):
     """
 
     cohort: Date = pa.Field(
-        description="First day of the quarter of the customers' first order", metadata=derived(f"{FACT}.orderDate")
+        description="First day of the quarter of the customers' first order", metadata=derived(f"{SALES}.orderMonth")
     )
     quarter: Date = pa.Field(description="First day of the quarter in which they bought", metadata=derived(DAYS))
     quartersSince: Long = pa.Field(
         ge=0,
         description="Quarters between the two; 0: the one of the first order",
-        metadata=derived(DAYS, f"{FACT}.orderDate"),
+        metadata=derived(DAYS, f"{SALES}.orderMonth"),
     )
     cohortCustomers: Long = pa.Field(
-        ge=1, description="Customers of the cohort", metadata=derived(f"{FACT}.customerNumber")
+        ge=1, description="Customers of the cohort", metadata=derived(f"{SALES}.customerNumber")
     )
     customers: Long = pa.Field(
         ge=0,
         description="Those of them who bought in the quarter; not to be summed over quarters",
-        metadata=derived(f"{FACT}.customerNumber"),
+        metadata=derived(f"{SALES}.customerNumber"),
     )
     retention: Share = pa.Field(
         in_range={"min_value": 0, "max_value": 1},
         description="Share of the cohort who bought in the quarter; half of 0.0001 rounded up",
-        metadata=derived(f"{FACT}.customerNumber"),
+        metadata=derived(f"{SALES}.customerNumber"),
     )
     soldOrders: Long = pa.Field(
         ge=0,
         description="Their orders in the quarter that were not cancelled",
-        metadata=derived(f"{FACT}.orderNumber"),
+        metadata=derived(f"{SALES}.soldOrders"),
     )
-    netSales: Amount = pa.Field(
-        ge=0, description="Net sales of these orders, in USD", metadata=derived(f"{FACT}.orderAmount")
-    )
+    netSales: Amount = pa.Field(ge=0, description="Net sales of these orders, in USD", metadata=derived(NET))
 
     @row_rule("quarter is quartersSince quarters after cohort")
     def so_many_quarters_later(cls, cohorts: ibis.Table) -> ir.BooleanValue:
@@ -171,15 +159,13 @@ class CustomerCohorts(TableModel):
             totals={"netSales": lambda cohorts: cohorts.netSales.sum()},
             reconciliations=[
                 Reconciliation(
-                    "by cohort and quarter, order by order",
+                    "by cohort and quarter, from source",
                     by=("cohort", "quartersSince"),
                     actual=_bought,
-                    expected=_bought_by_order,
-                    assumes=ASSUMES,
+                    expected=_bought_by_month,
+                    assumes=proofs.ASSUMES,
                 ),
-                Reconciliation(
-                    "by cohort, order by order", by=("cohort",), actual=_cohorts, expected=_cohorts_by_order
-                ),
+                Reconciliation("by cohort, from source", by=("cohort",), actual=_cohorts, expected=_cohorts_by_month),
             ],
         )
 
@@ -241,11 +227,11 @@ class CustomerBalances(TableModel):
             references=[Reference("customerNumber", "warehouse/dim_customers", "customerNumber")],
             reconciliations=[
                 Reconciliation(
-                    "by customer, order by order and payment by payment",
+                    "by customer, from source and payment by payment",
                     by=("customerNumber",),
                     actual=_owed,
-                    expected=_owed_by_order,
-                    assumes=ASSUMES,
+                    expected=_owed_by_payment,
+                    assumes=proofs.ASSUMES,
                 )
             ],
         )

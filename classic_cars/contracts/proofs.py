@@ -50,77 +50,74 @@ def by_customer_and_status(
     )
 
 
-def by_country(
+def sales_by_customer(
     source_orderdetails: ibis.Table,
     quarantine_orderdetails: ibis.Table,
     source_orders: ibis.Table,
     quarantine_orders: ibis.Table,
     source_products: ibis.Table,
     quarantine_products: ibis.Table,
-    source_customers: ibis.Table,
-    quarantine_customers: ibis.Table,
 ) -> ibis.Table:
+    """Control totals by month and customer; NULL is the customer of lines whose order is not there."""
     lines = _lines(source_orderdetails, quarantine_orderdetails, _products(source_products, quarantine_products))
-    homes = _one_per_key(source_customers, quarantine_customers, "customerNumber", "country")
     named = _per_order(lines, source_orders, quarantine_orders)
-    named = named.left_join(homes, named.customer == homes.member)
-    return _summed(named.mutate(country=named.country.fill_null(NO_NAME)), ["country"])
-
-
-def by_month(
-    source_orderdetails: ibis.Table,
-    quarantine_orderdetails: ibis.Table,
-    source_orders: ibis.Table,
-    quarantine_orders: ibis.Table,
-    source_products: ibis.Table,
-    quarantine_products: ibis.Table,
-) -> ibis.Table:
-    lines = _lines(source_orderdetails, quarantine_orderdetails, _products(source_products, quarantine_products))
-    return _summed(_with_month(_per_order(lines, source_orders, quarantine_orders)), ["orderMonth"])
-
-
-def by_month_and_customer(
-    source_orderdetails: ibis.Table,
-    quarantine_orderdetails: ibis.Table,
-    source_orders: ibis.Table,
-    quarantine_orders: ibis.Table,
-    source_products: ibis.Table,
-    quarantine_products: ibis.Table,
-) -> ibis.Table:
-    lines = _lines(source_orderdetails, quarantine_orderdetails, _products(source_products, quarantine_products))
-    named = _with_month(_per_order(lines, source_orders, quarantine_orders))
     return _summed(named.mutate(customerNumber=named.customer), ["orderMonth", "customerNumber"])
 
 
-def by_month_and_product(
+def sales_by_product(
     source_orderdetails: ibis.Table,
     quarantine_orderdetails: ibis.Table,
     source_orders: ibis.Table,
     quarantine_orders: ibis.Table,
-    source_products: ibis.Table,
-    quarantine_products: ibis.Table,
 ) -> ibis.Table:
+    """Control totals by month and product: what a unit costs is looked up by whoever needs it, as it is then."""
     # Orders are not counted here: sums per order and product would be as many as there are lines.
-    named = _with_order(_lines(source_orderdetails, quarantine_orderdetails), source_orders, quarantine_orders)
-    summed = _summed_by_product(_with_month(named), source_products, quarantine_products, "orderMonth")
-    return summed.filter(summed.lines > 0)
+    lines = _with_order(_lines(source_orderdetails, quarantine_orderdetails), source_orders, quarantine_orders)
+    found = lines.group_by("orderMonth", productCode=lines.code).aggregate(
+        lines=lines.lines.sum(),
+        units=lines.units.sum(),
+        bookedAmount=lines.booked.sum(),
+        netSales=lines.booked.sum(where=lines.sold),
+        unitsSold=lines.units.sum(where=lines.sold & lines.booked.notnull()),
+    )
+    return found.filter(found.lines > 0)
+
+
+def by_month_and_customer(control_sales_by_customer: ibis.Table) -> ibis.Table:
+    return control_sales_by_customer
+
+
+def by_month_and_product(
+    control_sales_by_product: ibis.Table, source_products: ibis.Table, quarantine_products: ibis.Table
+) -> ibis.Table:
+    return _with_profit(control_sales_by_product, source_products, quarantine_products)
+
+
+def by_country(
+    control_sales_by_customer: ibis.Table, source_customers: ibis.Table, quarantine_customers: ibis.Table
+) -> ibis.Table:
+    homes = _one_per_key(source_customers, quarantine_customers, "customerNumber", "country")
+    named = control_sales_by_customer.left_join(homes, control_sales_by_customer.customerNumber == homes.member)
+    return _added_up(named.mutate(country=named.country.fill_null(NO_NAME)), "country")
+
+
+def by_month(control_sales_by_customer: ibis.Table) -> ibis.Table:
+    return _added_up(control_sales_by_customer, "orderMonth")
 
 
 def by_product_line(
+    control_sales_by_product: ibis.Table,
     source_orderdetails: ibis.Table,
     quarantine_orderdetails: ibis.Table,
-    source_orders: ibis.Table,
-    quarantine_orders: ibis.Table,
     source_products: ibis.Table,
     quarantine_products: ibis.Table,
 ) -> ibis.Table:
-    lines = _lines(source_orderdetails, quarantine_orderdetails)
-    named = _with_order(lines, source_orders, quarantine_orders)
-    summed = _summed_by_product(named, source_products, quarantine_products)
+    summed = _with_profit(control_sales_by_product, source_products, quarantine_products)
     summed = summed.group_by("productLine").aggregate(
         **{name: summed[name].sum() for name in ("units", "bookedAmount", "netSales", "grossProfit")}
     )
     # Orders of a line are no sum over its products: they are counted by themselves.
+    lines = _lines(source_orderdetails, quarantine_orderdetails)
     products = _products(source_products, quarantine_products).select("code", "productLine")
     lines = lines.left_join(products, "code")
     there = lines.group_by("orderNumber", productLine=lines.productLine.fill_null(NO_NAME)).aggregate(
@@ -129,6 +126,21 @@ def by_product_line(
     there = there.filter(there.lines > 0)
     counted = there.group_by("productLine").aggregate(orders=there.count())
     return counted.left_join(summed, "productLine").drop("productLine_right")
+
+
+def in_all(
+    source_orderdetails: ibis.Table,
+    quarantine_orderdetails: ibis.Table,
+    control_sales_by_product: ibis.Table,
+    source_products: ibis.Table,
+    quarantine_products: ibis.Table,
+) -> ibis.Table:
+    """Of all months, one row: what source says now, whatever it was when control totals were made of it."""
+    lines = _lines(source_orderdetails, quarantine_orderdetails)
+    summed = _with_profit(control_sales_by_product, source_products, quarantine_products)
+    booked = lines.aggregate(units=lines.units.sum().fill_null(0), bookedAmount=lines.booked.sum().fill_null(0))
+    profit = summed.aggregate(grossProfit=summed.grossProfit.sum().fill_null(0))
+    return booked.cross_join(profit).mutate(sales=ibis.literal("of all months"))
 
 
 def payments_of(payments: ibis.Table) -> ibis.Table:
@@ -172,7 +184,7 @@ def _lines(source: ibis.Table, quarantined: ibis.Table, products: ibis.Table | N
             # Of a line whose cost is not known neither the sale nor the cost counts.
             measures["profit"] = booked - extended(rows.quantityOrdered, rows.cost)
         signed = {name: value if is_counted else -value for name, value in measures.items()}
-        sides.append(rows.select("orderNumber", "code", **signed))
+        sides.append(rows.select("orderMonth", "orderNumber", "code", **signed))
     return ibis.union(*sides)
 
 
@@ -183,29 +195,24 @@ def _products(source: ibis.Table, quarantined: ibis.Table) -> ibis.Table:
 
 
 def _per_order(lines: ibis.Table, source_orders: ibis.Table, quarantine_orders: ibis.Table) -> ibis.Table:
-    """The lines summed up per order, with the order's customer, status and day."""
-    summed = lines.group_by("orderNumber").aggregate(
+    """The lines summed up per order, with the order's customer and status."""
+    summed = lines.group_by("orderMonth", "orderNumber").aggregate(
         **{name: lines[name].sum() for name in ("lines", "units", "booked", "profit")}
     )
     return _with_order(summed, source_orders, quarantine_orders)
 
 
 def _with_order(lines: ibis.Table, source_orders: ibis.Table, quarantine_orders: ibis.Table) -> ibis.Table:
-    """Lines, or sums of them, with their order's customer, status and day."""
-    orders = _one_per_key(source_orders, quarantine_orders, "orderNumber", "customerNumber", "status", "orderDate")
+    """Lines, or sums of them, with their order's customer and status."""
+    orders = _one_per_key(source_orders, quarantine_orders, "orderNumber", "customerNumber", "status")
     orders = orders.select(
         number="member",
         customer=orders.customerNumber.fill_null(NO_NUMBER),
         said="status",
         sold=(orders.status.lower() != NOT_SOLD).fill_null(True),
-        day="orderDate",
     )
     named = lines.left_join(orders, lines.orderNumber == orders.number)
     return named.mutate(sold=named.sold.fill_null(True))
-
-
-def _with_month(per_order: ibis.Table) -> ibis.Table:
-    return per_order.mutate(orderMonth=ibis.date(per_order.day.year(), per_order.day.month(), 1))
 
 
 def _one_per_key(source: ibis.Table, quarantined: ibis.Table, key: str, *columns: str) -> ibis.Table:
@@ -238,25 +245,17 @@ def _summed(per_order: ibis.Table, by: list[str]) -> ibis.Table:
     return found.filter(found.orders > 0)
 
 
-def _summed_by_product(
-    lines: ibis.Table, source_products: ibis.Table, quarantine_products: ibis.Table, *by: str
-) -> ibis.Table:
-    """Measures of lines of each product (and ``by``), with its name's line; what a unit costs is looked up last."""
-    found = lines.group_by([*by, "code"]).aggregate(
-        lines=lines.lines.sum(),
-        units=lines.units.sum(),
-        bookedAmount=lines.booked.sum(),
-        netSales=lines.booked.sum(where=lines.sold),
-        unitsSold=lines.units.sum(where=lines.sold & lines.booked.notnull()),
-    )
-    named = found.left_join(_products(source_products, quarantine_products), "code")
+def _added_up(control: ibis.Table, by: str) -> ibis.Table:
+    measures = ("lines", "orders", "soldOrders", "units", "bookedAmount", "netSales", "grossProfit")
+    return control.group_by(by).aggregate(**{name: control[name].sum() for name in measures})
+
+
+def _with_profit(control: ibis.Table, source_products: ibis.Table, quarantine_products: ibis.Table) -> ibis.Table:
+    """Control totals by product, with the name of its line, and the profit at what a unit costs now."""
+    products = _products(source_products, quarantine_products)
+    named = control.left_join(products, control.productCode == products.code)
     return named.select(
-        *by,
-        "lines",
-        "units",
-        "bookedAmount",
-        "netSales",
-        productCode="code",
+        *control.columns,
         productLine=named.productLine.fill_null(NO_NAME),
         # Of a product whose cost is not known neither the sales nor the cost count.
         grossProfit=ibis.ifelse(named.cost.notnull(), named.netSales - named.unitsSold * named.cost, None),

@@ -96,6 +96,18 @@ class Reconciliation:
 
 
 @dataclass(frozen=True)
+class ControlTotals:
+    """Control totals by month that are kept, in a table of their own, published with the table that has them.
+
+    ``contract``: of that table, ``control/<name>``. ``of``: maps the tables that its parameters name to its rows.
+    Reconciliations read it as ``control_<name>``.
+    """
+
+    contract: Contract
+    of: Callable[..., ibis.Table]
+
+
+@dataclass(frozen=True)
 class Complete:
     """A fact that, together with ``quarantine/<subject>``, must hold all of ``source/<subject>``.
 
@@ -133,6 +145,7 @@ def facts(
     quarantine_max_share: float | None = None,
     latest: Latest | None = None,
     beside: Iterable[Contract] = (),
+    controls: Iterable[ControlTotals] = (),
     grain: Grain | None = None,
     independent: Callable[[ibis.Table], Any] | None = None,
     complete: Complete | None = None,
@@ -146,6 +159,7 @@ def facts(
     row of; rows that cannot be counted are then quarantined, and counted, instead of blocking the others.
     ``quarantine_max_share``: of this table, whatever the platform's setting says. ``latest``: of rows that share the
     key, the latest stays. ``beside``: tables that are staged and published in the same step as this one.
+    ``controls``: control totals that are kept with this table, see :class:`ControlTotals`.
     ``grain``: what the table has a row for; by default each row of the input that has the same key. ``independent``:
     from the table's rows to what they must be, in every column, worked out by other means. ``complete``: of what the
     table, with what is quarantined, must hold every row and cent. ``money``: of a row, in USD; quarantine has a limit.
@@ -161,6 +175,7 @@ def facts(
         "quarantine_max_share": quarantine_max_share,
         "latest": latest,
         "beside": tuple(beside),
+        "controls": tuple(controls),
         "grain": grain,
         "independent": independent,
         "complete": complete,

@@ -31,8 +31,9 @@ from classic_cars.tables.external import (
     WHOLE,
     claims_of,
 )
-from classic_cars.tables.recomputation import disagreement
+from classic_cars.tables.recomputation import disagreement, recomputed_tables
 from classic_cars.tables.run_tags import RANGE_END, RANGE_START
+from classic_cars.tables.table import Catalog
 
 
 def make_what_changed(
@@ -131,9 +132,9 @@ def _all_parts(record: Record, address: str) -> set[str]:
 def _refuted(instance: dg.DagsterInstance) -> Parts:
     """What a recomputation found different since it was made."""
     found: Parts = {}
-    for table in ALL_TABLES:
+    for table in recomputed_tables(Catalog(ALL_TABLES)):
         key = dg.AssetKey(table.address.split("/"))
-        failed, months = disagreement(instance, key) if table.contract.recomputed is not None else (0.0, [])
+        failed, months = disagreement(instance, key)
         made = instance.get_latest_materialization_event(key) if failed else None
         if made is not None and made.timestamp < failed:
             found[table.address] = set(months) if table.contract.partitioned_by else {WHOLE}

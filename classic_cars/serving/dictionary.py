@@ -36,7 +36,7 @@ def data_dictionary() -> str:
         for each in (each for each in catalog if each.contract.layer == layer):
             checks = descriptions(each.contract, catalog.origins(each))
             parts.append(_table_section(each.contract, catalog.lineage(each), checks))
-            parts += [_table_section(beside, {}, {}) for beside in each.contract.beside]
+            parts += [_table_section(beside, {}, {}) for beside in _beside(each.contract)]
     parts += ["## quarantine", _quarantine_section()]
     return "\n\n".join(parts) + "\n"
 
@@ -58,6 +58,11 @@ def _table_section(contract: Contract, lineage: Lineage, checks: Mapping[str, st
     return "\n".join(lines)
 
 
+def _beside(contract: Contract) -> list[Contract]:
+    """What is published with the table and has a section of its own, which quarantines have not."""
+    return [*contract.beside, *(each.contract for each in contract.controls)]
+
+
 def _facts(contract: Contract) -> list[str]:
     lines = []
     if contract.key:
@@ -66,8 +71,8 @@ def _facts(contract: Contract) -> list[str]:
         lines.append(f"- Partition: month of {contract.partitioned_by}")
     if contract.references:
         lines.append("- References: " + "; ".join(str(each) for each in contract.references))
-    if contract.beside:
-        lines.append("- Published with it: " + ", ".join(each.address for each in contract.beside))
+    if beside := _beside(contract):
+        lines.append("- Published with it: " + ", ".join(each.address for each in beside))
     if contract.latest:
         lines.append(f"- Of rows that share the key the latest stays, by {', '.join(contract.latest.by)}")
     lines.append(f"- Contract version: {contract.version}")

@@ -52,15 +52,25 @@ def from_tables(step: Step) -> Outcome:
         return _refused(step, problems)
     if step.contract.quarantines:
         return _with_quarantine(step, rows)
-    staged = step.tx.stage(step.contract, rows, step.months)
-    return Outcome.of(step.audit(staged, step.others()))
+    staged, tables, counts = step.tx.stage(step.contract, rows, step.months), step.others(), {}
+    for each in step.contract.controls:
+        kept = step.tx.stage(each.contract, step.control_totals(step.table, each), step.months)
+        tables[each.contract.address] = kept.rows
+        counts[each.contract.address] = _rows(kept.rows) + _rows(kept.others)
+    return Outcome.of(step.audit(staged, tables), counts)
 
 
 def published(step: Step) -> Audit:
-    """What checks look at, of the published version. Raises ``TableMissing`` when there is none."""
+    """What checks look at, of the published version. Raises ``TableMissing`` when there is none.
+
+    Control totals are those of what is in source now, and not those that were kept.
+    """
     contract = step.contract
     rows = step.tx.read(contract)
-    audit = step.audit(Staged(contract, None, rows, None, ""), step.others())
+    others, controls = step.others(), step.catalog.control_totals
+    for address in {*others, *(each.contract.address for each in contract.controls)} & controls.keys():
+        others[address] = step.control_totals(*controls[address])
+    audit = step.audit(Staged(contract, None, rows, None, ""), others)
     if contract.quarantines:
         audit.rejected = step.tx.read(contract.quarantine)
         if contract.latest is not None:

@@ -1,12 +1,12 @@
 """The nightly check of what is made from partial aggregates: recomputed wholly, and compared value by value.
 
-A table whose contract says how it is ``recomputed`` has this check beside those of its making. It reads what is
-published, whatever made it, and so notices what no step can: a month that was never rebuilt, a stored row that was
-changed. The months that it names are rebuilt, see ``automation/follow.py``.
+A table whose contract says how it is ``recomputed`` has this check beside those of its making, and so has one that is
+made of such tables: by its own function, of these recomputed. It reads what is published, whatever made it, and so
+notices what no step can: a month that was never rebuilt, a stored row that was changed. Control totals are compared
+with the table that they are kept with. The months that it names are rebuilt, see ``automation/follow.py``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from inspect import signature
 from typing import Any
 
 import dagster as dg
@@ -16,8 +16,10 @@ from classic_cars.checks.base import plain
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.stores.base import Provenance, Transaction
+from classic_cars.tables.kinds import as_expression, as_kind
 from classic_cars.tables.live_agreement import CHECK
-from classic_cars.tables.table import Catalog, Table
+from classic_cars.tables.step import Step
+from classic_cars.tables.table import Catalog, Table, parameters
 from classic_cars.wording import counted
 
 NAME = "agrees_with_recomputation"
@@ -33,7 +35,13 @@ def recomputation_key(table: Table) -> dg.AssetCheckKey:
 
 
 def recomputed_tables(catalog: Catalog) -> list[Table]:
-    return [each for each in catalog if each.contract.recomputed is not None]
+    return [each for each in catalog if is_recomputed(each, catalog)]
+
+
+def is_recomputed(table: Table, catalog: Catalog) -> bool:
+    return table.contract.recomputed is not None or any(
+        each.contract.recomputed is not None for each in catalog.inputs(table).values()
+    )
 
 
 def made_with(keys: Iterable[dg.AssetCheckKey]) -> set[dg.AssetCheckKey]:
@@ -66,24 +74,32 @@ def differing(contract: Contract, found: ibis.Table, expected: ibis.Table) -> ib
     return compared.filter(ibis.or_(*unequal))
 
 
-def evaluate(contract: Contract, found: ibis.Table, expected: ibis.Table) -> dg.AssetCheckResult:
-    """The check's result: each value that differs, with its table, group and column."""
-    groups = differing(contract, found, expected).order_by(list(contract.key))
-    rows = groups.to_pyarrow().to_pylist()
-    differences = [each for row in rows[:SHOWN] for each in _named(contract, row)]
-    months = sorted({f"{row[contract.partitioned_by]:%Y-%m}" for row in rows}) if contract.partitioned_by else []
-    said = f"{contract.address}: all values equal those recomputed from all of their inputs"
-    if rows:
-        groups = counted(len(rows), "group")
-        said = f"{contract.address}: {groups} differing from the recomputation, first {_said(differences[0])}"
+#: A table's contract, its rows, and those that it should have.
+Side = tuple[Contract, ibis.Table, ibis.Table]
+
+
+def evaluate(*sides: Side) -> dg.AssetCheckResult:
+    """The check's result: each value that differs, with its table, group and column. The first side names it."""
+    differences: list[dict[str, Any]] = []
+    months: set[str] = set()
+    differing_groups = 0
+    for contract, found, expected in sides:
+        rows = differing(contract, found, expected).order_by(list(contract.key)).to_pyarrow().to_pylist()
+        differences += [each for row in rows[:SHOWN] for each in _named(contract, row)]
+        months |= {f"{row[contract.partitioned_by]:%Y-%m}" for row in rows} if contract.partitioned_by else set()
+        differing_groups += len(rows)
+    said = f"{sides[0][0].address}: all values equal those recomputed from all of their inputs"
+    if differences:
+        groups, first = counted(differing_groups, "group"), differences[0]
+        said = f"{first['table']}: {groups} differing from the recomputation, first {_said(first)}"
         said += "; rebuilt automatically, or by `classic-cars run`"
     return dg.AssetCheckResult(
-        passed=not rows,
+        passed=not differences,
         description=said,
         metadata={
-            "groups that differ": len(rows),
+            "groups that differ": differing_groups,
             DIFFERENCES: dg.MetadataValue.json(differences[:SHOWN]),
-            MONTHS: dg.MetadataValue.json(months),
+            MONTHS: dg.MetadataValue.json(sorted(months)),
         },
     )
 
@@ -126,7 +142,14 @@ def recomputation_check(table: Table, catalog: Catalog, pool: str | None) -> dg.
         provenance = Provenance(context.run.run_id, table.address, catalog.code_version(table))
         try:
             with context.resources.io_manager.store.begin(provenance) as tx:
-                return evaluate(contract, tx.read(contract), _expected(table, catalog, tx))
+                step = Step(catalog, table, tx, context.run.run_id)
+                return evaluate(
+                    (contract, tx.read(contract), _expected(table, catalog, tx)),
+                    *(
+                        (each.contract, tx.read(each.contract), step.control_totals(table, each))
+                        for each in contract.controls
+                    ),
+                )
         except StoreError as error:
             return dg.AssetCheckResult(passed=False, description=str(error))
 
@@ -148,6 +171,12 @@ def disagreement(instance: dg.DagsterInstance, table: dg.AssetKey) -> tuple[floa
 
 def _expected(table: Table, catalog: Catalog, tx: Transaction) -> ibis.Table:
     recomputed = table.contract.recomputed
-    if recomputed is None:
-        raise TypeError(f"{table.address}: its contract does not say how it is recomputed")
-    return recomputed(*[tx.read(catalog.resolve(table, name).contract) for name in signature(recomputed).parameters])
+    if recomputed is not None:
+        return recomputed(*[tx.read(catalog.resolve(table, name).contract) for name in parameters(recomputed)])
+    inputs = {
+        name: tx.read(each.contract) if each.contract.recomputed is None else _expected(each, catalog, tx)
+        for name, each in catalog.inputs(table).items()
+    }
+    kinds = table.inputs
+    made = table.function(**{name: as_kind(rows, kinds[name]) for name, rows in inputs.items()})
+    return as_expression(table.contract, tx.receive, made)

@@ -13,10 +13,11 @@ from classic_cars.checks import Audit, CheckOutcome, evaluated
 from classic_cars.checks.base import Limits
 from classic_cars.checks.profiles import Profile
 from classic_cars.contracts.base import Contract
+from classic_cars.contracts.vocabulary import ControlTotals
 from classic_cars.months import Months
 from classic_cars.stores.base import Staged, Transaction
 from classic_cars.tables.kinds import as_kind
-from classic_cars.tables.table import Catalog, Table
+from classic_cars.tables.table import Catalog, Table, parameters
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ class Step:
     def others(self) -> dict[str, ibis.Table]:
         """The tables that the proof of this one reads."""
         return {address: self.read(each) for address, each in self.catalog.audited_against(self.table).items()}
+
+    def control_totals(self, owner: Table, control: ControlTotals) -> ibis.Table:
+        """The rows of control totals, made of what is published now; of this step's months if it has any."""
+        named = [self.catalog.resolve_contract(owner, name) for name in parameters(control.of)]
+        rows = control.of(*map(self.read, named))
+        return rows.select(**{name: rows[name].cast(kind) for name, kind in control.contract.types.items()})
 
     def audit(self, staged: Staged, tables: Mapping[str, ibis.Table], **more: Any) -> Audit:
         """What the checks look at, of one staged version."""

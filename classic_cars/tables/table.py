@@ -20,13 +20,15 @@ from classic_cars.contracts.base import LAYERS, RESCUED, Contract, differing_col
 from classic_cars.contracts.origins import Origins
 from classic_cars.contracts.source import Origin
 from classic_cars.contracts.versions import digest
-from classic_cars.contracts.vocabulary import TableModel
+from classic_cars.contracts.vocabulary import ControlTotals, TableModel
 from classic_cars.errors import ContractError
 from classic_cars.tables import origins
 from classic_cars.tables.lineage import column_lineage
 
 #: Tables of rejected rows; each belongs to the staging table that they were rejected from.
 QUARANTINE = "quarantine"
+#: Tables of control totals; each belongs to the table that it is made and published with.
+CONTROL = "control"
 
 
 @dataclass(frozen=True)
@@ -125,18 +127,29 @@ class Catalog:
         )
 
     def resolve_contract(self, reader: Table, name: str) -> Contract:
-        """The same for a contract's own functions, which may also ask for ``quarantine_name``."""
+        """The same for a contract's own functions, which may also ask for ``quarantine_name`` or ``control_name``."""
         layer, _, rest = name.partition("_")
-        if layer == QUARANTINE:
-            return self.contract(f"{QUARANTINE}/{rest}")
+        if layer in (QUARANTINE, CONTROL):
+            return self.contract(f"{layer}/{rest}")
         return self.resolve(reader, name).contract
 
     def contract(self, address: str) -> Contract:
-        """The contract of a table, or of the quarantine of a staging table."""
-        layer, _, name = address.partition("/")
-        if layer == QUARANTINE:
-            return self[f"staging/{name}"].contract.quarantine
-        return self[address].contract
+        """The contract of a table, or of one that is published with another: a quarantine, control totals."""
+        owner = self.owner(address)
+        return next((each for each in owner.contract.co_published if each.address == address), owner.contract)
+
+    def owner(self, address: str) -> Table:
+        """The table that makes this one: itself, or the one that it is published with."""
+        return self._owners.get(address) or self[address]
+
+    @cached_property
+    def control_totals(self) -> dict[str, tuple[Table, ControlTotals]]:
+        """By address, what is kept, and the table that it is kept with."""
+        return {other.contract.address: (each, other) for each in self for other in each.contract.controls}
+
+    @cached_property
+    def _owners(self) -> dict[str, Table]:
+        return {other.address: each for each in self for other in each.contract.co_published}
 
     def cleaned_by(self, read: Table) -> Contract | None:
         """The contract of the staging table that cleans ``read``."""
@@ -149,7 +162,7 @@ class Catalog:
         return {name: self.resolve(reader, name) for name in reader.inputs}
 
     def audited_against(self, reader: Table) -> dict[str, Contract]:
-        """Other tables that the proof of ``reader`` reads, by address: quarantines among them."""
+        """Other tables that the proof of ``reader`` reads, by address: quarantines and control totals among them."""
         if reader.address not in self._audited:
             self._audited[reader.address] = self._audited_against(reader)
         return self._audited[reader.address]
@@ -165,14 +178,16 @@ class Catalog:
             addresses |= {each.table for each in found.lookups}
         if contract.complete is not None:
             addresses |= {f"source/{contract.complete.subject}", f"{QUARANTINE}/{contract.complete.subject}"}
+        names = [name for each in contract.controls for name in parameters(each.of)]
         for each in contract.reconciliations:
-            for name in [*parameters(each.actual)[1:], *parameters(each.expected)]:
-                addresses.add(self.resolve_contract(reader, name).address)
-        return {address: self.contract(address) for address in sorted(addresses - {reader.address})}
+            names += [*parameters(each.actual)[1:], *parameters(each.expected)]
+        addresses |= {self.resolve_contract(reader, name).address for name in names}
+        own = {reader.address, *(each.contract.address for each in contract.controls)}
+        return {address: self.contract(address) for address in sorted(addresses - own)}
 
     def needed_for_audit(self, reader: Table) -> list[str]:
         """Addresses of tables that must be made before ``reader`` and are not upstream of its inputs anyway."""
-        owners = {address.replace(f"{QUARANTINE}/", "staging/") for address in self.audited_against(reader)}
+        owners = {self.owner(address).address for address in self.audited_against(reader)}
         return sorted(owners - self._upstream(reader) - {reader.address})
 
     def _upstream(self, reader: Table) -> set[str]:

@@ -103,7 +103,8 @@ def test_an_order_that_moved_to_another_month_is_in_the_answers_once(published: 
 
 def test_every_table_of_metrics_is_recomputed_at_night_and_by_no_run(published: Settings) -> None:
     found = recompute(published)
-    assert set(found) == {BY_CUSTOMER, BY_PRODUCT, COUNTRY, LINE, BY_MONTH}
+    of_partials = {"analytics/customer_cohorts", "analytics/customer_balances"}
+    assert set(found) == {BY_CUSTOMER, BY_PRODUCT, COUNTRY, LINE, BY_MONTH} | of_partials
     assert all(each.passed for each in found.values())
     defs = build_defs(published)
     assert {each.address for each in recomputed_tables(Catalog(ALL_TABLES))} == set(found)

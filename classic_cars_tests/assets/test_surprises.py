@@ -26,6 +26,7 @@ ORDERED = [
     "warehouse/dim_dates",
     "warehouse/fact_orders",
     "analytics/monthly_sales_by_customer",
+    "analytics/monthly_sales_by_product",
     "analytics/sales_by_country",
 ]
 #: Where it is decided which rows are kept, and which are quarantined.

@@ -228,7 +228,7 @@ def test_the_graph_is_the_one_that_was_meant():
     assert inputs["staging/stock_counts"] == ["source/stock_counts"]
     assert inputs["warehouse/fact_ratings"] == ["staging/customers", "staging/ratings"]
     assert inputs["analytics/product_ratings"] == ["warehouse/dim_products", "warehouse/fact_ratings"]
-    assert inputs["analytics/customer_cohorts"] == ["warehouse/dim_dates", "warehouse/fact_orders"]
+    assert inputs["analytics/customer_cohorts"] == ["analytics/monthly_sales_by_customer", "warehouse/dim_dates"]
     assert inputs["analytics/customer_balances"] == [
         "analytics/monthly_sales_by_customer",
         "warehouse/dim_customers",

@@ -33,8 +33,16 @@ def _fed(address: str, name: str, **changes: Change) -> Mutant:
     return into("answers", address, name, **changes)
 
 
-def _shipped(lines: ibis.Table) -> ibis.Value:
-    return lines.shippedDate.fill_null(lines.orderDate)
+def _any_order(partial: ibis.Table) -> ibis.Value:
+    return partial.orders
+
+
+def _quarter_later(month: ibis.Value) -> ibis.Value:
+    return month + ibis.interval(months=3)
+
+
+def _before_july(partial: ibis.Table) -> ibis.Value:
+    return partial.orderMonth < ibis.date(2003, 7, 1)
 
 
 def _in_june(partial: ibis.Table) -> ibis.Value:
@@ -55,10 +63,15 @@ def _latest_day(counts: ibis.Table) -> ibis.Table:
 
 
 MUTANTS = (
-    _fed(COHORTS, "cancelled orders are purchases", fact_orders=some(at(status=CANCELLED), status=put("Shipped"))),
-    _fed(COHORTS, "orders of nobody are a customer's", fact_orders=some(at(customerNumber=-1), customerNumber=put(1))),
-    _fed(COHORTS, "by the quarter of shipping", fact_orders=every_row(orderDate=_shipped)),
-    _fed(COHORTS, "only the last half year", fact_orders=lost(lambda t: t.orderDate < ibis.date(2003, 7, 1))),
+    _fed(COHORTS, "cancelled orders are purchases", monthly_sales_by_customer=every_row(soldOrders=_any_order)),
+    _fed(
+        COHORTS,
+        "orders of nobody are a customer's",
+        monthly_sales_by_customer=some(at(customerNumber=-1), customerNumber=put(1)),
+    ),
+    _fed(COHORTS, "months of the next quarter", monthly_sales_by_customer=every(orderMonth=_quarter_later)),
+    _fed(COHORTS, "only the last half year", monthly_sales_by_customer=lost(_before_july)),
+    _fed(COHORTS, "booked amount is sales", monthly_sales_by_customer=copied("netSales", "bookedAmount")),
     _bug(COHORTS, "quarters in which nobody bought left out", lost(at(customers=0))),
     _bug(COHORTS, "quarters counted from 1", every(quartersSince=lambda c: c + 1)),
     _bug(COHORTS, "orders counted twice", every(soldOrders=lambda c: c * 2)),
