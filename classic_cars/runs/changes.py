@@ -66,6 +66,7 @@ def make_what_changed(
         settings,
         [name for name in watched if f"{SOURCE}/{name}" in made_before],
         unreadable or {},
+        months,
     )
     observe_landing(instance, settings, claims)
     if months is not None:

@@ -18,7 +18,7 @@ from classic_cars.automation.changes import AGAIN
 from classic_cars.automation.landing_sensor import unread_files
 from classic_cars.contracts.order_system import PARTITIONED, PICTURED, READ_ORDER, metadata
 from classic_cars.errors import SourceError
-from classic_cars.months import partition_key
+from classic_cars.months import Months, partition_key
 from classic_cars.resources import resources
 from classic_cars.runs.selecting import months_that_exist
 from classic_cars.settings import Settings
@@ -36,7 +36,7 @@ from classic_cars.tables.external import (
     observed,
     order_system_versions,
 )
-from classic_cars.tables.partitions import add_months
+from classic_cars.tables.partitions import add_months, known_months
 
 SYSTEM, LANDING, SOURCE = "order_system", "landing", "source"
 #: What the instance remembers of the order system: the signs of change that stand for what is observed, and
@@ -50,11 +50,13 @@ def observe_order_system(
     settings: Settings,
     names: list[str],
     unreadable: Collection[str] = (),
+    months: Months | None = None,
 ) -> dict[str, str]:
     """Record what these tables of the order system hold now; of those that are read anyway their reading will say it.
 
     Of a table with an exact sign of change that did not move, rows and cents are compared; of all others every value.
     A table whose pictures changed, which no total counts, gets a fresh version, and so is out of date until it is read.
+    ``months``: those that are made in any case; which others there are is asked when one of them is not known.
     Returns the signs that stand for what is observed, and read, from now on.
     """
     signs = order_system.change_signs()
@@ -75,7 +77,7 @@ def observe_order_system(
     versions = order_system_versions(order_system, [name for name in names if name not in same])
     if set(names) >= PARTITIONED:
         add_months(instance, {month for name in PARTITIONED for month in versions.get(name, seen[name])})
-    elif not PARTITIONED & set(unreadable):
+    elif not PARTITIONED & set(unreadable) and not _are_known(instance, months):
         with published(settings) as store:
             add_months(instance, map(partition_key, months_that_exist(order_system, store, reads=True)))
     for name, found in versions.items():
@@ -85,6 +87,10 @@ def observe_order_system(
             instance.report_runless_asset_event(each)
     _set_remembered(instance, remembered | {"pictures": {**shown, **pictures}})
     return {name: sign.token for name, sign in signs.items()}
+
+
+def _are_known(instance: dg.DagsterInstance, months: Months | None) -> bool:
+    return months is not None and {*map(partition_key, months)} <= {*known_months(instance)}
 
 
 def _to_observe(found: Mapping[str, str], seen: Mapping[str, str], *, fresh: bool) -> dict[str, str]:

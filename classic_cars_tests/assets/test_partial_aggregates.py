@@ -28,6 +28,7 @@ from classic_cars_tests.platform import (
 )
 
 MONTH = ("2003-04", "2003-04")
+COHORTS, BALANCES = "analytics/customer_cohorts", "analytics/customer_balances"
 BY_CUSTOMER, BY_PRODUCT = "analytics/monthly_sales_by_customer", "analytics/monthly_sales_by_product"
 COUNTRY, LINE, BY_MONTH = (
     f"analytics/{name}" for name in ("sales_by_country", "sales_by_product_line", "sales_by_month")
@@ -103,8 +104,7 @@ def test_an_order_that_moved_to_another_month_is_in_the_answers_once(published: 
 
 def test_every_table_of_metrics_is_recomputed_at_night_and_by_no_run(published: Settings) -> None:
     found = recompute(published)
-    of_partials = {"analytics/customer_cohorts", "analytics/customer_balances"}
-    assert set(found) == {BY_CUSTOMER, BY_PRODUCT, COUNTRY, LINE, BY_MONTH} | of_partials
+    assert set(found) == {BY_CUSTOMER, BY_PRODUCT, COUNTRY, LINE, BY_MONTH, COHORTS, BALANCES}
     assert all(each.passed for each in found.values())
     defs = build_defs(published)
     assert {each.address for each in recomputed_tables(Catalog(ALL_TABLES))} == set(found)
@@ -161,6 +161,9 @@ def test_a_partial_aggregate_that_was_tampered_with_is_named(published: Settings
         ("UPDATE analytics.sales_by_month SET netSales = netSales - 0.01", BY_MONTH, "netSales"),
         ("DELETE FROM analytics.monthly_sales_by_product WHERE orderMonth = '2003-04-01'", BY_PRODUCT, "rows"),
         ("UPDATE analytics.monthly_sales_by_product SET grossProfit = NULL", BY_PRODUCT, "grossProfit"),
+        ("UPDATE analytics.customer_balances SET netSales = netSales + 1", BALANCES, "netSales"),
+        ("UPDATE analytics.customer_cohorts SET soldOrders = soldOrders + 1", COHORTS, "soldOrders"),
+        ("UPDATE control.sales_by_product SET unitsSold = 0 WHERE orderMonth = '2003-04-01'", BY_PRODUCT, "unitsSold"),
     ],
 )
 def test_any_other_difference_is_seen_too(published: Settings, statement: str, table: str, column: str) -> None:
@@ -177,6 +180,35 @@ def test_the_fact_made_again_without_the_answers_is_seen(published: Settings) ->
     found = recompute(published)
     assert not any(each.passed for each in found.values())
     assert len(differences(found[BY_PRODUCT])) == 10
+
+
+def test_control_totals_that_were_tampered_with_let_no_answer_pass_and_are_made_again(published: Settings) -> None:
+    tamper(published, "UPDATE control.sales_by_customer SET netSales = netSales - 1 WHERE orderMonth = '2003-04-01'")
+    before = fingerprint(published)
+    answers = [COUNTRY, COHORTS, BALANCES]
+    assert run(published, select=answers).failed >= {(each, "reconciliation") for each in answers}
+    assert fingerprint(published) == before
+    found = recompute(published)
+    assert {address for address, each in found.items() if not each.passed} == {BY_CUSTOMER}
+    assert {each["table"] for each in differences(found[BY_CUSTOMER])} == {"control/sales_by_customer"}
+    assert found[BY_CUSTOMER].metadata[MONTHS].value == ["2003-04"]
+    assert run(published, select=[BY_CUSTOMER, *answers], months=MONTH).success
+    assert_answers_agree(published)
+
+
+def test_an_answer_made_of_what_source_no_longer_says_is_refused(published: Settings) -> None:
+    """Control totals are of source as it was: that it is still so is asked of all order lines and today's costs."""
+    change(
+        published.order_system_url,
+        "UPDATE orderdetails SET quantityOrdered = quantityOrdered + 1 "
+        "WHERE orderNumber = (SELECT min(orderNumber) FROM orderdetails)",
+    )
+    assert run(published, select=["source/orderdetails", "staging/orderdetails"]).success
+    assert run(published, select=[COUNTRY, LINE]).failed >= {(COUNTRY, "reconciliation"), (LINE, "reconciliation")}
+    assert run(published, select=SALES).success
+    change(published.order_system_url, "UPDATE products SET buyPrice = buyPrice + 1")
+    assert run(published, select=["source/products", "staging/products"]).success
+    assert run(published, select=[COUNTRY, LINE]).failed >= {(COUNTRY, "reconciliation"), (LINE, "reconciliation")}
 
 
 def test_a_table_that_was_never_published_is_said(shop: Settings) -> None:
