@@ -17,7 +17,7 @@ from classic_cars.contracts import proofs
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.vocabulary import ControlTotals, facts
 
-COUNT, AMOUNT = dt.Int64(), dt.Decimal(38, 4)
+COUNT, AMOUNT = dt.Int64(), dt.Decimal(18, 2)
 
 _MONTH = {"orderMonth": (dt.Date(), "First day of the month: the row's partition")}
 _MEASURES: dict[str, tuple[dt.DataType, str]] = {

@@ -89,11 +89,11 @@ def _owed(customer_balances: ibis.Table) -> ibis.Table:
 
 
 def _owed_by_payment(control_sales_by_customer: ibis.Table, payments: ibis.Table) -> ibis.Table:
-    nothing = ibis.literal(0).cast("decimal(38, 2)")
+    nothing = ibis.literal(0).cast("decimal(18, 2)")
     sold = control_sales_by_customer
     flows = ibis.union(
-        sold.select("customerNumber", sold=sold.netSales.cast("decimal(38, 2)"), paid=nothing),
-        payments.select("customerNumber", sold=nothing, paid=payments.amount.cast("decimal(38, 2)")),
+        sold.select("customerNumber", sold=sold.netSales, paid=nothing),
+        payments.select("customerNumber", sold=nothing, paid=payments.amount.cast("decimal(18, 2)")),
     )
     found = flows.group_by("customerNumber").aggregate(netSales=flows.sold.sum(), payments=flows.paid.sum())
     return found.mutate(balance=found.netSales - found.payments)

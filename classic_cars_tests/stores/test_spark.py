@@ -110,7 +110,7 @@ def on(home: Path, given: Path, **settings: str) -> Settings:
     }
     local = (f"DuckDB {duckdb.__version__}", None)
     expected = local if made.engine == "duckdb" else (f"Spark {version('pyspark')}", made.spark_page)
-    layers = ("staging", "quarantine", "warehouse", "analytics")
+    layers = ("staging", "quarantine", "warehouse", "control", "analytics")
     assert engines == {("source", *local), *((layer, *expected) for layer in layers)}
     return made
 
