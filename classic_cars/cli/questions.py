@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from classic_cars.cli.formats import RELEASE, format_of, format_options, give
 from classic_cars.cli.grid import Column, Grid
+from classic_cars.cli.startup import quick_imports
 from classic_cars.cli.terminal import agreeing, out, published, show_balance, show_contradictions
 from classic_cars.serving.formats import plain
 from classic_cars.wording import counted
@@ -35,7 +36,8 @@ def answers(number: int | None) -> None:
     quarantined. Where there is no release yet, the published tables are asked; when those contradict each
     other, this says so and the exit code is 1.
     """
-    from classic_cars.serving.completeness import ORDER_LINES, balance
+    with quick_imports():
+        from classic_cars.serving.completeness import ORDER_LINES, balance
 
     with agreeing(number) as (tables, release):
         _show_answers(tables, release.order_lines if release is not None else balance(tables, ORDER_LINES))
@@ -93,8 +95,9 @@ def query(sql: str | None, kind: str | None, output: Path | None, as_of: str | N
     run writes one, that waits for the step (CLASSIC_CARS_QUERY_WAIT seconds at most), and when published
     tables contradict each other, this says so on stderr and the exit code is 1.
     """
-    from classic_cars.serving.consistency import contradictions, reads_compared_tables, reads_released_tables
-    from classic_cars.stores.base import versions_of
+    with quick_imports():
+        from classic_cars.serving.consistency import contradictions, reads_compared_tables, reads_released_tables
+        from classic_cars.stores.base import versions_of
 
     kind = format_of(kind, output)
     if sql is None or sql == "-":
