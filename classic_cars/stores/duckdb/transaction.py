@@ -7,6 +7,7 @@ behind. All tables that were staged are published by the same commit.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -37,6 +38,9 @@ from classic_cars.stores.staging import StagedTables
 
 if TYPE_CHECKING:
     from classic_cars.stores.duckdb.store import DuckDBStore
+
+#: Rows that DuckDB stores together.
+ROW_GROUP = 122_880
 
 
 class DuckDBTransaction:
@@ -102,7 +106,7 @@ class DuckDBTransaction:
         self._same_published_columns(contract, "rows cannot be added to it: give the table a new name in its contract")
         # Rows that are not committed yet have numbers above those of all that are.
         found = self._execute(f"SELECT coalesce(max(rowid), -1) FROM {table_name(contract)}").fetchone()
-        statement = self._insert(contract, query)
+        statement, _ = self._insert(contract, query)
         table = self._table(contract)
         is_new = table.rowid() > (found[0] if found else -1)
         return Staged(contract, None, table.filter(is_new), table.filter(~is_new), statement, self)
@@ -110,11 +114,11 @@ class DuckDBTransaction:
     def _replace(self, contract: Contract, query: str, months: Months | None) -> Staged:
         if months is None or not self._has_rows_outside(contract, months):
             self._create(contract)
-            statement = self._insert(contract, query)
-            return Staged(contract, months, self._table(contract), None, statement, self)
+            statement, rows = self._insert(contract, query)
+            return Staged(contract, months, self._in_ranges(contract, rows), None, statement, self)
         self._same_published_columns(contract, f"months {months} alone cannot be replaced: materialize all months")
         self._execute(f"DELETE FROM {table_name(contract)} WHERE {in_months(contract, months)}")
-        statement = self._insert(contract, query)
+        statement, _ = self._insert(contract, query)
         table = self._table(contract)
         inside = months.hold(table[contract.partitioned_by or ""])
         return Staged(contract, months, table.filter(inside), table.filter(~inside), statement, self)
@@ -122,11 +126,34 @@ class DuckDBTransaction:
     def _table(self, contract: Contract) -> ibis.Table:
         return self._store.read(contract)
 
-    def _insert(self, contract: Contract, query: str) -> str:
+    def _in_ranges(self, contract: Contract, rows: int) -> ibis.Table:
+        """All rows of a table that this transaction made. DuckDB reads those with one thread: here, each range has one.
+
+        A range of whole row groups is found without reading any other.
+        """
+        table = self._table(contract)
+        if rows < 4 * ROW_GROUP:
+            return table
+        found = self._execute(f"SELECT current_setting('threads'), min(rowid) FROM {table_name(contract)}").fetchone()
+        threads, first = found or (1, 0)
+        step = -(-rows // (threads * ROW_GROUP)) * ROW_GROUP
+        bounds = [first + at for at in range(step, rows, step)]
+        if not bounds:
+            return table
+        number = table.rowid()
+        ranges = [
+            table.filter(number < bounds[0]),
+            *(table.filter(number >= lower, number < upper) for lower, upper in pairwise(bounds)),
+            table.filter(number >= bounds[-1]),
+        ]
+        return ibis.union(*ranges)
+
+    def _insert(self, contract: Contract, query: str) -> tuple[str, int]:
+        """The statement, and how many rows it wrote."""
         columns = ", ".join(quoted(name) for name in contract.types.names)
         statement = f"INSERT INTO {table_name(contract)} ({columns})\n{query}"
-        self._execute(statement)
-        return statement
+        found = self._execute(statement).fetchone()
+        return statement, found[0] if found else 0
 
     def _has_rows_outside(self, contract: Contract, months: Months) -> bool:
         if not self.exists(contract):
