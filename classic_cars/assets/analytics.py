@@ -15,15 +15,16 @@ from classic_cars.contracts.metrics import (
     METRICS,
     MONTH,
     PRODUCT,
-    aggregate,
     amount,
-    not_additive,
     not_cancelled,
     partials,
     summed,
 )
 from classic_cars.contracts.origins import UNKNOWN_NUMBER
 from classic_cars.tables.table import table
+
+#: Bits of a number that are used, its sign apart: product lines that one number tells of.
+BITS = 62
 
 
 @table(analytics.MONTHLY_SALES_BY_CUSTOMER)
@@ -44,9 +45,29 @@ def sales_by_product_line(
     names = dim_products.select("productCode", "productLine")
     sums = summed(monthly_sales_by_product.left_join(names, "productCode"), by="productLine", over=PRODUCT)
     # An order of two products of a line is one order of the line, which no sum over products knows.
-    lines = fact_orders.left_join(names, "productCode")
-    counted = aggregate(lines, "productLine", metrics=not_additive(PRODUCT))
+    counted = orders_of_lines(fact_orders, names)
     return sums.left_join(counted, "productLine").select("productLine", *[each.name for each in METRICS])
+
+
+def orders_of_lines(fact_orders: ibis.Table, names: ibis.Table) -> ibis.Table:
+    """Orders of each product line. The lines of an order are one number, a bit each: a set takes a third of the time
+    that telling pairs of order and line apart does.
+    """
+    lines = names.select("productLine").distinct()
+    number = ibis.row_number().over(order_by=lines.productLine).cast("int64")
+    lines = lines.mutate(word=number // BITS, bit=ibis.literal(1, "int64") << (number % BITS))
+    coded = names.inner_join(lines, "productLine").select("productCode", "word", "bit")
+    ordered = fact_orders.inner_join(coded, "productCode")
+    sets = ordered.group_by("orderNumber", "word").aggregate(bits=_bit_or(ordered.bit))
+    alike = sets.group_by("word", "bits").aggregate(orders=sets.orderNumber.count())
+    found = alike.inner_join(lines, [alike.word == lines.word, (alike.bits & lines.bit) != 0])
+    return found.group_by("productLine").aggregate(orders=found.orders.sum())
+
+
+# Of both engines; Ibis knows DuckDB's alone.
+@ibis.udf.agg.builtin(name="bit_or")
+def _bit_or(bits: int) -> int:  # type: ignore[empty-body]
+    ...
 
 
 @table(analytics.SALES_BY_COUNTRY)

@@ -118,14 +118,14 @@ def by_product_line(
     )
     # Orders of a line are no sum over its products: they are counted by themselves.
     lines = _lines(source_orderdetails, quarantine_orderdetails)
-    products = _products(source_products, quarantine_products).select("code", "productLine")
-    lines = lines.left_join(products, "code")
-    there = lines.group_by("orderNumber", productLine=lines.productLine.fill_null(NO_NAME)).aggregate(
-        lines=lines.lines.sum()
-    )
+    numbered = _numbered_lines(source_products, quarantine_products)
+    lines = lines.left_join(numbered.select("code", "number"), "code")
+    there = lines.group_by("orderNumber", number=lines.number.fill_null(0)).aggregate(lines=lines.lines.sum())
     there = there.filter(there.lines > 0)
-    counted = there.group_by("productLine").aggregate(orders=there.count())
-    return counted.left_join(summed, "productLine").drop("productLine_right")
+    counted = there.group_by("number").aggregate(orders=there.count())
+    named = counted.left_join(numbered.select("number", "productLine").distinct(), "number")
+    named = named.group_by(productLine=named.productLine.fill_null(NO_NAME)).aggregate(orders=named.orders.sum())
+    return named.left_join(summed, "productLine").drop("productLine_right")
 
 
 def in_all(
@@ -192,6 +192,14 @@ def _products(source: ibis.Table, quarantined: ibis.Table) -> ibis.Table:
     """Products that count, with their line and what a unit costs, if that is known; one row per ``code``."""
     found = _one_per_key(source, quarantined, "productCode", "productLine", "buyPrice")
     return found.select("productLine", code=found.member, cost=ibis.ifelse(found.buyPrice >= 0, found.buyPrice, None))
+
+
+def _numbered_lines(source: ibis.Table, quarantined: ibis.Table) -> ibis.Table:
+    """Products with their line and its number, which is told apart in half the time; 0 is the line of no name."""
+    products = _products(source, quarantined)
+    named = products.select("code", productLine=products.productLine.fill_null(NO_NAME))
+    rank = ibis.dense_rank().over(order_by=named.productLine).cast("int64")
+    return named.mutate(number=ibis.ifelse(named.productLine == NO_NAME, 0, rank + 1))
 
 
 def _per_order(lines: ibis.Table, source_orders: ibis.Table, quarantine_orders: ibis.Table) -> ibis.Table:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pytest
 
 from classic_cars.assets import analytics
+from classic_cars.assets.analytics import orders_of_lines
 from classic_cars.contracts.metrics import METRICS, MONTH, PRODUCT, additive, aggregate, not_additive
 from classic_cars.contracts.origins import UNKNOWN, UNKNOWN_NUMBER
 from classic_cars.tables.recomputation import differing
@@ -312,3 +313,17 @@ def test_a_value_of_a_partial_aggregate_that_changed_is_seen_in_the_answers(metr
     assert found[f"found {metric}"] > found[f"expected {metric}"]
     assert shops.wrong(analytics.sales_by_country)
     assert shops.wrong(analytics.sales_by_product_line) == []
+
+
+def test_orders_of_more_product_lines_than_a_number_has_bits() -> None:
+    engine = ibis.duckdb.connect()
+    products = "SELECT range::VARCHAR AS productCode, 'line ' || range % 200 AS productLine FROM range(1000)"
+    lines = "SELECT (hash(range) % 500)::INT AS orderNumber, (hash(range + 1) % 1000)::VARCHAR AS productCode"
+    names, fact = engine.sql(products), engine.sql(f"{lines} FROM range(6000)")
+    found = orders_of_lines(fact, names).to_pyarrow().to_pylist()
+    expected = engine.con.execute(
+        f"SELECT productLine, count(DISTINCT orderNumber) FROM ({lines} FROM range(6000)) JOIN ({products}) "
+        "USING (productCode) GROUP BY 1"
+    ).fetchall()
+    assert len(expected) == 200
+    assert {row["productLine"]: row["orders"] for row in found} == dict(expected)
