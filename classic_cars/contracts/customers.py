@@ -46,13 +46,11 @@ def quarter_number(day: ir.DateValue) -> ir.IntegerValue:
 # The other way to the numbers ----------------------------------------------------------------------------
 
 
-def _by_first_order(sales_by_customer: ibis.Table) -> ibis.Table:
-    """Control totals of customers with orders, by number of the quarter, with the one of the customer's first order."""
-    known = sales_by_customer.filter(
-        sales_by_customer.soldOrders > 0, sales_by_customer.customerNumber != proofs.NO_NUMBER
-    )
-    known = known.mutate(number=quarter_number(known.orderMonth))
-    return known.mutate(cohort=known.number.min().over(group_by="customerNumber"))
+def _with_orders(sales_by_customer: ibis.Table) -> ibis.Table:
+    """Control totals of known customers with orders that were not cancelled, by number of the quarter."""
+    sold, known = sales_by_customer.soldOrders > 0, sales_by_customer.customerNumber != proofs.NO_NUMBER
+    found = sales_by_customer.filter(sold, known)
+    return found.mutate(number=quarter_number(found.orderMonth))
 
 
 def _bought(customer_cohorts: ibis.Table) -> ibis.Table:
@@ -62,7 +60,8 @@ def _bought(customer_cohorts: ibis.Table) -> ibis.Table:
 
 
 def _bought_by_month(control_sales_by_customer: ibis.Table) -> ibis.Table:
-    bought = _by_first_order(control_sales_by_customer)
+    bought = _with_orders(control_sales_by_customer)
+    bought = bought.mutate(cohort=bought.number.min().over(group_by="customerNumber"))
     return bought.group_by("cohort", quartersSince=bought.number - bought.cohort).aggregate(
         customers=bought.customerNumber.nunique(), soldOrders=bought.soldOrders.sum(), netSales=bought.netSales.sum()
     )
@@ -78,9 +77,10 @@ def _cohorts(customer_cohorts: ibis.Table) -> ibis.Table:
 
 
 def _cohorts_by_month(control_sales_by_customer: ibis.Table) -> ibis.Table:
-    bought = _by_first_order(control_sales_by_customer)
-    bought = bought.mutate(last=bought.number.max().over(ibis.window()))
-    found = bought.group_by("cohort", "last").aggregate(cohortCustomers=bought.customerNumber.nunique())
+    bought = _with_orders(control_sales_by_customer)
+    customers = bought.group_by("customerNumber").aggregate(cohort=bought.number.min(), last=bought.number.max())
+    customers = customers.mutate(last=customers["last"].max().over(ibis.window()))
+    found = customers.group_by("cohort", "last").aggregate(cohortCustomers=customers.count())
     return found.select("cohort", "cohortCustomers", quarters=found["last"] - found.cohort + 1, least="cohortCustomers")
 
 
