@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from classic_cars.serving.consistency import FACT, MEASURES
+from classic_cars.contracts.metrics import FACT_ORDERS as FACT
+from classic_cars.serving.groups import MEASURES
 from classic_cars.stores.base import Reading
 
 #: What releases can be compared by: the table that has it, and its column.

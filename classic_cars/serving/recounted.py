@@ -5,23 +5,38 @@ Each question counts the rows of an answer that are not what the tables it was m
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from classic_cars.contracts.metrics import CANCELLED
+from classic_cars.contracts.metrics import FACT_ORDERS as FACT
 from classic_cars.contracts.stock import MONTHS_COUNTED
+from classic_cars.serving.groups import BY_CUSTOMER, Partials, sql_name
+from classic_cars.serving.since import Since, rows_of
+from classic_cars.stores.base import Reading
+from classic_cars.stores.pins import WHOLE
 
-FACT = "warehouse/fact_orders"
 SOLD = f"warehouse.fact_orders WHERE status <> '{CANCELLED}'"
 
 
 @dataclass(frozen=True)
 class Recounted:
-    """``rows``: what a row of the answer is. ``differing``: SQL of one number, the rows that differ from ``tables``."""
+    """``rows``: what a row of the answer is. ``differing``: SQL of one number, the rows that differ from ``tables``.
+
+    It reads ``{sales}`` in place of the order lines: their sums by month and customer.
+    """
 
     address: str
     tables: tuple[str, ...]
     rows: str
     differing: str
+
+    def lost(self, store: Reading, since: Since, partials: Partials) -> int:
+        """How many rows differ; none when no table that is read may have changed."""
+        sales = partials.read(BY_CUSTOMER.address) if "{sales}" in self.differing else FACT
+        if not since.parts(self.address, *(sales if each == FACT else each for each in self.tables)):
+            return 0
+        return _number(store, self.differing.replace("{sales}", partials.rows(BY_CUSTOMER.address)))
 
 
 RATINGS = Recounted(
@@ -40,29 +55,14 @@ WHERE (r.productCode, r.productName, r.productLine, r.ratings) IS DISTINCT FROM
 """,
 )
 
-#: An order of two products of a line is one order of the line: no sum over products knows.
-LINE_ORDERS = Recounted(
-    "analytics/sales_by_product_line",
-    (FACT, "warehouse/dim_products"),
-    "product line",
-    """
-SELECT count(*) FROM analytics.sales_by_product_line AS l
-FULL JOIN (
-    SELECT p.productLine, count(DISTINCT f.orderNumber) AS orders
-    FROM warehouse.fact_orders AS f LEFT JOIN warehouse.dim_products AS p ON p.productCode = f.productCode GROUP BY 1
-) AS f ON f.productLine IS NOT DISTINCT FROM l.productLine
-WHERE coalesce(l.orders, 0) <> coalesce(f.orders, 0)
-""",
-)
-
 BALANCES = Recounted(
     "analytics/customer_balances",
     (FACT, "warehouse/fact_payments", "warehouse/dim_customers"),
     "customer",
-    f"""
+    """
 SELECT count(*) FROM analytics.customer_balances AS b
 FULL JOIN warehouse.dim_customers AS c ON c.customerNumber = b.customerNumber
-LEFT JOIN (SELECT customerNumber, sum(orderAmount) AS net FROM {SOLD} GROUP BY 1) AS o
+LEFT JOIN (SELECT customerNumber, sum(netSales) AS net FROM {sales} GROUP BY 1) AS o
     ON o.customerNumber = c.customerNumber
 LEFT JOIN (SELECT customerNumber, sum(amount) AS paid FROM warehouse.fact_payments GROUP BY 1) AS p
     ON p.customerNumber = c.customerNumber
@@ -75,11 +75,11 @@ COHORTS = Recounted(
     "analytics/customer_cohorts",
     (FACT,),
     "row",
-    f"""
+    """
 WITH bought AS (
-    SELECT customerNumber, date_trunc('quarter', orderDate)::DATE AS quarter,
-        count(DISTINCT orderNumber) AS orders, sum(orderAmount) AS net
-    FROM {SOLD} AND customerNumber <> -1 GROUP BY ALL
+    SELECT customerNumber, date_trunc('quarter', orderMonth)::DATE AS quarter,
+        sum(soldOrders) AS orders, sum(netSales) AS net
+    FROM {sales} WHERE soldOrders > 0 AND customerNumber <> -1 GROUP BY ALL
 ),
 counted AS (
     SELECT cohort, quarter, count(*) AS customers, sum(orders) AS orders, sum(net) AS net
@@ -117,4 +117,56 @@ WHERE (c.productCode, c.productName, c.productLine, c.latestOrder, c.monthsCount
 """,
 )
 
-RECOUNTED = (LINE_ORDERS, RATINGS, BALANCES, COHORTS, COVER)
+RECOUNTED = (RATINGS, BALANCES, COHORTS, COVER)
+
+
+# Numbers of orders ---------------------------------------------------------------------------------------
+
+LINES, PRODUCTS = "analytics/sales_by_product_line", "warehouse/dim_products"
+
+
+def orders_split(store: Reading, since: Since) -> int:
+    """Orders with lines of several months, each of which counts them: what is summed of months counts them twice."""
+    if not (months := since.parts(FACT)):
+        return 0
+    fact, edges = sql_name(FACT), "date_trunc('month', min(orderDate)) <> date_trunc('month', max(orderDate))"
+    changed = f"SELECT orderNumber FROM {fact} WHERE {rows_of(FACT, months)}"
+    where = "" if WHOLE in months else f"WHERE orderNumber IN ({changed})"
+    return _number(store, f"SELECT count(*) FROM (FROM {fact} SELECT 1 {where} GROUP BY orderNumber HAVING {edges})")
+
+
+def lines_miscounted(store: Reading, since: Since) -> int:
+    """Product lines with another number of orders than the order lines say.
+
+    An order of two products of a line is one order of the line: no sum over products knows. But each order is of one
+    month: as long as products stay in their lines, months that did not change have as many orders of a line as they had
+    in the release before, and that is what its answer has beside those of the months that changed.
+    """
+    if not since.parts(LINES, PRODUCTS, FACT):
+        return 0
+    months = since.parts(FACT)
+    if since.before is None or WHOLE in months or since.parts(PRODUCTS):
+        now, then = _orders_beside(store, {WHOLE}), {}
+    else:
+        now, then = _orders_beside(store, months), _orders_beside(since.before, months)
+    return sum(now.get(line, 0) != then.get(line, 0) for line in {*now, *then})
+
+
+def _orders_beside(tables: Reading, months: Iterable[str]) -> dict[str | None, int]:
+    """By product line: orders of the answer, without those of these months by the order lines."""
+    question = f"""
+SELECT coalesce(a.productLine, f.productLine) AS line, coalesce(a.orders, 0) - coalesce(f.orders, 0) AS orders
+FROM {sql_name(LINES)} AS a
+FULL JOIN (
+    SELECT p.productLine, count(DISTINCT f.orderNumber) AS orders
+    FROM {sql_name(FACT)} AS f LEFT JOIN {sql_name(PRODUCTS)} AS p ON p.productCode = f.productCode
+    WHERE {rows_of(FACT, months)} GROUP BY 1
+) AS f ON f.productLine IS NOT DISTINCT FROM a.productLine
+"""
+    return {row["line"]: row["orders"] for batch in tables.query(question) for row in batch.to_pylist()}
+
+
+def _number(store: Reading, question: str) -> int:
+    (row,) = (row for batch in store.query(question) for row in batch.to_pylist())
+    (number,) = row.values()
+    return int(number)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from classic_cars.contracts.base import RELEASED, Contract
 from classic_cars.errors import StoreDamaged, StoreError, TableMissing
+from classic_cars.serving.compared import Compared, contradicting, proves
 from classic_cars.serving.completeness import ORDER_LINES, Balance, balances, published_tally
 from classic_cars.serving.consistency import contradictions
 from classic_cars.settings import Settings
@@ -48,6 +49,8 @@ class Release(BaseModel):
     balances: tuple[Balance, ...]
     #: By address, where each table's rows stay.
     tables: dict[str, Pin]
+    #: None: nobody knows, or by an older version of the platform.
+    compared: Compared | None = None
 
     @property
     def order_lines(self) -> Balance:
@@ -74,7 +77,13 @@ class Outcome:
 # Making one ------------------------------------------------------------------------------------------------
 
 
-def make_release(store: Store, contracts: Iterable[Contract], run_id: str, proven: datetime | None = None) -> Outcome:
+def make_release(
+    store: Store,
+    contracts: Iterable[Contract],
+    run_id: str,
+    proven: datetime | None = None,
+    now: datetime | None = None,
+) -> Outcome:
     """Make a release of what is published, if it agrees with itself and with source, and is not the current one.
 
     ``contracts``: of all tables; those of ``RELEASED`` are released. Raises ``StoreError`` when the store cannot be
@@ -95,23 +104,29 @@ def make_release(store: Store, contracts: Iterable[Contract], run_id: str, prove
     if pins == known:
         shelf.note("")
         return Outcome(before)
+    compared = before.compared if before is not None else None
+    if not proves(compared, now := now or datetime.now(UTC)):
+        compared = None
     try:
-        reasons = _examined(store, pins, wanted, known, proofs)
+        reasons = _examined(store, pins, wanted, known, proofs, known if compared else {})
     except StoreError:
         if not known:
             raise
-        pins = store.pin(wanted, {})  # a copy that was there may be damaged
-        reasons = _examined(store, pins, wanted, {}, proofs)
+        pins, compared = store.pin(wanted, {}), None  # a copy that was there may be damaged
+        reasons = _examined(store, pins, wanted, {}, proofs, {})
     if reasons:
         store.sweep()
         return _refused(shelf, before, reasons)
-    return Outcome(_put(store, pins, tuple(proofs), run_id, proven), is_new=True)
+    return Outcome(_put(store, pins, tuple(proofs), run_id, proven, compared or Compared.whole(now)), is_new=True)
 
 
 def _examined(
-    store: Store, pins: dict[str, Pin], wanted: Iterable[Contract], known: Pins, proofs: Iterable[Balance]
+    store: Store, pins: Pins, wanted: Iterable[Contract], known: Pins, proofs: Iterable[Balance], passed: Pins
 ) -> list[str]:
-    """What is wrong with what was held fast. Raises ``StoreError`` when it cannot be read, or is not the store's."""
+    """What is wrong with what was held fast. Raises ``StoreError`` when it cannot be read, or is not the store's.
+
+    ``known``: what has the store's rows. ``passed``: what agrees with itself by the comparisons that are made now.
+    """
     held = store.at(pins)
     try:
         _must_be_equal(store, held, [each for each in wanted if known.get(each.address) != pins[each.address]])
@@ -119,7 +134,7 @@ def _examined(
             found = published_tally(held, proof.subject)
             if found != proof.published:  # several runs may publish to a lake at once
                 return [f"{proof.subject}: another run published meanwhile ({found} and {proof.published})"]
-        return contradictions(held)
+        return contradicting(store, held, pins, passed)
     finally:
         held.release()
 
@@ -153,13 +168,16 @@ def _put(
     proofs: tuple[Balance, ...],
     run_id: str,
     proven: datetime | None,
+    compared: Compared | None = None,
     said: str = "proven equal to source",
 ) -> Release:
     shelf, taken = store.shelf, 0
     while True:
         number = max(taken, *shelf.numbers(), 0) + 1
         made = datetime.now(UTC).replace(microsecond=0)
-        release = Release(number=number, made=made, run_id=run_id, proven=proven, balances=proofs, tables=pins)
+        release = Release(
+            number=number, made=made, run_id=run_id, proven=proven, balances=proofs, tables=pins, compared=compared
+        )
         if shelf.add(number, release.model_dump_json(indent=1)):
             break
         taken = number
@@ -257,7 +275,8 @@ def restored(store: Store, contracts: Iterable[Contract], number: int) -> tuple[
             versions.roll_back(contract, snapshot)
             changed.append(contract.address)
     said = f"restored from release {number}"
-    return _put(store, old.tables, old.balances, f"restore of release {number}", old.proven, said), changed
+    compared = Compared.whole(datetime.now(UTC))
+    return _put(store, old.tables, old.balances, f"restore of release {number}", old.proven, compared, said), changed
 
 
 def _outdated(store: Store, contracts: Iterable[Contract], release: Release) -> list[str]:

@@ -49,6 +49,13 @@ class Pin(BaseModel):
 Pins = Mapping[str, Pin]
 
 
+def changed(now: Mapping[str, str], before: Mapping[str, str] | None) -> set[str]:
+    """The parts whose marks (``Pinned.marks``) differ; all of the table when nobody knows what was there."""
+    if before is None:
+        return {WHOLE}
+    return {part for part in {*now, *before} if now.get(part) != before.get(part)}
+
+
 class Shelf(Protocol):
     """Numbered texts that are written once and never changed: JSON, that holds the pins of a release as ``tables``."""
 

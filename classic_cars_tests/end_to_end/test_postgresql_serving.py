@@ -27,7 +27,7 @@ from classic_cars.serving.postgresql.connection import Server
 from classic_cars.serving.releases import current, opened
 from classic_cars.settings import Settings
 from classic_cars.sources.urls import SourceURL
-from classic_cars.stores import open_store
+from classic_cars.stores import open_store, pins
 from classic_cars.stores.sql import quoted, table_name
 from classic_cars.stores.transfer import export_tables, import_tables
 from classic_cars_shop.servers import PASSWORD
@@ -298,7 +298,7 @@ def test_of_a_lake_only_months_with_other_files_are_loaded(serving: Settings, tm
         assert found is not None
         marks = found[1].marks(FACT)
     assert {"2003-01", "2003-08"} <= set(marks)
-    assert rows.changed({**marks, "2003-05": "other"}, marks) == {"2003-05"}
+    assert pins.changed({**marks, "2003-05": "other"}, marks) == {"2003-05"}
     assert refreshed(lake).tables == {}
     done(lake, 'UPDATE warehouse.fact_orders SET "orderAmount" = 0 WHERE "orderDate" >= \'2003-05-01\'')
     assert refreshed(lake).tables[FACT.address] > 0

@@ -20,6 +20,7 @@ from classic_cars.serving.postgresql.connection import Connection, Server, conne
 from classic_cars.serving.postgresql.shape import READER, Shape
 from classic_cars.serving.releases import Release, opened_in
 from classic_cars.stores.base import Pinned, Store
+from classic_cars.stores.pins import changed
 from classic_cars.stores.sql import quoted
 from classic_cars.wording import counted
 
@@ -97,7 +98,7 @@ def _brought(connection: Connection, release: Release, tables: Pinned, contracts
         marks, before = tables.marks(contract), known.get(contract.address)
         if contract.address in new:
             written[contract.address] = rows.filled(connection, contract, tables)
-        elif parts := rows.changed(marks, before):
+        elif parts := changed(marks, before):
             written[contract.address] = rows.merged(connection, contract, tables, parts)
         else:
             continue

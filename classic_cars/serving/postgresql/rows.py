@@ -7,16 +7,14 @@ neither tables nor indexes grow, and foreign keys are proven of new rows only. N
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import pyarrow as pa
 from pyarrow import csv
 
 from classic_cars.contracts.base import Contract
 from classic_cars.serving.postgresql.connection import Connection
-from classic_cars.serving.postgresql.held import Marks
 from classic_cars.stores.base import Reading
-from classic_cars.stores.pins import WHOLE
 from classic_cars.stores.sql import among, quoted, table_name
 
 #: Texts stand in quotes, so that an empty one is not taken for NULL.
@@ -76,13 +74,6 @@ def whole(contract: Contract, release: Reading, connection: Connection) -> tuple
     question = f"SELECT {', '.join(['count(*)', *sums])} FROM {table_name(contract)}"
     (expected,) = (row for batch in release.query(question) for row in batch.to_pylist())
     return list(expected.values()), list(connection.execute(question).fetchall()[0])
-
-
-def changed(now: Mapping[str, str], before: Marks) -> set[str]:
-    """The months whose rows differ; all of the table when nobody knows what is there."""
-    if before is None:
-        return {WHOLE}
-    return {part for part in {*now, *before} if now.get(part) != before.get(part)}
 
 
 def _selected(contract: Contract) -> str:
