@@ -63,6 +63,9 @@ class Monthly:
         """At most one message: the groups of months that may have changed in which the two differ."""
         if not (parts := since.parts(self.address, FACT)):
             return []
+        columns = store.query(f"FROM {sql_name(self.address)} LIMIT 0").schema.names
+        if lacking := [each for each in self.measures if each not in columns]:
+            return [f"{self.address} has no {', '.join(lacking)}, as an older version of the platform made it"]
         return _differing(self, store, _expected(self, self.lines(parts)), rows_of(self.address, parts))
 
 

@@ -107,8 +107,12 @@ def _stamps(store: DuckDBStore) -> dict[str, list[Stamped]]:
 def _pinned(store: DuckDBStore, contract: Contract, stamps: list[Stamped], before: Pin | None, folder: Path) -> Pin:
     column = contract.partitioned_by
     month = f"strftime(date_trunc('month', {quoted(column)}), '%Y-%m')" if column else "''"
+    # By day first: a month is then worked out for each day, and not for each of millions of rows.
+    by_day = (
+        f"(SELECT {quoted(column) + ', ' if column else ''}count(*) AS rows FROM {table_name(contract)} GROUP BY ALL)"
+    )
     counted = store.execute(
-        f"SELECT coalesce({month}, '{UNDATED}'), count(*) FROM {table_name(contract)} GROUP BY ALL"
+        f"SELECT coalesce({month}, '{UNDATED}'), sum(rows)::BIGINT FROM {by_day} GROUP BY ALL"
     ).fetchall()
     rows: dict[str, int] = dict(sorted(counted)) or {"": 0}
     kept = before.parts if before is not None else {}

@@ -1,0 +1,206 @@
+"""What a release before proves is not compared again, and nothing else is left out; on both stores.
+
+Tables are published by hand, so that what a run would refuse comes before the comparisons, too.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+
+import duckdb
+import pytest
+
+from classic_cars.assets import ALL_TABLES
+from classic_cars.contracts.base import RELEASED
+from classic_cars.months import Months
+from classic_cars.serving import compared, recounted, releases
+from classic_cars.serving.compared import RELIED_ON, Compared, contradicting
+from classic_cars.serving.consistency import contradictions
+from classic_cars.serving.releases import Outcome, Release, make_release
+from classic_cars.settings import Settings
+from classic_cars.stores import open_store
+from classic_cars.stores.base import Provenance, Store
+from classic_cars.stores.pins import Pin
+
+CONTRACTS = {each.contract.address: each.contract for each in ALL_TABLES}
+WANTED = [each for each in CONTRACTS.values() if each.layer in RELEASED]
+NOW = datetime(2026, 11, 27, tzinfo=UTC)
+CUSTOMERS, FACT = "analytics/monthly_sales_by_customer", "warehouse/fact_orders"
+MARCH, MAY, JUNE = (date(2003, month, 1) for month in (3, 5, 6))
+SAME = "FROM old"
+ONE_MORE = "SELECT * REPLACE (orders + 1 AS orders) FROM old"
+
+#: What may become of the rows, ``old``, of a table or of a month of it.
+EDITS = {
+    FACT: (
+        SAME,
+        "FROM old LIMIT greatest(1, (SELECT count(*) - 1 FROM old))",
+        "SELECT * REPLACE ((SELECT max(customerNumber) FROM old) AS customerNumber) FROM old",
+        "SELECT * REPLACE ((SELECT min(productCode) FROM old) AS productCode) FROM old",
+        "SELECT * REPLACE (10100::INTEGER AS orderNumber) FROM old",  # an order of the first month
+        "SELECT * REPLACE ('Cancelled' AS status) FROM old",
+        "SELECT * REPLACE (DATE '1999-12-31' AS shippedDate) FROM old",
+    ),
+    CUSTOMERS: (SAME, ONE_MORE, "SELECT * REPLACE (soldOrders + 1 AS soldOrders) FROM old", "FROM old LIMIT 1"),
+    "analytics/monthly_sales_by_product": (SAME, "SELECT * REPLACE (netSales - 1 AS netSales) FROM old"),
+    "analytics/sales_by_month": (SAME, ONE_MORE),
+    "analytics/sales_by_country": (SAME, ONE_MORE, "SELECT * REPLACE (units + 1 AS units) FROM old"),
+    "analytics/sales_by_product_line": (SAME, ONE_MORE),
+    "analytics/customer_balances": ("SELECT * REPLACE (netSales + 1 AS netSales) FROM old",),
+    "analytics/customer_cohorts": ("SELECT * REPLACE (soldOrders + 1 AS soldOrders) FROM old",),
+    "analytics/stock_cover": ("SELECT * REPLACE (unitsSold + 1 AS unitsSold) FROM old",),
+    "analytics/product_ratings": ("SELECT * REPLACE (ratings + 1 AS ratings) FROM old",),
+    "warehouse/dim_products": (SAME, "SELECT * REPLACE ('Ships' AS productLine) FROM old", "FROM old LIMIT 20"),
+    "warehouse/dim_customers": (SAME, "SELECT * REPLACE (min(locationKey) OVER () AS locationKey) FROM old"),
+    "warehouse/fact_payments": (SAME, "SELECT * REPLACE (amount + 1 AS amount) FROM old"),
+}
+
+
+def publish(store: Store, address: str, month: date | None, edit: str) -> None:
+    """The rows of a month, or of a table without months, as ``edit`` makes them of the ``old`` ones."""
+    contract = CONTRACTS[address]
+    months = Months(month, month) if month else None
+    old = store.read(contract, months).to_pyarrow()
+    with duckdb.connect() as apart:
+        rows = apart.register("old", old).sql(edit).to_arrow_table().cast(old.schema)
+    with store.begin(Provenance("a test", address)) as tx:
+        tx.stage(contract, tx.receive(rows), months).publish()
+
+
+def edited(settings: Settings, address: str, month: date | None, edit: str) -> None:
+    store = open_store(settings)
+    publish(store, address, month, edit)
+    store.end_run()
+
+
+def attempt(settings: Settings, now: datetime = NOW) -> Outcome:
+    store = open_store(settings)
+    store.begin_run("a test")
+    try:
+        return make_release(store, CONTRACTS.values(), "a-run", now=now)
+    finally:
+        store.end_run()
+
+
+def both_ways(store: Store, base: Mapping[str, Pin]) -> tuple[list[str], list[str]]:
+    """What contradicts itself in what is published: comparing what changed since ``base``, and everything."""
+    pins = store.pin(WANTED, base)
+    held = store.at(pins)
+    try:
+        return contradicting(store, held, pins, base), contradictions(held)
+    finally:
+        held.release()
+
+
+def month_of(store: Store, address: str, chance: random.Random) -> date | None:
+    months = store.months(CONTRACTS[address]) if CONTRACTS[address].partitioned_by else []
+    return chance.choice(months) if months else None
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(each, marks=pytest.mark.exhaustive) for each in range(2, 12))])
+def test_comparing_what_changed_finds_what_comparing_everything_finds(published: Settings, seed: int) -> None:
+    """Tables and months at random, of a release that agrees with itself."""
+    release = attempt(published).release
+    assert release is not None
+    chance, store, found = random.Random(seed), open_store(published), []
+    for _ in range(6):
+        edits = {}
+        for address in chance.sample(sorted(EDITS), chance.randint(1, 3)):
+            edits[address, month_of(store, address, chance)] = chance.choice(EDITS[address])
+        before = {(address, month): store.read(CONTRACTS[address], Months(month, month) if month else None).to_pyarrow()
+                  for address, month in edits}  # fmt: skip
+        for (address, month), edit in edits.items():
+            publish(store, address, month, edit)
+        limited, whole = both_ways(store, release.tables)
+        assert limited == whole, edits
+        found.append(whole)
+        for (address, month), rows in before.items():
+            with store.begin(Provenance("a test", address)) as tx:
+                tx.stage(CONTRACTS[address], tx.receive(rows), Months(month, month) if month else None).publish()
+    store.end_run()
+    assert any(found)
+
+
+def relied_on(settings: Settings) -> Release:
+    """A release that says to have passed every comparison: in March every customer has an order too many."""
+    store = open_store(settings)
+    made = make_release(store, CONTRACTS.values(), "a-run", now=NOW).release
+    assert made is not None
+    publish(store, CUSTOMERS, MARCH, ONE_MORE)
+    pins = store.pin(WANTED, made.tables)
+    release = releases._put(store, pins, made.balances, "a-run", None, Compared.whole(NOW))
+    store.end_run()
+    return release
+
+
+def in_month(outcome: Outcome, month: date) -> bool:
+    """Whether no release was made, because customers of that month have other orders than the order lines say."""
+    (reason,) = outcome.reasons
+    return not outcome.is_new and reason.startswith(f"{CUSTOMERS} differs from {FACT} by month and customer ({month} ")
+
+
+def test_a_contradiction_in_a_month_that_changed_is_found_until_it_is_gone(published: Settings) -> None:
+    first = attempt(published).release
+    edited(published, CUSTOMERS, MAY, ONE_MORE)
+    assert in_month(attempt(published), MAY)
+    # What was refused proves nothing: the months that changed are those since the release that was made.
+    edited(published, FACT, JUNE, SAME)
+    again = attempt(published)
+    assert in_month(again, MAY)
+    assert again.release == first
+    edited(published, CUSTOMERS, MAY, "SELECT * REPLACE (orders - 1 AS orders) FROM old")
+    assert attempt(published).is_new
+
+
+def test_what_a_release_passed_is_relied_on_for_a_day(published: Settings) -> None:
+    base = relied_on(published)
+    edited(published, FACT, JUNE, SAME)
+    later = NOW + RELIED_ON - timedelta(seconds=1)
+    made = attempt(published, later)
+    assert made.is_new
+    assert made.release is not None
+    assert made.release.compared == base.compared  # everything was compared when it was before
+    edited(published, FACT, JUNE, SAME)
+    assert in_month(attempt(published, NOW + RELIED_ON), MARCH)
+    assert in_month(attempt(published, NOW - timedelta(seconds=1)), MARCH)  # by a clock that was put back
+
+
+def test_only_a_release_that_passed_the_same_comparisons_is_relied_on(
+    published: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = relied_on(published)
+    edited(published, FACT, JUNE, SAME)
+    with monkeypatch.context() as patched:
+        patched.setattr(compared, "comparisons", lambda: "of another version")
+        assert in_month(attempt(published), MARCH)
+    # Of a version that did not say what it compared.
+    shelf = open_store(published).shelf
+    shelf.remove(base.number)
+    assert shelf.add(base.number, base.model_dump_json(exclude={"compared"}))
+    assert in_month(attempt(published), MARCH)
+
+
+def test_where_a_copy_is_damaged_everything_is_compared(published: Settings) -> None:
+    base = relied_on(published)
+    (file, *_) = base.tables["warehouse/dim_products"].parts[""].files
+    copy = published.store_path.parent / "releases" / file
+    copy.write_bytes(copy.read_bytes()[::-1])  # of the same size
+    edited(published, FACT, JUNE, SAME)
+    assert in_month(attempt(published), MARCH)
+
+
+def test_comparisons_are_told_apart_by_what_they_compare(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = compared.comparisons()
+    assert compared.comparisons() == before
+    for where, name, other in (
+        ("consistency", "RECOUNTED", recounted.RECOUNTED[1:]),
+        ("recounted.Recounted", "lost", lambda *_: 0),
+        ("since.Since", "parts", lambda *_: set()),
+        ("consistency", "changed_since", lambda *_: None),
+        ("consistency", "CONTRACTS", {FACT: CONTRACTS[FACT]}),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"classic_cars.serving.{where}.{name}", other)
+            assert compared.comparisons() != before, name
