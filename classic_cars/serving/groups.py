@@ -207,7 +207,7 @@ def sql_name(address: str) -> str:
 
 
 def shown(numbers: Numbers, name: str) -> str:
-    return f"{numbers[name]:,.{0 if name in ('units', ORDERS) else 2}f}"
+    return f"{numbers[name]:,.{0 if name in ('units', *COUNTS) else 2}f}"
 
 
 def _both(row: Numbers, measures: Iterable[str]) -> str:

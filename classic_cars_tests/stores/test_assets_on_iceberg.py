@@ -23,6 +23,7 @@ from classic_cars.stores.iceberg.transaction import IcebergTransaction
 from classic_cars.tables import failures
 from classic_cars_tests.assets import (
     test_answers,
+    test_compared,
     test_partitions,
     test_refused,
     test_surprises,
@@ -85,6 +86,12 @@ def test_a_step_whose_publish_was_refused_runs_again(shop: Settings, monkeypatch
     assert ran.success, ran.errors
     assert any(event.is_step_up_for_retry for event in ran.result.all_events)
     assert ask(shop, "SELECT count(*) FROM source.offices")[0][0] > 1
+
+
+def test_a_release_compares_each_table_that_changed(published: Settings) -> None:
+    """What did not change is told by the data files: assets/test_compared.py has every kind of edit."""
+    few = (test_compared.FACT, test_compared.CUSTOMERS, "warehouse/dim_products")
+    test_compared.edited_one_by_one(published, {each: test_compared.EDITS[each][:1] for each in few})
 
 
 def released(settings: Settings) -> set[Decimal]:
