@@ -77,3 +77,14 @@ def span(months: Iterable[date]) -> Months | None:
     """The range from the first to the last of ``months``; None when there are none."""
     found = sorted(months)
     return Months(found[0], found[-1]) if found else None
+
+
+def spans(months: Iterable[date]) -> list[Months]:
+    """The same months, sorted; those that follow each other together."""
+    found: list[Months] = []
+    for month in sorted(months):
+        if found and found[-1].end == month:
+            found[-1] = Months(found[-1].first, month)
+        else:
+            found.append(Months(month, month))
+    return found

@@ -76,14 +76,12 @@ COHORTS = Recounted(
     (FACT,),
     "row",
     """
-WITH bought AS (
-    SELECT customerNumber, date_trunc('quarter', orderMonth)::DATE AS quarter,
-        sum(soldOrders) AS orders, sum(netSales) AS net
-    FROM {sales} WHERE soldOrders > 0 AND customerNumber <> -1 GROUP BY ALL
-),
+WITH sold AS (FROM {sales} WHERE soldOrders > 0 AND customerNumber <> -1),
+first AS (SELECT customerNumber, date_trunc('quarter', min(orderMonth))::DATE AS cohort FROM sold GROUP BY 1),
 counted AS (
-    SELECT cohort, quarter, count(*) AS customers, sum(orders) AS orders, sum(net) AS net
-    FROM (SELECT *, min(quarter) OVER (PARTITION BY customerNumber) AS cohort FROM bought) GROUP BY ALL
+    SELECT cohort, date_trunc('quarter', orderMonth)::DATE AS quarter, count(DISTINCT customerNumber) AS customers,
+        sum(soldOrders) AS orders, sum(netSales) AS net
+    FROM sold JOIN first USING (customerNumber) GROUP BY ALL
 )
 SELECT count(*) FROM analytics.customer_cohorts AS c
 FULL JOIN counted AS f ON f.cohort = c.cohort AND f.quarter = c.quarter
@@ -98,13 +96,14 @@ COVER = Recounted(
     "product",
     f"""
 WITH span AS (
-    SELECT max(orderDate) AS day,
+    SELECT max(orderDate) AS day, date_trunc('month', max(orderDate)) AS until,
         least(coalesce(datediff('month', min(orderDate), max(orderDate)), 0), {MONTHS_COUNTED}) AS months
     FROM warehouse.fact_orders
 ),
 sold AS (
     SELECT productCode, max(orderDate) AS last, sum(quantityOrdered) FILTER (
-        datediff('month', orderDate, (SELECT day FROM span)) BETWEEN 1 AND {MONTHS_COUNTED}) AS units
+        orderDate >= (SELECT until - INTERVAL {MONTHS_COUNTED} MONTH FROM span) AND orderDate < (SELECT until FROM span)
+    ) AS units
     FROM {SOLD} GROUP BY 1
 )
 SELECT count(*) FROM analytics.stock_cover AS c

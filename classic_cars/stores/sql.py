@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Collection, Sequence
-from datetime import date
 from functools import cache
 
 import duckdb
@@ -18,7 +17,7 @@ from ibis.common.exceptions import TableNotFound
 
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ContractError, StoreError
-from classic_cars.months import Months
+from classic_cars.months import Months, month_of, spans
 from classic_cars.stores.pins import UNDATED, WHOLE
 
 #: What DuckDB takes before it spills to disk, unless it is told otherwise.
@@ -146,10 +145,8 @@ def among(contract: Contract, parts: Collection[str], of: str = "") -> str:
     if WHOLE in parts or not contract.partitioned_by:
         return "true"
     column = f"{of}{quoted(contract.partitioned_by)}"
-    firsts = [date.fromisoformat(f"{part}-01") for part in parts if part != UNDATED]
-    months = [
-        f"({column} >= DATE '{first}' AND {column} < DATE '{Months(first, first).end}')" for first in sorted(firsts)
-    ]
+    together = spans(month_of(part) for part in parts if part != UNDATED)
+    months = [f"({column} >= DATE '{each.first}' AND {column} < DATE '{each.end}')" for each in together]
     return " OR ".join([*months, *([f"{column} IS NULL"] if UNDATED in parts else [])])
 
 

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from classic_cars.errors import SettingsError
-from classic_cars.months import Months
+from classic_cars.months import Months, spans
 from classic_cars.runs.selecting import partitions_among
 from classic_cars.tables.partitions import MONTHLY, add_months, existing, known_months, to_reorder
 
@@ -61,3 +61,9 @@ def test_a_run_of_months_is_of_those_that_there_are(instance: dg.DagsterInstance
     assert partitions_among(instance, Months.parse("1999-03..2005-01")) == Months(date(1999, 3, 1), date(2000, 1, 1))
     with pytest.raises(SettingsError, match=r"--months 2003-01: there are no orders in it; .* from 1999-02 to 2000-01"):
         partitions_among(instance, Months.parse("2003-01"))
+
+
+def test_months_that_follow_each_other_are_one_span() -> None:
+    months = [date(2004, 1, 1), date(2003, 12, 1), date(2003, 3, 1), date(2004, 2, 1), date(2003, 5, 1)]
+    assert [str(each) for each in spans(months)] == ["2003-03", "2003-05", "2003-12..2004-02"]
+    assert spans([]) == []
