@@ -6,13 +6,14 @@ import json
 import os
 import socket
 import time
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from classic_cars.contracts.vocabulary import Date, Int
 from classic_cars.errors import StoreDamaged, StoreError, StoreUnavailable, TableMissing
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
@@ -21,7 +22,7 @@ from classic_cars.stores.duckdb.copies import GRACE_SECONDS
 from classic_cars.stores.iceberg import Lake
 from classic_cars.stores.iceberg.aws import S3
 from classic_cars.stores.iceberg.pinned import BucketShelf
-from classic_cars.stores.pins import FolderShelf, Pin
+from classic_cars.stores.pins import UNDATED, FolderShelf, Pin
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
     BY_TEST,
@@ -32,6 +33,8 @@ from classic_cars_tests.stores.tables import (
     MARCH,
     PLACES,
     SALES,
+    arrow,
+    contract,
     held,
     publish,
     sale,
@@ -117,6 +120,23 @@ def test_only_what_was_published_since_is_copied_again(duckdb_store: Store) -> N
     third = duckdb_store.pin(ALL, second)
     assert sorted(third[SALES.address].parts) == ["2004-01", "2004-02"]
     assert held(duckdb_store.at(third), SALES) == held(duckdb_store, SALES)
+
+
+def test_rows_without_a_day_are_a_part_like_a_month(duckdb_store: Store) -> None:
+    nullable = contract({"sale": (Int(), False, "Number"), "day": (Date(), True, "Day")})
+    days = [None, "2004-01-03", "1900-01-01", "2004-01-09"]
+    rows = [{"sale": at, "day": day and date.fromisoformat(day)} for at, day in enumerate(days)]
+    with duckdb_store.begin(BY_TEST) as tx:
+        tx.stage(nullable, tx.receive(arrow(nullable, rows))).publish()
+    pins = duckdb_store.pin([nullable], {})
+    assert {part: each.rows for part, each in pins[nullable.address].parts.items()} == {
+        "1900-01": 1,
+        "2004-01": 2,
+        UNDATED: 1,
+    }
+    held = duckdb_store.at(pins)
+    assert sorted(held.read(nullable).to_pyarrow().to_pylist(), key=lambda row: row["sale"]) == rows
+    held.release()
 
 
 def test_months_of_earlier_publications_keep_their_stamps_however_ranges_overlap(duckdb_store: Store) -> None:

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 #: The column that files are told apart by while they are written; it is in none of them.
 PART = "_part"
+#: What DuckDB calls the folder of rows for which that column is NULL.
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 #: Files that no release needs are left so long: somebody may be reading them, or about to name them.
 GRACE_SECONDS = 600
 
@@ -118,7 +120,7 @@ def _pinned(store: DuckDBStore, contract: Contract, stamps: list[Stamped], befor
     kept = before.parts if before is not None else {}
     wanted = {part: _stamp_of(part, stamps) for part in rows}
     new = [part for part in rows if not _holds(store.copies, kept.get(part), rows[part], wanted[part])]
-    files = _write(store, contract, new, month, folder, whole=len(new) == len(rows)) if new else {}
+    files = _write(store, contract, new, folder, whole=len(new) == len(rows)) if new else {}
     parts = {
         part: Part(rows=rows[part], stamp=stamp, files=files[part]) if part in files else kept[part]
         for part, stamp in wanted.items()
@@ -141,7 +143,7 @@ def _stamp_of(part: str, stamps: list[Stamped]) -> str:
 
 
 def _write(
-    store: DuckDBStore, contract: Contract, parts: list[str], month: str, folder: Path, *, whole: bool
+    store: DuckDBStore, contract: Contract, parts: list[str], folder: Path, *, whole: bool
 ) -> dict[str, dict[str, int]]:
     """Write these parts; the files of each, below the folder of copies, and their sizes."""
     target = folder / contract.layer / contract.name
@@ -155,11 +157,13 @@ def _write(
         return {"": _sized(store.copies, [file])}
     if not whole:
         source += f" WHERE {among(contract, parts)}"
-    source = source.replace(" FROM ", f", coalesce({month}, '{UNDATED}') AS {PART} FROM ", 1)
+    month = f"date_trunc('month', {quoted(contract.partitioned_by or '')})::DATE AS {PART}"
+    source = source.replace(" FROM ", f", {month} FROM ", 1)
     store.execute(f"COPY ({source}) TO {literal(str(target))} (FORMAT parquet, PARTITION_BY ({PART}))")
     found: dict[str, list[Path]] = defaultdict(list)
     for each in target.rglob("*.parquet"):
-        found[each.parent.name.removeprefix(f"{PART}=")].append(each)
+        first = each.parent.name.removeprefix(f"{PART}=")
+        found[UNDATED if first == NO_VALUE else first.rpartition("-")[0]].append(each)
     return {part: _sized(store.copies, files) for part, files in found.items()}
 
 
