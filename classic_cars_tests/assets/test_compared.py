@@ -21,6 +21,7 @@ from classic_cars.serving import compared, recounted, releases
 from classic_cars.serving.compared import RELIED_ON, Compared, contradicting
 from classic_cars.serving.consistency import contradictions
 from classic_cars.serving.releases import Outcome, Release, make_release
+from classic_cars.serving.since import changed_since
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Provenance, Reading, Store
@@ -134,6 +135,30 @@ def test_an_answer_is_compared_with_a_partial_aggregate_that_changed_as_it_shoul
 
 
 @pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    ("edit", "is_changed"),
+    [
+        (f"{SAME} ORDER BY productName", False),
+        ("SELECT * REPLACE (productVendor || left(' ', row_number() OVER () % 2) AS productVendor) FROM old", True),
+        (f"{SAME} LIMIT 20", True),
+    ],
+)
+def test_a_small_dimension_that_is_made_anew_with_the_same_rows_did_not_change(
+    published: Settings, edit: str, is_changed: bool
+) -> None:
+    first, store = attempt(published).release, open_store(published)
+    assert first is not None
+    publish(store, "warehouse/dim_products", None, edit)
+    pins = store.pin(WANTED, first.tables)
+    assert pins["warehouse/dim_products"] != first.tables["warehouse/dim_products"]
+    before, held = store.at(first.tables), store.at(pins)
+    found = changed_since(before, first.tables, held, pins)
+    assert bool(found.parts("warehouse/dim_products")) == is_changed
+    assert not found.parts("warehouse/dim_customers", FACT)
+    for each in (before, held, store):
+        each.release()
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_comparing_what_changed_finds_what_comparing_everything_finds(published: Settings, seed: int) -> None:
     """Tables and months at random, some of them published again with the rows that they had."""
