@@ -10,7 +10,7 @@ stops whatever is downstream) still stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -198,15 +198,27 @@ def _events(instance: dg.DagsterInstance, node: Node, newest: dg.EventLogRecord 
     versions = storage.get_latest_tags_by_partition(key, kind, [DATA_VERSION])
     if node.external:
         return {month: Event(moment, versions.get(month, {})) for month, moment in moments.items()}
-    # Months of one data version were made by one run, of the same inputs: one event of it tells.
-    of_run = {versions[month][DATA_VERSION]: moment for month, moment in moments.items() if month in versions}
-    wanted = dg.AssetRecordsFilter(key, storage_ids=list(of_run.values()))
-    records = instance.fetch_materializations(wanted, limit=max(len(of_run), 1)).records if of_run else []
-    tags = {found[DATA_VERSION]: found for each in records if DATA_VERSION in (found := _tags(each, node))}
-    return {
-        month: Event(moment, tags.get(versions.get(month, {}).get(DATA_VERSION, ""), {}))
-        for month, moment in moments.items()
-    }
+    told = _one_of_each_step(moments, {month: tags.get(DATA_VERSION, "") for month, tags in versions.items()})
+    wanted = dg.AssetRecordsFilter(key, storage_ids=list({*told.values()}))
+    records = instance.fetch_materializations(wanted, limit=len({*told.values()})).records
+    tags = {each.storage_id: _tags(each, node) for each in records}
+    return {month: Event(moment, tags.get(told[month], {})) for month, moment in moments.items()}
+
+
+def _one_of_each_step(moments: Mapping[str, int], versions: Mapping[str, str]) -> dict[str, int]:
+    """By month, the moment of one event that tells for it: of the months that a step made together, the last one's.
+
+    They follow each other, with one data version; where something came between, each side has one of its own.
+    """
+    told: dict[str, int] = {}
+    group: list[str] = []
+    for month in sorted(moments, key=lambda each: moments[each]):
+        last = group[-1] if group else month
+        if versions.get(last) != versions.get(month) or moments[month] > moments[last] + 1:
+            group = []
+        group.append(month)
+        told |= dict.fromkeys(group, moments[month])
+    return told
 
 
 def _tags(record: dg.EventLogRecord, node: Node) -> dict[str, str]:
@@ -221,41 +233,56 @@ def _key(address: str) -> dg.AssetKey:
 # What to make next ---------------------------------------------------------------------------------------
 
 
-def wave(record: Record, old: Mapping[str, Iterable[str]], failed: Iterable[str] = ()) -> Parts:
-    """What to make in one go: what is ``old``, and what surely follows from it; nothing that is made of ``failed``.
+def wave(record: Record, old: Mapping[str, Iterable[str]], failed: Mapping[str, Iterable[str]] | None = None) -> Parts:
+    """What to make in one go: what is ``old``, and what surely follows; nothing that is made of ``failed`` parts.
 
-    Months follow their months, and tables without months follow any of them. Whether all other months follow too,
-    because a table without months has other rows, shows only when it was made: that, and what is made of it, waits
-    for the next wave. So does a table without months that follows only if an input without months has other rows; what
-    is made of it and follows anyway does not wait for it.
+    Months follow their months, and tables without months follow what was read anew and has other rows for certain. What
+    else a table without months may follow is made first: mostly it is what it was, or differs where nobody looks. So
+    are tables without months of which all other months may have to follow. What is made of a table that waits, waits
+    with it.
     """
     made: Parts = {}
-    blocked = set(failed)
-    #: Tables without months whose inputs have other rows for certain; tables that wait.
+    blocked: Parts = {}
+    #: Tables without months that have other rows for certain; tables that wait.
     certain, waiting = set[str](), set[str]()
     for node in record.nodes.values():
-        parents = [record.nodes[each] for each in node.parents]
         if node.external:
             continue
-        if node.address in blocked or _any(parents, blocked):
-            blocked.add(node.address)
-            continue
-        parts = {*old.get(node.address, ()), *_following(node, parents, made, certain)}
-        if not node.partitioned and (node.address in old or _any(parents, certain)):
+        parents = [record.nodes[each] for each in node.parents]
+        lost = blocked[node.address] = _lost(record, node, parents, blocked) | {*(failed or {}).get(node.address, ())}
+        parts = ({*old.get(node.address, ())} | _following(node, parents, made, certain)) - lost
+        if not node.partitioned and parts and (_is_read_anew(node, parents, old) or _any(parents, certain)):
             certain.add(node.address)
-        if _any(parents, waiting) or _may_grow(record, node, parts, parents, certain):
+        may_stay = not node.partitioned and node.address not in {*old, *certain} and _any(parents, {*made})
+        if may_stay or _any(parents, waiting) or _may_grow(record, node, parts, parents, certain):
             waiting.add(node.address)
         elif parts:
             made[node.address] = parts
     return made
 
 
+def _lost(record: Record, node: Node, parents: list[Node], blocked: Parts) -> set[str]:
+    """The parts of a table that cannot be made: what is made of all months is, as long as one of them can be."""
+    everything = {*record.months} if node.partitioned else {WHOLE}
+    lost = set[str]()
+    for parent in parents:
+        missing = blocked.get(parent.address, set())
+        if node.partitioned and parent.partitioned:
+            lost |= missing
+        elif missing and missing >= ({*record.months} if parent.partitioned else {WHOLE}):
+            lost |= everything
+    return lost
+
+
+def _is_read_anew(node: Node, parents: list[Node], old: Mapping[str, Iterable[str]]) -> bool:
+    return node.address in old and any(parent.external for parent in parents)
+
+
 def _following(node: Node, parents: list[Node], made: Parts, certain: set[str]) -> set[str]:
-    """The parts of a table that follow from what is made of its inputs."""
-    months = {month for each in parents if each.partitioned for month in made.get(each.address, ())}
-    if node.partitioned:
-        return months
-    return {WHOLE} if months or _any(parents, certain) else set()
+    """The parts of a table that surely follow from what is made of its inputs."""
+    if not node.partitioned:
+        return {WHOLE} if _any(parents, certain) else set()
+    return {month for each in parents if each.partitioned for month in made.get(each.address, ())}
 
 
 def _may_grow(record: Record, node: Node, parts: set[str], parents: list[Node], certain: set[str]) -> bool:
@@ -263,5 +290,5 @@ def _may_grow(record: Record, node: Node, parts: set[str], parents: list[Node], 
     return node.partitioned and parts != set(record.months) and _any(parents, certain)
 
 
-def _any(nodes: Iterable[Node], addresses: set[str]) -> bool:
+def _any(nodes: Iterable[Node], addresses: Collection[str]) -> bool:
     return any(each.address in addresses for each in nodes)

@@ -28,6 +28,7 @@ from classic_cars.sources.order_system import OrderSystem, open_order_system
 from classic_cars.stores.base import Store
 from classic_cars.stores.duckdb import DuckDBStore
 from classic_cars.tables.io_manager import StoreIOManager
+from classic_cars.tables.run_tags import LATER, RELEASE
 
 CONTRACTS = [each.contract for each in ALL_TABLES]
 
@@ -72,7 +73,7 @@ class _Tables(dg.ConfigurableIOManagerFactory):
                 recall(self.compiled)
             try:
                 yield manager
-                if context.run is not None and context.instance is not None:
+                if context.run is not None and context.instance is not None and not _later(context.run):
                     outcome = release_after_run(
                         manager.store, CONTRACTS, manager.published, context.instance, context.run.run_id
                     )
@@ -83,6 +84,10 @@ class _Tables(dg.ConfigurableIOManagerFactory):
             if is_new and self.serving_url and context.instance is not None:
                 # The store is free again: no run waits for PostgreSQL.
                 serve_release(self.serving_url, self.connect_timeout, manager.store, CONTRACTS, context.instance)
+
+
+def _later(run: dg.DagsterRun) -> bool:
+    return run.tags.get(RELEASE) == LATER
 
 
 class TablesInDuckDB(_Tables):

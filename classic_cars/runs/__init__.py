@@ -31,7 +31,7 @@ from classic_cars.settings import Settings
 from classic_cars.sources.order_system import open_order_system
 from classic_cars.stores import published
 from classic_cars.tables.partitions import add_months
-from classic_cars.tables.run_tags import ACCEPT_SHRINK, accepted_shrinks, range_tags
+from classic_cars.tables.run_tags import ACCEPT_SHRINK, LATER, RELEASE, accepted_shrinks, range_tags
 
 __all__ = ["FailedCheck", "RunReport", "execute", "execute_what_changed"]
 
@@ -70,8 +70,9 @@ def execute(
             months = partitions_among(instance, months or Months(there[0], there[-1]))
             tags |= range_tags(months.first, months.last)
         report = executed(job_of(defs, keys), instance, keys, months, tags)
-        if not ephemeral:
-            _release(settings, instance, report)
+        # Where the run published nothing that analysts read, it has not tried to make a release.
+        if not ephemeral and not _publishes_for_analysts(report) and not report.interrupted:
+            release_what_is_published(settings, [each.contract for each in ALL_TABLES], instance)
         return report
 
 
@@ -90,16 +91,16 @@ def execute_what_changed(
     unreadable = order_system.unreadable()
     with interrupts.listening(), _stopping(), open_instance(settings, ephemeral=False) as instance:
         again = accepted_shrinks(tags)
+        tags |= {RELEASE: LATER}  # there may be several runs: what they publish belongs together
         report = make_what_changed(settings, defs, order_system, instance, tags, again, months, unreadable)
-        _release(settings, instance, report)
+        if not report.interrupted:
+            run_id = report.run_id if _publishes_for_analysts(report) else ""
+            release_what_is_published(settings, [each.contract for each in ALL_TABLES], instance, run_id)
         return report
 
 
-def _release(settings: Settings, instance: dg.DagsterInstance, report: RunReport) -> None:
-    """Where no run published what analysts read, none has tried to make a release."""
-    tried = any(address.partition("/")[0] in RELEASED for address in report.published)
-    if not tried and not report.interrupted:
-        release_what_is_published(settings, [each.contract for each in ALL_TABLES], instance)
+def _publishes_for_analysts(report: RunReport) -> bool:
+    return any(address.partition("/")[0] in RELEASED for address in report.published)
 
 
 def _tags(accept_shrink: Sequence[str], keys: Sequence[dg.AssetKey]) -> dict[str, str]:

@@ -78,21 +78,23 @@ def make_what_changed(
     owed = anyway | _within(months, record, _refuted(instance))
     old = _both(_within(months, record, stale(record)), owed)
     reports: list[RunReport] = []
-    failed = set(errors)
+    failed = {address: _all_parts(record, address) for address in errors}
     before: Parts = {}
     while (parts := wave(record, old, failed)) and parts != before:
         together = _moved(settings, order_system, parts)
         for request in _requests(parts, record, tags, together):
             report = _executed(defs, instance, request)
             reports.append(report)
-            failed |= set(report.not_published)
+            for address in report.not_published:
+                asked = {*map(partition_key, report.months or ())} if record.nodes[address].partitioned else {WHOLE}
+                failed.setdefault(address, set()).update(asked)
             if interrupts.requested():  # every query from here on would be interrupted, too
-                return _together(reports, record, failed, errors)
+                return _together(reports, record, {*failed}, errors)
         before, record = parts, _record(settings, defs, instance)
         owed = {address: found - parts.get(address, set()) for address, found in owed.items()}
         old = _both(_within(months, record, stale(record)), owed)
     remember(instance, order_system, signs, watched)
-    return _together(reports, record, failed, errors)
+    return _together(reports, record, {*failed}, errors)
 
 
 def _record(settings: Settings, defs: dg.Definitions, instance: dg.DagsterInstance) -> Record:

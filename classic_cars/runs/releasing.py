@@ -1,4 +1,4 @@
-"""A release that an earlier run could not make, or did not come to: its disk was full, it was killed."""
+"""A release of what several runs published, or an earlier one could not make: its disk was full, it was killed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ from classic_cars.stores import open_store
 MADE_BY = "classic-cars run"
 
 
-def release_what_is_published(settings: Settings, contracts: Sequence[Contract], instance: dg.DagsterInstance) -> None:
-    """Make a release of what is published, unless it is one already; whoever writes to the store now does it anyway."""
-    store = open_store(settings.model_copy(update={"store_wait": 0.0}))
+def release_what_is_published(
+    settings: Settings, contracts: Sequence[Contract], instance: dg.DagsterInstance, run_id: str = ""
+) -> None:
+    """Make a release of what is published, unless it is one already.
+
+    ``run_id``: the run that published last, after which a writer is waited for; without one whoever writes to the store
+    now makes a release anyway.
+    """
+    store = open_store(settings if run_id else settings.model_copy(update={"store_wait": 0.0}))
     try:
-        store.begin_run(MADE_BY)
+        store.begin_run(f"run {run_id}" if run_id else MADE_BY)
         if not store.row_counts().keys() & {each.address for each in contracts if each.layer in RELEASED}:
             return
-        outcome = record_release(store, contracts, instance, MADE_BY)
+        outcome = record_release(store, contracts, instance, run_id or MADE_BY)
     except StoreError:
         return
     finally:

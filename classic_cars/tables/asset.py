@@ -23,7 +23,7 @@ from classic_cars.contracts.measures import OWNER
 from classic_cars.months import Months
 from classic_cars.stores.base import Provenance
 from classic_cars.tables import alone, failures
-from classic_cars.tables.data_versions import content_of
+from classic_cars.tables.data_versions import DIGEST, NO_ROWS, content_of, version_of
 from classic_cars.tables.external import external_key, observations
 from classic_cars.tables.materialize import from_tables, published
 from classic_cars.tables.metadata import (
@@ -215,11 +215,12 @@ def _say_content(context: dg.AssetExecutionContext, step: Step, outcome: Outcome
     if outcome.staged is None:
         return
     content = content_of(outcome.profile)
-    context.set_data_version(context.asset_key, content.version)
-    for key in context.partition_keys if step.months is not None else ():
-        context.add_asset_metadata(
-            {"dagster/partition_row_count": content.rows.get(key, 0)}, asset_key=context.asset_key, partition_key=key
-        )
+    months = context.partition_keys if step.months is not None else ()
+    version = version_of(content, months, context.instance, context.asset_key)
+    context.set_data_version(context.asset_key, dg.DataVersion(version))
+    for key in months:
+        said = {"dagster/partition_row_count": content.rows.get(key, 0), DIGEST: content.digests.get(key, NO_ROWS)}
+        context.add_asset_metadata(said, asset_key=context.asset_key, partition_key=key)
 
 
 def _say_what_was_read(context: dg.AssetExecutionContext, step: Step, outcome: Outcome) -> None:

@@ -7,28 +7,57 @@ of every fact out of sync. A run of several months has one version for all of th
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 
 from classic_cars.checks.profiles import CONTENT, ROWS, Profile
 from classic_cars.months import partition_key
+from classic_cars.tables.external import DATA_VERSION
+
+#: Metadata of each month that was made: a digest of its rows.
+DIGEST, NO_ROWS = "digest of rows", "no rows"
 
 
 @dataclass(frozen=True)
 class Content:
-    """What was made: its data version, and its rows by month (``YYYY-MM``) where there are months."""
+    """What was made: its data version, and its rows by month (``YYYY-MM``) where there are months.
 
-    version: dg.DataVersion
+    ``digests``: of each month's rows.
+    """
+
+    version: str
     rows: dict[str, int]
+    digests: dict[str, str]
 
 
 def content_of(found: Profile) -> Content:
     """Of the ``audited`` profile of the staged rows."""
     parts = sorted(("" if month is None else partition_key(month), sums) for month, sums in found.items())
-    return Content(_version(parts), {month: sums[ROWS] for month, sums in parts if month})
+    texts = {month: f"{month}:{sums[ROWS]}:{sums[CONTENT]}" for month, sums in parts}
+    rows = {month: sums[ROWS] for month, sums in parts if month}
+    return Content(_digest(";".join(texts.values())), rows, {month: _digest(text) for month, text in texts.items()})
 
 
-def _version(parts: list[tuple[str, dict]]) -> dg.DataVersion:
-    text = ";".join(f"{month}:{sums[ROWS]}:{sums[CONTENT]}" for month, sums in parts)
-    return dg.DataVersion(hashlib.blake2b(text.encode(), digest_size=16).hexdigest())
+def version_of(content: Content, months: Sequence[str], instance: dg.DagsterInstance, key: dg.AssetKey) -> str:
+    """The data version of what was made; of ``months`` that have the rows that they had, the one that they had.
+
+    Otherwise a month that was made together with others would have another version as soon as it is made by itself.
+    """
+    before = set()
+    for month in months:
+        wanted = dg.AssetRecordsFilter(key, asset_partitions=[month])
+        (made,) = [each.asset_materialization for each in instance.fetch_materializations(wanted, limit=1).records] or [
+            None
+        ]
+        said = made.metadata.get(DIGEST) if made is not None else None
+        if made is None or said is None or said.value != content.digests.get(month, NO_ROWS):
+            return content.version
+        before.add((made.tags or {}).get(DATA_VERSION))
+    (found,) = before if len(before) == 1 else (None,)
+    return found or content.version
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -15,6 +15,9 @@ RANGE_END = "dagster/asset_partition_range_end"
 #: ``source/orders,source/orderdetails``.
 ACCEPT_SHRINK = "classic_cars/accept_shrink"
 
+#: Tag of a run that leaves making a release to whoever asked for it, and for others that follow: ``later``.
+RELEASE, LATER = "classic_cars/release", "later"
+
 
 def range_tags(first: date, last: date) -> dict[str, str]:
     """The tags of a run that makes these months, and those between."""
