@@ -40,7 +40,7 @@ TOTALED = (*(each.address for each in (*SUMMED, SALES_BY_MONTH)), FACT)
 _READS = re.compile(r"\b(analytics|warehouse)\"?\s*\.", re.IGNORECASE)
 
 #: SQL that reads a table of another one.
-_READS_OTHERS = re.compile(r"\b(source|staging|quarantine|ledger|information_schema)\"?\s*\.", re.IGNORECASE)
+_READS_OTHERS = re.compile(r"\b(source|staging|quarantine|control|ledger|information_schema)\"?\s*\.", re.IGNORECASE)
 
 
 def contradictions(store: Reading, since: Since = EVERYTHING) -> list[str]:

@@ -7,8 +7,11 @@ import pandera.ibis as pa
 import pytest
 
 from classic_cars.assets import ALL_TABLES
+from classic_cars.contracts.base import RELEASED
 from classic_cars.contracts.vocabulary import Int, TableModel, facts
 from classic_cars.errors import ContractError
+from classic_cars.serving.consistency import reads_released_tables
+from classic_cars.stores.transfer import with_co_published
 from classic_cars.tables.table import Catalog, Table, table
 
 CATALOG = Catalog(ALL_TABLES)
@@ -247,3 +250,10 @@ def test_the_graph_is_the_one_that_was_meant():
         "warehouse": 8,
         "analytics": 9,
     }
+
+
+def test_what_reads_a_table_that_no_release_holds_is_not_asked_of_one() -> None:
+    layers = {each.layer for each in with_co_published(each.contract for each in CATALOG)}
+    assert layers > {*RELEASED}
+    for layer in layers:
+        assert reads_released_tables(f"FROM analytics.answers JOIN {layer}.rows USING (month)") == (layer in RELEASED)
