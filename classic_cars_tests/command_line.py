@@ -93,9 +93,12 @@ class _Forks:
 
 def serve() -> None:
     """Carry out commands, one line of standard input for each, and answer with the exit codes of its processes."""
+    from classic_cars_tests import shared_sql
+
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         asked, children = json.loads(line), []
+        shared_sql.catch_up()
         for out, err in asked["files"]:
             child = os.fork()
             if child == 0:
@@ -138,8 +141,10 @@ def import_everything() -> None:
         for each in pkgutil.walk_packages(package.__path__, f"{name}."):
             if not each.name.endswith("__main__"):
                 importlib.import_module(each.name)
-    remembered = importlib.import_module("classic_cars_tests.remembered")
+    from classic_cars_tests import remembered, shared_sql
+
     remembered.install()
+    shared_sql.share()
     remembered.work_out_the_catalog()
     remembered.live_long()
 

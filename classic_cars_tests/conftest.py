@@ -13,7 +13,7 @@ import pytest
 
 from classic_cars_shop import servers
 from classic_cars_shop.servers import Server
-from classic_cars_tests import remembered
+from classic_cars_tests import remembered, shared_sql
 from classic_cars_tests.assistants import asked_shop, order_frames, personal
 from classic_cars_tests.postgresql_serving import served, serving
 from classic_cars_tests.programs import or_skip
@@ -51,10 +51,14 @@ def pytest_configure() -> None:
 
     ``TMPDIR`` says otherwise, if it is set.
     """
-    if "TMPDIR" in os.environ or not IN_MEMORY.is_dir():
-        return
-    if shutil.disk_usage(IN_MEMORY).free > ROOM and psutil.virtual_memory().available > BESIDE:
+    if (
+        "TMPDIR" not in os.environ
+        and IN_MEMORY.is_dir()
+        and shutil.disk_usage(IN_MEMORY).free > ROOM
+        and psutil.virtual_memory().available > BESIDE
+    ):
         os.environ["TMPDIR"], tempfile.tempdir = str(IN_MEMORY), None
+    shared_sql.share()
 
 
 @pytest.hookimpl(trylast=True)  # when those that do not run are gone

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from classic_cars import compiled
-
 
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
     """The folder of this name, made by the first worker that asks; the others wait for it. Not to be changed."""
@@ -26,7 +24,4 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None
             folder.mkdir()
             make(folder)
             ready.touch()
-            compiled.remember(str(base / "compiled.json"))
-        else:
-            compiled.recall(str(base / "compiled.json"))  # the SQL that the other worker compiled meanwhile
     return folder

@@ -22,7 +22,7 @@ from classic_cars.settings import Settings
 from classic_cars.stores.base import Staged, Transaction
 from classic_cars.stores.duckdb.transaction import DuckDBTransaction
 from classic_cars.stores.iceberg.transaction import IcebergTransaction
-from classic_cars_tests import remembered
+from classic_cars_tests import remembered, shared_sql
 from classic_cars_tests.platform import fingerprint
 
 
@@ -116,8 +116,10 @@ def held(attempt: dict[str, Any]) -> dict[str, str]:
 
 if __name__ == "__main__":
     remembered.install()
+    shared_sql.share()
     remembered.work_out_the_catalog()
     remembered.live_long()
     for each in json.load(sys.stdin):
+        shared_sql.catch_up()
         outcome = attempted(each)
         print(json.dumps({"outcome": outcome, "held": held(each)}), flush=True)
