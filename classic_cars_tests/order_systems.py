@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import ibis
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
+from classic_cars.compiled import CompilingOnce
 from classic_cars.contracts.order_system import metadata, orderdetails, orders
 from classic_cars.sources.conform import conform
 from classic_cars.sources.digests import held_totals
@@ -78,8 +81,23 @@ def arrived(url: str, table: sa.Table, months: list[date] | None = None) -> pa.T
     with open_order_system(url).snapshot() as snapshot:
         rows = snapshot.read(table, months, lambda arriving: conform(arriving, table, TODAY), TODAY).read_all()
         said = snapshot.control_totals(table, months, TODAY)
-    assert held_totals(ibis.memtable(rows), table, SourceURL.parse(url)) == said
+    assert held_totals(in_duckdb(rows), table, SourceURL.parse(url)) == said
     return rows
+
+
+def in_duckdb(rows: pa.Table) -> ibis.Table:
+    """The rows as a table of DuckDB's, as the platform holds them, until others are put there.
+
+    Of a table in memory, each expression would be compiled anew: most of what it takes to look at two rows.
+    """
+    engine = _duckdb()
+    engine.con.register("held", rows)
+    return engine.table("held")
+
+
+@cache
+def _duckdb() -> CompilingOnce:
+    return CompilingOnce.from_connection(duckdb.connect())
 
 
 def said_now(

@@ -9,7 +9,6 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-import ibis
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
@@ -20,7 +19,18 @@ from classic_cars.errors import SourceSchemaChanged
 from classic_cars.sources.control_totals import proven
 from classic_cars.sources.digests import differing_columns, held_totals
 from classic_cars.sources.order_system import open_order_system
-from classic_cars_tests.order_systems import TODAY, arrived, change, line, make_tables, one_order, order, put, said_now
+from classic_cars_tests.order_systems import (
+    TODAY,
+    arrived,
+    change,
+    in_duckdb,
+    line,
+    make_tables,
+    one_order,
+    order,
+    put,
+    said_now,
+)
 
 #: Two rows of every table, that differ in every column.
 WORDS = {"orderNumber": (1, 2), "orderDate": (date(2004, 1, 5), date(2004, 1, 6))}
@@ -36,10 +46,10 @@ class Shop:
     def agrees(self, table: sa.Table, rows: pa.Table | None = None) -> bool:
         order_system = open_order_system(self.url)
         rows = self.held[table.name] if rows is None else rows
-        return held_totals(ibis.memtable(rows), table, order_system.url) == said_now(self.url, table)
+        return held_totals(in_duckdb(rows), table, order_system.url) == said_now(self.url, table)
 
     def differing(self, table: sa.Table, rows: pa.Table | None = None) -> list[str]:
-        held = ibis.memtable(self.held[table.name] if rows is None else rows)
+        held = in_duckdb(self.held[table.name] if rows is None else rows)
         return differing_columns(open_order_system(self.url), held, table)
 
 
@@ -115,7 +125,7 @@ def test_one_other_value_in_any_column_differs_and_its_column_is_named(shop_in_a
         first, second = rows[column.name].to_pylist()
         for changed in ([second, second], [None, second], [second, first]):
             other = _with(rows, column.name, changed)
-            assert held_totals(ibis.memtable(other), table, url) != said, column.name
+            assert held_totals(in_duckdb(other), table, url) != said, column.name
         named = shop.differing(table, other)
         # Without its key a row's other values are others, too.
         assert named if column.primary_key else named == [column.name]
@@ -132,10 +142,12 @@ def test_a_value_that_changes_in_the_order_system_differs(order_system_url: str)
     for table in READ_ORDER:
         before, row = said_now(shop.url, table), one_row(table)
         others = [column for column in proven(table) if not column.primary_key]
+        put_back: list[str] = []
         for column in others:
-            change(shop.url, f'UPDATE {table.name} SET "{column.name}" = {another(column)} WHERE {row}')
+            change(shop.url, *put_back, f'UPDATE {table.name} SET "{column.name}" = {another(column)} WHERE {row}')
             assert said_now(shop.url, table) != before, column.name
-            change(shop.url, f"UPDATE {table.name} SET \"{column.name}\" = '{value(column, 0)}' WHERE {row}")
+            put_back = [f"UPDATE {table.name} SET \"{column.name}\" = '{value(column, 0)}' WHERE {row}"]
+        change(shop.url, *put_back)
         assert shop.agrees(table)
         all_of_them = ", ".join(f'"{column.name}" = {another(column)}' for column in others)
         change(shop.url, f"UPDATE {table.name} SET {all_of_them} WHERE {row}")
@@ -268,7 +280,7 @@ def test_months_of_any_texts_are_equal_one_by_one(order_system_url: str) -> None
     )
     order_system = open_order_system(order_system_url)
     for month in order_system.months(TODAY):
-        rows = ibis.memtable(arrived(order_system_url, orders, [month]))
+        rows = in_duckdb(arrived(order_system_url, orders, [month]))
         assert held_totals(rows, orders, order_system.url) == said_now(order_system_url, orders, [month])
 
 
