@@ -2,9 +2,11 @@
 
 import json
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from datetime import date
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -44,15 +46,32 @@ from classic_cars_tests.order_systems import (
 JANUARY = date(2003, 1, 1)
 #: Where rows without a usable date are at home.
 UNDATED = date(1900, 1, 1)
-
-
-@pytest.fixture
-def real_url(order_system_url: str) -> str:
-    simulator.load(order_system_url, real_data())
-    return order_system_url
-
-
+#: Databases, and what DuckDB calls them.
 SCANNERS = {"sqlite": "sqlite", "mariadb": "mysql", "postgresql": "postgres"}
+
+
+@pytest.fixture(scope="module")
+def real_shop(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], str]]:
+    """Where the real data is in a database of a kind: loaded once, for tests that change nothing in it."""
+    with ExitStack() as databases:
+
+        @cache
+        def loaded(kind: str) -> str:
+            if kind == "sqlite":
+                url = f"sqlite:///{tmp_path_factory.mktemp('real') / 'shop.sqlite'}"
+            else:
+                url = databases.enter_context(request.getfixturevalue(f"{kind}_server").database())
+            simulator.load(url, real_data())
+            return url
+
+        yield loaded
+
+
+@pytest.fixture(params=SCANNERS)
+def real_url(request: pytest.FixtureRequest, real_shop: Callable[[str], str]) -> str:
+    return real_shop(request.param)
 
 
 def counted(url: str, table: sa.Table, months: list[date] | None = None) -> tuple[int, int | None]:
@@ -85,10 +104,8 @@ def test_every_table_of_the_real_data_arrives_with_every_row_and_the_contracts_t
         assert not order_system.drift(table)
 
 
-def test_all_databases_send_the_same(tmp_path: Path, mariadb_url: str, postgresql_url: str) -> None:
-    urls = [f"sqlite:///{tmp_path / 'shop.sqlite'}", mariadb_url, postgresql_url]
-    for url in urls:
-        simulator.load(url, real_data())
+def test_all_databases_send_the_same(real_shop: Callable[[str], str]) -> None:
+    urls = [real_shop(kind) for kind in SCANNERS]
     for table in READ_ORDER:
         keys = [(column.name, "ascending") for column in table.primary_key]
         first, *others = [arrived(url, table).sort_by(keys) for url in urls]
