@@ -33,7 +33,7 @@ from classic_cars.stores.iceberg.engines.spark_session import Server, clear_erro
 from classic_cars.stores.transfer import with_co_published
 from classic_cars.tables.failures import RETRY, reported
 from classic_cars_shop.identical import differing_tables
-from classic_cars_shop.spark import Spark, connect_server
+from classic_cars_shop.spark import QUICK, Spark, connect_server
 from classic_cars_tests.landed import drop, jsonl, rating
 from classic_cars_tests.platform import change, run
 from classic_cars_tests.programs import or_skip
@@ -75,7 +75,8 @@ EDGES = (
 
 @pytest.fixture(scope="module")
 def spark() -> Iterator[Spark]:
-    with or_skip(connect_server()) as running:
+    """One core, and plans that are made once: those of the cluster's tests are made again as their rows come."""
+    with or_skip(connect_server("local[1]", settings={**QUICK, "spark.sql.adaptive.enabled": "false"})) as running:
         yield running
 
 
