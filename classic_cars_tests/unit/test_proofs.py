@@ -14,17 +14,25 @@ import ibis
 import pytest
 
 from classic_cars.contracts import proofs
+from classic_cars.contracts.control_totals import SALES_BY_CUSTOMER, SALES_BY_PRODUCT
 
 COLUMNS = {
-    "orderdetails": "orderNumber INT, productCode VARCHAR, quantityOrdered INT, priceEach DECIMAL(10, 2)",
-    "orders": "orderNumber INT, customerNumber INT, status VARCHAR, orderDate DATE",
+    "orderdetails": "orderNumber INT, productCode VARCHAR, quantityOrdered INT, priceEach DECIMAL(10, 2), "
+    "orderMonth DATE",
+    "orders": "orderNumber INT, customerNumber INT, status VARCHAR",
     "products": "productCode VARCHAR, productLine VARCHAR, buyPrice DECIMAL(10, 2)",
     "customers": "customerNumber INT, country VARCHAR",
 }
 VALUES = {
-    "orderdetails": ([1, 2, 3, 4, 5, 9, None], ["A", " A ", "B", "C", "", None], [1, 5, None, -3], ["2.50", None]),
-    "orders": ([1, 2, 3, 4, 5, None], [1, 2, 9, None], ["Shipped", " CANCELLED", "", None], [date(2004, 1, 31), None]),
-    "products": (["A", "B ", "C", None], ["Cars", " Cars", "Planes", None], ["1.00", "-2.00", None]),
+    "orderdetails": (
+        [1, 2, 3, 4, 5, 9, None],
+        ["A", " A ", "B", "C", "", None],
+        [1, 5, None, -3],
+        ["2.50", None],
+        [date(2004, 1, 1), date(2004, 2, 1), date(1900, 1, 1), None],
+    ),
+    "orders": ([1, 2, 3, 4, 5, None], [1, 2, 9, None], ["Shipped", " CANCELLED", "", None]),
+    "products": (["A", "B ", "C", None], ["Cars", " Cars", "Planes", "Unknown", None], ["1.00", "-2.00", None]),
     "customers": ([1, 2, None], ["USA", " USA", "France", None]),
 }
 ROWS = {"orderdetails": 30, "orders": 10, "products": 5, "customers": 3}
@@ -43,12 +51,20 @@ def shop(seed: int) -> tuple[Any, dict[str, list[tuple]]]:
             if found:
                 places = ", ".join("?" * len(found[0]))
                 engine.executemany(f"INSERT INTO {layer}.{name} VALUES ({places})", found)
-    return ibis.duckdb.from_connection(engine), rows
+    shop = ibis.duckdb.from_connection(engine)
+    shop.raw_sql("CREATE SCHEMA control")
+    for control in (SALES_BY_CUSTOMER, SALES_BY_PRODUCT):
+        shop.create_table(control.contract.name, made(shop, control.of), database="control")
+    return shop, rows
+
+
+def made(engine: Any, function: Any) -> ibis.Table:
+    tables = [name.split("_", 1) for name in signature(function).parameters]
+    return function(*(engine.table(name, database=layer) for layer, name in tables))
 
 
 def proven(engine: Any, proof: Any) -> list[dict[str, Any]]:
-    tables = [name.split("_") for name in signature(proof).parameters]
-    return proof(*(engine.table(name, database=layer) for layer, name in tables)).to_pyarrow().to_pylist()
+    return made(engine, proof).to_pyarrow().to_pylist()
 
 
 def left(rows: dict[str, list[tuple]], name: str) -> list[tuple]:
@@ -70,7 +86,7 @@ def first_of(values: Iterable[Any]) -> Any:
 def by_product_line(rows: dict[str, list[tuple]]) -> dict[str, tuple]:
     """Orders, units, booked amount, net sales and gross profit of each product line, row by row."""
     found: dict[str, list[Any]] = {}
-    for number, code, units, price in left(rows, "orderdetails"):
+    for number, code, units, price, _ in left(rows, "orderdetails"):
         named = [each for each in left(rows, "products") if code and clean(each[0]) == clean(code)]
         line = first_of(clean(each[1]) for each in named) or "Unknown"
         cost = first_of(Decimal(each[2]) if each[2] else None for each in named)
@@ -100,6 +116,8 @@ def test_every_proof_sums_up_what_rows_one_by_one_do(seed: int) -> None:
     }
     assert found == expected
     in_all = [sum(sums[index] for sums in expected.values()) for index in range(1, 5)]
+    (sums,) = proven(engine, proofs.in_all)
+    assert [sums[name] for name in ("units", "bookedAmount", "grossProfit")] == [in_all[0], in_all[1], in_all[3]]
     for proof in (
         proofs.by_month_and_product,
         proofs.by_month,
