@@ -20,9 +20,9 @@ KNOWN_AS = tuple(f"classic_cars.contracts.{module}.METRICS" for module in ("metr
 
 def _remade(contract: Contract) -> Contract:
     """The contract of partial aggregates or of an answer, as it would have been made of the patched metrics."""
-    (proof,) = contract.reconciliations
+    proof, *_ = contract.reconciliations
     if len(contract.key) == 2:
-        return analytics._partial(contract.name, contract.key[1], proof.expected)
+        return analytics._partial(contract.name, contract.key[1], proof.expected, *contract.controls)
     (by,) = contract.key
     over = true.PRODUCT if by == "productLine" else true.CUSTOMER
     assert contract.recomputed is not None
