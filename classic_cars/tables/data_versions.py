@@ -45,18 +45,19 @@ def version_of(content: Content, months: Sequence[str], instance: dg.DagsterInst
 
     Otherwise a month that was made together with others would have another version as soon as it is made by itself.
     """
-    before = set()
+    kept = None
     for month in months:
         wanted = dg.AssetRecordsFilter(key, asset_partitions=[month])
-        (made,) = [each.asset_materialization for each in instance.fetch_materializations(wanted, limit=1).records] or [
-            None
-        ]
+        record = next(iter(instance.fetch_materializations(wanted, limit=1).records), None)
+        made = record.asset_materialization if record is not None else None
         said = made.metadata.get(DIGEST) if made is not None else None
         if made is None or said is None or said.value != content.digests.get(month, NO_ROWS):
             return content.version
-        before.add((made.tags or {}).get(DATA_VERSION))
-    (found,) = before if len(before) == 1 else (None,)
-    return found or content.version
+        version = (made.tags or {}).get(DATA_VERSION)
+        if version in (None, content.version) or kept not in (None, version):
+            return content.version
+        kept = version
+    return kept or content.version
 
 
 def _digest(text: str) -> str:

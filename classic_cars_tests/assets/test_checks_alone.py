@@ -51,6 +51,21 @@ def test_every_check_of_a_table_that_is_made_here_can_be_executed_alone(
     assert fingerprint(published) == before
 
 
+def test_control_totals_are_worked_out_anew_for_checks_that_are_executed_alone(
+    published: Settings, instance: dg.DagsterInstance
+):
+    """Of the table that they are kept with, and of answers: what was kept may be what is wrong."""
+    with duckdb.connect(str(published.store_path)) as store:
+        store.execute("UPDATE control.sales_by_customer SET netSales = netSales + 1")
+    country = "analytics/sales_by_country"
+    tables = (country, "analytics/monthly_sales_by_customer")
+    keys = [dg.AssetCheckKey(dg.AssetKey(each.split("/")), "reconciliation") for each in tables]
+    ran = executed(published, instance, *keys)
+    assert ran.checks.keys() == {(each, "reconciliation") for each in tables}
+    assert not ran.failed
+    assert run(published, select=[country]).failed == {(country, "reconciliation")}
+
+
 def test_superseded_rows_are_missed_by_no_check_that_is_executed_alone(
     published: Settings, instance: dg.DagsterInstance
 ):

@@ -116,6 +116,16 @@ def test_what_comes_out_as_it_was_is_the_end_of_it_and_one_release_is_made_of_al
     assert nothing_more(made)
 
 
+def test_a_month_that_nobody_knows_yet_can_be_named(made: Settings) -> None:
+    days = "orderDate = '2003-09-02', requiredDate = '2003-09-09', shippedDate = NULL"
+    change(made.order_system_url, f"UPDATE orders SET {days} WHERE orderNumber = (SELECT max(orderNumber) FROM orders)")
+    september = Months.parse("2003-09")
+    with open_instance(made) as instance:
+        assert "2003-09" not in known_months(instance)
+    assert "source/orders" in execute_what_changed(made, september).published
+    assert "2003-09" in {f"{day:%Y-%m}" for (day,) in ask(made, "SELECT DISTINCT orderDate FROM source.orders")}
+
+
 def test_a_month_made_again_as_it_was_does_not_pass_for_all_of_its_version(made: Settings) -> None:
     """Facts hold nothing of a product's description, but are made of products: every month has to be made again."""
     change(made.order_system_url, "UPDATE products SET productDescription = 'as new'")
