@@ -16,9 +16,10 @@ import dagster as dg
 from classic_cars.assets import ALL_TABLES
 from classic_cars.automation import maintenance, report, sales_report
 from classic_cars.automation.alerts import alerts_sensor, sender
+from classic_cars.automation.condition_sensor import condition_sensor
 from classic_cars.automation.environments import automation
 from classic_cars.automation.first_proof import first_proof_sensor
-from classic_cars.automation.follow import condition_of, condition_sensors
+from classic_cars.automation.follow import condition_of
 from classic_cars.automation.landing_sensor import landing_sensor
 from classic_cars.automation.maintenance import maintenance_job
 from classic_cars.automation.order_system_sensor import order_system_sensor
@@ -120,7 +121,7 @@ def _automation(settings: Settings, catalog: Catalog) -> dg.Definitions:
     status = automation(settings.environment, attended=settings.attended).sensors
     landed = claims_of(catalog)
     polls = [order_system_sensor(status), *([landing_sensor(landed, status)] if landed else [])]
-    return dg.Definitions(sensors=[*polls, *condition_sensors(LAYERS, status)])
+    return dg.Definitions(sensors=[*polls, condition_sensor(LAYERS, status)])
 
 
 def _operations(settings: Settings, catalog: Catalog) -> dg.Definitions:

@@ -89,6 +89,12 @@ def main_module() -> Iterator[None]:
     sys.modules["__main__"] = before
 
 
+@pytest.fixture(autouse=True)
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ticks of this process look once; those of a daemon stay."""
+    monkeypatch.setattr("classic_cars.automation.lingering.LINGER_SECONDS", 0.0)
+
+
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[Server]:
     with or_skip(servers.mariadb()) as server:

@@ -1,34 +1,30 @@
-"""When tables are read and made: automation conditions, and the two sensors that ask for what they say.
+"""When tables are read and made: automation conditions. :mod:`condition_sensor` asks for what they say.
 
 Tables of ``source`` are read when an observation says that what they are read from changed. All others are rebuilt
-when one of their inputs was, for the months that changed, but never past a failed blocking check. The conditions are
-Dagster's own where they do; each of ours has a test that shows why Dagster's does not.
+when one of their inputs was, for the months that changed, but never past a failed blocking check. A small shop's change
+is one run, from reading to answers; a large one's tables are read first, and what follows is made of what came out.
+The conditions are Dagster's own where they do; each of ours has a test that shows why Dagster's does not.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import dagster as dg
 from dagster import AutomationCondition as When
 
-# What a sensor's evaluation returns has no public name, and one that waits has to return it.
-from dagster._core.definitions.sensor_definition import SensorExecutionData
-
-from classic_cars.automation.history import FOLLOWS, READS, under_way
-from classic_cars.automation.requests import run_requests
+from classic_cars.automation.history import rows_of_months
 from classic_cars.automation.staleness import Record, recorded, stale_parts
 from classic_cars.tables.partitions import known_months
-from classic_cars.tables.recomputation import disagreement, is_recomputed, made_with
+from classic_cars.tables.recomputation import disagreement, is_recomputed
 from classic_cars.tables.table import Catalog, Table
 
 SOURCE = "source"
-READING, FOLLOWING = "sources_automation_condition_sensor", "tables_automation_condition_sensor"
-#: Less than the five seconds of Dagster's own round, so that every round counts.
-TICK_SECONDS = 4
+#: A shop with fewer order lines is made wholly in less time than a run takes to start, about three seconds.
+FEW_LINES = 250_000
+LINES = dg.AssetKey([SOURCE, "orderdetails"])
 
 
 class RequestedNow(dg.AutomationCondition):
@@ -79,6 +75,31 @@ def _record(view: Any, graph: Any) -> Record:
     if view not in _records:
         _records[view] = recorded(view.instance, graph)
     return _records[view]
+
+
+class SmallOrNothingRead(dg.AutomationCondition):
+    """True in a small shop; in a large one only at ticks that do not ask for anything to be read.
+
+    What is made of what a large shop reads depends on what came out, and may be of more months than were read.
+    """
+
+    @property
+    def name(self) -> str:
+        return "the shop is small, or nothing is read now"
+
+    def evaluate(self, context: Any) -> dg.AutomationResult:
+        requested = [key for key, subset in context.request_subsets_by_key.items() if not subset.is_empty]
+        joins = is_small(context.asset_graph_view.instance) or not any(map(is_read, requested))
+        return dg.AutomationResult(context, context.candidate_subset if joins else context.get_empty_subset())
+
+
+def is_small(instance: dg.DagsterInstance) -> bool:
+    """Whether a run of all of the shop's sales takes no longer than another run."""
+    return rows_of_months(instance, LINES) < FEW_LINES
+
+
+def is_read(key: Any) -> bool:
+    return isinstance(key, dg.AssetKey) and key.path[0] == SOURCE
 
 
 class FirstTick(dg.AutomationCondition):
@@ -199,91 +220,14 @@ def _follow_inputs(table: Table, catalog: Catalog) -> dg.AutomationCondition:
     unread = [dg.AssetKey(address.split("/")) for address in audited]
     read = dg.AssetSelection.all() - dg.AssetSelection.assets(*unread)
     inputs_requested: Any = When.any_deps_match(RequestedNow()).allow(read)
-    changed = (
-        When.newly_missing()
-        | When.any_deps_updated().allow(read)
-        | When.code_version_changed()
-        | inputs_requested
-        | FirstTick()
-    )
+    changed = When.newly_missing() | When.any_deps_updated().allow(read) | When.code_version_changed() | FirstTick()
     handled = When.newly_requested() | When.newly_updated()
-    ready = ~When.any_deps_in_progress() & ~When.in_progress() & InputsPublishedAndPassed()
+    ready = SmallOrNothingRead() & ~When.any_deps_in_progress() & ~When.in_progress() & InputsPublishedAndPassed()
     if table.contract.partitioned_by is not None:
         missing: Any = When.missing()
         ready = ~When.any_deps_match(missing & ~RequestedNow()) & ready
-    due: Any = changed.since(handled) & (OutOfDate() | inputs_requested)
+    # What its inputs are asked for again is no matter of ``since``: it forgets what it sees with ``handled``.
+    due: Any = (changed.since(handled) & OutOfDate()) | inputs_requested
     if is_recomputed(table, catalog):
         due = due | RecomputedDifferently().since(handled)
     return (due & ready).with_label("inputs changed and passed their checks")
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    """A filter of logs: without what Dagster says at every tick, whether anything changed or not."""
-    return "refetching asset records" not in str(record.msg)
-
-
-class ConditionSensor(dg.AutomationConditionSensorDefinition):
-    """Dagster's sensor for automation conditions, that waits for runs of the other and asks for few runs."""
-
-    def __init__(self, name: str, *, tag: str, waits_for: str, **rest: Any) -> None:
-        super().__init__(
-            name,
-            minimum_interval_seconds=TICK_SECONDS,
-            run_tags={tag: name},
-            emit_backfills=False,
-            use_user_code_server=True,
-            **rest,
-        )
-        self._waits_for, self._is_reading = waits_for, tag == READS
-
-    def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
-        context.log.addFilter(_is_news)
-        if waiting := under_way(context.instance, self._waits_for):
-            what = "rebuilds tables downstream" if self._is_reading else "reads from the sources"
-            return SensorExecutionData(skip_message=f"waits for run {waiting}, which {what}", cursor=context.cursor)
-        data = super().evaluate_tick(context)
-        requests = run_requests(
-            data.run_requests or [],
-            known_months(context.instance),
-            self.run_tags,
-            whole_tables_each_time=not self._is_reading,
-        )
-        return SensorExecutionData(
-            run_requests=[
-                each.with_replaced_attrs(asset_check_keys=self._checks(context, each.asset_selection or []))
-                for each in requests
-            ],
-            skip_message=data.skip_message,
-            cursor=data.cursor,
-            automation_condition_evaluations=data.automation_condition_evaluations,
-        )
-
-    @staticmethod
-    def _checks(context: dg.SensorEvaluationContext, keys: Sequence[dg.AssetKey]) -> list[dg.AssetCheckKey]:
-        """The tables' own checks; the nightly ones have their schedules."""
-        if context.repository_def is None:
-            raise TypeError("a sensor is evaluated with its definitions")
-        return sorted(made_with(context.repository_def.asset_graph.get_check_keys_for_assets(set(keys))))
-
-
-def condition_sensors(layers: Sequence[str], status: dg.DefaultSensorStatus) -> list[ConditionSensor]:
-    """The sensor that has ``source`` read, and the one that has the other layers made."""
-    return [
-        ConditionSensor(
-            READING,
-            tag=READS,
-            waits_for=FOLLOWS,
-            target=dg.AssetSelection.groups(SOURCE),
-            default_status=status,
-            description="Materializes the source tables and months for which an observation reports new data.",
-        ),
-        ConditionSensor(
-            FOLLOWING,
-            tag=FOLLOWS,
-            waits_for=READS,
-            target=dg.AssetSelection.groups(*(each for each in layers if each != SOURCE)),
-            default_status=status,
-            description="Rebuilds the tables downstream of what changed, for the months that changed; never past a "
-            "failed blocking check.",
-        ),
-    ]

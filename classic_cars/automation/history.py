@@ -8,8 +8,10 @@ import dagster as dg
 
 from classic_cars.tables.external import WHOLE
 
-#: Tags of runs that read from outside, and of those that make what is downstream; the value is the sensor's name.
-READS, FOLLOWS = "classic_cars/reads", "classic_cars/follows"
+#: Tag of runs that follow a change; the value is the sensor's name.
+FOLLOWS = "classic_cars/follows"
+#: Metadata of a month that was made.
+ROWS = "dagster/partition_row_count"
 
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
@@ -21,11 +23,7 @@ UNFINISHED = (
 
 
 def under_way(instance: dg.DagsterInstance, *tags: str) -> str:
-    """The id of a run under way that has one of these tags, or of any without; empty when there is none.
-
-    What reads and what follows wait for each other. Otherwise a table could be made from an input of before, be
-    published after the input of now, and look newer than it is.
-    """
+    """The id of a run under way that has one of these tags, or of any without; empty when there is none."""
     runs = instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)))
     return next((run.run_id for run in runs if not tags or not run.tags.keys().isdisjoint(tags)), "")
 
@@ -65,3 +63,12 @@ def unread(
         if parts := behind(read, seen, partitioned=has_months):
             pending[table] = sorted(parts)
     return pending
+
+
+def rows_of_months(instance: dg.DagsterInstance, key: dg.AssetKey) -> int:
+    """The rows of all months of a table that is made month by month, as far as Dagster's history has them."""
+    made = instance.event_log_storage.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION)
+    wanted = dg.AssetRecordsFilter(key, storage_ids=list(made.values()))
+    records = instance.fetch_materializations(wanted, limit=len(made)).records if made else []
+    counts = [each.asset_materialization.metadata.get(ROWS) for each in records if each.asset_materialization]
+    return sum(int(str(count.value)) for count in counts if count is not None)

@@ -16,7 +16,8 @@ import dagster as dg
 from classic_cars.automation import changes, sieve, stopped
 from classic_cars.automation.changes import Changes, OrderSystemPollState, Poll
 from classic_cars.automation.history import under_way, unread
-from classic_cars.automation.watching import answered, clock, due_now, failing, poll_failed
+from classic_cars.automation.lingering import looks
+from classic_cars.automation.watching import SHARE, answered, clock, due_now, failing, poll_failed
 from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
 from classic_cars.errors import SourceError
 from classic_cars.months import month_of
@@ -32,6 +33,8 @@ SYSTEM = "order_system"
 FINGERPRINTS = "classic_cars/order_system/fingerprints"
 #: Less than the five seconds of Dagster's own round, so that every round counts.
 TICK_SECONDS = 4
+#: Between two looks of a tick for signs of change; what changes no more for so long is quiet.
+LOOK_SECONDS = 1.0
 TABLES = [table.name for table in READ_ORDER]
 
 #: Tables that cannot be read, and why.
@@ -62,7 +65,7 @@ def order_system_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
         memory = context.instance.daemon_cursor_storage
         remembered = memory.get_cursor_values({FINGERPRINTS}).get(FINGERPRINTS)
         watch = OrderSystemPollState.load(context.cursor).recalling(remembered)
-        done = tick(watch, getattr(context.resources, SYSTEM), context.instance)
+        done = watched(watch, getattr(context.resources, SYSTEM), context.instance)
         if (known := done.watch.remembered()) != remembered:
             memory.set_cursor_values({FINGERPRINTS: known})
         return dg.SensorResult(
@@ -72,6 +75,24 @@ def order_system_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
         )
 
     return order_system_changes
+
+
+def watched(watch: OrderSystemPollState, order_system: OrderSystem, instance: dg.DagsterInstance) -> Tick:
+    """A tick, and more of them while it may stay: when signs of change are others than it saw, until one observes."""
+    done = tick(watch, order_system, instance)
+    for _ in looks(LOOK_SECONDS, at_once=False):
+        if done.events or done.watch.failing_since:
+            break
+        started = time.monotonic()
+        try:
+            signs = order_system.change_signs()
+        except SourceError:
+            break  # the next tick says what it is
+        if time.monotonic() - started > LOOK_SECONDS * SHARE:
+            break  # too dear to be asked for more than once a tick
+        if done.watch.moving_since or sieve.are_new(done.watch, signs):
+            done = tick(done.watch, order_system, instance)
+    return done
 
 
 def tick(watch: OrderSystemPollState, order_system: OrderSystem, instance: dg.DagsterInstance) -> Tick:

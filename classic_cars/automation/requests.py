@@ -45,9 +45,10 @@ def run_requests(
     tags: Mapping[str, str],
     *,
     whole_tables_each_time: bool,
+    at_most: int = RANGES,
     together: Iterable[tuple[str, str]] = (),
 ) -> list[dg.RunRequest]:
-    """One run for each range of months, with all tables that any of its months is wanted of.
+    """One run for each of ``at_most`` ranges of months, with all tables that any of its months is wanted of.
 
     ``together``: pairs of months between which a row moved: it is in both, or in none, unless one run makes both.
     A fact and the dimensions that it refers to belong together: with ``whole_tables_each_time``, tables without months
@@ -59,7 +60,7 @@ def run_requests(
         if each.partition_key is not None:
             by_month.setdefault(each.partition_key, set()).update(each.asset_selection or [])
     found = []
-    spans = ranges(existing, set(by_month), together=together)
+    spans = ranges(existing, set(by_month), at_most, together)
     for index, (first, last) in enumerate(spans):
         dated = {key for month, keys in by_month.items() if first <= month <= last for key in keys}
         rest = whole if whole_tables_each_time or index == len(spans) - 1 else set()

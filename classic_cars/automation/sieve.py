@@ -77,6 +77,11 @@ def _waits(watch: OrderSystemPollState, table: str, sign: Sign, now: float) -> b
     return now - (watch.moving_since or now) < RESTLESS_SECONDS
 
 
+def are_new(watch: OrderSystemPollState, signs: Signs) -> bool:
+    """Whether these are other signs than those of the last tick."""
+    return watch.last_signs != _digest(signs)
+
+
 def suspects(plan: Plan, poll: Poll) -> frozenset[str]:
     """Tables that changed, though their signs said that they did not; or just after their signs were taken."""
     return plan.vouched.intersection(differences(poll.known, poll.found))

@@ -100,12 +100,12 @@ def test_a_day_in_front_of_the_web_page(browser: Any, tmp_path: Path) -> None:
         ((customer, product),) = ask(settings, "SELECT customerNumber, productCode FROM warehouse.fact_orders LIMIT 1")
         drop(settings, "partner.jsonl", jsonl(rating(customer, product, 4)))
         ((now,),) = wait_for("the new orders", lambda: [row for row in ask(settings, lines) if row[0] > first])
-        eyes.open("/runs", "sources_automation_condition_sensor", "tables_automation_condition_sensor")
+        eyes.open("/runs", "tables_automation_condition_sensor")
         eyes.picture("runs")
         with open_instance(settings) as instance:
             made = instance.get_latest_materialization_event(dg.AssetKey(["source", "orders"]))
         assert made is not None
-        eyes.open(f"/runs/{made.run_id}", "sources_automation_condition_sensor")
+        eyes.open(f"/runs/{made.run_id}", "tables_automation_condition_sensor")
         eyes.away()
 
         rated = f"SELECT averageRating FROM analytics.product_ratings WHERE productCode = '{product}' AND ratings > 0"

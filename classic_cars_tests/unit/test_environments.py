@@ -27,7 +27,6 @@ EVERYTHING = {
     *(
         "order_system_changes",
         "landed_files",
-        "sources_automation_condition_sensor",
         "tables_automation_condition_sensor",
     ),
     *(

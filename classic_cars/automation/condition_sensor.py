@@ -1,0 +1,105 @@
+"""The sensor that has tables read and made, as their automation conditions say (``automation/follow.py``)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+# What a sensor's evaluation returns has no public name, and one that waits has to return it.
+from dagster._core.definitions.sensor_definition import SensorExecutionData
+
+from classic_cars.automation.follow import is_read, is_small
+from classic_cars.automation.history import FOLLOWS, under_way
+from classic_cars.automation.lingering import looks
+from classic_cars.automation.requests import RANGES, run_requests
+from classic_cars.tables.partitions import known_months
+from classic_cars.tables.recomputation import made_with
+
+SENSOR = "tables_automation_condition_sensor"
+#: Less than the five seconds of Dagster's own round, so that every round counts.
+TICK_SECONDS = 4
+#: The conditions look at Dagster's event log, and are evaluated when it has something new; at least so often.
+EVALUATE_SECONDS = 60.0
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """A filter of logs: without what Dagster says at every tick, whether anything changed or not."""
+    return "refetching asset records" not in str(record.msg)
+
+
+class ConditionSensor(dg.AutomationConditionSensorDefinition):
+    """Dagster's sensor for automation conditions, that asks for few runs and lets one change end before the next.
+
+    Otherwise a table could be made from an input of before, be published after the input of now, and look newer than
+    it is. Without anything new in Dagster's event log a tick evaluates nothing.
+    """
+
+    def __init__(self, name: str, **rest: Any) -> None:
+        super().__init__(
+            name,
+            minimum_interval_seconds=TICK_SECONDS,
+            run_tags={FOLLOWS: name},
+            emit_backfills=False,
+            use_user_code_server=True,
+            **rest,
+        )
+        self._evaluated: tuple[Any, ...] = ()
+        self._evaluated_at = 0.0
+
+    def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
+        context.log.addFilter(_is_news)
+        instance, waiting, found = context.instance, "", self._evaluated
+        for _ in looks():
+            waiting = under_way(instance, FOLLOWS)
+            found = (context.cursor, instance.event_log_storage.get_maximum_record_id(), *known_months(instance))
+            if not waiting and (found != self._evaluated or time.monotonic() > self._evaluated_at + EVALUATE_SECONDS):
+                break
+        else:
+            said = f"waits for run {waiting}, which makes what changed before" if waiting else "nothing new"
+            return SensorExecutionData(skip_message=said, cursor=context.cursor)
+        data = super().evaluate_tick(context)
+        self._evaluated, self._evaluated_at = (data.cursor, *found[1:]), time.monotonic()
+        requests = self._requests(data.run_requests or [], instance)
+        return SensorExecutionData(
+            run_requests=[
+                each.with_replaced_attrs(asset_check_keys=self._checks(context, each.asset_selection or []))
+                for each in requests
+            ],
+            skip_message=data.skip_message,
+            cursor=data.cursor,
+            automation_condition_evaluations=data.automation_condition_evaluations,
+        )
+
+    def _requests(self, wanted: Sequence[dg.RunRequest], instance: dg.DagsterInstance) -> list[dg.RunRequest]:
+        if not wanted:
+            return []
+        keys = [key for each in wanted for key in each.asset_selection or []]
+        return run_requests(
+            wanted,
+            known_months(instance),
+            self.run_tags,
+            whole_tables_each_time=not any(map(is_read, keys)),
+            at_most=1 if is_small(instance) else RANGES,
+        )
+
+    @staticmethod
+    def _checks(context: dg.SensorEvaluationContext, keys: Sequence[dg.AssetKey]) -> list[dg.AssetCheckKey]:
+        """The tables' own checks; the nightly ones have their schedules."""
+        if context.repository_def is None:
+            raise TypeError("a sensor is evaluated with its definitions")
+        return sorted(made_with(context.repository_def.asset_graph.get_check_keys_for_assets(set(keys))))
+
+
+def condition_sensor(layers: Sequence[str], status: dg.DefaultSensorStatus) -> ConditionSensor:
+    """The sensor that has tables read and made."""
+    return ConditionSensor(
+        SENSOR,
+        target=dg.AssetSelection.groups(*layers),
+        default_status=status,
+        description="Materializes the source tables and months for which an observation reports new data, and rebuilds "
+        "the tables downstream, for the months that changed; never past a failed blocking check.",
+    )
