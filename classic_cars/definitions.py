@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import dagster as dg
@@ -174,4 +174,10 @@ def _latest_months(reader: Reader) -> Months | None:
 @dg.definitions
 def defs() -> dg.Definitions:
     """What Dagster's processes load; whoever composes definitions of his own need not build these too."""
+    return _built()
+
+
+@cache
+def _built() -> dg.Definitions:
+    """Built once: a process that forks runs has them ready."""
     return build_defs()

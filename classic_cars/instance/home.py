@@ -54,6 +54,11 @@ class StockInstance(DagsterInstance):
         if STORE_POOL not in self.event_log_storage.get_concurrency_keys():
             self.event_log_storage.initialize_concurrency_limit_to_default(STORE_POOL)
 
+    @property
+    def should_start_background_run_thread(self) -> bool:
+        """Runs that were forked look themselves whether they are to be cancelled, see ``launcher``."""
+        return True
+
     @classmethod
     def config_schema(cls) -> Mapping[str, Any]:
         """Keys this class adds to dagster.yaml: none."""

@@ -1,4 +1,4 @@
-"""Notices runs whose process died without saying so, and nothing else about launching.
+"""Launches runs, and notices those whose process died without saying so.
 
 A killed run stays STARTED for ever, and because it still counts against its pool, no other run that
 writes the store would start again. Dagster's run monitoring looks for such runs, but its default
@@ -9,18 +9,64 @@ to its event log, is enough.
 from __future__ import annotations
 
 import os
+import sys
+from typing import Any
 
 from dagster import DagsterEventType, DagsterRun, DefaultRunLauncher
 
-# What a launcher answers when it is asked for a run's health has no public name.
-from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
+# What a launcher is asked, and answers when it is asked for a run's health, have no public name.
+from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
+
+# The command line of a process that executes a run, as Dagster's launchers for containers make it.
+from dagster._grpc.types import ExecuteRunArgs
+
+from classic_cars.instance.run_server import RunServer
+
+#: Tag of a run that a code server started.
+GRPC = ".dagster/grpc_info"
 
 
 class LocalRunLauncher(DefaultRunLauncher):
-    """``DefaultRunLauncher`` that knows whether a run of this machine still has its process.
+    """``DefaultRunLauncher`` that starts runs at once, and knows whether a run of this machine still has its process.
 
-    Use it only where the daemon sees the processes of all runs: on one machine, not across containers.
+    Runs of a Python module's definitions are forked by a :class:`RunServer`; others, and those of another Python, are
+    Dagster's code server's. Use it only where the daemon sees the processes of all runs: on one machine, not across
+    containers.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._servers: dict[str, RunServer] = {}
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Start a process that executes the run. Raises what Dagster's launcher raises where it has to."""
+        run = context.dagster_run
+        if not self._fork(run):
+            super().launch_run(context)
+
+    def _fork(self, run: DagsterRun) -> bool:
+        origin = run.job_code_origin
+        place = origin.repository_origin if origin is not None else None
+        module = getattr(place.code_pointer, "module", None) if place is not None else None
+        if origin is None or module is None or (place and place.executable_path not in (None, sys.executable)):
+            return False
+        asked = ExecuteRunArgs(job_origin=origin, run_id=run.run_id, instance_ref=self._instance.get_ref())
+        *_, group, command, arguments = asked.get_command_args()  # after the entry point
+        return self._servers.setdefault(module, RunServer(module)).execute([group, command, arguments])
+
+    def terminate(self, run_id: str) -> bool:
+        """Tell a run to stop: one that was forked sees by itself that it is to be cancelled."""
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.is_finished or GRPC in run.tags:
+            return super().terminate(run_id)
+        self._instance.report_run_canceling(run)
+        return True
+
+    def dispose(self) -> None:
+        """End the servers; runs go on."""
+        for server in self._servers.values():
+            server.close()
+        super().dispose()
 
     @property
     def supports_check_run_worker_health(self) -> bool:

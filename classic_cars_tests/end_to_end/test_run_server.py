@@ -1,0 +1,128 @@
+"""Runs that are forked by a process that has the definitions loaded: executed, cancelled, and of today's code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.launcher import LaunchRunContext
+from dagster._core.test_utils import create_run_for_test
+
+from classic_cars.instance import LocalRunLauncher, open_instance
+from classic_cars.settings import Settings
+
+MODULE = """
+    import os, time
+    import dagster as dg
+
+    @dg.op
+    def say(context):
+        context.log.info("said SAID")
+        context.log.info(f"by {os.getppid()}")
+
+    @dg.op
+    def wait():
+        time.sleep(60)
+
+    @dg.job(executor_def=dg.in_process_executor)
+    def saying():
+        say()
+
+    @dg.job(executor_def=dg.in_process_executor)
+    def waiting():
+        wait()
+
+    defs = dg.Definitions(jobs=[saying, waiting])
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module of somebody else's definitions, that processes find."""
+    path = tmp_path / "elsewhere" / "acme" / "definitions.py"
+    path.parent.mkdir(parents=True)
+    (path.parent / "__init__.py").write_text("")
+    path.write_text(textwrap.dedent(MODULE))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(path.parent.parent), *sys.path]))
+    monkeypatch.syspath_prepend(str(path.parent.parent))
+    return path
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with open_instance(Settings(home=tmp_path / "home")) as opened:
+        yield opened
+        opened.run_launcher.dispose()
+
+
+def launched(instance: dg.DagsterInstance, job: str) -> str:
+    """The id of a run that the instance's launcher started."""
+    origin = ReconstructableRepository.for_module("acme.definitions", "defs").get_reconstructable_job(job)
+    run = create_run_for_test(instance, job_name=job, job_code_origin=origin.get_python_origin())
+    launcher = instance.run_launcher
+    assert isinstance(launcher, LocalRunLauncher)
+    launcher.launch_run(LaunchRunContext(run, None))
+    return run.run_id
+
+
+def reached(instance: dg.DagsterInstance, run_id: str, wanted: Callable[[dg.DagsterRun], bool]) -> dg.DagsterRun:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        run = instance.get_run_by_id(run_id)
+        assert run is not None
+        if wanted(run):
+            return run
+        time.sleep(0.1)
+    raise AssertionError(f"{run} after a minute")
+
+
+def said(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    assert reached(instance, run_id, lambda run: run.is_finished).status is dg.DagsterRunStatus.SUCCESS
+    messages = [each.user_message for each in instance.all_logs(run_id)]
+    return [each for each in messages if each.startswith(("said", "by"))]
+
+
+@pytest.mark.usefixtures("module")
+def test_a_run_is_a_process_of_its_own_of_a_server_that_stays(instance: dg.DagsterInstance) -> None:
+    first, second = (said(instance, launched(instance, "saying")) for _ in range(2))
+    assert first == second
+    text, server = first
+    assert text == "said SAID"
+    assert int(server.removeprefix("by ")) != os.getpid()
+    instance.run_launcher.dispose()
+    assert said(instance, launched(instance, "saying")) != first
+
+
+def test_a_run_is_of_the_code_as_it_is_when_it_starts(instance: dg.DagsterInstance, module: Path) -> None:
+    assert said(instance, launched(instance, "saying"))[0] == "said SAID"
+    module.write_text(module.read_text().replace("SAID", "something else"))
+    assert said(instance, launched(instance, "saying"))[0] == "said something else"
+
+
+@pytest.mark.usefixtures("module")
+def test_a_run_that_is_told_to_stop_is_cancelled(instance: dg.DagsterInstance) -> None:
+    run_id = launched(instance, "waiting")
+    reached(instance, run_id, lambda run: run.status is dg.DagsterRunStatus.STARTED)
+    started = time.monotonic()
+    assert instance.run_launcher.terminate(run_id)
+    run = reached(instance, run_id, lambda run: run.is_finished)
+    assert run.status is dg.DagsterRunStatus.CANCELED
+    assert time.monotonic() - started < 15
+    assert not instance.run_launcher.terminate(run_id)
+
+
+def test_what_cannot_be_loaded_is_for_dagsters_own_launcher(
+    instance: dg.DagsterInstance, module: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(dg.DefaultRunLauncher, "launch_run", lambda self, context: asked.append(context.dagster_run))
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    run_id = launched(instance, "saying")
+    assert [run.run_id for run in asked] == [run_id]
