@@ -187,8 +187,9 @@ def _span(span: tuple[str, ...], changes: Changes) -> tuple[str, ...]:
 def to_observe(changes: Changes, poll: Poll, observed: Versions, totals: Versions, now: float) -> Versions:
     """The data versions to observe; ``totals``: those that tables and months have now.
 
-    What has the version that was observed is observed again where it is to be read again, and where a picture may
-    differ, which no total counts; not where a run, or this poll's totals, saw the same change already.
+    What has the version that was observed is observed again where it is to be read again, because a run failed or a
+    reconciliation found it to differ, and where a picture may differ, which no total counts; not where a run, or this
+    poll's totals, saw the same change already.
     """
     moved = differences(poll.known, poll.found)
     found: dict[str, dict[str, str]] = {}
@@ -197,7 +198,11 @@ def to_observe(changes: Changes, poll: Poll, observed: Versions, totals: Version
             before, version = observed.get(table, {}).get(month, ""), totals.get(table, {}).get(month, EMPTY)
             if version != before.partition(AGAIN)[0]:
                 found.setdefault(table, {})[month] = version
-            elif month not in moved.get(table, ()) or (table in PICTURED and table in poll.known):
+            elif (
+                month not in moved.get(table, ())
+                or month in poll.differing.get(table, ())
+                or (table in PICTURED and table in poll.known)
+            ):
                 found.setdefault(table, {})[month] = f"{version}{AGAIN}{now:.0f}"
     return found
 

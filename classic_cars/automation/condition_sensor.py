@@ -12,10 +12,11 @@ import dagster as dg
 # What a sensor's evaluation returns has no public name, and one that waits has to return it.
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
-from classic_cars.automation.follow import is_read, is_small
+from classic_cars.automation.follow import is_small, upstream
 from classic_cars.automation.history import FOLLOWS, under_way
 from classic_cars.automation.lingering import looks
 from classic_cars.automation.requests import RANGES, run_requests
+from classic_cars.automation.staleness import recorded
 from classic_cars.tables.partitions import known_months
 from classic_cars.tables.recomputation import made_with
 
@@ -63,7 +64,7 @@ class ConditionSensor(dg.AutomationConditionSensorDefinition):
             return SensorExecutionData(skip_message=said, cursor=context.cursor)
         data = super().evaluate_tick(context)
         self._evaluated, self._evaluated_at = (data.cursor, *found[1:]), time.monotonic()
-        requests = self._requests(data.run_requests or [], instance)
+        requests = self._requests(context, data.run_requests or [])
         return SensorExecutionData(
             run_requests=[
                 each.with_replaced_attrs(asset_check_keys=self._checks(context, each.asset_selection or []))
@@ -74,16 +75,19 @@ class ConditionSensor(dg.AutomationConditionSensorDefinition):
             automation_condition_evaluations=data.automation_condition_evaluations,
         )
 
-    def _requests(self, wanted: Sequence[dg.RunRequest], instance: dg.DagsterInstance) -> list[dg.RunRequest]:
-        if not wanted:
+    def _requests(self, context: dg.SensorEvaluationContext, wanted: Sequence[dg.RunRequest]) -> list[dg.RunRequest]:
+        if not wanted or context.repository_def is None:
             return []
-        keys = [key for each in wanted for key in each.asset_selection or []]
+        graph, instance = context.repository_def.asset_graph, context.instance
+        record = recorded(instance, graph)
+        with_months = {key for each in wanted if each.partition_key for key in each.asset_selection or []}
         return run_requests(
             wanted,
-            known_months(instance),
+            record.months,
             self.run_tags,
-            whole_tables_each_time=not any(map(is_read, keys)),
+            each_time={parent for key in with_months for parent in upstream(graph, key)},
             at_most=1 if is_small(instance) else RANGES,
+            apart={month for months in record.failed.values() for month in months},
         )
 
     @staticmethod

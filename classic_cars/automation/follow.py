@@ -8,7 +8,7 @@ The conditions are Dagster's own where they do; each of ours has a test that sho
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,6 +16,7 @@ import dagster as dg
 from dagster import AutomationCondition as When
 
 from classic_cars.automation.history import rows_of_months
+from classic_cars.automation.refusals import refused_months, refused_tables
 from classic_cars.automation.staleness import Record, recorded, stale_parts
 from classic_cars.tables.partitions import known_months
 from classic_cars.tables.recomputation import disagreement, is_recomputed
@@ -149,18 +150,29 @@ class InputsPublishedAndPassed(dg.AutomationCondition):
         return "inputs published and upstream blocking checks passed"
 
     def evaluate(self, context: Any) -> dg.AutomationResult:
-        requested = {key for key, subset in context.request_subsets_by_key.items() if not subset.is_empty}
-        upstream = _upstream(context.asset_graph, context.key, requested)
-        inputs = set(context.asset_graph.get(context.key).parent_keys) - requested
-        passed = _published(context.asset_graph_view.instance, inputs) and not upstream & _refused(context)
-        return dg.AutomationResult(context, context.candidate_subset if passed else context.get_empty_subset())
+        view, graph = context.asset_graph_view, context.asset_graph
+        asked = {key: subset for key, subset in context.request_subsets_by_key.items() if not subset.is_empty}
+        inputs = set(graph.get(context.key).parent_keys) - asked.keys()
+        above = upstream(graph, context.key, asked.keys())
+        tables, months = _refused(context)
+        if not _published(view.instance, inputs) or above & tables:
+            return dg.AutomationResult(context, context.get_empty_subset())
+        if not graph.get(context.key).is_partitioned:
+            return dg.AutomationResult(context, context.candidate_subset)
+        # A month that passed since, of a table that was refused for another one, says nothing of that other one.
+        lost = set[str]()
+        for key in upstream(graph, context.key) & months.keys():
+            lost |= months[key] - (asked[key].expensively_compute_partition_keys() if key in asked else set())
+        known = {*known_months(view.instance)}
+        blocked = view.get_subset_from_partition_keys(context.key, context.partitions_def, lost & known)
+        return dg.AutomationResult(context, context.candidate_subset.compute_difference(blocked))
 
 
-def _upstream(graph: Any, key: dg.AssetKey, requested: set[dg.AssetKey]) -> set[dg.AssetKey]:
+def upstream(graph: Any, key: dg.AssetKey, requested: Collection[dg.AssetKey] = ()) -> set[dg.AssetKey]:
     """All tables upstream, except of what this tick asks for: its own condition was asked."""
     found: set[dg.AssetKey] = set()
     parents = set(graph.get(key).parent_keys)
-    while new := parents - found - requested:
+    while new := parents - found - {*requested}:
         found |= new
         parents = {parent for each in new for parent in graph.get(each).parent_keys}
     return found
@@ -172,25 +184,16 @@ def _published(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> boo
     return all(events.get(key) is not None for key in wanted)
 
 
-#: The tables that are refused, at each tick.
-_refusals: WeakKeyDictionary[Any, set[dg.AssetKey]] = WeakKeyDictionary()
+#: The tables and the months that are refused, at each tick.
+_refusals: WeakKeyDictionary[Any, tuple[set[dg.AssetKey], Mapping[dg.AssetKey, set[str]]]] = WeakKeyDictionary()
 
 
-def _refused(context: Any) -> set[dg.AssetKey]:
-    """Tables of which a blocking check failed when they were last made, or since."""
-    view = context.asset_graph_view
+def _refused(context: Any) -> tuple[set[dg.AssetKey], Mapping[dg.AssetKey, set[str]]]:
+    view, graph = context.asset_graph_view, context.asset_graph
     if view not in _refusals:
-        checks = list(context.asset_graph.asset_check_keys)
-        records = view.instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
-        _refusals[view] = {check.asset_key for check, record in records.items() if _is_refusal(record)}
+        months = refused_months(view.instance, graph, _record(view, graph))
+        _refusals[view] = refused_tables(view.instance, graph), months
     return _refusals[view]
-
-
-def _is_refusal(record: Any) -> bool:
-    evaluation = record.event and record.event.dagster_event and record.event.dagster_event.event_specific_data
-    if not isinstance(evaluation, dg.AssetCheckEvaluation):
-        return False  # planned, under way, or its step never got so far: then the table was not published
-    return not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR and bool(evaluation.blocking)
 
 
 def condition_of(table: Table, catalog: Catalog) -> dg.AutomationCondition:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import dagster as dg
 
@@ -18,23 +18,35 @@ RANGES = 4
 
 
 def ranges(
-    existing: Sequence[str], wanted: set[str], at_most: int = RANGES, together: Iterable[tuple[str, str]] = ()
+    existing: Sequence[str],
+    wanted: set[str],
+    at_most: int = RANGES,
+    together: Iterable[tuple[str, str]] = (),
+    apart: Collection[str] = (),
 ) -> list[tuple[str, str]]:
     """The first and the last month of each range of ``existing`` months, in order, that together hold ``wanted``.
 
-    ``together``: pairs of months that must be in the same range.
+    ``together``: pairs of months that must be in the same range. ``apart``: months that are in no range with others,
+    however many ranges that makes.
     """
-    positions = [index for index, month in enumerate(existing) if month in wanted]
     spans = [sorted(map(existing.index, pair)) for pair in together]
+    lonely = [index for index, month in enumerate(existing) if month in apart]
     found: list[list[int]] = []
-    for position in positions:
+
+    def may_join(first: int, last: int) -> bool:
+        return not any(first <= index <= last for index in lonely)
+
+    for position in [index for index, month in enumerate(existing) if month in wanted]:
         joined = found and any(first <= found[-1][1] and position <= last for first, last in spans)
-        if found and (position - found[-1][1] <= NEAR or joined):
+        if found and (position - found[-1][1] <= NEAR or joined) and may_join(found[-1][1], position):
             found[-1][1] = position
         else:
             found.append([position, position])
     while len(found) > at_most:
-        nearest = min(range(1, len(found)), key=lambda index: found[index][0] - found[index - 1][1])
+        gaps = [index for index in range(1, len(found)) if may_join(found[index - 1][1], found[index][0])]
+        if not gaps:
+            break
+        nearest = min(gaps, key=lambda index: found[index][0] - found[index - 1][1])
         found[nearest - 1 : nearest + 1] = [[found[nearest - 1][0], found[nearest][1]]]
     return [(existing[first], existing[last]) for first, last in found]
 
@@ -44,15 +56,16 @@ def run_requests(
     existing: Sequence[str],
     tags: Mapping[str, str],
     *,
-    whole_tables_each_time: bool,
+    each_time: Collection[dg.AssetKey] = (),
     at_most: int = RANGES,
     together: Iterable[tuple[str, str]] = (),
+    apart: Collection[str] = (),
 ) -> list[dg.RunRequest]:
     """One run for each of ``at_most`` ranges of months, with all tables that any of its months is wanted of.
 
-    ``together``: pairs of months between which a row moved: it is in both, or in none, unless one run makes both.
-    A fact and the dimensions that it refers to belong together: with ``whole_tables_each_time``, tables without months
-    are made in each run, otherwise in the last one.
+    Tables without months are made in the last one, when all months were; those of ``each_time``, which others with
+    months are made of, in each. ``together``: pairs of months between which a row moved: it is in both, or in none,
+    unless one run makes both. ``apart``: months that may fail, and would hold up those that are made with them.
     """
     whole = {key for each in requests if each.partition_key is None for key in each.asset_selection or []}
     by_month: dict[str, set[dg.AssetKey]] = {}
@@ -60,10 +73,10 @@ def run_requests(
         if each.partition_key is not None:
             by_month.setdefault(each.partition_key, set()).update(each.asset_selection or [])
     found = []
-    spans = ranges(existing, set(by_month), at_most, together)
+    spans = ranges(existing, set(by_month), at_most, together, apart)
     for index, (first, last) in enumerate(spans):
         dated = {key for month, keys in by_month.items() if first <= month <= last for key in keys}
-        rest = whole if whole_tables_each_time or index == len(spans) - 1 else set()
+        rest = whole if index == len(spans) - 1 else whole & {*each_time}
         found.append(_run_request(dated, rest, tags, first, last))
     return found or ([_run_request(set(), whole, tags)] if whole else [])
 

@@ -10,29 +10,21 @@ stops whatever is downstream) still stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import dagster as dg
 
+from classic_cars.stores.publications import Publications
+from classic_cars.tables.events import Event, key_of, latest_events, not_held, version_at
 from classic_cars.tables.external import DATA_VERSION, WHOLE
 from classic_cars.tables.partitions import known_months
-from classic_cars.tables.run_tags import RANGE_END, RANGE_START
 
 CODE_VERSION, INPUT_VERSION = "dagster/code_version", "dagster/input_data_version/"
 
 #: By table, by month (``YYYY-MM``) or ``WHOLE``.
 Parts = dict[str, set[str]]
-
-
-@dataclass(frozen=True)
-class Event:
-    """The latest materialization or observation of a part; ``moment`` only grows."""
-
-    moment: int
-    tags: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -53,10 +45,9 @@ class Record:
     nodes: Mapping[str, Node]
     months: list[str]
     events: Mapping[str, Mapping[str, Event]]
-    #: The runs that made each table last, by the history and by the store; None when the store was not asked.
-    runs: Mapping[str, str]
-    published_by: Mapping[str, str] | None
-    #: The parts of tables that the last run which was to make them did not make.
+    #: What the store says of the runs that published each table; None when it was not asked.
+    published_by: Mapping[str, Publications] | None
+    #: The parts of tables that the last run which was to make them, and is over, did not make.
     failed: Mapping[str, Iterable[str]]
     #: The data version that a part of a table had at a moment; asked where something newer is known of it.
     version_at: Callable[[Node, str, int], str | None]
@@ -71,10 +62,9 @@ def stale(record: Record) -> Parts:
 def stale_parts(record: Record, address: str) -> set[str]:
     """The same of one table."""
     node, made = record.nodes[address], record.events[address]
-    if record.published_by is not None and record.runs[address] != record.published_by.get(address):
-        made = {}
     parts = record.months if node.partitioned else [WHOLE]
-    return {part for part in parts if part not in made or _is_old(record, node, part, made[part])}
+    lost = not_held(made, record.published_by.get(address, Publications())) if record.published_by is not None else ()
+    return {part for part in parts if part in lost or part not in made or _is_old(record, node, part, made[part])}
 
 
 def _is_old(record: Record, node: Node, part: str, made: Event) -> bool:
@@ -118,51 +108,48 @@ def _has_changed(record: Record, parent: Node, node: Node, part: str, made: Even
 # From Dagster --------------------------------------------------------------------------------------------
 
 
-def recorded(instance: dg.DagsterInstance, graph: Any, published_by: Mapping[str, str] | None = None) -> Record:
+def recorded(
+    instance: dg.DagsterInstance, graph: Any, published_by: Mapping[str, Publications] | None = None
+) -> Record:
     """The record of all tables of an asset graph; a few queries for each."""
     nodes = {each.address: each for each in _nodes(graph)}
-    events, runs = {}, {}
-    for node in nodes.values():
-        newest = _newest(instance, node)
-        runs[node.address] = newest.run_id if newest is not None else ""
-        events[node.address] = _events(instance, node, newest)
-    failed = _failed(instance, nodes.values(), runs)
-    return Record(nodes, known_months(instance), events, runs, published_by, failed, partial(_version_at, instance))
+    events = {
+        address: latest_events(instance, address, partitioned=node.partitioned, external=node.external)
+        for address, node in nodes.items()
+    }
+    failed = _failed(instance, [node for node in nodes.values() if not node.external], events)
+
+    def version(node: Node, month: str, moment: int) -> str | None:
+        return version_at(instance, node.address, month, moment, external=node.external)
+
+    return Record(nodes, known_months(instance), events, published_by, failed, version)
 
 
-def _failed(instance: dg.DagsterInstance, nodes: Iterable[Node], made_by: Mapping[str, str]) -> Parts:
+def _failed(instance: dg.DagsterInstance, nodes: Sequence[Node], events: Mapping[str, Mapping[str, Event]]) -> Parts:
     """The parts of tables that the last run which was to make them, and is over, did not make."""
-    known = {node.address: node for node in nodes if not node.external}
-    records = instance.get_asset_records([_key(address) for address in known])
+    records = instance.get_asset_records([key_of(node.address) for node in nodes])
+    made_by = {a: max(found.values(), key=lambda each: each.moment).run_id for a, found in events.items() if found}
     attempts = {each.asset_entry.asset_key.to_user_string(): each.asset_entry.last_run_id for each in records}
-    missed = {address: run for address, run in attempts.items() if run and run != made_by[address]}
-    if not missed:
-        return {}
-    runs = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(run_ids=list(set(missed.values()))))}
-    months = known_months(instance)
+    missed = {address: run for address, run in attempts.items() if run and run != made_by.get(address)}
+    runs = instance.get_runs(dg.RunsFilter(run_ids=[*{*missed.values()}])) if missed else ()
+    under_way = {run.run_id for run in runs if not run.is_finished}
     found: Parts = {}
-    for address, run_id in missed.items():
-        run = runs.get(run_id)  # None: it was deleted, so nobody knows what it was to make
-        if run is None or run.is_finished:
-            found[address] = _asked_of(run, months) if known[address].partitioned else {WHOLE}
-    return found
+    for node in nodes:
+        if missed.get(node.address) in under_way:
+            continue  # may still be made
+        if node.partitioned:
+            found[node.address] = _planned_since(instance, node, events[node.address])
+        elif node.address in missed:
+            found[node.address] = {WHOLE}
+    return {address: parts for address, parts in found.items() if parts}
 
 
-def _asked_of(run: dg.DagsterRun | None, months: list[str]) -> set[str]:
-    """The months that a run was to make."""
-    tags = run.tags if run is not None else {}
-    if (first := tags.get(RANGE_START)) in months and (last := tags.get(RANGE_END)) in months:
-        return set(months[months.index(str(first)) : months.index(str(last)) + 1])
-    one = tags.get("dagster/partition")
-    return {one} if one in months else set(months)
-
-
-def _version_at(instance: dg.DagsterInstance, node: Node, month: str, moment: int) -> str | None:
-    fetch = instance.fetch_observations if node.external else instance.fetch_materializations
-    wanted = dg.AssetRecordsFilter(_key(node.address), asset_partitions=[month], before_storage_id=moment)
-    for record in fetch(wanted, limit=1).records:
-        return _tags(record, node).get(DATA_VERSION)
-    return None
+def _planned_since(instance: dg.DagsterInstance, node: Node, made: Mapping[str, Event]) -> set[str]:
+    """The months that were to be made after they were made last."""
+    planned = instance.event_log_storage.get_latest_storage_id_by_partition(
+        key_of(node.address), dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+    )
+    return {month for month, moment in planned.items() if month not in made or moment > made[month].moment}
 
 
 def _nodes(graph: Any) -> Iterator[Node]:
@@ -179,55 +166,6 @@ def _nodes(graph: Any) -> Iterator[Node]:
                 node.code_version,
                 external=key not in made,
             )
-
-
-def _newest(instance: dg.DagsterInstance, node: Node) -> dg.EventLogRecord | None:
-    fetch = instance.fetch_observations if node.external else instance.fetch_materializations
-    records = fetch(_key(node.address), limit=1).records
-    return records[0] if records else None
-
-
-def _events(instance: dg.DagsterInstance, node: Node, newest: dg.EventLogRecord | None) -> dict[str, Event]:
-    if newest is None:
-        return {}
-    if not node.partitioned:
-        return {WHOLE: Event(newest.storage_id, _tags(newest, node))}
-    kind = dg.DagsterEventType.ASSET_OBSERVATION if node.external else dg.DagsterEventType.ASSET_MATERIALIZATION
-    storage, key = instance.event_log_storage, _key(node.address)
-    moments = storage.get_latest_storage_id_by_partition(key, kind)
-    versions = storage.get_latest_tags_by_partition(key, kind, [DATA_VERSION])
-    if node.external:
-        return {month: Event(moment, versions.get(month, {})) for month, moment in moments.items()}
-    told = _one_of_each_step(moments, {month: tags.get(DATA_VERSION, "") for month, tags in versions.items()})
-    wanted = dg.AssetRecordsFilter(key, storage_ids=list({*told.values()}))
-    records = instance.fetch_materializations(wanted, limit=len({*told.values()})).records
-    tags = {each.storage_id: _tags(each, node) for each in records}
-    return {month: Event(moment, tags.get(told[month], {})) for month, moment in moments.items()}
-
-
-def _one_of_each_step(moments: Mapping[str, int], versions: Mapping[str, str]) -> dict[str, int]:
-    """By month, the moment of one event that tells for it: of the months that a step made together, the last one's.
-
-    They follow each other, with one data version; where something came between, each side has one of its own.
-    """
-    told: dict[str, int] = {}
-    group: list[str] = []
-    for month in sorted(moments, key=lambda each: moments[each]):
-        last = group[-1] if group else month
-        if versions.get(last) != versions.get(month) or moments[month] > moments[last] + 1:
-            group = []
-        group.append(month)
-        told |= dict.fromkeys(group, moments[month])
-    return told
-
-
-def _tags(record: dg.EventLogRecord, node: Node) -> dict[str, str]:
-    event = record.asset_observation if node.external else record.asset_materialization
-    return dict((event and event.tags) or {})
-
-
-def _key(address: str) -> dg.AssetKey:
-    return dg.AssetKey(address.split("/"))
 
 
 # What to make next ---------------------------------------------------------------------------------------

@@ -8,6 +8,14 @@ here knows an asset or a table.
 
 from classic_cars.instance.dev import serve
 from classic_cars.instance.home import STORE_POOL, PooledInstance, StockInstance, open_instance
-from classic_cars.instance.launcher import LocalRunLauncher
+from classic_cars.instance.launcher import LocalRunLauncher, fail_dead_runs
 
-__all__ = ["STORE_POOL", "LocalRunLauncher", "PooledInstance", "StockInstance", "open_instance", "serve"]
+__all__ = [
+    "STORE_POOL",
+    "LocalRunLauncher",
+    "PooledInstance",
+    "StockInstance",
+    "fail_dead_runs",
+    "open_instance",
+    "serve",
+]

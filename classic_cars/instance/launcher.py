@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any
 
-from dagster import DagsterEventType, DagsterRun, DefaultRunLauncher
+from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, DefaultRunLauncher, RunsFilter
 
 # What a launcher is asked, and answers when it is asked for a run's health, have no public name.
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
@@ -20,6 +20,7 @@ from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, Worke
 # The command line of a process that executes a run, as Dagster's launchers for containers make it.
 from dagster._grpc.types import ExecuteRunArgs
 
+from classic_cars.instance.home import PooledInstance
 from classic_cars.instance.run_server import RunServer
 
 #: Tag of a run that a code server started.
@@ -96,3 +97,17 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True  # somebody else's process: it exists
     return True
+
+
+def fail_dead_runs(instance: DagsterInstance) -> None:
+    """Say of runs of this machine whose process is gone that they failed: they count as under way until somebody does.
+
+    The daemon does the same; who has only the command line has none.
+    """
+    launcher = instance.run_launcher
+    if not isinstance(instance, PooledInstance) or not isinstance(launcher, LocalRunLauncher):
+        return  # its history may be of several machines
+    for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING])):
+        health = launcher.check_run_worker_health(run)
+        if health.status is WorkerStatus.FAILED:
+            instance.report_run_failed(run, health.msg)

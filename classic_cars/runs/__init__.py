@@ -15,7 +15,7 @@ from classic_cars.assets import ALL_TABLES
 from classic_cars.contracts.base import RELEASED
 from classic_cars.contracts.order_system import orderdetails
 from classic_cars.definitions import build_defs
-from classic_cars.instance import open_instance
+from classic_cars.instance import fail_dead_runs, open_instance
 from classic_cars.months import Months, partition_key
 from classic_cars.runs.changes import make_what_changed
 from classic_cars.runs.releasing import release_what_is_published
@@ -65,6 +65,7 @@ def execute(
     else:
         months, there = None, []
     with interrupts.listening(), _stopping(), open_instance(settings, ephemeral=ephemeral) as instance:
+        fail_dead_runs(instance)
         if there:
             add_months(instance, map(partition_key, there))
             months = partitions_among(instance, months or Months(there[0], there[-1]))
@@ -90,6 +91,7 @@ def execute_what_changed(
     order_system = open_order_system(settings.order_system_url, settings.connect_timeout)
     unreadable = order_system.unreadable()
     with interrupts.listening(), _stopping(), open_instance(settings, ephemeral=False) as instance:
+        fail_dead_runs(instance)
         again = accepted_shrinks(tags)
         tags |= {RELEASE: LATER}  # there may be several runs: what they publish belongs together
         report = make_what_changed(settings, defs, order_system, instance, tags, again, months, unreadable)

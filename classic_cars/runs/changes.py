@@ -14,6 +14,7 @@ import dagster as dg
 
 from classic_cars import interrupts
 from classic_cars.assets import ALL_TABLES
+from classic_cars.automation.changes import by_table
 from classic_cars.automation.requests import run_requests
 from classic_cars.automation.staleness import Parts, Record, recorded, stale, wave
 from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER, UNDATED, orders
@@ -27,6 +28,8 @@ from classic_cars.settings import Settings
 from classic_cars.sources.conform import conform
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import published
+from classic_cars.stores.publications import Publications
+from classic_cars.tables import live_agreement
 from classic_cars.tables.external import (
     WHOLE,
     claims_of,
@@ -54,7 +57,7 @@ def make_what_changed(
     errors = {f"{SOURCE}/{name}": str(error) for name, error in (unreadable or {}).items()}
     claims = claims_of(ALL_TABLES)
     record = _record(settings, defs, instance)
-    made_before = {address for address, run in record.runs.items() if run}
+    made_before = {address for address, events in record.events.items() if events}
     watched = [
         table.name
         for table in READ_ORDER
@@ -82,7 +85,9 @@ def make_what_changed(
     before: Parts = {}
     while (parts := wave(record, old, failed)) and parts != before:
         together = _moved(settings, order_system, parts)
-        for request in _requests(parts, record, tags, together):
+        for request in _requests(
+            parts, record, tags, together, apart={*_months_of(failed), *_months_of(record.failed)}
+        ):
             report = _executed(defs, instance, request)
             reports.append(report)
             for address in report.not_published:
@@ -99,7 +104,17 @@ def make_what_changed(
 
 def _record(settings: Settings, defs: dg.Definitions, instance: dg.DagsterInstance) -> Record:
     with published(settings) as store:
-        return recorded(instance, defs.get_repository_def().asset_graph, store.published_by())
+        return recorded(instance, defs.get_repository_def().asset_graph, _whole(store.published_by()))
+
+
+def _whole(published_by: Mapping[str, Publications]) -> dict[str, Publications]:
+    """Without tables of which something is missing that is published with them, or is of another run."""
+    return {
+        table.address: held
+        for table in Catalog(ALL_TABLES)
+        if (held := published_by.get(table.address)) is not None
+        and all(published_by.get(each.address) == held for each in table.contract.co_published)
+    }
 
 
 def _within(months: Months | None, record: Record, parts: Parts) -> Parts:
@@ -133,30 +148,57 @@ def _all_parts(record: Record, address: str) -> set[str]:
 
 
 def _refuted(instance: dg.DagsterInstance) -> Parts:
-    """What a recomputation found different since it was made."""
+    """What a nightly proof found different since it was made."""
     found: Parts = {}
     for table in recomputed_tables(Catalog(ALL_TABLES)):
-        key = dg.AssetKey(table.address.split("/"))
-        failed, months = disagreement(instance, key)
-        made = instance.get_latest_materialization_event(key) if failed else None
-        if made is not None and made.timestamp < failed:
-            found[table.address] = set(months) if table.contract.partitioned_by else {WHOLE}
+        failed, months = disagreement(instance, dg.AssetKey(table.address.split("/")))
+        if failed:
+            _add_if_older(found, instance, table.address, months if table.contract.partitioned_by else [WHOLE], failed)
+    _, differing = live_agreement.disagreement(instance)
+    for name, months in by_table(differing).items():
+        _add_if_older(found, instance, f"{SOURCE}/{name}", months, live_agreement.disagreed_at(instance))
     return found
+
+
+def _add_if_older(
+    found: Parts, instance: dg.DagsterInstance, address: str, parts: Iterable[str], failed: float
+) -> None:
+    """Those of these parts that were not made since ``failed`` (seconds since 1970)."""
+    key = dg.AssetKey(address.split("/"))
+    for part in parts:
+        wanted = dg.AssetRecordsFilter(key, asset_partitions=[part]) if part else key
+        records = instance.fetch_materializations(wanted, limit=1).records
+        if records and records[0].timestamp < failed:
+            found.setdefault(address, set()).add(part)
 
 
 # Runs ----------------------------------------------------------------------------------------------------
 
 
+def _months_of(parts: Mapping[str, Iterable[str]]) -> set[str]:
+    return {part for found in parts.values() for part in found if part}
+
+
 def _requests(
-    parts: Parts, record: Record, tags: Mapping[str, str], together: Iterable[tuple[str, str]]
+    parts: Parts,
+    record: Record,
+    tags: Mapping[str, str],
+    together: Iterable[tuple[str, str]],
+    apart: set[str],
 ) -> list[dg.RunRequest]:
-    """As few runs as make these parts; what has no months is made in each of them."""
+    """As few runs as make these parts."""
     by_part: dict[str, list[dg.AssetKey]] = {}
     for address, found in parts.items():
         for part in found:
             by_part.setdefault(part, []).append(dg.AssetKey(address.split("/")))
     requests = [dg.RunRequest(partition_key=part or None, asset_selection=keys) for part, keys in by_part.items()]
-    return run_requests(requests, record.months, tags, whole_tables_each_time=True, together=together)
+    upstream = {
+        dg.AssetKey(each.split("/"))
+        for address in parts
+        if record.nodes[address].partitioned
+        for each in _upstream(record, address)
+    }
+    return run_requests(requests, record.months, tags, each_time=upstream, together=together, apart=apart)
 
 
 def _moved(settings: Settings, order_system: OrderSystem, parts: Parts) -> set[tuple[str, str]]:
@@ -187,8 +229,8 @@ def _executed(defs: dg.Definitions, instance: dg.DagsterInstance, request: dg.Ru
 def _together(reports: list[RunReport], record: Record, failed: set[str], errors: Mapping[str, str]) -> RunReport:
     """One report of all runs; without any, of nothing to do. ``errors``: of tables that could not even be tried."""
     tables = [node.address for node in record.nodes.values() if not node.external]
-    kept = [address for address in tables if address in failed or failed & _upstream(record, address)]
     made = {address for each in reports for address in each.published}
+    kept = [each for each in tables if each in failed or (each not in made and failed & _upstream(record, each))]
     months = [month for each in reports if each.months for month in (each.months.first, each.months.last)]
     return RunReport(
         run_id=next((each.run_id for each in [*(each for each in reports if not each.succeeded), *reports[-1:]]), ""),

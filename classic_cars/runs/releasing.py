@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import dagster as dg
 
 from classic_cars.contracts.base import RELEASED, Contract
-from classic_cars.errors import StoreError
+from classic_cars.errors import StoreBusy, StoreError
 from classic_cars.serving.postgresql.asset import serve_release
 from classic_cars.serving.release_asset import record_release
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
+
+progress = logging.getLogger("classic_cars.progress")
 
 MADE_BY = "classic-cars run"
 
@@ -30,7 +33,9 @@ def release_what_is_published(
         if not store.row_counts().keys() & {each.address for each in contracts if each.layer in RELEASED}:
             return
         outcome = record_release(store, contracts, instance, run_id or MADE_BY)
-    except StoreError:
+    except StoreError as error:
+        if run_id or not isinstance(error, StoreBusy):
+            progress.error("no release was made: %s", error)
         return
     finally:
         store.end_run()

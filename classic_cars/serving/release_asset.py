@@ -10,6 +10,7 @@ import multiprocessing
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -20,12 +21,16 @@ from classic_cars.serving.completeness import balances
 from classic_cars.serving.consistency import contradictions
 from classic_cars.serving.releases import Outcome, make_release
 from classic_cars.stores.base import Store
+from classic_cars.stores.publications import Publications
+from classic_cars.tables.events import latest_events, not_held
 from classic_cars.tables.live_agreement import Reader, last_agreement
 from classic_cars.tables.metadata import asset_key
 from classic_cars.wording import counted
 
 KEY = dg.AssetKey(["serving", "release"])
 CHECK = dg.AssetCheckKey(KEY, "tables_agree")
+#: Tables, and months of each, that a message names.
+NAMED = 4
 AGREE = "The released tables agree with each other and with source: rows and cents, in total and group by group"
 
 
@@ -78,7 +83,9 @@ def record_release(store: Store, contracts: Iterable[Contract], instance: dg.Dag
     """The same, whatever was published."""
     started = time.perf_counter()
     try:
-        outcome = make_release(store, contracts, run_id, last_agreement(instance))
+        outcome = _unlike_history(store, contracts := list(contracts), instance) or make_release(
+            store, contracts, run_id, last_agreement(instance)
+        )
     except ClassicCarsError as error:
         outcome = _failed(store, str(error))
     except Exception as error:
@@ -104,6 +111,35 @@ def record_release(store: Store, contracts: Iterable[Contract], instance: dg.Dag
         )
     )
     return outcome
+
+
+def _unlike_history(store: Store, contracts: Iterable[Contract], instance: dg.DagsterInstance) -> Outcome | None:
+    """No release, when the store holds other rows than the history says; None when it holds what it should.
+
+    A backup was restored, say: what was made since of other rows than these would be released beside them.
+    """
+    held, unlike, runs = store.published_by(), dict[str, set[str]](), set[str]()
+    for contract in contracts:
+        events = latest_events(instance, contract.address, partitioned=contract.partitioned_by is not None)
+        own = held.get(contract.address, Publications())
+        if parts := not_held(events, own):
+            unlike[contract.address] = parts
+            runs |= {own.run_of(part) for part in parts}
+    if not unlike:
+        return None
+    named = "; ".join(f"{address}{_months(parts)}" for address, parts in list(unlike.items())[:NAMED])
+    more = f" and {len(unlike) - NAMED} more" if len(unlike) > NAMED else ""
+    reason = (
+        f"the store does not hold what the runs of this history published (it was restored, replaced, or a run was "
+        f"killed): {named}{more}; `classic-cars run` makes it again"
+    )
+    is_under_way = any(run and not run.is_finished for run in map(instance.get_run_by_id, filter(None, runs)))
+    return replace(_failed(store, reason), failed=not is_under_way)
+
+
+def _months(parts: set[str]) -> str:
+    months = sorted(filter(None, parts))
+    return f" ({', '.join(months[:NAMED])}{', ...' if len(months) > NAMED else ''})" if months else ""
 
 
 def _failed(store: Store, reason: str) -> Outcome:

@@ -7,7 +7,7 @@ know contracts (names, types, descriptions, the partition column) and nothing of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from types import TracebackType
@@ -20,6 +20,7 @@ from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.months import Months
 from classic_cars.stores.pins import Pin, Pins, Shelf
+from classic_cars.stores.publications import Publications
 
 
 @dataclass(frozen=True)
@@ -196,8 +197,8 @@ class Store(Reading, Protocol):
         """Rows from outside as a lazy table; those of a ``RecordBatchReader`` can be read once."""
         ...
 
-    def published_by(self) -> dict[str, str]:
-        """The run that published the current version of each table, by address: what a history of runs is held to."""
+    def published_by(self, addresses: Collection[str] | None = None) -> dict[str, Publications]:
+        """The runs that published what these tables hold now, or all of them; without those that are not there."""
         ...
 
     @property

@@ -23,9 +23,13 @@ from classic_cars.stores.pins import UNDATED, WHOLE
 #: What DuckDB takes before it spills to disk, unless it is told otherwise.
 MEMORY = "700MB"
 
-#: The schema of what a DuckDB store keeps beside the tables: which run published the current version of each.
+#: The schema of what a DuckDB store keeps beside the tables: which runs published what each of them holds.
 OWN = "platform"
-PUBLICATIONS = f"{OWN}.publications"
+PUBLICATIONS = f"{OWN}.published_by"
+PUBLICATIONS_TABLE = (
+    f"CREATE SCHEMA IF NOT EXISTS {OWN}; "
+    f"CREATE TABLE IF NOT EXISTS {PUBLICATIONS} (address VARCHAR PRIMARY KEY, runs VARCHAR)"
+)
 #: Which months of which table were published when: what need not be copied again.
 PUBLISHED_MONTHS = f"{OWN}.published_months"
 PUBLISHED_MONTHS_TABLE = (

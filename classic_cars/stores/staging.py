@@ -19,8 +19,9 @@ class StagedTables:
         return staged
 
     @property
-    def addresses(self) -> list[str]:
-        return list(self._staged)
+    def months(self) -> dict[str, Months | None]:
+        """By address, the months that were staged; None: all of the table."""
+        return {address: staged.months for address, (staged, _) in self._staged.items()}
 
     @property
     def replaced(self) -> dict[str, Months | None]:

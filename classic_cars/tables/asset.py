@@ -7,7 +7,7 @@ bad. It waits inside the transaction while the IO manager publishes, and leaves 
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,8 +22,10 @@ from classic_cars.checks.base import CheckOutcome, Limits
 from classic_cars.contracts.measures import OWNER
 from classic_cars.months import Months
 from classic_cars.stores.base import Provenance
+from classic_cars.stores.publications import Publications
 from classic_cars.tables import alone, failures
-from classic_cars.tables.data_versions import DIGEST, NO_ROWS, content_of, version_of
+from classic_cars.tables.data_versions import DIGEST, NO_ROWS, content_of, of_what_was_not_held, version_of
+from classic_cars.tables.events import latest_events, not_held
 from classic_cars.tables.external import external_key, observations
 from classic_cars.tables.materialize import from_tables, published
 from classic_cars.tables.metadata import (
@@ -216,11 +218,23 @@ def _say_content(context: dg.AssetExecutionContext, step: Step, outcome: Outcome
         return
     content = content_of(outcome.profile)
     months = context.partition_keys if step.months is not None else ()
-    version = version_of(content, months, context.instance, context.asset_key)
+    if _is_held(context, step, months):
+        version = version_of(content, months, context.instance, context.asset_key)
+    else:
+        version = of_what_was_not_held(content.version, context.run.run_id)
     context.set_data_version(context.asset_key, dg.DataVersion(version))
     for key in months:
         said = {"dagster/partition_row_count": content.rows.get(key, 0), DIGEST: content.digests.get(key, NO_ROWS)}
         context.add_asset_metadata(said, asset_key=context.asset_key, partition_key=key)
+
+
+def _is_held(context: dg.AssetExecutionContext, step: Step, months: Sequence[str]) -> bool:
+    """Whether the store has what the history says of what this step makes again."""
+    address, partitioned = step.contract.address, step.contract.partitioned_by is not None
+    events = latest_events(context.instance, address, partitioned=partitioned)
+    again = {part: event for part, event in events.items() if part in months or not partitioned}
+    held = context.resources.io_manager.store.published_by([address]).get(address, Publications()) if again else None
+    return held is None or not not_held(again, held)
 
 
 def _say_what_was_read(context: dg.AssetExecutionContext, step: Step, outcome: Outcome) -> None:

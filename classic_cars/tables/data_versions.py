@@ -60,5 +60,13 @@ def version_of(content: Content, months: Sequence[str], instance: dg.DagsterInst
     return kept or content.version
 
 
+def of_what_was_not_held(version: str, run_id: str) -> str:
+    """The data version of what was made in place of other rows than the history says.
+
+    What is made of it was made of those, whatever version the history says they had: it is made again.
+    """
+    return f"{version}~{run_id}"
+
+
 def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -204,6 +204,12 @@ def disagreement(instance: dg.DagsterInstance) -> tuple[int, list[str]]:
     return record.id, sorted(again | (tables.keys() - PARTITIONED))
 
 
+def disagreed_at(instance: dg.DagsterInstance) -> float:
+    """When the latest reconciliation was, in seconds since 1970."""
+    record = instance.event_log_storage.get_latest_asset_check_execution_by_key([CHECK]).get(CHECK)
+    return record.create_timestamp if record is not None else 0.0
+
+
 def last_agreement(instance: dg.DagsterInstance) -> datetime | None:
     """When the data was last proven equal to the live order system; None when none of the latest nights did so."""
     for record in instance.event_log_storage.get_asset_check_execution_history(CHECK, limit=NIGHTS):

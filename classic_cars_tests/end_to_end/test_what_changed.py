@@ -325,10 +325,8 @@ def test_a_store_that_is_gone_restored_or_another_is_filled_again(made: Settings
 
 
 def test_a_run_that_died_between_publishing_and_saying_so_is_made_again(made: Settings) -> None:
-    import duckdb
-
     with duckdb.connect(str(made.store_path)) as store:
-        store.execute("UPDATE platform.publications SET run_id = 'died' WHERE address = 'staging/customers'")
+        store.execute("UPDATE platform.published_by SET runs = '*=died' WHERE address = 'staging/customers'")
     assert "staging/customers" in again(made).published
 
 

@@ -18,7 +18,15 @@ from dagster._core.test_utils import create_run_for_test
 from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 
 from classic_cars.errors import SettingsError
-from classic_cars.instance import STORE_POOL, LocalRunLauncher, PooledInstance, StockInstance, home, open_instance
+from classic_cars.instance import (
+    STORE_POOL,
+    LocalRunLauncher,
+    PooledInstance,
+    StockInstance,
+    fail_dead_runs,
+    home,
+    open_instance,
+)
 from classic_cars.instance.event_log import PooledSqliteEventLogStorage
 from classic_cars.settings import Settings
 
@@ -244,6 +252,16 @@ def test_a_dead_run_fails_and_leaves_the_pool_when_the_daemon_looks(settings: Se
         assert failed.status is dg.DagsterRunStatus.FAILURE
         reason = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)[0].message
         assert "ended without finishing the run" in reason
+
+
+def test_a_dead_run_fails_when_the_command_line_begins_another(settings: Settings) -> None:
+    with open_instance(settings) as instance:
+        dead, alive = (create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED) for _ in range(2))
+        for run, pid in ((dead, ended_process()), (alive, os.getpid())):
+            instance.report_engine_event("Started process for run", run, EngineEventData.in_process(pid))
+        fail_dead_runs(instance)
+        found = {run.run_id: run.status for run in instance.get_runs()}
+        assert found == {dead.run_id: dg.DagsterRunStatus.FAILURE, alive.run_id: dg.DagsterRunStatus.STARTED}
 
 
 def test_the_process_of_a_real_run_is_found(settings: Settings) -> None:

@@ -7,7 +7,7 @@ their turn between two of its transactions. What is written is in ``transaction.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -34,11 +34,13 @@ from classic_cars.stores.duckdb.turns import Turns
 from classic_cars.stores.failures import is_locked
 from classic_cars.stores.folders import own
 from classic_cars.stores.pins import FolderShelf, Pin, Pins
+from classic_cars.stores.publications import Publications
 from classic_cars.stores.sql import MEMORY, OWN, PUBLICATIONS, found_table, made_table, one_query, only_reach, quoted
 
 progress = logging.getLogger("classic_cars.progress")
 
 ARRIVAL = "arriving"
+NAMES = "SELECT schema_name, table_name FROM duckdb_tables()"
 
 
 class DuckDBStore:
@@ -249,13 +251,15 @@ class DuckDBStore:
         )
         return dict(self.execute(counts).fetchall())
 
-    def published_by(self) -> dict[str, str]:
+    def published_by(self, addresses: Collection[str] | None = None) -> dict[str, Publications]:
         if self.read_only and not self.path.exists():
             return {}
-        try:
-            return dict(self.execute(f"SELECT address, run_id FROM {PUBLICATIONS}").fetchall())
-        except duckdb.CatalogException:
+        there = {f"{layer}/{name}" for layer, name in self.execute(NAMES).fetchall()}
+        if PUBLICATIONS.replace(".", "/") not in there:
             return {}
+        wanted = there if addresses is None else there & {*addresses}
+        found = self.execute(f"SELECT address, runs FROM {PUBLICATIONS}").fetchall()
+        return {address: Publications.parse(runs) for address, runs in found if address in wanted}
 
     def query(self, sql: str) -> pa.RecordBatchReader:
         try:

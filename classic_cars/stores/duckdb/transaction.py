@@ -19,9 +19,10 @@ from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.months import Months
 from classic_cars.stores.base import Maker, Provenance, Staged
+from classic_cars.stores.publications import Publications
 from classic_cars.stores.sql import (
-    OWN,
     PUBLICATIONS,
+    PUBLICATIONS_TABLE,
     PUBLISHED_MONTHS,
     PUBLISHED_MONTHS_TABLE,
     duckdb_type,
@@ -185,10 +186,13 @@ class DuckDBTransaction:
 
     def publish(self, staged: Staged) -> None:
         self._staged.must_hold(staged)
-        self._execute(f"CREATE SCHEMA IF NOT EXISTS {OWN}")
-        self._execute(f"CREATE TABLE IF NOT EXISTS {PUBLICATIONS} (address VARCHAR PRIMARY KEY, run_id VARCHAR)")
-        run = literal(self._provenance.run_id)
-        rows = ", ".join(f"({literal(address)}, {run})" for address in self._staged.addresses)
+        self._execute(PUBLICATIONS_TABLE)
+        before = dict(self._execute(f"SELECT address, runs FROM {PUBLICATIONS}").fetchall())
+        now = {
+            address: Publications.parse(before.get(address, "")).after(months, self._provenance.run_id)
+            for address, months in self._staged.months.items()
+        }
+        rows = ", ".join(f"({literal(address)}, {literal(each.text())})" for address, each in now.items())
         self._execute(f"INSERT OR REPLACE INTO {PUBLICATIONS} VALUES {rows}")
         self._stamp(self._staged.replaced)
         self._execute("COMMIT")

@@ -17,6 +17,7 @@ from pyiceberg.table.snapshots import Operation, Snapshot
 
 from classic_cars.errors import StoreConflict
 from classic_cars.months import month_of, partition_key
+from classic_cars.stores.publications import Publications
 
 #: Prefix of what a snapshot says about its origin.
 PREFIX = "classic_cars."
@@ -112,3 +113,21 @@ def must_be_clear(table: Table, address: str, mine: Change, base: int | None) ->
             f"{address}: the version that this {mine} was made from is no longer among the current one's: the table "
             "was rolled back, or old versions were expired meanwhile; nothing was published: run again"
         ) from None
+
+
+#: In a snapshot's summary, the runs that published what the table holds.
+RUNS = f"{PREFIX}runs"
+
+
+def published_by(table: Table) -> Publications:
+    """The runs whose rows the current version has, as its snapshot says; nobody knows what others wrote.
+
+    Each says it of all months: those before it expire. Files that were compacted by others are no other rows.
+    """
+    found = table.current_snapshot()
+    while found is not None:
+        facts = found.summary.additional_properties if found.summary is not None else {}
+        if RUNS in facts or meaning(found).kind != Kind.REWRITE:
+            return Publications.parse(facts.get(RUNS, ""))
+        found = table.snapshot_by_id(found.parent_snapshot_id) if found.parent_snapshot_id is not None else None
+    return Publications()

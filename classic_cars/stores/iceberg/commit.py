@@ -23,7 +23,7 @@ from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreConflict, StoreUnreachable
 from classic_cars.months import Months
 from classic_cars.stores.base import Provenance
-from classic_cars.stores.iceberg.changes import PREFIX, Change, Kind, must_be_clear
+from classic_cars.stores.iceberg.changes import PREFIX, RUNS, Change, Kind, must_be_clear, published_by
 from classic_cars.stores.iceberg.schema import evolve
 from classic_cars.stores.iceberg.tables import condition, files_of, identifier, staying
 
@@ -91,13 +91,17 @@ def commit(catalog: Catalog, version: Version, provenance: Provenance, wait: flo
         table = catalog.load_table(identifier(version.contract))
         if any(each.get(PUBLISH_ID) == publish_id for each in _summaries(table)):
             return table  # an earlier attempt came through, only its answer was lost
-        return _commit_once(table, version, properties)
+        return _commit_once(table, version, provenance.run_id, properties)
 
     return commit_with_retries(version.contract.address, wait, attempt)
 
 
-def _commit_once(table: Table, version: Version, properties: dict[str, str]) -> Table:
+def _commit_once(table: Table, version: Version, run_id: str, properties: dict[str, str]) -> Table:
     removed, transaction = _planned(table, version)
+    runs = published_by(table)
+    if version.change.kind != Kind.REWRITE:
+        runs = runs.after(version.months, run_id)
+    properties = {**properties, RUNS: runs.text()}
     update = transaction.update_snapshot(snapshot_properties=properties)
     if version.change.kind == Kind.APPEND:
         with update.fast_append() as addition:

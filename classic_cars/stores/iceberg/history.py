@@ -13,7 +13,7 @@ from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.stores.base import Difference, TableVersion
 from classic_cars.stores.iceberg import commit, tables
-from classic_cars.stores.iceberg.changes import PREFIX, Kind, meaning
+from classic_cars.stores.iceberg.changes import PREFIX
 from classic_cars.stores.iceberg.engines import DuckDBEngine
 from classic_cars.stores.sql import literal, quoted
 
@@ -39,19 +39,6 @@ def _version(snapshot: Snapshot, *, current: bool) -> TableVersion:
         code_version=facts.get(f"{PREFIX}code_version", ""),
         current=current,
     )
-
-
-def published_by(table: Table) -> str:
-    """The run whose rows the current version has: files that were compacted since are no other rows."""
-    found = table.current_snapshot()
-    while found is not None:
-        if meaning(found).kind != Kind.REWRITE:
-            facts = found.summary.additional_properties if found.summary is not None else {}
-            return facts.get(f"{PREFIX}run_id", "")
-        if found.parent_snapshot_id is None:
-            break
-        found = table.snapshot_by_id(found.parent_snapshot_id)
-    return ""
 
 
 def snapshot(table: Table, contract: Contract, number: int) -> Snapshot:

@@ -5,7 +5,7 @@ Several processes may write at once, and readers never wait for them. What is wr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,7 @@ from classic_cars.contracts.versions import digest
 from classic_cars.errors import StoreError
 from classic_cars.months import Months
 from classic_cars.stores.base import AsOf, Difference, Provenance, Size, TableVersion
-from classic_cars.stores.iceberg import files, history, maintenance, pinned, queries
+from classic_cars.stores.iceberg import changes, files, history, maintenance, pinned, queries
 from classic_cars.stores.iceberg.aws import S3, S3Access
 from classic_cars.stores.iceberg.engines import DuckDBEngine, Engine
 from classic_cars.stores.iceberg.failures import clear_errors, clearly
@@ -32,6 +32,7 @@ from classic_cars.stores.iceberg.published import Published
 from classic_cars.stores.iceberg.tables import Plans, snapshot_id
 from classic_cars.stores.iceberg.transaction import IcebergTransaction
 from classic_cars.stores.pins import UNDATED, WHOLE, Pin, Pins, Shelf, named_on
+from classic_cars.stores.publications import Publications
 
 
 class IcebergStore:
@@ -158,10 +159,11 @@ class IcebergStore:
         }
 
     @clearly
-    def published_by(self) -> dict[str, str]:
+    def published_by(self, addresses: Collection[str] | None = None) -> dict[str, Publications]:
         return {
-            f"{layer}/{name}": history.published_by(self.catalog.load_table((layer, name)))
+            f"{layer}/{name}": changes.published_by(self.catalog.load_table((layer, name)))
             for layer, name in queries.all_tables(self.catalog)
+            if addresses is None or f"{layer}/{name}" in addresses
         }
 
     @clearly

@@ -1,0 +1,59 @@
+"""What a blocking check refused: tables, and months of tables. Nothing is made of them before they were made again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import dagster as dg
+
+# A check's verdict, to be asked for among many, has no public name.
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
+from classic_cars.automation.staleness import Record
+
+#: Refusals of a check among which that of a month's last run is looked for.
+LOOK_BACK = 200
+
+
+def refused_tables(instance: dg.DagsterInstance, graph: Any) -> set[dg.AssetKey]:
+    """Tables of which a blocking check failed when they were last made, or since."""
+    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(graph.asset_check_keys))
+    return {check.asset_key for check, record in records.items() if _is_refusal(record)}
+
+
+def refused_months(instance: dg.DagsterInstance, graph: Any, record: Record) -> Mapping[dg.AssetKey, set[str]]:
+    """By table, the months whose last run a blocking check refused: a run of others may have passed since.
+
+    A run that was stopped refuses nothing.
+    """
+    found = {}
+    for address, months in record.failed.items():
+        if record.nodes[address].partitioned:
+            key = dg.AssetKey(address.split("/"))
+            runs = _refused_runs(instance, graph.get_check_keys_for_assets({key}))
+            if refused := {month for month in months if runs and _planned_by(instance, key, month) in runs}:
+                found[key] = refused
+    return found
+
+
+def _refused_runs(instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKey]) -> set[str]:
+    failed = {AssetCheckExecutionRecordStatus.FAILED}
+    storage = instance.event_log_storage
+    records = [
+        each for check in checks for each in storage.get_asset_check_execution_history(check, LOOK_BACK, status=failed)
+    ]
+    return {each.run_id for each in records if _is_refusal(each)}
+
+
+def _planned_by(instance: dg.DagsterInstance, key: dg.AssetKey, month: str) -> str:
+    """The run that was to make a month last."""
+    planned = instance.event_log_storage.get_latest_planned_materialization_info(key, month)
+    return planned.run_id if planned is not None else ""
+
+
+def _is_refusal(record: Any) -> bool:
+    evaluation = record.event and record.event.dagster_event and record.event.dagster_event.event_specific_data
+    if not isinstance(evaluation, dg.AssetCheckEvaluation):
+        return False  # planned, under way, or its step never got so far: then the table was not published
+    return not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR and bool(evaluation.blocking)
