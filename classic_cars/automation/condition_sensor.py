@@ -15,6 +15,7 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 from classic_cars.automation.follow import is_small, upstream
 from classic_cars.automation.history import FOLLOWS, under_way
 from classic_cars.automation.lingering import looks
+from classic_cars.automation.refusals import refused_months
 from classic_cars.automation.requests import RANGES, run_requests
 from classic_cars.automation.staleness import recorded
 from classic_cars.tables.partitions import known_months
@@ -81,13 +82,15 @@ class ConditionSensor(dg.AutomationConditionSensorDefinition):
         graph, instance = context.repository_def.asset_graph, context.instance
         record = recorded(instance, graph)
         with_months = {key for each in wanted if each.partition_key for key in each.asset_selection or []}
+        made_of = {parent for key in with_months for parent in upstream(graph, key)}
+        refused = refused_months(instance, graph, record)
         return run_requests(
             wanted,
             record.months,
             self.run_tags,
-            each_time={parent for key in with_months for parent in upstream(graph, key)},
+            each_time=made_of,
             at_most=1 if is_small(instance) else RANGES,
-            apart={month for months in record.failed.values() for month in months},
+            apart={month for key in with_months | made_of for month in refused.get(key.to_user_string(), ())},
         )
 
     @staticmethod

@@ -161,8 +161,9 @@ class InputsPublishedAndPassed(dg.AutomationCondition):
             return dg.AutomationResult(context, context.candidate_subset)
         # A month that passed since, of a table that was refused for another one, says nothing of that other one.
         lost = set[str]()
-        for key in upstream(graph, context.key) & months.keys():
-            lost |= months[key] - (asked[key].expensively_compute_partition_keys() if key in asked else set())
+        for key in upstream(graph, context.key):
+            refused = months.get(key.to_user_string(), set())
+            lost |= refused - (asked[key].expensively_compute_partition_keys() if refused and key in asked else set())
         known = {*known_months(view.instance)}
         blocked = view.get_subset_from_partition_keys(context.key, context.partitions_def, lost & known)
         return dg.AutomationResult(context, context.candidate_subset.compute_difference(blocked))
@@ -185,10 +186,10 @@ def _published(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> boo
 
 
 #: The tables and the months that are refused, at each tick.
-_refusals: WeakKeyDictionary[Any, tuple[set[dg.AssetKey], Mapping[dg.AssetKey, set[str]]]] = WeakKeyDictionary()
+_refusals: WeakKeyDictionary[Any, tuple[set[dg.AssetKey], Mapping[str, set[str]]]] = WeakKeyDictionary()
 
 
-def _refused(context: Any) -> tuple[set[dg.AssetKey], Mapping[dg.AssetKey, set[str]]]:
+def _refused(context: Any) -> tuple[set[dg.AssetKey], Mapping[str, set[str]]]:
     view, graph = context.asset_graph_view, context.asset_graph
     if view not in _refusals:
         months = refused_months(view.instance, graph, _record(view, graph))

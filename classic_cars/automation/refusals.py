@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
@@ -22,8 +22,8 @@ def refused_tables(instance: dg.DagsterInstance, graph: Any) -> set[dg.AssetKey]
     return {check.asset_key for check, record in records.items() if _is_refusal(record)}
 
 
-def refused_months(instance: dg.DagsterInstance, graph: Any, record: Record) -> Mapping[dg.AssetKey, set[str]]:
-    """By table, the months whose last run a blocking check refused: a run of others may have passed since.
+def refused_months(instance: dg.DagsterInstance, graph: Any, record: Record) -> dict[str, set[str]]:
+    """By address, the months whose last run a blocking check refused: a run of others may have passed since.
 
     A run that was stopped refuses nothing.
     """
@@ -33,7 +33,7 @@ def refused_months(instance: dg.DagsterInstance, graph: Any, record: Record) -> 
             key = dg.AssetKey(address.split("/"))
             runs = _refused_runs(instance, graph.get_check_keys_for_assets({key}))
             if refused := {month for month in months if runs and _planned_by(instance, key, month) in runs}:
-                found[key] = refused
+                found[address] = refused
     return found
 
 

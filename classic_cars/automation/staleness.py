@@ -180,15 +180,15 @@ def wave(record: Record, old: Mapping[str, Iterable[str]], failed: Mapping[str, 
     with it.
     """
     made: Parts = {}
-    blocked: Parts = {}
+    blocked = held_up(record, failed or {})
     #: Tables without months that have other rows for certain; tables that wait.
     certain, waiting = set[str](), set[str]()
     for node in record.nodes.values():
         if node.external:
             continue
         parents = [record.nodes[each] for each in node.parents]
-        lost = blocked[node.address] = _lost(record, node, parents, blocked) | {*(failed or {}).get(node.address, ())}
-        parts = ({*old.get(node.address, ())} | _following(node, parents, made, certain)) - lost
+        wanted = {*old.get(node.address, ())} | _following(node, parents, made, certain)
+        parts = wanted - blocked.get(node.address, set())
         if not node.partitioned and parts and (_is_read_anew(node, parents, old) or _any(parents, certain)):
             certain.add(node.address)
         may_stay = not node.partitioned and node.address not in {*old, *certain} and _any(parents, {*made})
@@ -197,6 +197,16 @@ def wave(record: Record, old: Mapping[str, Iterable[str]], failed: Mapping[str, 
         elif parts:
             made[node.address] = parts
     return made
+
+
+def held_up(record: Record, failed: Mapping[str, Iterable[str]]) -> Parts:
+    """The parts of tables that cannot be made where these ``failed``, themselves included."""
+    found: Parts = {}
+    for node in record.nodes.values():
+        parents = [record.nodes[each] for each in node.parents]
+        if lost := _lost(record, node, parents, found) | {*failed.get(node.address, ())}:
+            found[node.address] = lost
+    return found
 
 
 def _lost(record: Record, node: Node, parents: list[Node], blocked: Parts) -> set[str]:

@@ -15,8 +15,9 @@ import dagster as dg
 from classic_cars import interrupts
 from classic_cars.assets import ALL_TABLES
 from classic_cars.automation.changes import by_table
+from classic_cars.automation.refusals import refused_months
 from classic_cars.automation.requests import run_requests
-from classic_cars.automation.staleness import Parts, Record, recorded, stale, wave
+from classic_cars.automation.staleness import Parts, Record, held_up, recorded, stale, wave
 from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER, UNDATED, orders
 from classic_cars.contracts.source import CONTRACTS, MONTH
 from classic_cars.errors import SourceError
@@ -85,9 +86,8 @@ def make_what_changed(
     before: Parts = {}
     while (parts := wave(record, old, failed)) and parts != before:
         together = _moved(settings, order_system, parts)
-        for request in _requests(
-            parts, record, tags, together, apart={*_months_of(failed), *_months_of(record.failed)}
-        ):
+        refused = refused_months(instance, defs.get_repository_def().asset_graph, record)
+        for request in _requests(parts, record, tags, together, [refused, held_up(record, failed)]):
             report = _executed(defs, instance, request)
             reports.append(report)
             for address in report.not_published:
@@ -175,18 +175,14 @@ def _add_if_older(
 # Runs ----------------------------------------------------------------------------------------------------
 
 
-def _months_of(parts: Mapping[str, Iterable[str]]) -> set[str]:
-    return {part for found in parts.values() for part in found if part}
-
-
 def _requests(
     parts: Parts,
     record: Record,
     tags: Mapping[str, str],
     together: Iterable[tuple[str, str]],
-    apart: set[str],
+    broken: Iterable[Mapping[str, Iterable[str]]],
 ) -> list[dg.RunRequest]:
-    """As few runs as make these parts."""
+    """As few runs as make these parts; ``broken`` ones, of the same tables, are made by themselves or not at all."""
     by_part: dict[str, list[dg.AssetKey]] = {}
     for address, found in parts.items():
         for part in found:
@@ -198,6 +194,7 @@ def _requests(
         if record.nodes[address].partitioned
         for each in _upstream(record, address)
     }
+    apart = {part for each in broken for address in parts for part in each.get(address, ()) if part}
     return run_requests(requests, record.months, tags, each_time=upstream, together=together, apart=apart)
 
 

@@ -258,6 +258,64 @@ def test_nothing_follows_past_a_failed_blocking_check(filled: Platform) -> None:
     )
 
 
+def test_a_month_that_passed_says_nothing_of_one_that_was_refused(filled: Platform) -> None:
+    """Order lines of March are refused, and its cancelled orders are not: they are not made of each other."""
+    url, march = filled.settings.order_system_url, "SELECT orderNumber FROM orders WHERE orderDate LIKE '2003-03%'"
+    of_march = "SELECT * FROM warehouse.fact_orders WHERE orderDate BETWEEN '2003-03-01' AND '2003-03-31' ORDER BY ALL"
+    before = ask(filled.settings, of_march)
+    negative = f"UPDATE orderdetails SET quantityOrdered = -quantityOrdered WHERE orderNumber IN ({march})"
+    change(url, negative, "UPDATE orders SET status = 'Cancelled' WHERE orderDate LIKE '2003-03%'")
+    filled.round()
+    change(
+        url,
+        "UPDATE orderdetails SET priceEach = priceEach + 1 WHERE orderNumber = (SELECT max(orderNumber) FROM orders)",
+    )
+    filled.round()
+    change(url, "UPDATE customers SET city = 'Graz', country = 'Austria', state = NULL, postalCode = '8010'")
+    filled.round()
+    assert ask(filled.settings, of_march) == before
+    change(url, negative)
+    filled.round()
+    assert filled.stale() == set()
+    assert published_sales(filled.settings, "sales_by_country", "country") == expected_sales(
+        order_system_frames(url), "country"
+    )
+
+
+@pytest.mark.usefixtures("large")
+def test_months_far_from_each_other_are_made_before_what_is_made_of_all_months(filled: Platform) -> None:
+    first, *_, last = known_months(filled.instance)
+    line = "(SELECT min(orderNumber) FROM orders WHERE orderDate LIKE '{}%')"
+    change(
+        filled.settings.order_system_url,
+        *(
+            f"UPDATE orderdetails SET priceEach = priceEach + 1 WHERE orderNumber = {line.format(month)}"
+            for month in (first, last)
+        ),
+    )
+    filled.poll()
+    ran = []
+    while requests := filled.ask():
+        ran += [filled.run(each) for each in requests]
+    assert [each.success for each in ran] == [True] * 4
+    assert filled.stale() == set()
+
+
+def test_a_backup_of_the_store_is_not_released_with_what_is_made_since(filled: Platform, tmp_path: Path) -> None:
+    settings, url = filled.settings, filled.settings.order_system_url
+    shutil.copy(settings.store_path, tmp_path / "backup")
+    prices = (
+        "UPDATE orderdetails SET priceEach = priceEach + 1 WHERE orderNumber = (SELECT {}(orderNumber) FROM orders)"
+    )
+    change(url, prices.format("min"))
+    filled.round()
+    shutil.copy(tmp_path / "backup", settings.store_path)
+    change(url, prices.format("max(orderNumber)"))
+    filled.round()
+    (incident,) = incidents(filled)
+    assert "the store does not hold what the runs of this history published" in incident.details
+
+
 @pytest.mark.exhaustive
 def test_what_is_mended_as_it_was_before_it_broke_is_over(filled: Platform) -> None:
     url = filled.settings.order_system_url

@@ -125,6 +125,13 @@ def test_what_a_run_has_read_already_is_not_observed_again() -> None:
     assert changes.to_observe({"productlines": [""]}, poll, seen, seen, NOW) == {"productlines": {"": "v~1000000"}}
 
 
+def test_what_a_reconciliation_found_to_differ_is_observed_again_when_nothing_else_is_known_of_it() -> None:
+    """As in the first ticks of a daemon, when there are no fingerprints of what is observed."""
+    assert changes.to_observe(PENDING, Poll({}, A), A, A, NOW) == {}
+    poll = Poll({}, A, reconciled=7, differing=PENDING)
+    assert changes.to_observe(PENDING, poll, A, A, NOW) == {"orders": {"2004-02": "b~1000000"}}
+
+
 def test_fingerprints_stand_for_what_was_observed_and_for_nothing_else() -> None:
     stands = {table: digest(versions) for table, versions in A.items()}
     watch = OrderSystemPollState(fingerprints=dict(EDITED), stood_for=stands)

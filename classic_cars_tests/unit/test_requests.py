@@ -15,8 +15,9 @@ def request(month: str | None, *tables: str) -> dg.RunRequest:
     return dg.RunRequest(partition_key=month, asset_selection=[dg.AssetKey(each.split("/")) for each in tables])
 
 
-def asked(requests: list[dg.RunRequest], *, each_time: bool = True) -> list[tuple[str, str, str]]:
-    found = run_requests(requests, MONTHS, {"why": "test"}, whole_tables_each_time=each_time)
+def asked(requests: list[dg.RunRequest], *each_time: str) -> list[tuple[str, str, str]]:
+    keys = [dg.AssetKey(each.split("/")) for each in each_time]
+    found = run_requests(requests, MONTHS, {"why": "test"}, each_time=keys)
     assert all(each.tags["why"] == "test" for each in found)
     return [
         (
@@ -52,21 +53,21 @@ def test_of_many_ranges_the_nearest_become_one() -> None:
     ]
 
 
-def test_tables_without_months_are_made_in_each_run_or_read_in_the_last() -> None:
+def test_tables_without_months_are_made_in_the_last_run_or_in_each_when_months_are_made_of_them() -> None:
     wanted = [
         request("2003-01", "source/orders"),
         request("2004-06", "source/orders"),
         request(None, "source/products"),
     ]
-    assert [each for each, *_ in asked(wanted)] == ["source/orders source/products"] * 2
-    assert [each for each, *_ in asked(wanted, each_time=False)] == ["source/orders", "source/orders source/products"]
+    assert [each for each, *_ in asked(wanted, "source/products")] == ["source/orders source/products"] * 2
+    assert [each for each, *_ in asked(wanted)] == ["source/orders", "source/orders source/products"]
     assert asked([request(None, "source/products")]) == [("source/products", "", "")]
     assert asked([]) == []
 
 
 def test_a_run_has_all_tables_of_its_months_and_says_what_it_was_asked_for() -> None:
     wanted = [request("2003-01", "source/orders"), request("2003-02", "source/orderdetails"), request(None, "a/b")]
-    (found,) = run_requests(wanted, MONTHS, {}, whole_tables_each_time=True)
+    (found,) = run_requests(wanted, MONTHS, {})
     assert found.tags[CHANGED] == "b, orderdetails 2003-01..2003-02, orders 2003-01..2003-02"
 
 
@@ -85,3 +86,19 @@ def test_months_between_which_a_row_moved_are_of_one_range() -> None:
         ("2004-07", "2004-12"),
     ]
     assert ranges(existing, wanted - {"1900-01"}, together=[("2004-02", "2004-12")]) == [("2004-02", "2004-12")]
+
+
+def test_a_month_that_may_fail_is_in_no_range_with_others() -> None:
+    wanted = {"2003-01", "2003-02", "2003-03", "2003-04"}
+    assert ranges(MONTHS, wanted, apart={"2003-02"}) == [
+        ("2003-01", "2003-01"),
+        ("2003-02", "2003-02"),
+        ("2003-03", "2003-04"),
+    ]
+    both, alone = {"2003-01", "2003-03"}, [("2003-01", "2003-01"), ("2003-03", "2003-03")]
+    assert ranges(MONTHS, both, 1, apart={"2003-02"}) == alone
+    assert ranges(MONTHS, both, together=[("2003-01", "2003-03")], apart={"2003-02"}) == alone
+    assert ranges(MONTHS, {"2003-01", "2003-09", "2005-01"}, 1, apart={"2004-02"}) == [
+        ("2003-01", "2003-09"),
+        ("2005-01", "2005-01"),
+    ]

@@ -10,9 +10,12 @@ import dagster as dg
 import pytest
 
 from classic_cars.automation import staleness
-from classic_cars.automation.staleness import CODE_VERSION, INPUT_VERSION, Event, Node, Record, stale, wave
+from classic_cars.automation.staleness import CODE_VERSION, INPUT_VERSION, Node, Record, stale, wave
+from classic_cars.months import Months
+from classic_cars.stores.publications import Publications
+from classic_cars.tables import events
+from classic_cars.tables.events import Event
 from classic_cars.tables.external import DATA_VERSION, WHOLE
-from classic_cars.tables.run_tags import RANGE_END, RANGE_START
 
 MONTHS = ["2004-01", "2004-02", "2004-03"]
 #: A platform in small: orders by month, products whole, an audit of orders that refers to products.
@@ -44,8 +47,7 @@ class History:
         self.moment = 0
         self.events: dict[str, dict[str, Event]] = {address: {} for address in NODES}
         self.past: list[tuple[str, str, int, str]] = []
-        self.runs = dict.fromkeys(NODES, "run")
-        self.published = dict.fromkeys(NODES, "run")
+        self.published = {address: Publications().after(None, "run") for address in NODES}
         self.failed: dict[str, set[str]] = {}
         for address in NODES:
             self.happens(address, "1")
@@ -60,7 +62,7 @@ class History:
                 if not NODES[parent].partitioned and WHOLE in self.events[parent]
             }
             tags = {CODE_VERSION: code, DATA_VERSION: version, **inputs}
-            self.events[address][part] = Event(self.moment, tags)
+            self.events[address][part] = Event(self.moment, tags, "run")
             self.past.append((address, part, self.moment, version))
 
     def version_at(self, node: Node, part: str, moment: int) -> str | None:
@@ -68,7 +70,7 @@ class History:
         return known[-1] if known else None
 
     def record(self) -> Record:
-        return Record(NODES, MONTHS, self.events, self.runs, self.published, self.failed, self.version_at)
+        return Record(NODES, MONTHS, self.events, self.published, self.failed, self.version_at)
 
 
 @pytest.fixture
@@ -197,39 +199,41 @@ def test_what_changed_while_an_attempt_was_under_way_is_seen_when_it_failed(hist
     history.happens("staging/products", "1")  # of the rows of before: the record keeps their version
     made = history.events["staging/products"][WHOLE]
     tags = {**made.tags, f"{INPUT_VERSION}source/products": "1"}
-    history.events["staging/products"][WHOLE] = Event(made.moment, tags)
+    history.events["staging/products"][WHOLE] = Event(made.moment, tags, "run")
     for failed in ({}, {"staging/products": {WHOLE}}):
         history.failed = failed
         assert stale(history.record()) == {"staging/products": {WHOLE}}
 
 
 @pytest.mark.parametrize(
-    ("status", "tags", "parts"),
+    ("status", "failed"),
     [
-        ("FAILURE", {RANGE_START: "2004-01", RANGE_END: "2004-02"}, {"2004-01", "2004-02"}),
-        ("CANCELED", {RANGE_START: "2004-02", RANGE_END: "2004-02"}, {"2004-02"}),
-        ("FAILURE", {"dagster/partition": "2004-03"}, {"2004-03"}),
-        ("FAILURE", {}, ALL),
-        ("STARTED", {RANGE_START: "2004-01", RANGE_END: "2004-02"}, None),
-        (None, {}, ALL),  # nobody knows any more what it was to make
+        ("FAILURE", {"staging/orders": {"2004-02"}, "staging/products": {WHOLE}}),
+        ("CANCELED", {"staging/orders": {"2004-02"}, "staging/products": {WHOLE}}),
+        ("STARTED", {}),
+        (None, {"staging/orders": {"2004-02"}, "staging/products": {WHOLE}}),  # it was deleted
     ],
 )
 def test_an_attempt_failed_where_its_run_is_over_and_did_not_make_it(
-    status: str | None, tags: dict[str, str], parts: set[str] | None
+    status: str | None, failed: dict[str, set[str]]
 ) -> None:
     addresses = ("staging/orders", "staging/products", "warehouse/facts")
     entries = [
         SimpleNamespace(asset_entry=SimpleNamespace(asset_key=dg.AssetKey(address.split("/")), last_run_id=run))
         for address, run in zip(addresses, ("late", "late", "made"), strict=True)
     ]
-    run = dg.DagsterRun("job", run_id="late", tags=tags, status=dg.DagsterRunStatus(status or "FAILURE"))
+    run = dg.DagsterRun("job", run_id="late", status=dg.DagsterRunStatus(status or "FAILURE"))
+    planned = {"staging/orders": {"2004-01": 1, "2004-02": 9}, "warehouse/facts": {"2004-01": 2, "2004-02": 3}}
     there: Any = SimpleNamespace(
         get_asset_records=lambda _keys: entries,
         get_runs=lambda _filter: [run] if status else [],
-        get_dynamic_partitions=lambda _name: MONTHS,
+        event_log_storage=SimpleNamespace(
+            get_latest_storage_id_by_partition=lambda key, _kind: planned[key.to_user_string()]
+        ),
     )
-    found = staleness._failed(there, [NODES[each] for each in addresses], dict.fromkeys(addresses, "made"))
-    assert found == ({} if parts is None else {"staging/orders": parts, "staging/products": {WHOLE}})
+    months = {"2004-01": Event(4, {}, "made"), "2004-02": Event(5, {}, "made")}
+    made = {"staging/orders": months, "staging/products": {WHOLE: Event(6, {}, "made")}, "warehouse/facts": months}
+    assert staleness._failed(there, [NODES[each] for each in addresses], made) == failed
 
 
 @pytest.mark.parametrize(
@@ -246,7 +250,7 @@ def test_months_that_one_step_made_are_told_by_one_event(
     moments: dict[str, int], versions: dict[str, str], told: dict[str, int]
 ) -> None:
     """A month made again by itself may have the version that it had, and other versions of its inputs."""
-    assert staleness._one_of_each_step(moments, versions) == told
+    assert events._one_of_each_step(moments, versions) == told
 
 
 def test_a_new_month_and_other_code_are_made(history: History) -> None:
@@ -257,15 +261,26 @@ def test_a_new_month_and_other_code_are_made(history: History) -> None:
     assert stale(history.record()) == {"warehouse/facts": ALL}
 
 
-@pytest.mark.parametrize("published", ["another run", None])
-def test_a_store_that_does_not_hold_what_the_history_says_is_filled_again(history: History, published: Any) -> None:
-    history.published["staging/orders"] = published
+@pytest.mark.parametrize("published", [Publications().after(None, "another run"), None])
+def test_a_store_that_does_not_hold_what_the_history_says_is_filled_again(
+    history: History, published: Publications | None
+) -> None:
+    if published is None:
+        del history.published["staging/orders"]
+    else:
+        history.published["staging/orders"] = published
     assert stale(history.record()) == {"staging/orders": ALL}
+
+
+def test_months_that_the_store_does_not_hold_are_made_whatever_was_published_since(history: History) -> None:
+    february, march = Months.parse("2004-02"), Months.parse("2004-03")
+    history.published["staging/orders"] = Publications().after(None, "run").after(february, "old").after(march, "run")
+    assert stale(history.record()) == {"staging/orders": {"2004-02"}}
 
 
 def test_everything_is_made_in_one_go_where_there_is_nothing() -> None:
     none: dict[str, dict[str, Event]] = {address: {} for address in NODES}
-    record = Record(NODES, MONTHS, none, dict.fromkeys(NODES, ""), {}, {}, lambda *_: None)
+    record = Record(NODES, MONTHS, none, {}, {}, lambda *_: None)
     made = wave(record, stale(record))
     assert set(made) == {address for address in NODES if not NODES[address].external}
     assert all(parts == (ALL if NODES[address].partitioned else {WHOLE}) for address, parts in made.items())
