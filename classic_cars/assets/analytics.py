@@ -120,7 +120,7 @@ def customer_cohorts(monthly_sales_by_customer: ibis.Table, dim_dates: ibis.Tabl
         customers=since.customerNumber.count(), soldOrders=since.soldOrders.sum(), netSales=since.netSales.sum()
     )
     # Every quarter of the calendar has a row, also one in which nobody of the cohort bought.
-    days = dim_dates.filter(dim_dates.date <= sold.orderMonth.max().as_scalar())
+    days = dim_dates.filter(dim_dates.date.truncate("M") <= sold.orderMonth.max().as_scalar())
     quarters = days.select(quarter=days.date.truncate("Q")).distinct()
     grid = sizes.inner_join(quarters, quarters.quarter >= sizes.cohort)
     rows = grid.left_join(since, ["cohort", "quarter"])

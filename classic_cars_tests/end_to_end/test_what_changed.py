@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
@@ -26,6 +27,7 @@ from classic_cars.stores import open_store
 from classic_cars.tables.partitions import known_months
 from classic_cars.tables.recomputation import MONTHS, NAME
 from classic_cars.tables.run_tags import RANGE_END, RANGE_START
+from classic_cars_shop import api as simulator
 from classic_cars_tests.landed import drop, jsonl, rating
 from classic_cars_tests.platform import ask, change, expected_sales, fingerprint, order_system_frames, published_sales
 
@@ -84,6 +86,14 @@ def test_nothing_is_made_when_nothing_changed(made: Settings) -> None:
     assert fingerprint(made) == before
     with open_instance(made) as instance:
         assert instance.get_runs_count() == 1
+
+
+def test_a_shop_in_the_middle_of_its_first_month(tmp_path: Path) -> None:
+    """The calendar begins with its first order, after the first day of the month."""
+    settings = Settings(home=tmp_path)
+    simulator.create(settings.order_system_url, scale=0.1, seed=3, until=date(2003, 2, 20))
+    again(settings)
+    assert ask(settings, "SELECT cohort, cohortCustomers FROM analytics.customer_cohorts") == [(date(2003, 1, 1), 1)]
 
 
 def test_an_edit_makes_its_month_and_what_is_made_of_it(made: Settings) -> None:

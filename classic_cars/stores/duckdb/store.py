@@ -194,8 +194,7 @@ class DuckDBStore:
         table = self.table(contract)
         if table is None:
             raise TableMissing(
-                f"{contract.address}: never published in {self.path}; materialize it first: "
-                f"`classic-cars run --select {contract.address}`"
+                f"{contract.address}: never published in {self.path}; `classic-cars run` makes what is missing"
             )
         if months is not None and contract.partitioned_by:
             table = table.filter(months.hold(table[contract.partitioned_by]))

@@ -45,8 +45,7 @@ class Published:
         table = self.table(contract)
         if table is None or table.current_snapshot() is None:
             raise TableMissing(
-                f"{contract.address}: never published in {self._store.place}; materialize it first: "
-                f"`classic-cars run --select {contract.address}`"
+                f"{contract.address}: never published in {self._store.place}; `classic-cars run` makes what is missing"
             )
         return table
 
