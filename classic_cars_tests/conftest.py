@@ -89,10 +89,12 @@ def main_module() -> Iterator[None]:
     sys.modules["__main__"] = before
 
 
-@pytest.fixture(autouse=True)
-def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def brief() -> Iterator[None]:
     """Ticks of this process look once; those of a daemon stay."""
-    monkeypatch.setattr("classic_cars.automation.lingering.LINGER_SECONDS", 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("classic_cars.automation.lingering.LINGER_SECONDS", 0.0)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from classic_cars.automation.changes import by_table
 from classic_cars.automation.refusals import refused_months
 from classic_cars.automation.requests import run_requests
 from classic_cars.automation.staleness import Parts, Record, held_up, recorded, stale, wave
+from classic_cars.contracts.base import Contract
 from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER, UNDATED, orders
 from classic_cars.contracts.source import CONTRACTS, MONTH
 from classic_cars.errors import SourceError
@@ -37,7 +38,7 @@ from classic_cars.tables.external import (
 )
 from classic_cars.tables.recomputation import disagreement, recomputed_tables
 from classic_cars.tables.run_tags import RANGE_END, RANGE_START
-from classic_cars.tables.table import Catalog
+from classic_cars.tables.table import CONTROL, QUARANTINE, Catalog
 
 
 def make_what_changed(
@@ -113,8 +114,13 @@ def _whole(published_by: Mapping[str, Publications]) -> dict[str, Publications]:
         table.address: held
         for table in Catalog(ALL_TABLES)
         if (held := published_by.get(table.address)) is not None
-        and all(published_by.get(each.address) == held for each in table.contract.co_published)
+        and all(_goes_with(each, held, published_by.get(each.address)) for each in table.contract.co_published)
     }
+
+
+def _goes_with(other: Contract, held: Publications, own: Publications | None) -> bool:
+    """Ledgers are only added to; what else is published with a table is of the same runs."""
+    return own == held if other.layer in (QUARANTINE, CONTROL) else own is not None
 
 
 def _within(months: Months | None, record: Record, parts: Parts) -> Parts:

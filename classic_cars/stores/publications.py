@@ -6,12 +6,11 @@ does not hold what the history says; which months that is true of, only the stor
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Self
 
-from classic_cars.months import Months, month_of, partition_key
-
-ALL = "*"
+from classic_cars.months import Months, month_of
 
 
 @dataclass(frozen=True)
@@ -34,18 +33,14 @@ class Publications:
         return type(self)(((months, run_id), *rest))
 
     def text(self) -> str:
-        """To be kept in a store; :meth:`parse` reads it."""
-        return " ".join(f"{_text(months)}={run}" for months, run in self.spans)
+        """JSON, to be kept in a store; :meth:`parse` reads it."""
+        return json.dumps([[None if months is None else str(months), run] for months, run in self.spans])
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        spans = [each.partition("=") for each in text.split()]
-        return cls(tuple((None if months == ALL else Months.parse(months), run) for months, _, run in spans))
+        spans = json.loads(text) if text else []
+        return cls(tuple((None if months is None else Months.parse(months), run) for months, run in spans))
 
 
 def _is_within(inner: Months | None, outer: Months) -> bool:
     return inner is not None and outer.first <= inner.first and inner.last <= outer.last
-
-
-def _text(months: Months | None) -> str:
-    return ALL if months is None else f"{partition_key(months.first)}..{partition_key(months.last)}"

@@ -304,13 +304,11 @@ def test_months_far_from_each_other_are_made_before_what_is_made_of_all_months(f
 def test_a_backup_of_the_store_is_not_released_with_what_is_made_since(filled: Platform, tmp_path: Path) -> None:
     settings, url = filled.settings, filled.settings.order_system_url
     shutil.copy(settings.store_path, tmp_path / "backup")
-    prices = (
-        "UPDATE orderdetails SET priceEach = priceEach + 1 WHERE orderNumber = (SELECT {}(orderNumber) FROM orders)"
-    )
-    change(url, prices.format("min"))
+    prices = "UPDATE orderdetails SET priceEach = priceEach + 1 WHERE orderNumber = (SELECT {}(orderNumber) FROM orders"
+    change(url, prices.format("min") + ")")
     filled.round()
     shutil.copy(tmp_path / "backup", settings.store_path)
-    change(url, prices.format("max(orderNumber)"))
+    change(url, prices.format("max") + ")")
     filled.round()
     (incident,) = incidents(filled)
     assert "the store does not hold what the runs of this history published" in incident.details

@@ -18,6 +18,7 @@ from classic_cars.runs.releasing import release_what_is_published
 from classic_cars.serving.releases import current
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
+from classic_cars.stores.publications import Publications
 from classic_cars.tables.live_agreement import CHECK, DIFFERENCES, TABLES
 from classic_cars.tables.recomputation import MONTHS, NAME
 from classic_cars_tests.end_to_end.test_what_changed import again, nothing_more
@@ -68,9 +69,9 @@ def test_a_backup_of_before_a_change_is_made_again_and_never_released_with_what_
 
 def test_a_month_that_a_killed_run_published_is_made_again_whatever_was_published_since(made: Settings) -> None:
     with duckdb.connect(str(made.store_path)) as store:
-        store.execute(
-            "UPDATE platform.published_by SET runs = '2003-03..2003-03=killed ' || runs WHERE address = 'source/orders'"
-        )
+        ((runs,),) = store.execute("SELECT runs FROM platform.published_by WHERE address = 'source/orders'").fetchall()
+        killed = Publications.parse(runs).after(MARCH, "killed").text()
+        store.execute("UPDATE platform.published_by SET runs = ? WHERE address = 'source/orders'", [killed])
         store.execute("UPDATE source.orders SET status = 'Cancelled' WHERE orderMonth = '2003-03-01'")
     assert execute_what_changed(made, AUGUST).succeeded
     report = again(made)

@@ -24,6 +24,7 @@ from classic_cars.serving.releases import current
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import open_order_system
 from classic_cars.stores import open_store
+from classic_cars.stores.publications import Publications
 from classic_cars.tables.partitions import known_months
 from classic_cars.tables.recomputation import MONTHS, NAME
 from classic_cars.tables.run_tags import RANGE_END, RANGE_START
@@ -336,7 +337,8 @@ def test_a_store_that_is_gone_restored_or_another_is_filled_again(made: Settings
 
 def test_a_run_that_died_between_publishing_and_saying_so_is_made_again(made: Settings) -> None:
     with duckdb.connect(str(made.store_path)) as store:
-        store.execute("UPDATE platform.published_by SET runs = '*=died' WHERE address = 'staging/customers'")
+        died = Publications().after(None, "died").text()
+        store.execute(f"UPDATE platform.published_by SET runs = '{died}' WHERE address = 'staging/customers'")
     assert "staging/customers" in again(made).published
 
 

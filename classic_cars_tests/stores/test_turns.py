@@ -11,6 +11,7 @@ import pytest
 
 from classic_cars.stores.duckdb import DuckDBStore
 from classic_cars.stores.duckdb.turns import Turns
+from classic_cars.stores.publications import Publications
 from classic_cars_tests.stores.tables import BY_TEST, SALES, arrow, sale
 
 READ = """
@@ -94,5 +95,6 @@ def test_a_reader_of_the_same_process_sees_what_is_published(store: DuckDBStore)
 def test_the_store_says_which_run_published_each_table(store: DuckDBStore) -> None:
     assert DuckDBStore(store.path, read_only=True).published_by() == {}
     write(store, 1)
-    assert store.published_by() == {"warehouse/sales": BY_TEST.run_id}
+    assert store.published_by() == {"warehouse/sales": Publications().after(None, BY_TEST.run_id)}
+    assert store.published_by(["warehouse/other"]) == {}
     store.release()

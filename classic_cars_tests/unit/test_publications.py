@@ -17,7 +17,7 @@ def test_of_nothing_nothing_is_known() -> None:
 
 def test_a_whole_table_is_of_its_last_run() -> None:
     found = Publications().after(None, "one").after(None, "two")
-    assert (found.run_of(""), found.text()) == ("two", "*=two")
+    assert (found.run_of(""), found.text()) == ("two", '[[null, "two"]]')
 
 
 def test_each_month_is_of_the_run_that_published_it_last() -> None:
