@@ -184,15 +184,18 @@ def _span(span: tuple[str, ...], changes: Changes) -> tuple[str, ...]:
     return (min(months), max(months)) if months else ()
 
 
-def to_observe(changes: Changes, poll: Poll, observed: Versions, totals: Versions, now: float) -> Versions:
+def to_observe(
+    changes: Changes, poll: Poll, observed: Versions, totals: Versions, now: float, disproved: Changes | None = None
+) -> Versions:
     """The data versions to observe; ``totals``: those that tables and months have now.
 
     What has the version that was observed is observed again where it is to be read again, because a run failed or a
-    reconciliation found it to differ, and where a picture may differ, which no total counts; not where a run, or this
-    poll's totals, saw the same change already.
+    reconciliation, since the last tick, has ``disproved`` it, and where a picture may differ, which no total counts;
+    not where a run, or this poll's totals, saw the same change already.
     """
     moved = differences(poll.known, poll.found)
     found: dict[str, dict[str, str]] = {}
+    disproved = disproved or {}
     for table, months in changes.items():
         for month in months:
             before, version = observed.get(table, {}).get(month, ""), totals.get(table, {}).get(month, EMPTY)
@@ -200,7 +203,7 @@ def to_observe(changes: Changes, poll: Poll, observed: Versions, totals: Version
                 found.setdefault(table, {})[month] = version
             elif (
                 month not in moved.get(table, ())
-                or month in poll.differing.get(table, ())
+                or month in disproved.get(table, ())
                 or (table in PICTURED and table in poll.known)
             ):
                 found.setdefault(table, {})[month] = f"{version}{AGAIN}{now:.0f}"

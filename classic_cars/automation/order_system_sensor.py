@@ -136,7 +136,9 @@ def _polled(
         totals = _totals(order_system, changed)
     except SourceError as error:
         return _failed(before, order_system, unreadable, error)
-    return _observing(answered(watch, time.time() - now, time.time()), asked, changed, totals, seen, reason)
+    disproved = asked.poll.differing if watch.reconciled > before.reconciled else {}
+    watch = answered(watch, time.time() - now, time.time())
+    return _observing(watch, asked, changed, totals, seen, reason, disproved)
 
 
 def _failed(watch: OrderSystemPollState, order_system: OrderSystem, unreadable: Unreadable, error: SourceError) -> Tick:
@@ -192,9 +194,10 @@ def _observing(
     totals: changes.Versions,
     seen: changes.Versions,
     reason: str,
+    disproved: Changes,
 ) -> Tick:
     now = time.time()
-    versions = changes.to_observe(changed, asked.poll, seen, totals, now)
+    versions = changes.to_observe(changed, asked.poll, seen, totals, now, disproved)
     then = {table: {**seen.get(table, {}), **versions.get(table, {})} for table in TABLES}
     watch = sieve.concluded(watch, asked.plan, asked.signs, asked.poll, changed, then, now)
     observing = {table: sorted(months) for table, months in versions.items()}

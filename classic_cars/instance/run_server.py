@@ -61,7 +61,7 @@ class RunServer:
         if self._process is not None and (code != self._code or self._process.poll() is not None):
             self.close()
         if self._process is None:
-            command = [sys.executable, "-m", __name__, self._module]
+            command = [sys.executable, "-c", f"from {__name__} import serve; serve({self._module!r})"]
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True)  # noqa: S603
             self._code = code
         return self._process
@@ -102,17 +102,14 @@ def _become(execute: object, command: list[str]) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
-        os.dup2(nothing, 1)  # Dagster's command says all events there
+        # Dagster's command says all events on the one, its console logger on the other; they are in the run's log.
+        os.dup2(nothing, 1)
+        sys.stderr = os.fdopen(nothing, "w")
         sys.argv = ["dagster", *command]
         execute()  # type: ignore[operator]
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
-        traceback.print_exc()
+        traceback.print_exc(file=sys.__stderr__)
     finally:
-        sys.stderr.flush()
         os._exit(code)
-
-
-if __name__ == "__main__":
-    serve(sys.argv[1])

@@ -711,6 +711,12 @@ def test_a_change_that_nobody_noticed_is_found_at_night_and_healed(filled: Platf
     read = {each for each in tables(request) if each.startswith("source/")}
     assert read == {"source/orders", "source/orderdetails", "source/customers"}
     assert months_of(request)[0] == month
+    # Whoever lost what was known of the order system, as a new daemon has, does not ask for it again and again.
+    filled.cursors[order_system_sensor.SENSOR] = None
+    filled.instance.daemon_cursor_storage.set_cursor_values({order_system_sensor.FINGERPRINTS: ""})
+    assert len(filled.round()) <= 1
+    filled.instance.daemon_cursor_storage.set_cursor_values({order_system_sensor.FINGERPRINTS: ""})
+    assert filled.round() == []
     assert reconcile(filled).passed
     assert filled.round() == []
     assert published_sales(settings, "sales_by_country", "country") == expected_sales(

@@ -128,8 +128,7 @@ def test_what_a_run_has_read_already_is_not_observed_again() -> None:
 def test_what_a_reconciliation_found_to_differ_is_observed_again_when_nothing_else_is_known_of_it() -> None:
     """As in the first ticks of a daemon, when there are no fingerprints of what is observed."""
     assert changes.to_observe(PENDING, Poll({}, A), A, A, NOW) == {}
-    poll = Poll({}, A, reconciled=7, differing=PENDING)
-    assert changes.to_observe(PENDING, poll, A, A, NOW) == {"orders": {"2004-02": "b~1000000"}}
+    assert changes.to_observe(PENDING, Poll({}, A), A, A, NOW, PENDING) == {"orders": {"2004-02": "b~1000000"}}
 
 
 def test_fingerprints_stand_for_what_was_observed_and_for_nothing_else() -> None:
