@@ -225,7 +225,8 @@ def _follow_inputs(table: Table, catalog: Catalog) -> dg.AutomationCondition:
     read = dg.AssetSelection.all() - dg.AssetSelection.assets(*unread)
     inputs_requested: Any = When.any_deps_match(RequestedNow()).allow(read)
     changed = When.newly_missing() | When.any_deps_updated().allow(read) | When.code_version_changed() | FirstTick()
-    handled = When.newly_requested() | When.newly_updated()
+    # That it was made by a run of another's is no end of it: an input may have been updated since, at the same tick.
+    handled = When.newly_requested()
     ready = SmallOrNothingRead() & ~When.any_deps_in_progress() & ~When.in_progress() & InputsPublishedAndPassed()
     if table.contract.partitioned_by is not None:
         missing: Any = When.missing()
