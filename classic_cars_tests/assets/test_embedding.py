@@ -301,7 +301,8 @@ def neutral(settings: Settings) -> str:
 
 
 @pytest.fixture
-def caplog(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+def caplog(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    monkeypatch.setattr(server.log, "disabled", False)  # Dagster's migrations disable all loggers that there are
     caplog.set_level(logging.DEBUG, server.log.name)
     return caplog
 
