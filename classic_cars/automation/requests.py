@@ -26,15 +26,17 @@ def ranges(
 ) -> list[tuple[str, str]]:
     """The first and the last month of each range of ``existing`` months, in order, that together hold ``wanted``.
 
-    ``together``: pairs of months that must be in the same range. ``apart``: months that are in no range with others,
-    however many ranges that makes.
+    ``together``: pairs of months that must be in the same range. ``apart``: months that are in no range with others
+    than their like that are wanted, however many ranges that makes.
     """
     spans = [sorted(map(existing.index, pair)) for pair in together]
-    lonely = [index for index, month in enumerate(existing) if month in apart]
     found: list[list[int]] = []
 
     def may_join(first: int, last: int) -> bool:
-        return not any(first <= index <= last for index in lonely)
+        between = existing[first : last + 1]
+        return not any(month in apart for month in between) or all(
+            month in apart and month in wanted for month in between
+        )
 
     for position in [index for index, month in enumerate(existing) if month in wanted]:
         joined = found and any(first <= found[-1][1] and position <= last for first, last in spans)

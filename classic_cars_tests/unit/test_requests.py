@@ -102,3 +102,6 @@ def test_a_month_that_may_fail_is_in_no_range_with_others() -> None:
         ("2003-01", "2003-09"),
         ("2005-01", "2005-01"),
     ]
+    # A fault of all months is one run, and not one for each.
+    assert ranges(MONTHS, wanted, apart=wanted) == [("2003-01", "2003-04")]
+    assert ranges(MONTHS, both, 1, apart={"2003-01", "2003-02", "2003-03"}) == alone
