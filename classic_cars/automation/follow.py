@@ -90,7 +90,8 @@ class SmallOrNothingRead(dg.AutomationCondition):
 
     def evaluate(self, context: Any) -> dg.AutomationResult:
         requested = [key for key, subset in context.request_subsets_by_key.items() if not subset.is_empty]
-        joins = is_small(context.asset_graph_view.instance) or not any(map(is_read, requested))
+        reads = not context.candidate_subset.is_empty and any(map(is_read, requested))
+        joins = not reads or is_small(context.asset_graph_view.instance)
         return dg.AutomationResult(context, context.candidate_subset if joins else context.get_empty_subset())
 
 
@@ -150,6 +151,8 @@ class InputsPublishedAndPassed(dg.AutomationCondition):
         return "inputs published and upstream blocking checks passed"
 
     def evaluate(self, context: Any) -> dg.AutomationResult:
+        if context.candidate_subset.is_empty:  # as above
+            return dg.AutomationResult(context, context.get_empty_subset())
         view, graph = context.asset_graph_view, context.asset_graph
         asked = {key: subset for key, subset in context.request_subsets_by_key.items() if not subset.is_empty}
         inputs = set(graph.get(context.key).parent_keys) - asked.keys()

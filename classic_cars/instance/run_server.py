@@ -35,18 +35,23 @@ class RunServer:
         self._one_at_a_time = Lock()
 
     def execute(self, command: Sequence[str]) -> bool:
-        """Have a command line of ``dagster`` executed by a process of its own; False when there is no server for it."""
+        """Have a command line of ``dagster`` executed by a process of its own; False when there is no server for it.
+
+        Of the first one it is known as soon as the definitions are loaded: a server that cannot load them ends.
+        """
         with self._one_at_a_time:
             try:
                 server = self._current()
-                if server.stdin is None:
+                if server.stdin is None or server.stdout is None:
                     return False
                 server.stdin.write(json.dumps(list(command)) + "\n")
                 server.stdin.flush()
+                if server.stdout.readline():
+                    return True
             except OSError:
-                self.close()
-                return False
-            return True
+                pass
+            self.close()
+            return False
 
     def close(self) -> None:
         """End the server; what it forked goes on."""
@@ -62,7 +67,7 @@ class RunServer:
             self.close()
         if self._process is None:
             command = [sys.executable, "-c", f"from {__name__} import serve; serve({self._module!r})"]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True)  # noqa: S603
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
             self._code = code
         return self._process
 
@@ -79,7 +84,12 @@ def _code_of(module: str) -> Iterator[tuple[str, int, int]]:
 
 
 def serve(module: str) -> None:
-    """Load a module's definitions, and fork for each line of standard input until there are no more."""
+    """Load a module's definitions, and fork for each line of standard input until there are no more.
+
+    Each child's process id is a line of standard output; whatever else is printed goes to standard error.
+    """
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the runs; this ends with its input
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever ended is forgotten
     (dagster,) = entry_points(group="console_scripts", name="dagster")
@@ -90,12 +100,14 @@ def serve(module: str) -> None:
     gc.collect()
     gc.freeze()  # pages that nobody writes stay shared
     for line in sys.stdin:
-        if os.fork() == 0:
+        child = os.fork()
+        if child == 0:
             _become(execute, json.loads(line))
+        print(child, file=answers, flush=True)
 
 
 def _become(execute: object, command: list[str]) -> None:
-    """In the child: execute the command line, and end."""
+    """In the child: execute the command line, and end, whatever happens: nothing may go on to the next request."""
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -20,8 +20,7 @@ from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.publications import Publications
 from classic_cars.tables.live_agreement import CHECK, DIFFERENCES, TABLES
-from classic_cars.tables.recomputation import MONTHS, NAME
-from classic_cars_tests.end_to_end.test_what_changed import again, nothing_more
+from classic_cars_tests.end_to_end.test_what_changed import again, nothing_more, recomputed_differently
 from classic_cars_tests.platform import ask, change
 
 MARCH, AUGUST = Months.parse("2003-03"), Months.parse("2003-08")
@@ -99,15 +98,7 @@ def test_a_table_that_is_gone_is_made_again_with_what_it_is_published_with(
 
 def test_each_month_that_a_recomputation_found_different_is_made_again(made: Settings) -> None:
     address = "analytics/monthly_sales_by_customer"
-    with open_instance(made) as instance:
-        instance.report_runless_asset_event(
-            dg.AssetCheckEvaluation(
-                asset_key=dg.AssetKey(address.split("/")),
-                check_name=NAME,
-                passed=False,
-                metadata={MONTHS: dg.MetadataValue.json(["2003-03", "2003-08"])},
-            )
-        )
+    recomputed_differently(made, address, "2003-03", "2003-08")
     assert execute_what_changed(made, AUGUST).succeeded
     report = again(made)
     assert (address in report.published, str(report.months)) == (True, "2003-03")

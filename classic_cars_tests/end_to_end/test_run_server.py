@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import textwrap
 import time
@@ -123,6 +124,17 @@ def test_what_cannot_be_loaded_is_for_dagsters_own_launcher(
 ) -> None:
     asked = []
     monkeypatch.setattr(dg.DefaultRunLauncher, "launch_run", lambda self, context: asked.append(context.dagster_run))
+    module.write_text(
+        f"import sys\nif 'serve' in sys.argv[0] or sys.argv[0] == '-c':\n    raise OSError\n{module.read_text()}"
+    )
+    broken = launched(instance, "saying")
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    run_id = launched(instance, "saying")
-    assert [run.run_id for run in asked] == [run_id]
+    elsewhere = launched(instance, "saying")
+    assert [run.run_id for run in asked] == [broken, elsewhere]
+
+
+@pytest.mark.usefixtures("module")
+def test_a_server_that_was_killed_is_another_one_for_the_next_run(instance: dg.DagsterInstance) -> None:
+    _, server = said(instance, launched(instance, "saying"))
+    os.kill(int(server.removeprefix("by ")), signal.SIGKILL)
+    assert said(instance, launched(instance, "saying"))[0] == "said SAID"

@@ -417,17 +417,22 @@ def test_files_that_landed_are_ingested(made: Settings) -> None:
     assert nothing_more(made)
 
 
-def test_what_a_recomputation_found_different_is_made_again(made: Settings) -> None:
-    address, month = "analytics/monthly_sales_by_customer", "2003-04"
-    with open_instance(made) as instance:
+def recomputed_differently(settings: Settings, address: str, *months: str) -> None:
+    """As a nightly recomputation says it."""
+    with open_instance(settings) as instance:
         instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
                 asset_key=dg.AssetKey(address.split("/")),
                 check_name=NAME,
                 passed=False,
-                metadata={MONTHS: dg.MetadataValue.json([month])},
+                metadata={MONTHS: dg.MetadataValue.json(list(months))},
             )
         )
+
+
+def test_what_a_recomputation_found_different_is_made_again(made: Settings) -> None:
+    address, month = "analytics/monthly_sales_by_customer", "2003-04"
+    recomputed_differently(made, address, month)
     report = again(made)
     assert (address in report.published, str(report.months)) == (True, month)
     assert nothing_more(made)
