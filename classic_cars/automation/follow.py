@@ -16,7 +16,7 @@ import dagster as dg
 from dagster import AutomationCondition as When
 
 from classic_cars.automation.history import rows_of_months
-from classic_cars.automation.refusals import refused_months, refused_tables
+from classic_cars.automation.refusals import Attempt, refused_months, refused_tables, would_be_refused_again
 from classic_cars.automation.staleness import Record, recorded, stale_parts
 from classic_cars.tables.partitions import known_months
 from classic_cars.tables.recomputation import disagreement, is_recomputed
@@ -165,8 +165,13 @@ class InputsPublishedAndPassed(dg.AutomationCondition):
         # A month that passed since, of a table that was refused for another one, says nothing of that other one.
         lost = set[str]()
         for key in upstream(graph, context.key):
-            refused = months.get(key.to_user_string(), set())
+            refused = {*months.get(key.to_user_string(), ())}
             lost |= refused - (asked[key].expensively_compute_partition_keys() if refused and key in asked else set())
+        # A month that was refused with others is not asked for by itself because its run read it anew.
+        address, record = context.key.to_user_string(), _record(view, graph)
+        if not upstream(graph, context.key) & asked.keys():
+            own = months.get(address, {}).items()
+            lost |= {month for month, attempt in own if would_be_refused_again(record, address, month, attempt)}
         known = {*known_months(view.instance)}
         blocked = view.get_subset_from_partition_keys(context.key, context.partitions_def, lost & known)
         return dg.AutomationResult(context, context.candidate_subset.compute_difference(blocked))
@@ -189,10 +194,10 @@ def _published(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> boo
 
 
 #: The tables and the months that are refused, at each tick.
-_refusals: WeakKeyDictionary[Any, tuple[set[dg.AssetKey], Mapping[str, set[str]]]] = WeakKeyDictionary()
+_refusals: WeakKeyDictionary[Any, tuple[set[dg.AssetKey], Mapping[str, Mapping[str, Attempt]]]] = WeakKeyDictionary()
 
 
-def _refused(context: Any) -> tuple[set[dg.AssetKey], Mapping[str, set[str]]]:
+def _refused(context: Any) -> tuple[set[dg.AssetKey], Mapping[str, Mapping[str, Attempt]]]:
     view, graph = context.asset_graph_view, context.asset_graph
     if view not in _refusals:
         months = refused_months(view.instance, graph, _record(view, graph))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 
@@ -11,6 +11,15 @@ import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from classic_cars.automation.staleness import Record
+from classic_cars.tables.external import WHOLE
+
+
+class Attempt(NamedTuple):
+    """When a month was to be made, as moments of events are told, and by which run."""
+
+    moment: int
+    run_id: str
+
 
 #: Refusals of a check among which that of a month's last run is looked for.
 LOOK_BACK = 200
@@ -22,7 +31,7 @@ def refused_tables(instance: dg.DagsterInstance, graph: Any) -> set[dg.AssetKey]
     return {check.asset_key for check, record in records.items() if _is_refusal(record)}
 
 
-def refused_months(instance: dg.DagsterInstance, graph: Any, record: Record) -> dict[str, set[str]]:
+def refused_months(instance: dg.DagsterInstance, graph: Any, record: Record) -> dict[str, dict[str, Attempt]]:
     """By address, the months whose last run a blocking check refused: a run of others may have passed since.
 
     A run that was stopped refuses nothing.
@@ -32,9 +41,17 @@ def refused_months(instance: dg.DagsterInstance, graph: Any, record: Record) -> 
         if record.nodes[address].partitioned:
             key = dg.AssetKey(address.split("/"))
             runs = _refused_runs(instance, graph.get_check_keys_for_assets({key}))
-            if refused := {month for month in months if runs and _planned_by(instance, key, month) in runs}:
+            attempts = {month: attempt for month in months if runs and (attempt := _attempt(instance, key, month))}
+            if refused := {month: each for month, each in attempts.items() if each.run_id in runs}:
                 found[address] = refused
     return found
+
+
+def would_be_refused_again(record: Record, address: str, month: str, attempt: Attempt) -> bool:
+    """Whether nothing that a month is made of was made since the attempt, but by its own run."""
+    node = record.nodes[address]
+    events = [record.events[parent].get(part) for parent in node.parents for part in (month, WHOLE)]
+    return all(each is None or each.moment < attempt.moment or each.run_id == attempt.run_id for each in events)
 
 
 def _refused_runs(instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKey]) -> set[str]:
@@ -46,10 +63,10 @@ def _refused_runs(instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKe
     return {each.run_id for each in records if _is_refusal(each)}
 
 
-def _planned_by(instance: dg.DagsterInstance, key: dg.AssetKey, month: str) -> str:
-    """The run that was to make a month last."""
+def _attempt(instance: dg.DagsterInstance, key: dg.AssetKey, month: str) -> Attempt | None:
+    """The last one to make a month."""
     planned = instance.event_log_storage.get_latest_planned_materialization_info(key, month)
-    return planned.run_id if planned is not None else ""
+    return Attempt(planned.storage_id, planned.run_id) if planned is not None else None
 
 
 def _is_refusal(record: Any) -> bool:
