@@ -288,6 +288,19 @@ def test_a_month_that_passed_says_nothing_of_one_that_was_refused(filled: Platfo
     )
 
 
+def test_a_good_month_that_was_refused_with_bad_ones_does_not_close_their_incident(filled: Platform) -> None:
+    """It is read and refused in one run with them, as it lies between them, and has other rows for nobody."""
+    url = filled.settings.order_system_url
+    bad = "SELECT orderNumber FROM orders WHERE substr(orderDate, 1, 7) IN ('2003-02', '2003-04')"
+    change(url, f"UPDATE orderdetails SET quantityOrdered = -quantityOrdered WHERE orderNumber IN ({bad})")
+    (request,) = filled.round()
+    assert months_of(request) == ("2003-02", "2003-04")
+    assert "staging/orderdetails: check quarantine failed" in {each.what for each in incidents(filled)}
+    change(url, f"UPDATE orderdetails SET quantityOrdered = -quantityOrdered WHERE orderNumber IN ({bad})")
+    filled.round()
+    assert (incidents(filled), filled.stale()) == ([], set())
+
+
 @pytest.mark.usefixtures("large")
 def test_months_far_from_each_other_are_made_before_what_is_made_of_all_months(filled: Platform) -> None:
     first, *_, last = known_months(filled.instance)

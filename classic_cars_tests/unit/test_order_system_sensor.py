@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import itertools
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from classic_cars.automation import sieve
+from classic_cars.automation import order_system_sensor, sieve
 from classic_cars.automation.changes import AGAIN, RESTLESS_SECONDS, OrderSystemPollState
-from classic_cars.automation.order_system_sensor import TABLES, tick
+from classic_cars.automation.order_system_sensor import TABLES, Tick, tick
 from classic_cars.automation.watching import BURST_SECONDS, SHARE
 from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
 from classic_cars.errors import SourceError, SourceSchemaChanged
@@ -401,3 +403,38 @@ def test_what_a_tick_that_failed_remembered_hides_no_change(shop: Shop, watcher:
     watcher.cursor, watcher.known = cursor, observed
     assert watcher.noticed() <= 2 * ROUND
     assert watcher.agrees()
+
+
+# Ticks that stay ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("classic_cars.automation.lingering.LINGER_SECONDS", 1.0)
+    monkeypatch.setattr(order_system_sensor, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(order_system_sensor, "SHARE", 1.0)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_tick_looks_again_when_signs_moved_and_stays_until_it_observes(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, after = ({"orders": Sign(token)} for token in ("a", "b"))
+    seen = sieve.noted(OrderSystemPollState(), sieve.Plan(), before, 0.0, 0.0)
+    observed = dg.AssetObservation(dg.AssetKey(["order_system", "orders"]))
+    ticks = [Tick(seen), Tick(seen, events=[observed])]
+    signs = [before, before, before, after, after]
+    source: Any = SimpleNamespace(change_signs=lambda: signs.pop(0))
+    monkeypatch.setattr(order_system_sensor, "tick", lambda *_: ticks.pop(0))
+    assert order_system_sensor.watched(OrderSystemPollState(), source, None).events == [observed]  # type: ignore[arg-type]
+    assert len(signs) == 1
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_tick_that_sees_nothing_new_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    same = {"orders": Sign("a")}
+    seen = sieve.noted(OrderSystemPollState(), sieve.Plan(), same, 0.0, 0.0)
+    ticks = [Tick(seen)]
+    source: Any = SimpleNamespace(change_signs=lambda: same)
+    monkeypatch.setattr(order_system_sensor, "tick", lambda *_: ticks.pop(0))
+    started = time.monotonic()
+    assert order_system_sensor.watched(OrderSystemPollState(), source, None).events == ()  # type: ignore[arg-type]
+    assert 0.9 < time.monotonic() - started < 5
