@@ -20,6 +20,7 @@ from classic_cars.automation.requests import RANGES, run_requests
 from classic_cars.automation.staleness import recorded
 from classic_cars.tables.partitions import known_months
 from classic_cars.tables.recomputation import made_with
+from classic_cars.tables.run_tags import STAY, UNCHANGED_MONTHS
 
 SENSOR = "tables_automation_condition_sensor"
 #: Less than the five seconds of Dagster's own round, so that every round counts.
@@ -44,7 +45,7 @@ class ConditionSensor(dg.AutomationConditionSensorDefinition):
         super().__init__(
             name,
             minimum_interval_seconds=TICK_SECONDS,
-            run_tags={FOLLOWS: name},
+            run_tags={FOLLOWS: name, UNCHANGED_MONTHS: STAY},
             emit_backfills=False,
             use_user_code_server=True,
             **rest,

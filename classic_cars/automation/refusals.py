@@ -7,10 +7,8 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 
-# A check's verdict, to be asked for among many, has no public name.
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-
 from classic_cars.automation.staleness import Record
+from classic_cars.tables.events import FAILED
 from classic_cars.tables.external import WHOLE
 
 
@@ -55,10 +53,9 @@ def would_be_refused_again(record: Record, address: str, month: str, attempt: At
 
 
 def _refused_runs(instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKey]) -> set[str]:
-    failed = {AssetCheckExecutionRecordStatus.FAILED}
     storage = instance.event_log_storage
     records = [
-        each for check in checks for each in storage.get_asset_check_execution_history(check, LOOK_BACK, status=failed)
+        each for check in checks for each in storage.get_asset_check_execution_history(check, LOOK_BACK, status=FAILED)
     ]
     return {each.run_id for each in records if _is_refusal(each)}
 

@@ -17,11 +17,11 @@ from typing import Any
 import dagster as dg
 
 from classic_cars.stores.publications import Publications
-from classic_cars.tables.events import Event, key_of, latest_events, not_held, version_at
+from classic_cars.tables.events import CODE_VERSION, Event, key_of, latest_events, not_held, version_at
 from classic_cars.tables.external import DATA_VERSION, WHOLE
 from classic_cars.tables.partitions import known_months
 
-CODE_VERSION, INPUT_VERSION = "dagster/code_version", "dagster/input_data_version/"
+INPUT_VERSION = "dagster/input_data_version/"
 
 #: By table, by month (``YYYY-MM``) or ``WHOLE``.
 Parts = dict[str, set[str]]

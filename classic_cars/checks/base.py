@@ -7,7 +7,7 @@ engine-independent and without Dagster.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
@@ -39,6 +39,13 @@ class CheckOutcome:
     facts: dict[str, Any] = field(default_factory=dict)
     #: A warning is shown and does not block.
     warning: bool = False
+
+
+def both(one: CheckOutcome, other: CheckOutcome) -> CheckOutcome:
+    """One verdict of the same check on different rows; its facts are those of the first that is not passed."""
+    if one.passed or other.passed:
+        return other if one.passed else one
+    return replace(one, summary=f"{one.summary}; {other.summary}", warning=one.warning and other.warning)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import ibis
@@ -170,24 +171,28 @@ class References:
             name: ", ".join(months) for name, months in lost.items()
         }
         if lost:
+            flagged = {str(each) for each in contract.references if each.otherwise == FLAG}
             parts = "; ".join(f"{name}: {', '.join(months)}" for name, months in lost.items())
+            again = "to what does not exist" if flagged >= {*lost} else "to what is gone since, materialize them again"
             said += "; " if said else ""
-            said += f"rows of other months refer to what is gone since, materialize them again ({parts})"
+            said += f"rows of other months refer {again} ({parts})"
         elif said:
             said += "; the rows stay, the warehouse infers the missing members"
         if said:
             return CheckOutcome(self.name, False, said, facts, warning=True)
-        return CheckOutcome(
-            self.name,
-            True,
-            f"{counted(len(contract.references), 'reference')} checked: no row refers to what does not exist",
-            facts,
-        )
+        return replace(all_found(contract), facts=facts)
 
     @staticmethod
     def _dangling(audit: Audit) -> dict[str, list[str]]:
         others = audit.staged.others
         return {} if others is None else dangling(audit.contract, others, audit.whole_references, audit.tables)
+
+
+def all_found(contract: Contract) -> CheckOutcome:
+    """The verdict where no reference is broken."""
+    count = len(contract.references)
+    said = f"{counted(count, 'reference')} checked: no row refers to what does not exist"
+    return CheckOutcome(References.name, True, said, {"references": count, "rows that refer to nothing": 0})
 
 
 def dangling(

@@ -2,7 +2,8 @@
 
 What is skipped is skipped because it is proven unchanged: what the order system says of its rows, as control totals by
 month, is what it said when they were read; every other table was made by this code of these versions of its inputs;
-and the store holds what Dagster's history says it does.
+and the store holds what Dagster's history says it does. Of tables with months that are made of others, a step makes the
+months that have other inputs (``tables/kept.py``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from classic_cars.automation.changes import by_table
 from classic_cars.automation.refusals import refused_months
 from classic_cars.automation.requests import run_requests
 from classic_cars.automation.staleness import Parts, Record, held_up, recorded, stale, wave
-from classic_cars.contracts.base import Contract
 from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER, UNDATED, orders
 from classic_cars.contracts.source import CONTRACTS, MONTH
 from classic_cars.errors import SourceError
@@ -30,15 +30,15 @@ from classic_cars.settings import Settings
 from classic_cars.sources.conform import conform
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import published
-from classic_cars.stores.publications import Publications
 from classic_cars.tables import live_agreement
 from classic_cars.tables.external import (
     WHOLE,
     claims_of,
 )
+from classic_cars.tables.held import held
 from classic_cars.tables.recomputation import disagreement, recomputed_tables
-from classic_cars.tables.run_tags import RANGE_END, RANGE_START
-from classic_cars.tables.table import CONTROL, QUARANTINE, Catalog
+from classic_cars.tables.run_tags import RANGE_END, RANGE_START, STAY, UNCHANGED_MONTHS
+from classic_cars.tables.table import Catalog
 
 
 def make_what_changed(
@@ -84,11 +84,12 @@ def make_what_changed(
     old = _both(_within(months, record, stale(record)), owed)
     reports: list[RunReport] = []
     failed = {address: _all_parts(record, address) for address in errors}
-    before: Parts = {}
-    while (parts := wave(record, old, failed)) and parts != before:
+    tried: list[Parts] = []
+    while (parts := wave(record, old, failed)) and parts not in tried:
         together = _moved(settings, order_system, parts)
         refused = refused_months(instance, defs.get_repository_def().asset_graph, record)
-        for request in _requests(parts, record, tags, together, [refused, held_up(record, failed)]):
+        how = {**tags, **_may_stay(parts, owed, record)}
+        for request in _requests(parts, record, how, together, [refused, held_up(record, failed)]):
             report = _executed(defs, instance, request)
             reports.append(report)
             for address in report.not_published:
@@ -96,31 +97,27 @@ def make_what_changed(
                 failed.setdefault(address, set()).update(asked)
             if interrupts.requested():  # every query from here on would be interrupted, too
                 return _together(reports, record, {*failed}, errors)
-        before, record = parts, _record(settings, defs, instance)
+        tried.append(parts)
+        record = _record(settings, defs, instance)
         owed = {address: found - parts.get(address, set()) for address, found in owed.items()}
         old = _both(_within(months, record, stale(record)), owed)
     remember(instance, order_system, signs, watched)
+    errors |= _still_due(parts, record)
     return _together(reports, record, {*failed}, errors)
+
+
+def _still_due(parts: Parts, record: Record) -> dict[str, str]:
+    """What was made and is out of date all the same; not when the order system has changed again meanwhile."""
+    if any(record.nodes[parent].external for address in parts for parent in record.nodes[address].parents):
+        return {}
+    said = "was made, and is out of date all the same; make it by name: classic-cars run --select {}"
+    return {address: said.format(address) for address in parts}
 
 
 def _record(settings: Settings, defs: dg.Definitions, instance: dg.DagsterInstance) -> Record:
     with published(settings) as store:
-        return recorded(instance, defs.get_repository_def().asset_graph, _whole(store.published_by()))
-
-
-def _whole(published_by: Mapping[str, Publications]) -> dict[str, Publications]:
-    """Without tables of which something is missing that is published with them, or is of another run."""
-    return {
-        table.address: held
-        for table in Catalog(ALL_TABLES)
-        if (held := published_by.get(table.address)) is not None
-        and all(_goes_with(each, held, published_by.get(each.address)) for each in table.contract.co_published)
-    }
-
-
-def _goes_with(other: Contract, held: Publications, own: Publications | None) -> bool:
-    """Ledgers are only added to; what else is published with a table is of the same runs."""
-    return own == held if other.layer in (QUARANTINE, CONTROL) else own is not None
+        published_by = held(store, [each.contract for each in ALL_TABLES])
+        return recorded(instance, defs.get_repository_def().asset_graph, published_by)
 
 
 def _within(months: Months | None, record: Record, parts: Parts) -> Parts:
@@ -144,6 +141,14 @@ def _both(*some: Parts) -> Parts:
             if those:
                 found.setdefault(address, set()).update(those)
     return found
+
+
+def _may_stay(parts: Parts, owed: Parts, record: Record) -> dict[str, str]:
+    """The tag of a run in which months may stay as they are: it has none that is made of others in any case."""
+    owing = {address for address, found in parts.items() if found & owed.get(address, set())}
+    made = [record.nodes[address] for address in owing if record.nodes[address].partitioned]
+    is_read = [any(record.nodes[parent].external for parent in node.parents) for node in made]
+    return {UNCHANGED_MONTHS: STAY} if all(is_read) else {}
 
 
 def _all_parts(record: Record, address: str) -> set[str]:

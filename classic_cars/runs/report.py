@@ -12,6 +12,7 @@ import dagster as dg
 from classic_cars import interrupts
 from classic_cars.months import Months
 from classic_cars.tables.failures import innermost, reason_of
+from classic_cars.tables.metadata import UNCHANGED
 
 progress = logging.getLogger("classic_cars.progress")
 
@@ -71,9 +72,12 @@ def report_of(result: dg.ExecuteInProcessResult, keys: Sequence[dg.AssetKey], mo
     rows: dict[str, int] = {}
     failed_checks: list[FailedCheck] = []
     errors: dict[str, str] = {}
+    unchanged: set[str] = set()
     for event in result.all_events:
         if event.is_step_materialization and event.asset_key is not None:
             shown = event.step_materialization_data.materialization.metadata
+            if UNCHANGED in shown:
+                unchanged.add(event.asset_key.to_user_string())
             made = shown.get("rows in this run", shown.get("dagster/row_count"))
             rows[event.asset_key.to_user_string()] = int(str(made.value)) if made is not None else 0
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
@@ -99,11 +103,12 @@ def report_of(result: dg.ExecuteInProcessResult, keys: Sequence[dg.AssetKey], mo
         run_id=result.run_id,
         succeeded=result.success,
         months=months,
-        published=[name for name in wanted if name in rows],
+        published=[name for name in wanted if name in rows and name not in unchanged],
         not_published=[name for name in wanted if name not in rows],
         failed_checks=failed_checks,
         errors=errors,
         rows=sum(rows.get(name, 0) for name in wanted),
         events=len(result.all_events),
         interrupted=interrupts.requested(),
+        unchanged=[name for name in wanted if name in unchanged],
     )

@@ -14,9 +14,12 @@ from typing import Any
 import dagster as dg
 
 from classic_cars.checks.base import CheckOutcome
+from classic_cars.tables.events import FAILED, PASSED
 
 #: Executions of a check among which that of the refused version is looked for.
 LOOKED_AT = 100
+#: Ends what is said of a version that was not made again.
+STAYS = " (nothing that it is made of, or proven by, has changed since)"
 
 
 def of_refused(instance: dg.DagsterInstance, key: dg.AssetKey, names: Iterable[str]) -> list[dg.AssetCheckResult]:
@@ -39,6 +42,55 @@ def of_refused(instance: dg.DagsterInstance, key: dg.AssetKey, names: Iterable[s
         )
         for name, each in found.items()
     ]
+
+
+def repeated(instance: dg.DagsterInstance, key: dg.AssetKey, names: Iterable[str]) -> list[dg.AssetCheckResult]:
+    """That these checks pass, of what was not made again because it passed as it is; the latest facts once more."""
+    found = _latest(instance, key, names)
+    passed = {name: each.evaluation for name, each in found.items() if getattr(each.evaluation, "passed", False)}
+    return [
+        dg.AssetCheckResult(
+            check_name=name,
+            passed=True,
+            description=f"{_said(passed.get(name))}{STAYS}",
+            metadata=getattr(passed.get(name), "metadata", {}),
+        )
+        for name in names
+    ]
+
+
+def _said(evaluation: Any) -> str:
+    return str(evaluation.description).removesuffix(STAYS) if evaluation is not None else "passed when it was made"
+
+
+def found_wrong_at(instance: dg.DagsterInstance, key: dg.AssetKey, names: Iterable[str]) -> float:
+    """When a check that was executed by itself found the published version wrong (seconds since 1970); 0 if none did.
+
+    That a later version was refused says nothing of the published one.
+    """
+    entry = _entries(instance, [key]).get(key)
+    return max(
+        (
+            record.event.timestamp
+            for record in _latest(instance, key, names).values()
+            if record.event is not None
+            and isinstance(each := record.evaluation, dg.AssetCheckEvaluation)
+            and not each.passed
+            and each.severity == dg.AssetCheckSeverity.ERROR
+            and (entry is None or record.run_id != entry.last_run_id)
+        ),
+        default=0,
+    )
+
+
+def _latest(instance: dg.DagsterInstance, key: dg.AssetKey, names: Iterable[str]) -> dict[str, Any]:
+    """The latest executions that came to a verdict; one that is about to has none."""
+    found: dict[str, Any] = {}
+    for name in names:
+        history = instance.event_log_storage.get_asset_check_execution_history
+        for record in history(dg.AssetCheckKey(key, name), limit=1, status=PASSED | FAILED):
+            found[name] = record
+    return found
 
 
 def _evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey, run_id: str) -> Any:

@@ -7,9 +7,9 @@ bad. It waits inside the transaction while the IO manager publishes, and leaves 
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,8 @@ from classic_cars.checks.base import CheckOutcome, Limits
 from classic_cars.contracts.measures import OWNER
 from classic_cars.months import Months
 from classic_cars.stores.base import Provenance
-from classic_cars.stores.publications import Publications
 from classic_cars.tables import alone, failures
-from classic_cars.tables.data_versions import DIGEST, NO_ROWS, content_of, of_what_was_not_held, version_of
-from classic_cars.tables.events import latest_events, not_held
+from classic_cars.tables.data_versions import content_of
 from classic_cars.tables.external import external_key, observations
 from classic_cars.tables.materialize import from_tables, published
 from classic_cars.tables.metadata import (
@@ -39,10 +37,10 @@ from classic_cars.tables.metadata import (
 )
 from classic_cars.tables.outside import from_outside
 from classic_cars.tables.partitions import MONTHLY, months_of
+from classic_cars.tables.plan import Plan, plan_of
 from classic_cars.tables.run_tags import accepted_shrinks
-from classic_cars.tables.step import Outcome, Step
+from classic_cars.tables.step import Outcome, Step, Unchanged
 from classic_cars.tables.table import Catalog, Table
-from classic_cars.wording import counted
 
 progress = logging.getLogger("classic_cars.progress")
 
@@ -135,18 +133,19 @@ def _materialized(context: AssetExecutionContext, table: Table, catalog: Catalog
     months = months_of(context.partition_key_range) if table.contract.partitioned_by else None
     with _step(context, table, catalog, runtime, months) as step:
         try:
-            outcome = _made(step, context)
+            store, keys = context.resources.io_manager.store, context.partition_keys if months else ()
+            plan = plan_of(step, store, context.instance, keys, context.run.tags)
+            outcome = _outcome(step, plan, context)
             metadata = materialization_metadata(step, outcome, started)
-            _say_content(context, step, outcome)
+            _say_content(context, outcome, plan)
             _say_what_was_read(context, step, outcome)
         except Exception as error:
             must_go_on()
             failures.report(table.address, error, context.retry_number)
         if outcome.publishable:
-            yield from (_check_result(each) for each in outcome.verdicts)
-            rows = counted(outcome.rows, "row")
-            seconds = time.perf_counter() - started
-            progress.info("%s: %s in %.1f s", table.address, rows, seconds, extra=_name_of(context, table))
+            yield from _verdicts(context, step, outcome, plan)
+            said = f"{plan.of_rows(outcome.rows)} in {time.perf_counter() - started:.1f} s"
+            progress.info("%s: %s", table.address, said, extra=_name_of(context, table))
             yield dg.Output(outcome.staged, metadata=metadata)
             # Here Dagster's IO manager has published.
             yield from _co_published(outcome, metadata)
@@ -212,29 +211,31 @@ def _made(step: Step, context: AssetExecutionContext) -> Outcome:
     return from_outside(step, getattr(context.resources, origin.system))
 
 
-def _say_content(context: dg.AssetExecutionContext, step: Step, outcome: Outcome) -> None:
+def _outcome(step: Step, plan: Plan, context: AssetExecutionContext) -> Outcome:
+    if plan.all_stay:
+        return Outcome([], Unchanged(step.contract))
+    return _made(replace(step, months=plan.stay.rest), context)
+
+
+def _verdicts(context: dg.AssetExecutionContext, step: Step, outcome: Outcome, plan: Plan) -> Iterator[Any]:
+    """Those on what was made, and on what stays; of all other checks, where nothing was made, that they still pass."""
+    verdicts = plan.verdicts(outcome.verdicts)
+    yield from map(_check_result, verdicts)
+    if plan.all_stay:
+        names = checks.descriptions(step.contract, step.catalog.origins(step.table)).keys()
+        rest = sorted(names - {each.check for each in verdicts})
+        yield from alone.repeated(context.instance, context.asset_key, rest)
+
+
+def _say_content(context: dg.AssetExecutionContext, outcome: Outcome, plan: Plan) -> None:
     """The data version of what was made, and each partition's own row count where one run makes several."""
     if outcome.staged is None:
         return
     content = content_of(outcome.profile)
-    months = context.partition_keys if step.months is not None else ()
-    if _is_held(context, step, months):
-        version = version_of(content, months, context.instance, context.asset_key)
-    else:
-        version = of_what_was_not_held(content.version, context.run.run_id)
-    context.set_data_version(context.asset_key, dg.DataVersion(version))
-    for key in months:
-        said = {"dagster/partition_row_count": content.rows.get(key, 0), DIGEST: content.digests.get(key, NO_ROWS)}
-        context.add_asset_metadata(said, asset_key=context.asset_key, partition_key=key)
-
-
-def _is_held(context: dg.AssetExecutionContext, step: Step, months: Sequence[str]) -> bool:
-    """Whether the store has what the history says of what this step makes again."""
-    address, partitioned = step.contract.address, step.contract.partitioned_by is not None
-    events = latest_events(context.instance, address, partitioned=partitioned)
-    again = {part: event for part, event in events.items() if part in months or not partitioned}
-    held = context.resources.io_manager.store.published_by([address]).get(address, Publications()) if again else None
-    return held is None or not not_held(again, held)
+    context.set_data_version(context.asset_key, dg.DataVersion(plan.version(content, context.run.run_id)))
+    for month in plan.months:
+        said = plan.said(month, content, outcome.verdicts)
+        context.add_asset_metadata(said, asset_key=context.asset_key, partition_key=month)
 
 
 def _say_what_was_read(context: dg.AssetExecutionContext, step: Step, outcome: Outcome) -> None:

@@ -7,17 +7,16 @@ of every fact out of sync. A run of several months has one version for all of th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-import dagster as dg
 
 from classic_cars.checks.profiles import CONTENT, ROWS, Profile
 from classic_cars.months import partition_key
+from classic_cars.tables.events import Made
 from classic_cars.tables.external import DATA_VERSION
 
-#: Metadata of each month that was made: a digest of its rows.
-DIGEST, NO_ROWS = "digest of rows", "no rows"
+#: The digest of a month without any.
+NO_ROWS = "no rows"
 
 
 @dataclass(frozen=True)
@@ -37,27 +36,21 @@ def content_of(found: Profile) -> Content:
     parts = sorted(("" if month is None else partition_key(month), sums) for month, sums in found.items())
     texts = {month: f"{month}:{sums[ROWS]}:{sums[CONTENT]}" for month, sums in parts}
     rows = {month: sums[ROWS] for month, sums in parts if month}
-    return Content(_digest(";".join(texts.values())), rows, {month: _digest(text) for month, text in texts.items()})
+    return Content(hexdigest(";".join(texts.values())), rows, {month: hexdigest(text) for month, text in texts.items()})
 
 
-def version_of(content: Content, months: Sequence[str], instance: dg.DagsterInstance, key: dg.AssetKey) -> str:
-    """The data version of what was made; of ``months`` that have the rows that they had, the one that they had.
+def version_of(content: Content, digests: Mapping[str, str], before: Mapping[str, Made]) -> str:
+    """The data version of what was made; of months that have the rows that they had, the one that they had.
 
     Otherwise a month that was made together with others would have another version as soon as it is made by itself.
+    ``digests``: of the rows of all months that the version is for; of those that ``content`` is not about, too.
     """
-    kept = None
-    for month in months:
-        wanted = dg.AssetRecordsFilter(key, asset_partitions=[month])
-        record = next(iter(instance.fetch_materializations(wanted, limit=1).records), None)
-        made = record.asset_materialization if record is not None else None
-        said = made.metadata.get(DIGEST) if made is not None else None
-        if made is None or said is None or said.value != content.digests.get(month, NO_ROWS):
-            return content.version
-        version = (made.tags or {}).get(DATA_VERSION)
-        if version in (None, content.version) or kept not in (None, version):
-            return content.version
-        kept = version
-    return kept or content.version
+    if digests and all(month in before and before[month].digest == digest for month, digest in digests.items()):
+        versions = {before[month].event.tags.get(DATA_VERSION) for month in digests}
+        if len(versions) == 1 and (version := versions.pop()) is not None:
+            return version
+    said = ";".join(f"{month}:{digest}" for month, digest in sorted(digests.items()))
+    return hexdigest(said) if digests else content.version
 
 
 def of_what_was_not_held(version: str, run_id: str) -> str:
@@ -68,5 +61,6 @@ def of_what_was_not_held(version: str, run_id: str) -> str:
     return f"{version}~{run_id}"
 
 
-def _digest(text: str) -> str:
+def hexdigest(text: str) -> str:
+    """Of a text: 32 hexadecimal digits."""
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -3,21 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import dagster as dg
+
+# The history of a check is asked for by the state of its executions, which has no public name.
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from classic_cars.stores.publications import Publications
 from classic_cars.tables.external import DATA_VERSION, WHOLE
 
+CODE_VERSION = "dagster/code_version"
+#: States of a check's executions.
+PASSED, FAILED = {AssetCheckExecutionRecordStatus.SUCCEEDED}, {AssetCheckExecutionRecordStatus.FAILED}
+
+#: Metadata of each month that was made: a digest of its rows, and one of what it was made of.
+DIGEST, INPUTS = "digest of rows", "digest of inputs"
+#: Metadata of a materialization of which some months stayed as they were: the runs that made those (as JSON).
+STAYED = "months that stayed"
+#: Metadata of each month: the checks that warned when it was made.
+WARNINGS = "warnings"
+#: Dagster's own metadata.
+PARTITION_ROWS = "dagster/partition_row_count"
+
 
 @dataclass(frozen=True)
 class Event:
-    """The latest materialization or observation of a part, and the run that it is of; ``moment`` only grows."""
+    """The latest materialization or observation of a part, and the run that it is of; ``moment`` only grows.
+
+    ``stayed``: the run that made its rows, where this one left them as they were.
+    """
 
     moment: int
     tags: Mapping[str, str]
     run_id: str = ""
+    stayed: str = ""
+
+    @property
+    def rows_of(self) -> str:
+        """The run that made its rows."""
+        return self.stayed or self.run_id
+
+
+@dataclass(frozen=True)
+class Made:
+    """The latest materialization of a month, whole; ``digest`` and ``inputs`` are empty where it says nothing."""
+
+    event: Event
+    #: Seconds since 1970.
+    timestamp: float
+    rows: int
+    digest: str
+    inputs: str
+    #: Names of the checks that warned when it was made, maybe of a month that was made with it.
+    warnings: frozenset[str] = frozenset()
 
 
 def key_of(address: str) -> dg.AssetKey:
@@ -32,7 +73,7 @@ def latest_events(
     if newest is None:
         return {}
     if not partitioned:
-        return {WHOLE: Event(newest.storage_id, _tags(newest, external=external), newest.run_id)}
+        return {WHOLE: _event(newest, WHOLE, external=external)}
     kind = dg.DagsterEventType.ASSET_OBSERVATION if external else dg.DagsterEventType.ASSET_MATERIALIZATION
     storage, key = instance.event_log_storage, key_of(address)
     moments = storage.get_latest_storage_id_by_partition(key, kind)
@@ -42,8 +83,59 @@ def latest_events(
     told = _one_of_each_step(moments, {month: tags.get(DATA_VERSION, "") for month, tags in versions.items()})
     wanted = dg.AssetRecordsFilter(key, storage_ids=list({*told.values()}))
     records = instance.fetch_materializations(wanted, limit=len({*told.values()})).records
-    found = {each.storage_id: (_tags(each, external=False), each.run_id) for each in records}
-    return {month: Event(moment, *found.get(told[month], ({}, ""))) for month, moment in moments.items()}
+    found = {each.storage_id: each for each in records}
+    return {
+        month: replace(_event(found[told[month]], month), moment=moment) if told[month] in found else Event(moment, {})
+        for month, moment in moments.items()
+    }
+
+
+def made_months(instance: dg.DagsterInstance, address: str) -> Mapping[str, Made]:
+    """The same of a table's months with all that their materializations say; fetched once while nothing is made."""
+    storage, key = instance.event_log_storage, key_of(address)
+    moments = storage.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION)
+    known = _made.setdefault(instance, {})
+    if (before := known.get(address)) is None or before[0] != moments:
+        wanted = dg.AssetRecordsFilter(key, storage_ids=list(moments.values()))
+        records = instance.fetch_materializations(wanted, limit=len(moments)).records if moments else []
+        month_of = {moment: month for month, moment in moments.items()}
+        known[address] = (
+            moments,
+            {month_of[each.storage_id]: _month(each, month_of[each.storage_id]) for each in records},
+        )
+    return known[address][1]
+
+
+#: By instance and address, the moments of all months, and what was fetched of them.
+_made: WeakKeyDictionary[dg.DagsterInstance, dict[str, tuple[Mapping[str, int], Mapping[str, Made]]]]
+_made = WeakKeyDictionary()
+
+
+def _month(record: dg.EventLogRecord, month: str) -> Made:
+    metadata = record.asset_materialization.metadata if record.asset_materialization else {}
+
+    def said(name: str) -> Any:
+        return getattr(metadata.get(name), "value", None)
+
+    return Made(
+        event=_event(record, month),
+        timestamp=record.timestamp,
+        rows=int(said(PARTITION_ROWS) or 0),
+        digest=str(said(DIGEST) or ""),
+        inputs=str(said(INPUTS) or ""),
+        warnings=frozenset(filter(None, str(said(WARNINGS) or "").split(", "))),
+    )
+
+
+def _event(record: dg.EventLogRecord, part: str, *, external: bool = False) -> Event:
+    found = record.asset_observation if external else record.asset_materialization
+    stayed = found.metadata.get(STAYED) if found is not None else None
+    return Event(
+        record.storage_id,
+        dict((found and found.tags) or {}),
+        record.run_id,
+        Publications.parse(str(stayed.value)).run_of(part) if stayed is not None else "",
+    )
 
 
 def latest_event(instance: dg.DagsterInstance, address: str, *, external: bool = False) -> dg.EventLogRecord | None:
@@ -55,7 +147,7 @@ def latest_event(instance: dg.DagsterInstance, address: str, *, external: bool =
 
 def not_held(events: Mapping[str, Event], held: Publications) -> set[str]:
     """The parts of which a store does not hold what the history says: it has the rows of another run, or none."""
-    return {part for part, made in events.items() if held.run_of(part) != made.run_id}
+    return {part for part, made in events.items() if held.run_of(part) != made.rows_of}
 
 
 def version_at(
@@ -65,7 +157,7 @@ def version_at(
     fetch = instance.fetch_observations if external else instance.fetch_materializations
     wanted = dg.AssetRecordsFilter(key_of(address), asset_partitions=[month], before_storage_id=moment)
     for record in fetch(wanted, limit=1).records:
-        return _tags(record, external=external).get(DATA_VERSION)
+        return _event(record, month, external=external).tags.get(DATA_VERSION)
     return None
 
 
@@ -83,8 +175,3 @@ def _one_of_each_step(moments: Mapping[str, int], versions: Mapping[str, str]) -
         group.append(month)
         told |= dict.fromkeys(group, moments[month])
     return told
-
-
-def _tags(record: dg.EventLogRecord, *, external: bool) -> dict[str, str]:
-    event = record.asset_observation if external else record.asset_materialization
-    return dict((event and event.tags) or {})

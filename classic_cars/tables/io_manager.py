@@ -19,6 +19,7 @@ from classic_cars.stores.base import Staged, Store
 from classic_cars.tables import failures
 from classic_cars.tables.kinds import as_kind
 from classic_cars.tables.partitions import months_of
+from classic_cars.tables.step import Unchanged
 
 
 class StoreIOManager(dg.IOManager):
@@ -37,16 +38,17 @@ class StoreIOManager(dg.IOManager):
             months = months_of(context.asset_partition_key_range)
         return as_kind(self.store.read(contract, months), context.dagster_type.typing_type)
 
-    def handle_output(self, context: dg.OutputContext, obj: Staged) -> None:
-        if not isinstance(obj, Staged):
+    def handle_output(self, context: dg.OutputContext, obj: Staged | Unchanged) -> None:
+        if not isinstance(obj, Staged | Unchanged):
             raise StoreError(
                 f"{context.asset_key.to_user_string()}: found {type(obj).__name__}, expected a staged table; make the "
                 "asset with the decorator classic_cars.tables.table.table"
             )
         contract, started = obj.contract, time.perf_counter()
         try:
-            obj.publish()
-            self.published.add(contract.address)
+            if isinstance(obj, Staged):
+                obj.publish()
+                self.published.add(contract.address)
         except Exception as error:
             failures.report(contract.address, error, context.step_context.previous_attempt_count)
         size = self.store.size(contract)

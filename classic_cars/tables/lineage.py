@@ -19,6 +19,12 @@ def column_lineage(expression: ibis.Table) -> dict[str, list[Origin]]:
     return {name: sorted(_origins(relation, name, known)) for name in relation.schema.names}
 
 
+def address_of(table: ops.UnboundTable) -> str:
+    """``layer/table``; without a layer, the name alone."""
+    namespace = table.namespace.database
+    return f"{namespace}/{table.name}" if namespace else str(table.name)
+
+
 def _origins(relation: ops.Relation, column: str, known: dict) -> frozenset[Origin]:
     if (relation, column) not in known:
         known[relation, column] = _trace(relation, column, known)
@@ -27,8 +33,7 @@ def _origins(relation: ops.Relation, column: str, known: dict) -> frozenset[Orig
 
 def _trace(relation: ops.Relation, column: str, known: dict) -> frozenset[Origin]:
     if isinstance(relation, ops.UnboundTable):
-        namespace = relation.namespace.database
-        return frozenset({(f"{namespace}/{relation.name}" if namespace else relation.name, column)})
+        return frozenset({(address_of(relation), column)})
     if isinstance(relation, ops.Set):
         return _origins(relation.left, column, known) | _origins(relation.right, column, known)
     if column in relation.values:

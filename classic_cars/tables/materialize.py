@@ -61,18 +61,18 @@ def from_tables(step: Step) -> Outcome:
 
 
 def published(step: Step) -> Audit:
-    """What checks look at, of the published version. Raises ``TableMissing`` when there is none.
+    """What checks look at, of the published version, or of this step's months of it. Raises ``TableMissing``.
 
     Control totals are those of what is in source now, and not those that were kept.
     """
     contract = step.contract
-    rows = step.tx.read(contract)
+    rows = step.tx.read(contract, step.months)
     others, controls = step.others(), step.catalog.control_totals
     for address in {*others, *(each.contract.address for each in contract.controls)} & controls.keys():
         others[address] = step.control_totals(*controls[address])
     audit = step.audit(Staged(contract, None, rows, None, ""), others)
     if contract.quarantines:
-        audit.rejected = step.tx.read(contract.quarantine)
+        audit.rejected = step.tx.read(contract.quarantine, step.months)
         if contract.latest is not None:
             candidates = as_expression(contract, step.tx.receive, step.table.function(**step.inputs()))
             audit.superseded = quarantine.superseded(contract, contract.latest, candidates, rows, audit.rejected)

@@ -14,7 +14,7 @@ import dagster as dg
 
 from classic_cars.checks.base import plain
 from classic_cars.contracts.base import Contract
-from classic_cars.tables.step import Outcome, Step
+from classic_cars.tables.step import Outcome, Step, Unchanged
 from classic_cars.tables.table import Catalog, Table
 
 
@@ -72,6 +72,8 @@ def lineage_for_people(table: Table, catalog: Catalog) -> str:
     return "\n".join(lines)
 
 
+#: Metadata of a materialization that made nothing: what was published stays as it was.
+UNCHANGED = "unchanged"
 #: What a materialization says of how its table was made.
 HOW_MADE = ("engine", "engine's page", "duration")
 
@@ -82,11 +84,14 @@ def materialization_metadata(step: Step, outcome: Outcome, started: float) -> di
     metadata: dict[str, Any] = {
         "rows in this run": outcome.rows,
         "dagster/column_schema": column_schema(step.contract),
-        "sql": dg.MetadataValue.md(f"```sql\n{outcome.staged.sql}\n```"),
         "duration": round(time.perf_counter() - started, 3),
         "engine": step.tx.made_by.name,
         "contract version": step.contract.version,
     }
+    if isinstance(outcome.staged, Unchanged):
+        metadata[UNCHANGED] = True
+    else:
+        metadata["sql"] = dg.MetadataValue.md(f"```sql\n{outcome.staged.sql}\n```")
     metadata |= {f"total {name}": plain(value) for name, value in outcome.totals.items() if value is not None}
     if step.tx.made_by.page is not None:
         metadata["engine's page"] = dg.MetadataValue.url(step.tx.made_by.page)

@@ -18,6 +18,14 @@ ACCEPT_SHRINK = "classic_cars/accept_shrink"
 #: Tag of a run that leaves making a release to whoever asked for it, and for others that follow: ``later``.
 RELEASE, LATER = "classic_cars/release", "later"
 
+#: Tag of a run in which a month whose inputs are what they were stays as it is: ``stay``.
+UNCHANGED_MONTHS, STAY = "classic_cars/unchanged_months", "stay"
+
+
+def may_stay(tags: Mapping[str, str]) -> bool:
+    """Whether months whose inputs are what they were stay as they are in a run with these tags."""
+    return tags.get(UNCHANGED_MONTHS) == STAY
+
 
 def range_tags(first: date, last: date) -> dict[str, str]:
     """The tags of a run that makes these months, and those between."""

@@ -81,11 +81,18 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Unchanged:
+    """In place of a staged version: there is nothing to publish, what is published stays as it is."""
+
+    contract: Contract
+
+
+@dataclass(frozen=True)
 class Outcome:
     """A staged version and its verdicts; ``staged`` is None when nothing could be written."""
 
     verdicts: list[CheckOutcome]
-    staged: Staged | None = None
+    staged: Staged | Unchanged | None = None
     #: The ``audited`` profile of the staged rows.
     profile: Profile = field(default_factory=dict)
     rows: int = 0

@@ -29,6 +29,7 @@ from classic_cars.months import Months, month_of, partition_key
 from classic_cars.runs.selecting import job_of
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import ControlTotals
+from classic_cars.stores import published
 from classic_cars.tables.external import observed
 from classic_cars.tables.live_agreement import CHECK, DIFFERENCES, MonthTotals, compare, disagreement
 from classic_cars.tables.partitions import add_months, known_months
@@ -346,6 +347,21 @@ def test_what_is_mended_as_it_was_before_it_broke_is_over(filled: Platform) -> N
         key.to_user_string() for key, each in found.items() if not getattr(each.evaluation, "passed", False)
     } == set()
     assert filled.round() == []
+
+
+def test_months_that_a_change_has_nothing_to_do_with_stay_as_they_are(filled: Platform) -> None:
+    """Every month of facts is made of customers, of which none reads a telephone number."""
+
+    def held() -> str:
+        with published(filled.settings) as store:
+            return store.published_by(["warehouse/fact_orders"])["warehouse/fact_orders"].text()
+
+    before = held()
+    change(filled.settings.order_system_url, "UPDATE customers SET phone = phone || '0'")
+    assert "warehouse/fact_orders" in {table for request in filled.round() for table in tables(request)}
+    assert held() == before
+    assert filled.stale() == set()
+    assert incidents(filled) == []
 
 
 def test_a_changed_schema_stops_what_is_made_from_that_table_and_nothing_else(filled: Platform) -> None:

@@ -12,12 +12,12 @@ PRIVATE = re.compile(r"^(from dagster\._[\w.]+ import .+|import dagster\._.+)$")
 
 LEANED_ON = {
     "automation/condition_sensor.py": "from dagster._core.definitions.sensor_definition import SensorExecutionData",
-    "automation/refusals.py": "from dagster._core.storage.asset_check_execution_record import "
-    "AssetCheckExecutionRecordStatus",
     "instance/event_log.py": "from dagster._core.storage.event_log import SqliteEventLogStorage",
     "instance/home.py": "from dagster._core.instance import InstanceRef",
     "instance/launcher.py": "from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus; "
     "from dagster._grpc.types import ExecuteRunArgs",
+    "tables/events.py": "from dagster._core.storage.asset_check_execution_record import "
+    "AssetCheckExecutionRecordStatus",
 }
 
 
