@@ -201,13 +201,16 @@ def share(part: float, whole: float) -> str:
 
 
 def changes(bench: Bench) -> None:
-    """`classic-cars run` after everything, after nothing, after an edit of one order, and for one month by name."""
+    """`classic-cars run` after everything, nothing, an edit, a sale, a new customer, and for one month by name."""
     rows = []
     for lines in bench.lines:
         home, shop = bench.folder("changes", lines, empty=True), bench.folder("changes", lines) / "copy.sqlite"
         shutil.copyfile(bench.shop(lines), shop)
         full = None
-        work = {"everything is new": "", "nothing changed": "", "one order was edited": MONTH, "one month again": ""}
+        work = {
+            **{"everything is new": "", "nothing changed": "", "one order was edited": "edit"},
+            **{"one sale, and less in stock": "sale", "one new customer": "customer", "one month again": ""},
+        }
         for what, edit in work.items():
             say(f"{what}, {lines:,} lines")
             one = required(run("changed", shop, home, edit, MONTH if "again" in what else ""))

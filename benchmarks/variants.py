@@ -41,21 +41,40 @@ def persistent(shop: str, home: str, months: str = "") -> dict[str, Any]:
     return platform(shop, home, months, ephemeral=False)
 
 
-def changed(shop: str, home: str, edit: str = "", months: str = "") -> dict[str, Any]:
-    """``classic-cars run``: what changed in the shop since the last time; ``edit``: one order of a month, before.
+#: What happens in a shop between two runs: statements of its SQLite file.
+CHANGES = {
+    "edit": (
+        "UPDATE orders SET comments = 'called ' || random() WHERE orderNumber = "
+        "(SELECT min(orderNumber) FROM orders WHERE orderDate LIKE '2004-03%')",
+    ),
+    "sale": (
+        "INSERT INTO orders SELECT max(orderNumber) + 1, max(orderDate), date(max(orderDate), '+7 days'), NULL, "
+        "'In Process', NULL, min(customerNumber) FROM orders",
+        "INSERT INTO orderdetails SELECT (SELECT max(orderNumber) FROM orders), productCode, 3, MSRP, 1 FROM products "
+        "ORDER BY productCode LIMIT 1",
+        "UPDATE products SET quantityInStock = quantityInStock - 3 WHERE productCode = "
+        "(SELECT min(productCode) FROM products)",
+    ),
+    "customer": (
+        "INSERT INTO customers SELECT max(customerNumber) + 1, 'Newcomer', contactLastName, contactFirstName, phone, "
+        "addressLine1, addressLine2, city, state, postalCode, country, salesRepEmployeeNumber, creditLimit "
+        "FROM customers",
+    ),
+}
+
+
+def changed(shop: str, home: str, change: str = "", months: str = "") -> dict[str, Any]:
+    """``classic-cars run``: what changed in the shop since the last time; ``change``: one of ``CHANGES``, before.
 
     ``months``: ``--months``, which makes them in any case.
     """
     os.environ |= {"CLASSIC_CARS_HOME": home, "CLASSIC_CARS_SOURCE_URL": f"sqlite:///{shop}"}
-    if edit:
+    if change:
         import sqlite3
 
         with sqlite3.connect(shop) as connection:
-            connection.execute(
-                "UPDATE orders SET comments = 'called ' || random() WHERE orderNumber = "
-                "(SELECT min(orderNumber) FROM orders WHERE orderDate LIKE ?)",
-                [f"{edit}%"],
-            )
+            for statement in CHANGES[change]:
+                connection.execute(statement)
         connection.close()
     started = time.perf_counter()
     from classic_cars.cli.startup import quick_imports
