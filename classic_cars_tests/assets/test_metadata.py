@@ -74,6 +74,7 @@ def test_the_graph_has_the_groups_partitions_and_checks_that_were_meant(shop: Se
     checks = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
     assert {name for table, name in checks if table == "warehouse/fact_orders"} == {
         "agrees_with_order_system",
+        "agrees_with_recomputation",
         "schema",
         "values",
         "keys",
@@ -83,6 +84,7 @@ def test_the_graph_has_the_groups_partitions_and_checks_that_were_meant(shop: Se
         "completeness",
     }
     assert {name for table, name in checks if table == "staging/orders"} == {
+        "agrees_with_recomputation",
         "schema",
         "values",
         "keys",

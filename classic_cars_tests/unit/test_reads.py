@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import ibis
 import pytest
 
 from classic_cars.assets import ALL_TABLES
+from classic_cars.checks.hashing import hashed
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.tables.reads import columns_read
-from classic_cars.tables.table import Catalog, Table
+from classic_cars.tables.table import Catalog
 
 CATALOG = Catalog(ALL_TABLES)
 LAZY = [each for each in CATALOG if each.arrives_from is None and CATALOG.expression(each) is not None]
@@ -62,26 +66,28 @@ def test_columns_that_decide_values_and_rows(expression: ibis.Table, orders: set
     assert found.get("s/buyers") == buyers
 
 
-@pytest.mark.parametrize("table", LAZY, ids=lambda each: each.address)
-def test_a_table_made_of_nothing_else_is_the_table(published: Settings, table: Table) -> None:
+def test_a_table_made_of_nothing_else_is_the_table(published_home: Path) -> None:
     """All other columns of its inputs are empty."""
-    expression = CATALOG.expression(table)
-    assert expression is not None
-    read = columns_read([expression])
-    store = open_store(published, read_only=True)
+    store = open_store(Settings(home=published_home), read_only=True)
     try:
-        inputs = {
-            name: _without_the_rest(store.read(each.contract), read[each.address])
-            for name, each in CATALOG.inputs(table).items()
-        }
-        made = table.function(**inputs).select(*table.contract.types.names)
-        expected = table.function(**{name: store.read(each.contract) for name, each in CATALOG.inputs(table).items()})
-        expected = expected.select(*table.contract.types.names)
-        assert made.count().to_pyarrow().as_py() > 0 or "ratings" in table.address or "stock" in table.address
-        assert ibis.difference(made, expected, distinct=False).count().to_pyarrow().as_py() == 0
-        assert ibis.difference(expected, made, distinct=False).count().to_pyarrow().as_py() == 0
+        for table in LAZY:
+            expression = CATALOG.expression(table)
+            assert expression is not None
+            read = columns_read([expression])
+            inputs = {name: store.read(each.contract) for name, each in CATALOG.inputs(table).items()}
+            addresses = {name: each.address for name, each in CATALOG.inputs(table).items()}
+            less = {name: _without_the_rest(rows, read[addresses[name]]) for name, rows in inputs.items()}
+            columns = table.contract.types.names
+            expected, made = (table.function(**each).select(*columns) for each in (inputs, less))
+            assert _content(made) == _content(expected), table.address
+            assert made.count().to_pyarrow().as_py() > 0 or table.address.endswith(("ratings", "stock_counts"))
     finally:
         store.release()
+
+
+def _content(rows: ibis.Table) -> Any:
+    """The number of rows, and the sum of their hashes."""
+    return rows.aggregate(rows=rows.count(), content=hashed(*(rows[name] for name in rows.columns)).sum()).to_pyarrow()
 
 
 def _without_the_rest(rows: ibis.Table, columns: frozenset[str]) -> ibis.Table:
