@@ -96,6 +96,16 @@ def test_a_table_that_is_gone_is_made_again_with_what_it_is_published_with(
     assert nothing_more(made)
 
 
+def test_what_is_published_with_a_table_is_of_the_same_runs(made: Settings) -> None:
+    """Control totals were rolled back, by themselves."""
+    with duckdb.connect(str(made.store_path)) as store:
+        earlier = Publications().after(None, "earlier").text()
+        by = "UPDATE platform.published_by SET runs = ? WHERE address = 'control/sales_by_customer'"
+        store.execute(by, [earlier])
+    assert "analytics/monthly_sales_by_customer" in execute_what_changed(made).published
+    assert nothing_more(made)
+
+
 def test_each_month_that_a_recomputation_found_different_is_made_again(made: Settings) -> None:
     address = "analytics/monthly_sales_by_customer"
     recomputed_differently(made, address, "2003-03", "2003-08")
