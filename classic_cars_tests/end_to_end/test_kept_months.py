@@ -204,7 +204,7 @@ def test_code_that_is_another_one_makes_all_months(known: Known) -> None:
     settings, before = known
 
     def in_another_way(orders: ibis.Table) -> ibis.Table:
-        return trimmed(orders).mutate(comments=ibis.literal("none"))
+        return trimmed(orders).mutate(customerNumber=(orders.customerNumber + 1).cast("int32"))
 
     tables = swapped("staging/orders", in_another_way)
     with open_instance(settings) as instance:
