@@ -32,7 +32,10 @@ from classic_cars.wording import counted
 
 @dataclass(frozen=True)
 class Plan:
-    """``months``: the keys of those that the step is asked for; none for a table without months."""
+    """What a step makes, and what it leaves as it is.
+
+    ``months``: the keys of those that it is asked for; none for a table without months.
+    """
 
     months: Sequence[str]
     #: What was made of the table before, by month.

@@ -24,7 +24,7 @@ from classic_cars.tables.external import DATA_VERSION
 from classic_cars.tables.run_tags import STAY, UNCHANGED_MONTHS
 from classic_cars_tests.end_to_end.test_held_to_history import AUGUST
 from classic_cars_tests.end_to_end.test_what_changed import again, nothing_more, recomputed_differently
-from classic_cars_tests.platform import QUIET, Ran, change, fingerprint, run, swapped
+from classic_cars_tests.platform import QUIET, Ran, ask, change, fingerprint, run, swapped
 
 FACTS = "warehouse/fact_orders"
 MONTHLY = (
@@ -157,7 +157,10 @@ def test_a_run_of_a_sensor_leaves_a_history_that_the_store_holds_to(known: Known
     with open_instance(settings) as instance, published(settings) as store:
         events = latest_events(instance, FACTS, partitioned=True)
         assert not_held(events, store.published_by([FACTS])[FACTS]) == set()
+        counted = {month: each.rows for month, each in made_months(instance, FACTS).items()}
     assert {month for month, event in events.items() if not event.stayed} == {"2003-04"}
+    lines = "SELECT strftime(orderDate, '%Y-%m'), count(*) FROM warehouse.fact_orders GROUP BY 1"
+    assert dict(ask(settings, lines)) == {month: rows for month, rows in counted.items() if rows}
     assert made_anew(before[FACTS], runs_of(settings, FACTS)) == {"2003-04"}
     assert "~" not in events["2003-04"].tags[DATA_VERSION]
 
@@ -285,9 +288,13 @@ def test_months_that_refer_to_what_is_gone_do_not_stay(known: Known) -> None:
 def test_warnings_of_months_that_stay_stand_until_those_are_good(known: Known) -> None:
     settings, _ = known
     orders, number = "staging/orders", "(SELECT min(orderNumber) FROM orders WHERE orderDate LIKE '2003-03%')"
+    change(settings.order_system_url, f"UPDATE orders SET status = 'Lost' WHERE orderNumber = {number}")
+    with open_instance(settings) as instance:  # all months of them, which all have warned then
+        assert run(settings, select=["source/orders", orders], instance=instance, months=("2003-01", LAST)).success
     for statement, warned in (
-        (f"UPDATE orders SET status = 'Lost' WHERE orderNumber = {number}", {"values"}),
+        ("UPDATE orders SET comments = 'called' WHERE orderDate LIKE '2003-03%'", {"values"}),
         ("UPDATE orders SET comments = 'called' WHERE orderDate LIKE '2003-08%'", {"values"}),
+        ("UPDATE orders SET comments = 'called' WHERE orderDate LIKE '2003-01%'", {"values"}),
         (A_CUSTOMER, {"values"}),
         (f"UPDATE orders SET status = 'Shipped' WHERE orderNumber = {number}", set()),
         (A_TELEPHONE, set()),
