@@ -17,7 +17,16 @@ from typing import Any
 import dagster as dg
 
 from classic_cars.stores.publications import Publications
-from classic_cars.tables.events import CODE_VERSION, Event, key_of, latest_events, not_held, version_at
+from classic_cars.tables.events import (
+    CODE_VERSION,
+    Event,
+    entries,
+    key_of,
+    latest_events,
+    latest_observations,
+    not_held,
+    version_at,
+)
 from classic_cars.tables.external import DATA_VERSION, WHOLE
 from classic_cars.tables.partitions import known_months
 
@@ -111,13 +120,17 @@ def _has_changed(record: Record, parent: Node, node: Node, part: str, made: Even
 def recorded(
     instance: dg.DagsterInstance, graph: Any, published_by: Mapping[str, Publications] | None = None
 ) -> Record:
-    """The record of all tables of an asset graph; a few queries for each."""
+    """The record of all tables of an asset graph; as few queries as ``latest_events`` has."""
     nodes = {each.address: each for each in _nodes(graph)}
-    events = {
-        address: latest_events(instance, address, partitioned=node.partitioned, external=node.external)
+    tables = {address: node.partitioned for address, node in nodes.items() if not node.external}
+    known = entries(instance, map(key_of, tables))
+    events = latest_events(instance, tables, known) | {
+        address: latest_observations(instance, address, partitioned=node.partitioned)
         for address, node in nodes.items()
+        if node.external
     }
-    failed = _failed(instance, [node for node in nodes.values() if not node.external], events)
+    attempts = {key.to_user_string(): entry.last_run_id for key, entry in known.items()}
+    failed = _failed(instance, [nodes[address] for address in tables], events, attempts)
 
     def version(node: Node, month: str, moment: int) -> str | None:
         return version_at(instance, node.address, month, moment, external=node.external)
@@ -125,11 +138,14 @@ def recorded(
     return Record(nodes, known_months(instance), events, published_by, failed, version)
 
 
-def _failed(instance: dg.DagsterInstance, nodes: Sequence[Node], events: Mapping[str, Mapping[str, Event]]) -> Parts:
-    """The parts of tables that the last run which was to make them, and is over, did not make."""
-    records = instance.get_asset_records([key_of(node.address) for node in nodes])
+def _failed(
+    instance: dg.DagsterInstance,
+    nodes: Sequence[Node],
+    events: Mapping[str, Mapping[str, Event]],
+    attempts: Mapping[str, str | None],
+) -> Parts:
+    """The parts of tables that the last run which was to make them (``attempts``), and is over, did not make."""
     made_by = {a: max(found.values(), key=lambda each: each.moment).run_id for a, found in events.items() if found}
-    attempts = {each.asset_entry.asset_key.to_user_string(): each.asset_entry.last_run_id for each in records}
     missed = {address: run for address, run in attempts.items() if run and run != made_by.get(address)}
     runs = instance.get_runs(dg.RunsFilter(run_ids=[*{*missed.values()}])) if missed else ()
     under_way = {run.run_id for run in runs if not run.is_finished}

@@ -31,10 +31,8 @@ from classic_cars.sources.conform import conform
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import published
 from classic_cars.tables import live_agreement
-from classic_cars.tables.external import (
-    WHOLE,
-    claims_of,
-)
+from classic_cars.tables.events import entries
+from classic_cars.tables.external import WHOLE, claims_of
 from classic_cars.tables.held import held
 from classic_cars.tables.recomputation import disagreement, recomputed_tables
 from classic_cars.tables.run_tags import RANGE_END, RANGE_START, STAY, UNCHANGED_MONTHS
@@ -58,8 +56,8 @@ def make_what_changed(
     """
     errors = {f"{SOURCE}/{name}": str(error) for name, error in (unreadable or {}).items()}
     claims = claims_of(ALL_TABLES)
-    record = _record(settings, defs, instance)
-    made_before = {address for address, events in record.events.items() if events}
+    known = entries(instance, [dg.AssetKey([SOURCE, table.name]) for table in READ_ORDER])
+    made_before = {key.path[-1] for key, entry in known.items() if entry.last_materialization_record is not None}
     watched = [
         table.name
         for table in READ_ORDER
@@ -69,7 +67,7 @@ def make_what_changed(
         instance,
         order_system,
         settings,
-        [name for name in watched if f"{SOURCE}/{name}" in made_before],
+        [name for name in watched if name in made_before],
         unreadable or {},
         months,
     )

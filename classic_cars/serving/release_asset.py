@@ -119,11 +119,11 @@ def _unlike_history(store: Store, contracts: Iterable[Contract], instance: dg.Da
     A backup was restored, say: what was made since of other rows than these would be released beside them.
     """
     held, unlike, runs = store.published_by(), dict[str, set[str]](), set[str]()
-    for contract in contracts:
-        events = latest_events(instance, contract.address, partitioned=contract.partitioned_by is not None)
-        own = held.get(contract.address, Publications())
+    tables = {each.address: each.partitioned_by is not None for each in contracts}
+    for address, events in latest_events(instance, tables).items():
+        own = held.get(address, Publications())
         if parts := not_held(events, own):
-            unlike[contract.address] = parts
+            unlike[address] = parts
             runs |= {own.run_of(part) for part in parts}
     if not unlike:
         return None

@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 
 from classic_cars.checks.base import CheckOutcome
-from classic_cars.tables.events import FAILED, PASSED
+from classic_cars.tables.events import FAILED, PASSED, entries
 
 #: Executions of a check among which that of the refused version is looked for.
 LOOKED_AT = 100
@@ -24,7 +24,7 @@ STAYS = " (nothing that it is made of, or proven by, has changed since)"
 
 def of_refused(instance: dg.DagsterInstance, key: dg.AssetKey, names: Iterable[str]) -> list[dg.AssetCheckResult]:
     """When the latest run that was to make the table refused it: its verdicts once more; else nothing."""
-    entry = _entries(instance, [key]).get(key)
+    entry = entries(instance, [key]).get(key)
     made = entry.last_materialization_record if entry else None
     if entry is None or made is None or entry.last_run_id == made.run_id:
         return []
@@ -68,7 +68,7 @@ def found_wrong_at(instance: dg.DagsterInstance, key: dg.AssetKey, names: Iterab
 
     That a later version was refused says nothing of the published one.
     """
-    entry = _entries(instance, [key]).get(key)
+    entry = entries(instance, [key]).get(key)
     return max(
         (
             record.event.timestamp
@@ -103,8 +103,8 @@ def _evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey, run_id: str
 
 def newer_inputs(instance: dg.DagsterInstance, key: dg.AssetKey, inputs: Iterable[dg.AssetKey]) -> list[str]:
     """The inputs that were published after the table, by address."""
-    entries = _entries(instance, [key, *inputs])
-    made = {each: entry.last_materialization_record for each, entry in entries.items()}
+    known = entries(instance, [key, *inputs])
+    made = {each: entry.last_materialization_record for each, entry in known.items()}
     own = made.pop(key, None)
     if own is None:
         return []
@@ -118,7 +118,3 @@ def judged(verdicts: Sequence[CheckOutcome], newer: Sequence[str]) -> list[Check
         replace(each, warning=True, summary=each.summary + said) if newer and not each.passed else each
         for each in verdicts
     ]
-
-
-def _entries(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> dict[dg.AssetKey, Any]:
-    return {each.asset_entry.asset_key: each.asset_entry for each in instance.get_asset_records(list(keys))}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -65,48 +65,88 @@ def key_of(address: str) -> dg.AssetKey:
     return dg.AssetKey(address.split("/"))
 
 
+def entries(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> dict[dg.AssetKey, Any]:
+    """What Dagster keeps of each table that was made, or was to be made; one query for all."""
+    return {each.asset_entry.asset_key: each.asset_entry for each in instance.get_asset_records(list(keys))}
+
+
 def latest_events(
-    instance: dg.DagsterInstance, address: str, *, partitioned: bool, external: bool = False
-) -> dict[str, Event]:
-    """By month (``YYYY-MM``) or ``WHOLE``; a few queries, however many months there are."""
-    newest = latest_event(instance, address, external=external)
-    if newest is None:
-        return {}
-    if not partitioned:
-        return {WHOLE: _event(newest, WHOLE, external=external)}
-    kind = dg.DagsterEventType.ASSET_OBSERVATION if external else dg.DagsterEventType.ASSET_MATERIALIZATION
-    storage, key = instance.event_log_storage, key_of(address)
-    moments = storage.get_latest_storage_id_by_partition(key, kind)
-    versions = storage.get_latest_tags_by_partition(key, kind, [DATA_VERSION])
-    if external:
-        return {month: Event(moment, versions.get(month, {})) for month, moment in moments.items()}
-    told = _one_of_each_step(moments, {month: tags.get(DATA_VERSION, "") for month, tags in versions.items()})
-    wanted = dg.AssetRecordsFilter(key, storage_ids=list({*told.values()}))
-    records = instance.fetch_materializations(wanted, limit=len({*told.values()})).records
-    found = {each.storage_id: each for each in records}
+    instance: dg.DagsterInstance, partitioned: Mapping[str, bool], known: Mapping[dg.AssetKey, Any] | None = None
+) -> dict[str, Mapping[str, Event]]:
+    """The latest materializations of these tables, by month (``YYYY-MM``) or ``WHOLE``.
+
+    ``partitioned``: by address, whether it has months; ``known``: their ``entries``. A query for all, one for each that
+    has months, and two more where some were made since the last time.
+    """
+    known = entries(instance, map(key_of, partitioned)) if known is None else known
     return {
-        month: replace(_event(found[told[month]], month), moment=moment) if told[month] in found else Event(moment, {})
-        for month, moment in moments.items()
+        address: latest_months(instance, address) if has_months else _whole(known.get(key_of(address)))
+        for address, has_months in partitioned.items()
     }
 
 
+def _whole(entry: Any) -> dict[str, Event]:
+    record = entry.last_materialization_record if entry else None
+    return {WHOLE: _event(record, WHOLE)} if record is not None else {}
+
+
+def latest_months(instance: dg.DagsterInstance, address: str) -> Mapping[str, Event]:
+    """The same of one table's months; fetched once while none is made."""
+    storage, key, kind = instance.event_log_storage, key_of(address), dg.DagsterEventType.ASSET_MATERIALIZATION
+    moments = storage.get_latest_storage_id_by_partition(key, kind)
+    seen = _latest.setdefault(instance, {})
+    if (before := seen.get(address)) is None or before[0] != moments:
+        tags = storage.get_latest_tags_by_partition(key, kind, [DATA_VERSION]) if moments else {}
+        told = _one_of_each_step(moments, {month: each.get(DATA_VERSION, "") for month, each in tags.items()})
+        found = {each.storage_id: each for each in _materializations(instance, key, {*told.values()})}
+        seen[address] = (
+            moments,
+            {
+                month: replace(_event(found[told[month]], month), moment=moment)
+                if told[month] in found
+                else Event(moment, {})
+                for month, moment in moments.items()
+            },
+        )
+    return seen[address][1]
+
+
+def latest_observations(instance: dg.DagsterInstance, address: str, *, partitioned: bool) -> dict[str, Event]:
+    """What was observed last of a table outside, by month or ``WHOLE``."""
+    storage, key, kind = instance.event_log_storage, key_of(address), dg.DagsterEventType.ASSET_OBSERVATION
+    if not partitioned:
+        records = instance.fetch_observations(key, limit=1).records
+        return {WHOLE: _event(records[0], WHOLE, external=True)} if records else {}
+    moments = storage.get_latest_storage_id_by_partition(key, kind)
+    versions = storage.get_latest_tags_by_partition(key, kind, [DATA_VERSION]) if moments else {}
+    return {month: Event(moment, versions.get(month, {})) for month, moment in moments.items()}
+
+
 def made_months(instance: dg.DagsterInstance, address: str) -> Mapping[str, Made]:
-    """The same of a table's months with all that their materializations say; fetched once while nothing is made."""
+    """By month, all that the latest materializations say; fetched once while none is made."""
     storage, key = instance.event_log_storage, key_of(address)
     moments = storage.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION)
-    known = _made.setdefault(instance, {})
-    if (before := known.get(address)) is None or before[0] != moments:
-        wanted = dg.AssetRecordsFilter(key, storage_ids=list(moments.values()))
-        records = instance.fetch_materializations(wanted, limit=len(moments)).records if moments else []
+    seen = _made.setdefault(instance, {})
+    if (before := seen.get(address)) is None or before[0] != moments:
         month_of = {moment: month for month, moment in moments.items()}
-        known[address] = (
-            moments,
-            {month_of[each.storage_id]: _month(each, month_of[each.storage_id]) for each in records},
-        )
-    return known[address][1]
+        records = _materializations(instance, key, month_of)
+        found = {month_of[each.storage_id]: each for each in records}
+        seen[address] = moments, {month: _month(each, month) for month, each in found.items()}
+    return seen[address][1]
+
+
+def _materializations(
+    instance: dg.DagsterInstance, key: dg.AssetKey, moments: Collection[int]
+) -> Sequence[dg.EventLogRecord]:
+    if not moments:
+        return []
+    wanted = dg.AssetRecordsFilter(key, storage_ids=list(moments))
+    return instance.fetch_materializations(wanted, limit=len(moments)).records
 
 
 #: By instance and address, the moments of all months, and what was fetched of them.
+_latest: WeakKeyDictionary[dg.DagsterInstance, dict[str, tuple[Mapping[str, int], Mapping[str, Event]]]]
+_latest = WeakKeyDictionary()
 _made: WeakKeyDictionary[dg.DagsterInstance, dict[str, tuple[Mapping[str, int], Mapping[str, Made]]]]
 _made = WeakKeyDictionary()
 
@@ -136,13 +176,6 @@ def _event(record: dg.EventLogRecord, part: str, *, external: bool = False) -> E
         record.run_id,
         Publications.parse(str(stayed.value)).run_of(part) if stayed is not None else "",
     )
-
-
-def latest_event(instance: dg.DagsterInstance, address: str, *, external: bool = False) -> dg.EventLogRecord | None:
-    """The latest of all parts."""
-    fetch = instance.fetch_observations if external else instance.fetch_materializations
-    records = fetch(key_of(address), limit=1).records
-    return records[0] if records else None
 
 
 def not_held(events: Mapping[str, Event], held: Publications) -> set[str]:

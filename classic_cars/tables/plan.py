@@ -91,7 +91,7 @@ def plan_of(
     contract = step.contract
     runs = held(store, [contract]).get(contract.address, Publications())
     if not months:
-        events = latest_events(instance, contract.address, partitioned=False)
+        events = latest_events(instance, {contract.address: False})[contract.address]
         return Plan((), {}, None, Kept({}, None), not not_held(events, runs))
     before = made_months(instance, contract.address)
     stay, inputs = Kept({}, step.months), None

@@ -20,7 +20,7 @@ from classic_cars.checks.profiles import proven_columns
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.stores.base import Provenance, Transaction
-from classic_cars.tables.events import latest_events
+from classic_cars.tables.events import latest_events, latest_months
 from classic_cars.tables.external import WHOLE
 from classic_cars.tables.kinds import as_expression, as_kind
 from classic_cars.tables.live_agreement import CHECK
@@ -138,10 +138,10 @@ def compared(step: Step, instance: dg.DagsterInstance) -> dg.AssetCheckResult:
 
 
 def _out_of_date(step: Step, instance: dg.DagsterInstance) -> set[str]:
-    own, newer = latest_events(instance, step.contract.address, partitioned=True), set[str]()
-    for each in step.catalog.inputs(step.table).values():
-        dated = each.contract.partitioned_by is not None
-        found = latest_events(instance, each.address, partitioned=dated)
+    own, newer = latest_months(instance, step.contract.address), set[str]()
+    inputs = {e.address: e.contract.partitioned_by is not None for e in step.catalog.inputs(step.table).values()}
+    for address, found in latest_events(instance, inputs).items():
+        dated = inputs[address]
         newer |= {m for m in own if (e := found.get(m if dated else WHOLE)) and e.moment > own[m].moment}
     return newer
 

@@ -19,7 +19,7 @@ from classic_cars.runs import RunReport, execute, execute_what_changed
 from classic_cars.settings import Settings
 from classic_cars.stores import published
 from classic_cars.stores.publications import Publications
-from classic_cars.tables.events import latest_events, made_months, not_held
+from classic_cars.tables.events import latest_months, made_months, not_held
 from classic_cars.tables.external import DATA_VERSION
 from classic_cars.tables.run_tags import STAY, UNCHANGED_MONTHS
 from classic_cars_tests.end_to_end.test_held_to_history import AUGUST
@@ -155,7 +155,7 @@ def test_a_run_of_a_sensor_leaves_a_history_that_the_store_holds_to(known: Known
     change(settings.order_system_url, "UPDATE orders SET comments = 'called' WHERE substr(orderDate, 1, 7) = '2003-04'")
     assert followed(settings, "source/orders", made=("staging/orders", FACTS)).success
     with open_instance(settings) as instance, published(settings) as store:
-        events = latest_events(instance, FACTS, partitioned=True)
+        events = latest_months(instance, FACTS)
         assert not_held(events, store.published_by([FACTS])[FACTS]) == set()
         counted = {month: each.rows for month, each in made_months(instance, FACTS).items()}
     assert {month for month, event in events.items() if not event.stayed} == {"2003-04"}
