@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -25,7 +26,7 @@ from classic_cars.tables.events import (
     latest_events,
     latest_observations,
     not_held,
-    version_at,
+    versions_before,
 )
 from classic_cars.tables.external import DATA_VERSION, WHOLE
 from classic_cars.tables.partitions import known_months
@@ -58,8 +59,8 @@ class Record:
     published_by: Mapping[str, Publications] | None
     #: The parts of tables that the last run which was to make them, and is over, did not make.
     failed: Mapping[str, Iterable[str]]
-    #: The data version that a part of a table had at a moment; asked where something newer is known of it.
-    version_at: Callable[[Node, str, int], str | None]
+    #: The data versions that the months of a table had before a moment; asked where something newer is known of one.
+    versions_before: Callable[[Node, int], Mapping[str, str]]
 
 
 def stale(record: Record) -> Parts:
@@ -104,7 +105,8 @@ def _has_changed(record: Record, parent: Node, node: Node, part: str, made: Even
     if parent.partitioned:
         newer = [(each, event) for each, event in _read(record, parent, node, part) if event.moment > made.moment]
         return any(
-            DATA_VERSION not in event.tags or event.tags[DATA_VERSION] != record.version_at(parent, each, made.moment)
+            DATA_VERSION not in event.tags
+            or event.tags[DATA_VERSION] != record.versions_before(parent, made.until).get(each)
             for each, event in newer
         )
     for _, event in _read(record, parent, node, part):
@@ -132,10 +134,11 @@ def recorded(
     attempts = {key.to_user_string(): entry.last_run_id for key, entry in known.items()}
     failed = _failed(instance, [nodes[address] for address in tables], events, attempts)
 
-    def version(node: Node, month: str, moment: int) -> str | None:
-        return version_at(instance, node.address, month, moment, external=node.external)
+    @cache
+    def versions(node: Node, moment: int) -> Mapping[str, str]:
+        return versions_before(instance, node.address, moment, external=node.external)
 
-    return Record(nodes, known_months(instance), events, published_by, failed, version)
+    return Record(nodes, known_months(instance), events, published_by, failed, versions)
 
 
 def _failed(

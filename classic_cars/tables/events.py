@@ -33,13 +33,15 @@ PARTITION_ROWS = "dagster/partition_row_count"
 class Event:
     """The latest materialization or observation of a part, and the run that it is of; ``moment`` only grows.
 
-    ``stayed``: the run that made its rows, where this one left them as they were.
+    ``stayed``: the run that made its rows, where this one left them as they were. ``until``: the moment of the last of
+    the events that its step wrote one after the other, so that nothing else happened between the two.
     """
 
     moment: int
     tags: Mapping[str, str]
     run_id: str = ""
     stayed: str = ""
+    until: int = 0
 
     @property
     def rows_of(self) -> str:
@@ -175,6 +177,7 @@ def _event(record: dg.EventLogRecord, part: str, *, external: bool = False) -> E
         dict((found and found.tags) or {}),
         record.run_id,
         Publications.parse(str(stayed.value)).run_of(part) if stayed is not None else "",
+        until=record.storage_id,
     )
 
 
@@ -183,15 +186,15 @@ def not_held(events: Mapping[str, Event], held: Publications) -> set[str]:
     return {part for part, made in events.items() if held.run_of(part) != made.rows_of}
 
 
-def version_at(
-    instance: dg.DagsterInstance, address: str, month: str, moment: int, *, external: bool = False
-) -> str | None:
-    """The data version that a month had before a moment."""
-    fetch = instance.fetch_observations if external else instance.fetch_materializations
-    wanted = dg.AssetRecordsFilter(key_of(address), asset_partitions=[month], before_storage_id=moment)
-    for record in fetch(wanted, limit=1).records:
-        return _event(record, month, external=external).tags.get(DATA_VERSION)
-    return None
+def versions_before(
+    instance: dg.DagsterInstance, address: str, moment: int, *, external: bool = False
+) -> Mapping[str, str]:
+    """By month, the data version that it had before a moment; without months that had none."""
+    kind = dg.DagsterEventType.ASSET_OBSERVATION if external else dg.DagsterEventType.ASSET_MATERIALIZATION
+    found = instance.event_log_storage.get_latest_tags_by_partition(
+        key_of(address), kind, [DATA_VERSION], before_cursor=moment
+    )
+    return {month: tags[DATA_VERSION] for month, tags in found.items()}
 
 
 def _one_of_each_step(moments: Mapping[str, int], versions: Mapping[str, str]) -> dict[str, int]:

@@ -62,15 +62,14 @@ class History:
                 if not NODES[parent].partitioned and WHOLE in self.events[parent]
             }
             tags = {CODE_VERSION: code, DATA_VERSION: version, **inputs}
-            self.events[address][part] = Event(self.moment, tags, "run")
+            self.events[address][part] = Event(self.moment, tags, "run", until=self.moment)
             self.past.append((address, part, self.moment, version))
 
-    def version_at(self, node: Node, part: str, moment: int) -> str | None:
-        known = [version for address, p, m, version in self.past if (address, p) == (node.address, part) and m < moment]
-        return known[-1] if known else None
+    def versions_before(self, node: Node, moment: int) -> dict[str, str]:
+        return {part: version for address, part, at, version in self.past if address == node.address and at < moment}
 
     def record(self) -> Record:
-        return Record(NODES, MONTHS, self.events, self.published, self.failed, self.version_at)
+        return Record(NODES, MONTHS, self.events, self.published, self.failed, self.versions_before)
 
 
 @pytest.fixture
@@ -217,15 +216,10 @@ def test_what_changed_while_an_attempt_was_under_way_is_seen_when_it_failed(hist
 def test_an_attempt_failed_where_its_run_is_over_and_did_not_make_it(
     status: str | None, failed: dict[str, set[str]]
 ) -> None:
-    addresses = ("staging/orders", "staging/products", "warehouse/facts")
-    entries = [
-        SimpleNamespace(asset_entry=SimpleNamespace(asset_key=dg.AssetKey(address.split("/")), last_run_id=run))
-        for address, run in zip(addresses, ("late", "late", "made"), strict=True)
-    ]
+    attempts = {"staging/orders": "late", "staging/products": "late", "warehouse/facts": "made"}
     run = dg.DagsterRun("job", run_id="late", status=dg.DagsterRunStatus(status or "FAILURE"))
     planned = {"staging/orders": {"2004-01": 1, "2004-02": 9}, "warehouse/facts": {"2004-01": 2, "2004-02": 3}}
     there: Any = SimpleNamespace(
-        get_asset_records=lambda _keys: entries,
         get_runs=lambda _filter: [run] if status else [],
         event_log_storage=SimpleNamespace(
             get_latest_storage_id_by_partition=lambda key, _kind: planned[key.to_user_string()]
@@ -233,7 +227,7 @@ def test_an_attempt_failed_where_its_run_is_over_and_did_not_make_it(
     )
     months = {"2004-01": Event(4, {}, "made"), "2004-02": Event(5, {}, "made")}
     made = {"staging/orders": months, "staging/products": {WHOLE: Event(6, {}, "made")}, "warehouse/facts": months}
-    assert staleness._failed(there, [NODES[each] for each in addresses], made) == failed
+    assert staleness._failed(there, [NODES[each] for each in attempts], made, attempts) == failed
 
 
 @pytest.mark.parametrize(
@@ -280,7 +274,7 @@ def test_months_that_the_store_does_not_hold_are_made_whatever_was_published_sin
 
 def test_everything_is_made_in_one_go_where_there_is_nothing() -> None:
     none: dict[str, dict[str, Event]] = {address: {} for address in NODES}
-    record = Record(NODES, MONTHS, none, {}, {}, lambda *_: None)
+    record = Record(NODES, MONTHS, none, {}, {}, lambda *_: {})
     made = wave(record, stale(record))
     assert set(made) == {address for address in NODES if not NODES[address].external}
     assert all(parts == (ALL if NODES[address].partitioned else {WHOLE}) for address, parts in made.items())

@@ -1,0 +1,104 @@
+"""What is asked of Dagster's history: the latest of each table and month, and the versions of before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from classic_cars.tables.events import key_of, latest_events, latest_months, latest_observations, versions_before
+from classic_cars.tables.external import DATA_VERSION, WHOLE
+
+LINES, FACTS, PRODUCTS, OUTSIDE = "staging/lines", "warehouse/facts", "warehouse/products", "order_system/lines"
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+def made(instance: dg.DagsterInstance, address: str, version: str, *months: str) -> None:
+    for month in months or (None,):
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(key_of(address), partition=month, tags={DATA_VERSION: version})
+        )
+
+
+def observed(instance: dg.DagsterInstance, address: str, version: str, *months: str) -> None:
+    for month in months or (None,):
+        instance.report_runless_asset_event(
+            dg.AssetObservation(key_of(address), partition=month, tags={DATA_VERSION: version})
+        )
+
+
+def versions(instance: dg.DagsterInstance, **partitioned: bool) -> dict[str, dict[str, str]]:
+    events = latest_events(instance, {name.replace("__", "/"): months for name, months in partitioned.items()})
+    return {
+        address: {part: each.tags[DATA_VERSION] for part, each in found.items()} for address, found in events.items()
+    }
+
+
+def test_of_several_tables_the_latest_by_month_or_whole(instance: dg.DagsterInstance) -> None:
+    made(instance, LINES, "1", "2004-01", "2004-02", "2004-03")
+    made(instance, PRODUCTS, "1")
+    made(instance, PRODUCTS, "2")
+    made(instance, LINES, "2", "2004-02")
+    assert versions(instance, staging__lines=True, warehouse__products=False, warehouse__facts=True, x__y=False) == {
+        LINES: {"2004-01": "1", "2004-02": "2", "2004-03": "1"},
+        PRODUCTS: {WHOLE: "2"},
+        FACTS: {},
+        "x/y": {},
+    }
+
+
+def test_what_was_made_since_the_last_time_is_seen(instance: dg.DagsterInstance) -> None:
+    made(instance, LINES, "1", "2004-01", "2004-02")
+    before = latest_months(instance, LINES)
+    assert latest_months(instance, LINES) is before
+    made(instance, LINES, "2", "2004-02")
+    assert latest_months(instance, LINES)["2004-02"].tags[DATA_VERSION] == "2"
+    assert latest_months(instance, LINES)["2004-01"].moment == before["2004-01"].moment
+
+
+def test_a_wiped_table_was_never_made(instance: dg.DagsterInstance) -> None:
+    made(instance, LINES, "1", "2004-01")
+    made(instance, PRODUCTS, "1")
+    instance.wipe_assets([key_of(LINES), key_of(PRODUCTS)])
+    assert versions(instance, staging__lines=True, warehouse__products=False) == {LINES: {}, PRODUCTS: {}}
+
+
+def test_the_versions_that_a_step_found_are_those_before_its_last_event(instance: dg.DagsterInstance) -> None:
+    made(instance, LINES, "1", "2004-01", "2004-02", "2004-03")
+    made(instance, FACTS, "a", "2004-01", "2004-02", "2004-03")
+    made(instance, LINES, "2", "2004-02")
+    facts = latest_months(instance, FACTS)
+    assert len({each.until for each in facts.values()}) == 1
+    found = versions_before(instance, LINES, facts["2004-01"].until)
+    assert found == {"2004-01": "1", "2004-02": "1", "2004-03": "1"}
+
+
+def test_a_change_between_two_months_of_one_version_is_of_before_the_one_and_not_the_other(
+    instance: dg.DagsterInstance,
+) -> None:
+    made(instance, LINES, "1", "2004-01", "2004-02")
+    made(instance, FACTS, "a", "2004-01")
+    made(instance, LINES, "2", "2004-01", "2004-02")
+    made(instance, FACTS, "a", "2004-02")  # another step, that made rows of the same version
+    facts = latest_months(instance, FACTS)
+    assert versions_before(instance, LINES, facts["2004-01"].until)["2004-01"] == "1"
+    assert versions_before(instance, LINES, facts["2004-02"].until)["2004-02"] == "2"
+
+
+def test_what_was_observed_outside(instance: dg.DagsterInstance) -> None:
+    assert latest_observations(instance, OUTSIDE, partitioned=True) == {}
+    observed(instance, OUTSIDE, "1", "2004-01", "2004-02")
+    made(instance, FACTS, "a", "2004-01", "2004-02")
+    observed(instance, OUTSIDE, "2", "2004-02")
+    found = latest_observations(instance, OUTSIDE, partitioned=True)
+    assert {month: each.tags[DATA_VERSION] for month, each in found.items()} == {"2004-01": "1", "2004-02": "2"}
+    until = latest_months(instance, FACTS)["2004-02"].until
+    assert versions_before(instance, OUTSIDE, until, external=True) == {"2004-01": "1", "2004-02": "1"}
+    observed(instance, PRODUCTS, "5")
+    assert latest_observations(instance, PRODUCTS, partitioned=False)[WHOLE].tags[DATA_VERSION] == "5"
