@@ -125,7 +125,7 @@ def _line(report: RunReport, seconds: float) -> str:
     run = f"run {report.run_id}" if report.run_id else "no run was needed"
     result = "interrupted" if report.interrupted else "succeeded" if report.succeeded else "failed"
     style = "green" if report.succeeded else "bold red"
-    months = f" for {report.months}" if report.months else ""
+    months = f" for {report.made}" if report.made else ""
     said = [f"{counted(len(report.published), 'table')} published{months}"]
     if report.unchanged:
         said.append(f"{len(report.unchanged)} of {counted(report.tables, 'table')} unchanged")

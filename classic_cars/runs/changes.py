@@ -237,11 +237,11 @@ def _together(reports: list[RunReport], record: Record, failed: set[str], errors
     tables = [node.address for node in record.nodes.values() if not node.external]
     made = {address for each in reports for address in each.published}
     kept = [each for each in tables if each in failed or (each not in made and failed & _upstream(record, each))]
-    months = [month for each in reports if each.months for month in (each.months.first, each.months.last)]
     return RunReport(
         run_id=next((each.run_id for each in [*(each for each in reports if not each.succeeded), *reports[-1:]]), ""),
         succeeded=not errors and all(each.succeeded for each in reports),
-        months=span(months),
+        months=_ends(each.months for each in reports),
+        made=_ends(each.made for each in reports),
         published=[address for address in tables if address in made],
         not_published=kept,
         failed_checks=[check for each in reports for check in each.failed_checks],
@@ -251,6 +251,11 @@ def _together(reports: list[RunReport], record: Record, failed: set[str], errors
         interrupted=interrupts.requested(),
         unchanged=[address for address in tables if address not in made and address not in kept],
     )
+
+
+def _ends(some: Iterable[Months | None]) -> Months | None:
+    """From the first to the last of all."""
+    return span(month for each in some if each is not None for month in (each.first, each.last))
 
 
 def _upstream(record: Record, address: str) -> set[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import dagster as dg
 
 from classic_cars import interrupts
-from classic_cars.months import Months
+from classic_cars.months import Months, month_of, span
+from classic_cars.tables.events import stayed
 from classic_cars.tables.failures import innermost, reason_of
 from classic_cars.tables.metadata import UNCHANGED
 
@@ -36,7 +38,9 @@ class RunReport:
 
     run_id: str
     succeeded: bool
+    #: From the first to the last month that was to be made of tables with months, and of which rows were made.
     months: Months | None = None
+    made: Months | None = None
     published: list[str] = field(default_factory=list)
     not_published: list[str] = field(default_factory=list)
     failed_checks: list[FailedCheck] = field(default_factory=list)
@@ -73,24 +77,19 @@ def report_of(result: dg.ExecuteInProcessResult, keys: Sequence[dg.AssetKey], mo
     failed_checks: list[FailedCheck] = []
     errors: dict[str, str] = {}
     unchanged: set[str] = set()
+    made: set[date] = set()
     for event in result.all_events:
         if event.is_step_materialization and event.asset_key is not None:
             shown = event.step_materialization_data.materialization.metadata
             if UNCHANGED in shown:
                 unchanged.add(event.asset_key.to_user_string())
-            made = shown.get("rows in this run", shown.get("dagster/row_count"))
-            rows[event.asset_key.to_user_string()] = int(str(made.value)) if made is not None else 0
+            elif event.partition and not stayed(shown, event.partition):
+                made.add(month_of(event.partition))
+            count = shown.get("rows in this run", shown.get("dagster/row_count"))
+            rows[event.asset_key.to_user_string()] = int(str(count.value)) if count is not None else 0
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-            check = event.asset_check_evaluation_data
-            if not check.passed:
-                failed_checks.append(
-                    FailedCheck(
-                        check.asset_key.to_user_string(),
-                        check.check_name,
-                        check.description or "",
-                        check.severity == dg.AssetCheckSeverity.ERROR,
-                    )
-                )
+            if not event.asset_check_evaluation_data.passed:
+                failed_checks.append(_failed(event.asset_check_evaluation_data))
         elif event.is_step_failure and event.step_failure_data.error is not None:
             if event.step_failure_data.error.cls_name == "DagsterAssetCheckFailedError":
                 continue  # reported as a check, once
@@ -103,6 +102,7 @@ def report_of(result: dg.ExecuteInProcessResult, keys: Sequence[dg.AssetKey], mo
         run_id=result.run_id,
         succeeded=result.success,
         months=months,
+        made=span(made),
         published=[name for name in wanted if name in rows and name not in unchanged],
         not_published=[name for name in wanted if name not in rows],
         failed_checks=failed_checks,
@@ -111,4 +111,13 @@ def report_of(result: dg.ExecuteInProcessResult, keys: Sequence[dg.AssetKey], mo
         events=len(result.all_events),
         interrupted=interrupts.requested(),
         unchanged=[name for name in wanted if name in unchanged],
+    )
+
+
+def _failed(check: dg.AssetCheckEvaluation) -> FailedCheck:
+    return FailedCheck(
+        check.asset_key.to_user_string(),
+        check.check_name,
+        check.description or "",
+        check.severity == dg.AssetCheckSeverity.ERROR,
     )

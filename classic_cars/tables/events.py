@@ -171,14 +171,19 @@ def _month(record: dg.EventLogRecord, month: str) -> Made:
 
 def _event(record: dg.EventLogRecord, part: str, *, external: bool = False) -> Event:
     found = record.asset_observation if external else record.asset_materialization
-    stayed = found.metadata.get(STAYED) if found is not None else None
     return Event(
         record.storage_id,
         dict((found and found.tags) or {}),
         record.run_id,
-        Publications.parse(str(stayed.value)).run_of(part) if stayed is not None else "",
+        stayed(found.metadata, part) if found is not None else "",
         until=record.storage_id,
     )
+
+
+def stayed(metadata: Mapping[str, dg.MetadataValue], part: str) -> str:
+    """The run that made the rows of a month, where a materialization with this metadata left them as they were."""
+    said = metadata.get(STAYED)
+    return Publications.parse(str(said.value)).run_of(part) if said is not None else ""
 
 
 def not_held(events: Mapping[str, Event], held: Publications) -> set[str]:

@@ -113,7 +113,7 @@ def test_a_sale_makes_its_month_alone(known: Known, tmp_path: Path) -> None:
     """Stock goes down with it, and every month is made of products."""
     settings, before = known
     change(settings.order_system_url, *A_SALE)
-    again(settings)
+    assert str(again(settings).made) == LAST
     for address in MONTHLY:
         assert made_anew(before[address], runs_of(settings, address)) == {LAST}, address
         assert not failed_checks(settings, address) - NOT_OF_ALL
@@ -127,6 +127,7 @@ def test_a_customer_who_bought_nothing_else_makes_no_month(known: Known, stateme
     report = again(settings)
     assert {"staging/customers", "warehouse/dim_customers"} <= set(report.published)
     assert set(MONTHLY) <= set(report.unchanged)
+    assert report.made is None
     for address in MONTHLY:
         assert runs_of(settings, address) == before[address]
         assert not failed_checks(settings, address) - NOT_OF_ALL
