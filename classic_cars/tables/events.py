@@ -77,18 +77,34 @@ def latest_events(
 ) -> dict[str, Mapping[str, Event]]:
     """The latest materializations of these tables, by month (``YYYY-MM``) or ``WHOLE``.
 
-    ``partitioned``: by address, whether it has months; ``known``: their ``entries``. A query for all, one for each that
-    has months, and two more where some were made since the last time.
+    ``partitioned``: by address, whether it has months; ``known``: their ``entries``. Two queries for all, a few for
+    each that has months.
     """
-    known = entries(instance, map(key_of, partitioned)) if known is None else known
+    keys = [key_of(address) for address, has_months in partitioned.items() if not has_months]
+    records = _latest_records(instance, entries(instance, keys) if known is None else known, keys)
     return {
-        address: latest_months(instance, address) if has_months else _whole(known.get(key_of(address)))
+        address: latest_months(instance, address) if has_months else _whole(records.get(key_of(address)))
         for address, has_months in partitioned.items()
     }
 
 
-def _whole(entry: Any) -> dict[str, Event]:
-    record = entry.last_materialization_record if entry else None
+def _latest_records(
+    instance: dg.DagsterInstance, known: Mapping[dg.AssetKey, Any], keys: Iterable[dg.AssetKey]
+) -> dict[dg.AssetKey, dg.EventLogRecord]:
+    """The last materialization of each. What an entry has of it outlives the run, whose number SQLite gives another."""
+    kept = {key: last for key in keys if key in known and (last := known[key].last_materialization_record) is not None}
+    wanted = dg.EventRecordsFilter(
+        dg.DagsterEventType.ASSET_MATERIALIZATION, storage_ids=[each.storage_id for each in kept.values()]
+    )
+    storage = instance.event_log_storage
+    there = {(each.asset_key, each.run_id): each for each in storage.get_event_records(wanted)} if kept else {}
+    found = {key: there.get((key, last.run_id)) for key, last in kept.items()}
+    for key in [key for key, record in found.items() if record is None]:
+        found[key] = next(iter(instance.fetch_materializations(key, limit=1).records), None)
+    return {key: record for key, record in found.items() if record is not None}
+
+
+def _whole(record: dg.EventLogRecord | None) -> dict[str, Event]:
     return {WHOLE: _event(record, WHOLE)} if record is not None else {}
 
 
@@ -96,17 +112,16 @@ def latest_months(instance: dg.DagsterInstance, address: str) -> Mapping[str, Ev
     """The same of one table's months; fetched once while none is made."""
     storage, key, kind = instance.event_log_storage, key_of(address), dg.DagsterEventType.ASSET_MATERIALIZATION
     moments = storage.get_latest_storage_id_by_partition(key, kind)
-    seen = _latest.setdefault(instance, {})
-    if (before := seen.get(address)) is None or before[0] != moments:
+    seen, state = _latest.setdefault(instance, {}), (moments, _newest(instance, key, moments))
+    if (before := seen.get(address)) is None or before[0] != state:
         tags = storage.get_latest_tags_by_partition(key, kind, [DATA_VERSION]) if moments else {}
         told = _one_of_each_step(moments, {month: each.get(DATA_VERSION, "") for month, each in tags.items()})
         found = {each.storage_id: each for each in _materializations(instance, key, {*told.values()})}
+        events = {month: _event(found[each], month) for month, each in told.items() if each in found}
         seen[address] = (
-            moments,
+            state,
             {
-                month: replace(_event(found[told[month]], month), moment=moment)
-                if told[month] in found
-                else Event(moment, {})
+                month: replace(events[month], moment=moment) if month in events else Event(moment, {}, until=moment)
                 for month, moment in moments.items()
             },
         )
@@ -128,12 +143,12 @@ def made_months(instance: dg.DagsterInstance, address: str) -> Mapping[str, Made
     """By month, all that the latest materializations say; fetched once while none is made."""
     storage, key = instance.event_log_storage, key_of(address)
     moments = storage.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION)
-    seen = _made.setdefault(instance, {})
-    if (before := seen.get(address)) is None or before[0] != moments:
+    seen, state = _made.setdefault(instance, {}), (moments, _newest(instance, key, moments))
+    if (before := seen.get(address)) is None or before[0] != state:
         month_of = {moment: month for month, moment in moments.items()}
         records = _materializations(instance, key, month_of)
         found = {month_of[each.storage_id]: each for each in records}
-        seen[address] = moments, {month: _month(each, month) for month, each in found.items()}
+        seen[address] = state, {month: _month(each, month) for month, each in found.items()}
     return seen[address][1]
 
 
@@ -146,11 +161,17 @@ def _materializations(
     return instance.fetch_materializations(wanted, limit=len(moments)).records
 
 
-#: By instance and address, the moments of all months, and what was fetched of them.
-_latest: WeakKeyDictionary[dg.DagsterInstance, dict[str, tuple[Mapping[str, int], Mapping[str, Event]]]]
-_latest = WeakKeyDictionary()
-_made: WeakKeyDictionary[dg.DagsterInstance, dict[str, tuple[Mapping[str, int], Mapping[str, Made]]]]
-_made = WeakKeyDictionary()
+def _newest(instance: dg.DagsterInstance, key: dg.AssetKey, moments: Mapping[str, int]) -> str:
+    """The run of the last of them: where it was deleted, another may have its numbers."""
+    newest = _materializations(instance, key, [max(moments.values())]) if moments else []
+    return newest[0].run_id if newest else ""
+
+
+#: The moments of all months, and the run of the last one.
+_State = tuple[Mapping[str, int], str]
+#: By instance and address, what was fetched, and of which state.
+_latest: WeakKeyDictionary[dg.DagsterInstance, dict[str, tuple[_State, Mapping[str, Event]]]] = WeakKeyDictionary()
+_made: WeakKeyDictionary[dg.DagsterInstance, dict[str, tuple[_State, Mapping[str, Made]]]] = WeakKeyDictionary()
 
 
 def _month(record: dg.EventLogRecord, month: str) -> Made:

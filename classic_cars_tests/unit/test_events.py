@@ -7,7 +7,16 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from classic_cars.tables.events import key_of, latest_events, latest_months, latest_observations, versions_before
+from classic_cars.instance import open_instance
+from classic_cars.settings import Settings
+from classic_cars.tables.events import (
+    key_of,
+    latest_events,
+    latest_months,
+    latest_observations,
+    made_months,
+    versions_before,
+)
 from classic_cars.tables.external import DATA_VERSION, WHOLE
 
 LINES, FACTS, PRODUCTS, OUTSIDE = "staging/lines", "warehouse/facts", "warehouse/products", "order_system/lines"
@@ -102,3 +111,53 @@ def test_what_was_observed_outside(instance: dg.DagsterInstance) -> None:
     assert versions_before(instance, OUTSIDE, until, external=True) == {"2004-01": "1", "2004-02": "1"}
     observed(instance, PRODUCTS, "5")
     assert latest_observations(instance, PRODUCTS, partitioned=False)[WHOLE].tags[DATA_VERSION] == "5"
+
+
+VERSION: dict[str, str] = {}
+
+
+@dg.asset(key=LINES.split("/"), partitions_def=dg.StaticPartitionsDefinition(["2004-01", "2004-02"]))
+def lines() -> dg.MaterializeResult:
+    return dg.MaterializeResult(tags={DATA_VERSION: VERSION["now"]})
+
+
+@dg.asset(key=PRODUCTS.split("/"))
+def products() -> dg.MaterializeResult:
+    return dg.MaterializeResult(tags={DATA_VERSION: VERSION["now"]})
+
+
+def test_a_run_that_was_deleted_made_nothing(shop: Settings) -> None:
+    """Dagster keeps a copy of the last materialization, and SQLite gives its number away again."""
+
+    def run(made: dg.AssetsDefinition, version: str, month: str | None = None) -> str:
+        VERSION["now"] = version
+        return dg.materialize([made], instance=instance, partition_key=month).run_id
+
+    with open_instance(shop) as instance:
+        run(lines, "1", "2004-01")
+        first = run(products, "1")
+        second = run(products, "2")
+        instance.delete_run(second)
+        event = latest_events(instance, {PRODUCTS: False})[PRODUCTS][WHOLE]
+        assert (event.run_id, event.tags[DATA_VERSION]) == (first, "1")
+        # Another table has the number now.
+        run(lines, "1", "2004-02")
+        assert latest_events(instance, {PRODUCTS: False})[PRODUCTS][WHOLE].run_id == first
+        instance.delete_run(first)
+        assert latest_events(instance, {PRODUCTS: False}) == {PRODUCTS: {}}
+
+
+def test_months_of_a_run_that_was_deleted_are_forgotten_though_another_has_its_numbers(shop: Settings) -> None:
+    def run(version: str) -> str:
+        VERSION["now"] = version
+        return dg.materialize([lines], instance=instance, partition_key="2004-01").run_id
+
+    with open_instance(shop) as instance:
+        deleted = run("1")
+        before = latest_months(instance, LINES)["2004-01"], made_months(instance, LINES)["2004-01"].event
+        assert [each.run_id for each in before] == [deleted, deleted]
+        instance.delete_run(deleted)
+        second = run("2")
+        after = latest_months(instance, LINES)["2004-01"], made_months(instance, LINES)["2004-01"].event
+        assert [each.moment for each in after] == [each.moment for each in before]
+        assert [(each.run_id, each.tags[DATA_VERSION]) for each in after] == [(second, "2"), (second, "2")]
