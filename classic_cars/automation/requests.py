@@ -6,9 +6,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import dagster as dg
 
-from classic_cars.months import month_of
+from classic_cars.contracts.order_system import UNDATED
+from classic_cars.months import month_of, partition_key
 from classic_cars.tables.run_tags import range_tags
 
+NO_DATE = partition_key(UNDATED)
 #: Tag of a run: what it was asked for, in words.
 CHANGED = "classic_cars/changed"
 #: A run costs seconds however little it makes: months that are no further apart are one range, with those between ...
@@ -60,13 +62,13 @@ def run_requests(
     *,
     each_time: Collection[dg.AssetKey] = (),
     at_most: int = RANGES,
-    together: Iterable[tuple[str, str]] = (),
+    moved: Collection[tuple[str, str]] = (),
     apart: Collection[str] = (),
 ) -> list[dg.RunRequest]:
     """One run for each of ``at_most`` ranges of months, with all tables that any of its months is wanted of.
 
     Tables without months are made in the last one, when all months were; those of ``each_time``, which others with
-    months are made of, in each. ``together``: pairs of months between which a row moved: it is in both, or in none,
+    months are made of, in each. ``moved``: of which month a row was, and of which it is: it is in both, or in none,
     unless one run makes both. ``apart``: months that may fail, and would hold up those that are made with them.
     """
     whole = {key for each in requests if each.partition_key is None for key in each.asset_selection or []}
@@ -75,12 +77,37 @@ def run_requests(
         if each.partition_key is not None:
             by_month.setdefault(each.partition_key, set()).update(each.asset_selection or [])
     found = []
-    spans = ranges(existing, set(by_month), at_most, together, apart)
+    spans = _in_order(existing, set(by_month), at_most, moved, apart)
     for index, (first, last) in enumerate(spans):
         dated = {key for month, keys in by_month.items() if first <= month <= last for key in keys}
         rest = whole if index == len(spans) - 1 else whole & {*each_time}
         found.append(_run_request(dated, rest, tags, first, last))
     return found or ([_run_request(set(), whole, tags)] if whole else [])
+
+
+def _in_order(
+    existing: Sequence[str],
+    wanted: set[str],
+    at_most: int,
+    moved: Collection[tuple[str, str]],
+    apart: Collection[str],
+) -> list[tuple[str, str]]:
+    """The ranges, as they are to be made. Rows without a date widen no run: what moves is made where it is now first.
+
+    Only where it is so both ways, one run makes both.
+    """
+    together = [pair for pair in moved if NO_DATE not in pair]
+    lose_it = {was for was, now in moved if now == NO_DATE}
+    have_it = {now for was, now in moved if was == NO_DATE}
+    spans = ranges(existing, wanted, at_most, together, apart)
+    both_ways = [span for span in spans if _any_in(span, lose_it) and _any_in(span, have_it)]
+    if both_ways:
+        spans = ranges(existing, wanted, at_most, [*together, *((NO_DATE, last) for _, last in both_ways)], apart)
+    return sorted(spans, key=lambda span: not _any_in(span, have_it))
+
+
+def _any_in(span: tuple[str, str], months: Collection[str]) -> bool:
+    return any(span[0] <= month <= span[1] for month in months)
 
 
 def _run_request(

@@ -8,7 +8,7 @@ months that have other inputs (``tables/kept.py``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial, reduce
 
 import dagster as dg
@@ -19,7 +19,7 @@ from classic_cars.automation.changes import by_table
 from classic_cars.automation.refusals import refused_months
 from classic_cars.automation.requests import run_requests
 from classic_cars.automation.staleness import Parts, Record, held_up, recorded, stale, wave
-from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER, UNDATED, orders
+from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER, orders
 from classic_cars.contracts.source import CONTRACTS, MONTH
 from classic_cars.errors import SourceError
 from classic_cars.months import Months, month_of, partition_key, span
@@ -84,10 +84,10 @@ def make_what_changed(
     failed = {address: _all_parts(record, address) for address in errors}
     tried: list[Parts] = []
     while (parts := wave(record, old, failed)) and parts not in tried:
-        together = _moved(settings, order_system, parts)
+        moved = _moved(settings, order_system, parts)
         refused = refused_months(instance, defs.get_repository_def().asset_graph, record)
         how = {**tags, **_may_stay(parts, owed, record)}
-        for request in _requests(parts, record, how, together, [refused, held_up(record, failed)]):
+        for request in _requests(parts, record, how, moved, [refused, held_up(record, failed)]):
             report = _executed(defs, instance, request)
             reports.append(report)
             for address in report.not_published:
@@ -188,7 +188,7 @@ def _requests(
     parts: Parts,
     record: Record,
     tags: Mapping[str, str],
-    together: Iterable[tuple[str, str]],
+    moved: Collection[tuple[str, str]],
     broken: Iterable[Mapping[str, Iterable[str]]],
 ) -> list[dg.RunRequest]:
     """As few runs as make these parts; ``broken`` ones, of the same tables, are made by themselves or not at all."""
@@ -204,13 +204,13 @@ def _requests(
         for each in _upstream(record, address)
     }
     apart = {part for each in broken for address in parts for part in each.get(address, ()) if part}
-    return run_requests(requests, record.months, tags, each_time=upstream, together=together, apart=apart)
+    return run_requests(requests, record.months, tags, each_time=upstream, moved=moved, apart=apart)
 
 
 def _moved(settings: Settings, order_system: OrderSystem, parts: Parts) -> set[tuple[str, str]]:
-    """Pairs of months of this wave between which orders moved; undated rows are in no one's way."""
+    """Of which month of this wave orders were, and of which they are, where it is another."""
     contract = CONTRACTS[orders.name]
-    months = sorted(month for month in parts.get(contract.address, ()) if month_of(month) != UNDATED)
+    months = sorted(parts.get(contract.address, ()))
     with published(settings) as store:
         if len(months) < 2 or not store.exists(contract):
             return set()

@@ -313,7 +313,8 @@ def test_every_kind_of_change_is_followed(made: Settings, statements: list[str],
 
 
 def test_undated_rows_do_not_widen_a_run(made: Settings) -> None:
-    change(made.order_system_url, f"UPDATE orders SET orderDate = 'one day' WHERE orderNumber = {AN_ORDER}")
+    ((number, day),) = ask(made, "SELECT orderNumber, orderDate FROM staging.orders ORDER BY ALL DESC LIMIT 1")
+    change(made.order_system_url, f"UPDATE orders SET orderDate = 'one day' WHERE orderNumber = {number}")
     patient = {"quarantine_max_share": 1.0, "quarantine_max_amount_share": 1.0}
     report = execute_what_changed(made.model_copy(update=patient))
     assert report.succeeded, (report.errors, report.failed_checks)
@@ -322,6 +323,15 @@ def test_undated_rows_do_not_widen_a_run(made: Settings) -> None:
         ranges = [(run.tags[RANGE_START], run.tags[RANGE_END]) for run in runs if RANGE_START in run.tags]
     assert ("1900-01", "1900-01") in ranges
     assert all(first == last for first, last in ranges)
+    # It gets its date back.
+    change(made.order_system_url, f"UPDATE orders SET orderDate = '{day}' WHERE orderNumber = {number}")
+    with open_instance(made) as instance:
+        before = len(instance.get_runs())
+        report = execute_what_changed(made)
+        assert report.succeeded, (report.errors, report.failed_checks)
+        runs = instance.get_runs()[:-before]
+        assert all(run.tags.get(RANGE_START) == run.tags.get(RANGE_END) for run in runs)
+    assert nothing_more(made)
 
 
 @pytest.mark.exhaustive

@@ -105,3 +105,27 @@ def test_a_month_that_may_fail_is_in_no_range_with_others() -> None:
     # A fault of all months is one run, and not one for each.
     assert ranges(MONTHS, wanted, apart=wanted) == [("2003-01", "2003-04")]
     assert ranges(MONTHS, both, 1, apart={"2003-01", "2003-02", "2003-03"}) == alone
+
+
+@pytest.mark.parametrize(
+    ("moved", "expected"),
+    [
+        ([("2004-02", UNDATED)], [UNDATED, "2004-02", "2010-05"]),
+        ([(UNDATED, "2004-02")], ["2004-02", UNDATED, "2010-05"]),
+        ([(UNDATED, "2010-05")], ["2010-05", UNDATED, "2004-02"]),
+        ([(UNDATED, "2010-05"), ("2004-02", UNDATED)], ["2010-05", UNDATED, "2004-02"]),
+        ([(UNDATED, "2004-02"), (UNDATED, "2010-05")], ["2004-02", "2010-05", UNDATED]),
+        # Both ways at once: one run of both.
+        ([(UNDATED, "2004-02"), ("2004-02", UNDATED)], [f"{UNDATED}..2004-02", "2010-05"]),
+        ([(UNDATED, "2010-05"), ("2010-05", UNDATED)], [f"{UNDATED}..2010-05"]),
+        # Between two months that have days, in any case.
+        ([("2004-02", "2010-05"), (UNDATED, "2004-02")], ["2004-02..2010-05", UNDATED]),
+    ],
+)
+def test_a_row_that_moves_is_made_where_it_is_now_first(moved: list[tuple[str, str]], expected: list[str]) -> None:
+    wanted = [request(month, "source/orders") for month in (UNDATED, "2004-02", "2010-05")]
+    spans = [
+        (each.tags["dagster/asset_partition_range_start"], each.tags["dagster/asset_partition_range_end"])
+        for each in run_requests(wanted, MONTHS, {}, moved=moved)
+    ]
+    assert [first if first == last else f"{first}..{last}" for first, last in spans] == expected
