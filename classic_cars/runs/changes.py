@@ -19,7 +19,7 @@ from classic_cars.automation.changes import by_table
 from classic_cars.automation.refusals import refused_months
 from classic_cars.automation.requests import run_requests
 from classic_cars.automation.staleness import Parts, Record, held_up, recorded, stale, wave
-from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER, orders
+from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER, UNDATED, orderdetails, orders
 from classic_cars.contracts.source import CONTRACTS, MONTH
 from classic_cars.errors import SourceError
 from classic_cars.months import Months, month_of, partition_key, span
@@ -208,21 +208,27 @@ def _requests(
 
 
 def _moved(settings: Settings, order_system: OrderSystem, parts: Parts) -> set[tuple[str, str]]:
-    """Of which month of this wave orders were, and of which they are, where it is another."""
-    contract = CONTRACTS[orders.name]
-    months = sorted(parts.get(contract.address, ()))
+    """Of which month of this wave orders were, and of which they are, where it is another.
+
+    Order lines whose order is not there have no date, until it comes or once it is gone.
+    """
+    months = sorted(month_of(month) for month in parts.get(CONTRACTS[orders.name].address, ()))
+    of_lines = {month_of(month) for month in parts.get(CONTRACTS[orderdetails.name].address, ())} & {UNDATED}
+    wanted = {*months} | of_lines
     with published(settings) as store:
-        if len(months) < 2 or not store.exists(contract):
+        if len(wanted) < 2 or not all(store.exists(CONTRACTS[each.name]) for each in (orders, orderdetails)):
             return set()
-        held = store.read(contract)
-        held = held.filter(held[MONTH].isin([month_of(month) for month in months]))
-        before = held.select("orderNumber", was=held[MONTH]).to_pyarrow()
+        held, lines = (store.read(CONTRACTS[each.name]) for each in (orders, orderdetails))
+        before = held.filter(held[MONTH].isin(months)).select("orderNumber", was=MONTH)
+        if of_lines:
+            before = before.union(lines.filter(lines[MONTH] == UNDATED).select("orderNumber", was=MONTH), distinct=True)
+        before = before.to_pyarrow()
     with order_system.snapshot() as snapshot:
-        arrive = partial(conform, table=orders)
-        now = snapshot.read(orders, [month_of(month) for month in months], arrive).read_all()
-    both = before.join(now.select(["orderNumber", MONTH]), "orderNumber", join_type="inner")
+        now = snapshot.read(orders, months, partial(conform, table=orders)).read_all()
+    both = before.join(now.select(["orderNumber", MONTH]), "orderNumber", join_type="left outer")
     pairs = set(zip(both["was"].to_pylist(), both[MONTH].to_pylist(), strict=True))
-    return {(partition_key(was), partition_key(month)) for was, month in pairs if was != month}
+    moved = {(was, month or UNDATED) for was, month in pairs}
+    return {(partition_key(was), partition_key(now)) for was, now in moved if was != now and {was, now} <= wanted}
 
 
 def _executed(defs: dg.Definitions, instance: dg.DagsterInstance, request: dg.RunRequest) -> RunReport:

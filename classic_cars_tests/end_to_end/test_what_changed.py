@@ -314,7 +314,11 @@ def test_every_kind_of_change_is_followed(made: Settings, statements: list[str],
 
 def test_undated_rows_do_not_widen_a_run(made: Settings) -> None:
     ((number, day),) = ask(made, "SELECT orderNumber, orderDate FROM staging.orders ORDER BY ALL DESC LIMIT 1")
-    change(made.order_system_url, f"UPDATE orders SET orderDate = 'one day' WHERE orderNumber = {number}")
+    change(
+        made.order_system_url,
+        f"UPDATE orders SET orderDate = 'one day' WHERE orderNumber = {number}",
+        "INSERT INTO orderdetails SELECT 999999, productCode, 1, 1, 1 FROM products LIMIT 1",
+    )
     patient = {"quarantine_max_share": 1.0, "quarantine_max_amount_share": 1.0}
     report = execute_what_changed(made.model_copy(update=patient))
     assert report.succeeded, (report.errors, report.failed_checks)
@@ -323,8 +327,13 @@ def test_undated_rows_do_not_widen_a_run(made: Settings) -> None:
         ranges = [(run.tags[RANGE_START], run.tags[RANGE_END]) for run in runs if RANGE_START in run.tags]
     assert ("1900-01", "1900-01") in ranges
     assert all(first == last for first, last in ranges)
-    # It gets its date back.
-    change(made.order_system_url, f"UPDATE orders SET orderDate = '{day}' WHERE orderNumber = {number}")
+    # It gets its date back, and the line its order.
+    change(
+        made.order_system_url,
+        f"UPDATE orders SET orderDate = '{day}' WHERE orderNumber = {number}",
+        "INSERT INTO orders SELECT 999999, '2003-04-05', '2003-04-15', NULL, 'In Process', NULL, min(customerNumber) "
+        "FROM customers",
+    )
     with open_instance(made) as instance:
         before = len(instance.get_runs())
         report = execute_what_changed(made)
