@@ -37,6 +37,9 @@ STORAGES = ("run_storage", "event_log_storage", "schedule_storage")
 #: Where Dagster keeps them by default, in its home.
 STORAGE_FOLDERS = ("schedules", "history")
 
+#: Of a history in a database server: connections that a process keeps are this old at most; it may open so many more
+#: while its threads need them.
+RECYCLE_SECONDS, MAX_CONNECTIONS = 600, 20
 #: How many events of one step, or of a run's plan, are stored in one transaction at most.
 EVENTS_AT_ONCE = "500"
 
@@ -47,12 +50,30 @@ class StockInstance(DagsterInstance):
     """A Dagster instance in the platform's home, with Dagster's own storage."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", EVENTS_AT_ONCE)  # off in Dagster by default
         super().__init__(*args, **kwargs)
         # Even with telemetry off, Dagster's services make empty folders for it in ~/.dagster otherwise.
         os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+        self._keep_connections()
         # Dagster applies ``default_limit`` to a pool only after it has let the first runs through.
         if STORE_POOL not in self.event_log_storage.get_concurrency_keys():
             self.event_log_storage.initialize_concurrency_limit_to_default(STORE_POOL)
+
+    def _keep_connections(self) -> None:
+        """A database server's storages connect anew for each of the thousands of statements of a run, otherwise."""
+        self.optimize_for_webserver(statement_timeout=0, pool_recycle=RECYCLE_SECONDS, max_overflow=MAX_CONNECTIONS)
+        for engine in self._engines():
+            sa.event.listen(engine, "checkout", _prove_it_lives)
+
+    def _engines(self) -> list[sa.Engine]:
+        storages = (self.run_storage, self.event_log_storage, self.schedule_storage)
+        return [engine for each in storages if (engine := getattr(each, "_engine", None)) is not None]
+
+    def dispose(self) -> None:
+        """Close what is open, connections that were kept included."""
+        super().dispose()
+        for engine in self._engines():
+            engine.dispose()
 
     @property
     def should_start_background_run_thread(self) -> bool:
@@ -72,13 +93,18 @@ class StockInstance(DagsterInstance):
         return InstanceRef.config_defaults(str(home))
 
 
+def _prove_it_lives(connection: Any, *_: Any) -> None:
+    """A connection that was kept may be lost, where the server was started again; the pool then makes another."""
+    try:
+        cursor = connection.cursor()
+        cursor.execute("SELECT 1")
+        cursor.close()
+    except Exception as error:
+        raise sa.exc.DisconnectionError from error
+
+
 class PooledInstance(StockInstance):
     """The same files, with the event log's connections kept open: several times as fast per event."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # Off in Dagster by default: its own storages have nothing to gain.
-        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", EVENTS_AT_ONCE)
-        super().__init__(*args, **kwargs)
 
     @classmethod
     def config_defaults(cls, base_dir: str) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from classic_cars.instance import open_instance
 from classic_cars.runs import execute
 from classic_cars.settings import Settings, load_settings
 from classic_cars.sources.urls import SourceURL
+from classic_cars_tests.serving import wait_for
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "team"
 
@@ -27,9 +28,29 @@ def test_the_history_of_a_team_is_in_postgresql(
     with sa.create_engine(SourceURL.parse(postgresql_url).for_sqlalchemy()).connect() as connection:
         assert connection.scalar(sa.text("SELECT run_id FROM runs")) == report.run_id
         assert connection.scalar(sa.text("SELECT count(*) FROM asset_check_executions")) == 9
+        # Not one for each statement: those of the run's thousands are kept.
+        assert (
+            connection.scalar(sa.text("SELECT sessions FROM pg_stat_database WHERE datname = current_database()")) < 100
+        )
     with open_instance(settings) as instance:
         assert type(instance.run_storage).__name__ == "PostgresRunStorage"
         assert instance.get_run_by_id(report.run_id) is not None
+
+
+def test_connections_that_were_lost_are_made_anew(
+    tmp_path: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server was started again, say."""
+    monkeypatch.setenv("CLASSIC_CARS_DAGSTER_POSTGRES_URL", postgresql_url.replace("://", "+psycopg2://"))
+    engine = sa.create_engine(SourceURL.parse(postgresql_url).for_sqlalchemy(), isolation_level="AUTOCOMMIT")
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with open_instance(Settings(home=tmp_path / "home", dagster_config=EXAMPLE)) as instance, engine.connect() as other:
+        assert instance.get_runs() == []
+        assert other.scalar(sa.text(f"SELECT count(pg_terminate_backend(pid)) {others}")) > 0
+        assert instance.get_runs() == []
+        assert instance.event_log_storage.get_maximum_record_id() is None
+        instance.dispose()
+        wait_for("the end of all connections", lambda: other.scalar(sa.text(f"SELECT count(*) {others}")) == 0)
 
 
 def test_a_folder_without_dagster_yaml_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
