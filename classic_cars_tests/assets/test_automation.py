@@ -260,6 +260,7 @@ def test_nothing_follows_past_a_failed_blocking_check(filled: Platform) -> None:
     )
 
 
+@pytest.mark.exhaustive
 def test_a_month_that_passed_says_nothing_of_one_that_was_refused(filled: Platform, tmp_path: Path) -> None:
     """Order lines of March are gone, which is refused, and its cancelled orders are not: nothing is made of both."""
     url, march = filled.settings.order_system_url, "SELECT orderNumber FROM orders WHERE orderDate LIKE '2003-03%'"
@@ -302,6 +303,7 @@ def test_a_good_month_that_was_refused_with_bad_ones_does_not_close_their_incide
     assert (incidents(filled), filled.stale()) == ([], set())
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("large")
 def test_months_far_from_each_other_are_made_before_what_is_made_of_all_months(filled: Platform) -> None:
     first, *_, last = known_months(filled.instance)
@@ -321,6 +323,7 @@ def test_months_far_from_each_other_are_made_before_what_is_made_of_all_months(f
     assert filled.stale() == set()
 
 
+@pytest.mark.exhaustive
 def test_a_backup_of_the_store_is_not_released_with_what_is_made_since(filled: Platform, tmp_path: Path) -> None:
     settings, url = filled.settings, filled.settings.order_system_url
     shutil.copy(settings.store_path, tmp_path / "backup")
@@ -534,6 +537,7 @@ def test_a_failed_read_is_asked_for_again_for_as_long_as_it_differs(
     assert platform.ask() == []
 
 
+@pytest.mark.exhaustive
 def test_a_month_before_all_others_is_noticed_and_read_and_so_are_rows_without_one(filled: Platform) -> None:
     settings = filled.settings
     ((number,),) = ask(settings, "SELECT min(orderNumber) FROM source.orders WHERE orderMonth = '2003-02-01'")

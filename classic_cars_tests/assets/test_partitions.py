@@ -69,6 +69,7 @@ def test_an_order_that_moved_to_another_month_is_not_counted_twice(published: Se
     assert run(published, months=("2003-04", "2003-05"), select=SALES).success
 
 
+@pytest.mark.exhaustive
 def test_a_customer_who_moved_takes_all_sales_along(published: Settings):
     ((customer,),) = ask(
         published,

@@ -83,8 +83,8 @@ def test_a_month_that_a_killed_run_published_is_made_again_whatever_was_publishe
     ("gone", "owner"),
     [
         ("control.sales_by_customer", "analytics/monthly_sales_by_customer"),
-        ("quarantine.orders", "staging/orders"),
-        ("warehouse.dim_products", "warehouse/dim_products"),
+        pytest.param("quarantine.orders", "staging/orders", marks=pytest.mark.exhaustive),
+        pytest.param("warehouse.dim_products", "warehouse/dim_products", marks=pytest.mark.exhaustive),
     ],
 )
 def test_a_table_that_is_gone_is_made_again_with_what_it_is_published_with(

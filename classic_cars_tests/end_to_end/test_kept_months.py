@@ -286,6 +286,7 @@ def test_months_that_refer_to_what_is_gone_do_not_stay(known: Known) -> None:
     assert runs_of(settings, FACTS) == before[FACTS]
 
 
+@pytest.mark.exhaustive
 def test_warnings_of_months_that_stay_stand_until_those_are_good(known: Known) -> None:
     settings, _ = known
     orders, number = "staging/orders", "(SELECT min(orderNumber) FROM orders WHERE orderDate LIKE '2003-03%')"

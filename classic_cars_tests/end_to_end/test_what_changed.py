@@ -89,6 +89,7 @@ def test_nothing_is_made_when_nothing_changed(made: Settings) -> None:
         assert instance.get_runs_count() == 1
 
 
+@pytest.mark.exhaustive
 def test_a_shop_in_the_middle_of_its_first_month(tmp_path: Path) -> None:
     """The calendar begins with its first order, after the first day of the month."""
     settings = Settings(home=tmp_path)
@@ -269,6 +270,7 @@ def test_named_months_that_have_to_wait_are_made(made: Settings) -> None:
             ],
             {"source/orders", "source/orderdetails", "warehouse/fact_orders"},
             id="an order moves to another month",
+            marks=pytest.mark.exhaustive,
         ),
         pytest.param(
             [LINE_CHANGES, CUSTOMERS_MOVE, PAYMENT_IS_GONE],
