@@ -394,7 +394,7 @@ def test_on_a_phone_the_proof_is_two_lines_until_it_is_opened(browser: Any, addr
     ("size", "scheme", "pages"),
     [
         (WIDE, "light", PAGES),
-        (PHONE, "dark", ("", "countries", "quality")),
+        pytest.param(PHONE, "dark", ("", "quality"), id="phone"),
         pytest.param(WIDE, "dark", PAGES, marks=pytest.mark.exhaustive),
         pytest.param(PHONE, "dark", PAGES, marks=pytest.mark.exhaustive),
         pytest.param(PHONE, "light", PAGES, marks=pytest.mark.exhaustive),

@@ -138,6 +138,7 @@ def test_a_month_that_nobody_knows_yet_can_be_named(made: Settings) -> None:
     assert "2003-09" in {f"{day:%Y-%m}" for (day,) in ask(made, "SELECT DISTINCT orderDate FROM source.orders")}
 
 
+@pytest.mark.exhaustive
 def test_a_month_made_again_as_it_was_does_not_pass_for_all_of_its_version(made: Settings) -> None:
     """Facts hold nothing of a product's description, but are made of products: every month has to be looked at."""
     change(made.order_system_url, "UPDATE products SET productDescription = 'as new'")

@@ -35,7 +35,7 @@ from classic_cars.tables.failures import RETRY, reported
 from classic_cars_shop.identical import differing_tables
 from classic_cars_shop.spark import QUICK, Spark, connect_server
 from classic_cars_tests.landed import drop, jsonl, rating
-from classic_cars_tests.platform import change, run
+from classic_cars_tests.platform import change, fingerprint, run
 from classic_cars_tests.programs import or_skip
 from classic_cars_tests.stores.tables import (
     BY_TEST,
@@ -116,6 +116,19 @@ def on(home: Path, given: Path, **settings: str) -> Settings:
     return made
 
 
+def test_tables_that_spark_makes_again_are_as_duckdb_made_them(spark: Spark, shop_file: Path, tmp_path: Path):
+    shutil.copy(shop_file, tmp_path / "shop.sqlite")
+    settings = Settings(home=tmp_path, store="iceberg")
+    assert run(settings).success
+    before = fingerprint(settings)
+    some = ["warehouse/dim_customers", "warehouse/fact_orders", "analytics/sales_by_country"]
+    ran = run(Settings(home=tmp_path, store="iceberg", engine="spark", spark_remote=spark.address), select=some)
+    assert ran.success, ran.errors or ran.failed
+    assert ran.published == {*some}
+    assert fingerprint(settings) == before
+
+
+@pytest.mark.exhaustive
 def test_every_table_equals_duckdbs(spark: Spark, shop_file: Path, tmp_path: Path):
     given = tmp_path / "given"
     given.mkdir()
