@@ -290,6 +290,7 @@ def test_a_month_that_passed_says_nothing_of_one_that_was_refused(filled: Platfo
     )
 
 
+@pytest.mark.exhaustive
 def test_a_good_month_that_was_refused_with_bad_ones_does_not_close_their_incident(filled: Platform) -> None:
     """It is read and refused in one run with them, as it lies between them, and has other rows for nobody."""
     url = filled.settings.order_system_url
@@ -367,6 +368,7 @@ def test_months_that_a_change_has_nothing_to_do_with_stay_as_they_are(filled: Pl
     assert incidents(filled) == []
 
 
+@pytest.mark.exhaustive
 def test_a_changed_schema_stops_what_is_made_from_that_table_and_nothing_else(filled: Platform) -> None:
     settings, url = filled.settings, filled.settings.order_system_url
     change(
@@ -732,6 +734,7 @@ def reconcile(platform: Platform) -> dg.AssetCheckEvaluation:
     return found
 
 
+@pytest.mark.exhaustive
 def test_a_change_that_nobody_noticed_is_found_at_night_and_healed(filled: Platform, clock: list[float]) -> None:
     settings = filled.settings
     assert reconcile(filled).passed

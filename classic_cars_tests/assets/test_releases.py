@@ -642,6 +642,7 @@ def test_a_file_that_is_no_release_and_one_that_cannot_be_removed_stop_nothing(
     assert shelved(published)[-1] == first.number + 1
 
 
+@pytest.mark.exhaustive
 def test_a_step_in_a_process_of_its_own_says_nothing_of_steps_under_way(
     published: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -461,6 +461,7 @@ def test_what_a_recomputation_found_different_is_made_again(made: Settings) -> N
     assert nothing_more(made)
 
 
+@pytest.mark.exhaustive
 def test_everything_is_made_when_it_is_asked_for(made: Settings) -> None:
     report = execute(made)
     assert len(report.published) == report.tables == len(ALL_TABLES)
