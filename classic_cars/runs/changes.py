@@ -226,8 +226,8 @@ def _moved(settings: Settings, order_system: OrderSystem, parts: Parts) -> set[t
     with order_system.snapshot() as snapshot:
         now = snapshot.read(orders, months, partial(conform, table=orders)).read_all()
     both = before.join(now.select(["orderNumber", MONTH]), "orderNumber", join_type="left outer")
-    pairs = set(zip(both["was"].to_pylist(), both[MONTH].to_pylist(), strict=True))
-    moved = {(was, month or UNDATED) for was, month in pairs}
+    pairs = both.group_by(["was", MONTH]).aggregate([]).to_pylist()
+    moved = {(each["was"], each[MONTH] or UNDATED) for each in pairs}
     return {(partition_key(was), partition_key(now)) for was, now in moved if was != now and {was, now} <= wanted}
 
 

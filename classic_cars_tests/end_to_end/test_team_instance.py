@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 
 from classic_cars.errors import SettingsError
 from classic_cars.instance import open_instance
+from classic_cars.instance.home import EVENTS_AT_ONCE
 from classic_cars.runs import execute
 from classic_cars.settings import Settings, load_settings
 from classic_cars.sources.urls import SourceURL
@@ -22,6 +24,7 @@ def test_the_history_of_a_team_is_in_postgresql(
     shop_file: Path, tmp_path: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLASSIC_CARS_DAGSTER_POSTGRES_URL", postgresql_url.replace("://", "+psycopg2://"))
+    monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE", raising=False)
     settings = Settings(home=tmp_path / "home", source_url=SecretStr(f"sqlite:///{shop_file}"), dagster_config=EXAMPLE)
     report = execute(settings, ["source/offices", "staging/offices"])
     assert report.succeeded, report
@@ -35,6 +38,7 @@ def test_the_history_of_a_team_is_in_postgresql(
     with open_instance(settings) as instance:
         assert type(instance.run_storage).__name__ == "PostgresRunStorage"
         assert instance.get_run_by_id(report.run_id) is not None
+    assert os.environ["DAGSTER_EVENT_BATCH_SIZE"] == EVENTS_AT_ONCE
 
 
 def test_connections_that_were_lost_are_made_anew(
