@@ -163,7 +163,10 @@ def customer_balances(
 def stock_cover(
     fact_orders: ibis.Table, dim_products: ibis.Table, products: ibis.Table, stock_counts: ibis.Table
 ) -> ibis.Table:
-    span = fact_orders.aggregate(latestOrder=fact_orders.orderDate.max(), since=fact_orders.orderDate.min())
+    # An order that is dated ahead by mistake was not shipped: it must not take the months that count along.
+    day, is_shipped = fact_orders.orderDate, fact_orders.shippedDate.notnull()
+    latest = ibis.coalesce(day.max(where=is_shipped), day.max())
+    span = fact_orders.aggregate(latestOrder=latest, since=day.min())
     # Engines differ in the least of NULL and a number: where there are no orders, no month counts.
     whole = (_month_number(span.latestOrder) - _month_number(span.since)).fill_null(0)
     span = span.select("latestOrder", monthsCounted=ibis.least(whole, stock.MONTHS_COUNTED).cast("int64"))
@@ -182,7 +185,7 @@ def stock_cover(
 
 
 def _units_sold(fact_orders: ibis.Table, span: ibis.Table) -> ibis.Table:
-    """By product: units of the months before that of the latest order, and the day of the product's own latest one."""
+    """By product: units of the months before that of ``latestOrder``, and the day of the product's own latest order."""
     sold = fact_orders.filter(not_cancelled(fact_orders)).cross_join(span)
     months_ago = _month_number(sold.latestOrder) - _month_number(sold.orderDate)
     return sold.group_by(PRODUCT).aggregate(

@@ -92,6 +92,11 @@ class StockCounts(FileRow):
         # The day begins half a day before UTC's in the east.
         return counts.countedAt >= counts.countDate.cast("timestamp") - ibis.interval(hours=14)
 
+    # Of a wrong year it would be the latest for ever.
+    @row_rule("countedAt is not more than a day after landedAt")
+    def counted_before_landed(cls, counts: ibis.Table) -> ibis.expr.types.BooleanValue:
+        return counts.countedAt <= counts.landedAt + ibis.interval(days=1)
+
     class Config:
         name = "staging/stock_counts"
         unique = ["productCode", "warehouseCode", "countDate"]

@@ -1,7 +1,8 @@
 """Contract of the answer about stock: how long what is on hand lasts at the pace of the last months.
 
 What is on hand is what the order system held when it was last read, and what partners counted last. The pace is that
-of the orders themselves: no clock is asked, so that the same data has the same answer on any day.
+of the orders themselves: no clock is asked, so that the same data has the same answer on any day. It ends with the
+latest order that was shipped, because one of which the date lies ahead by mistake cannot have been.
 """
 
 from __future__ import annotations
@@ -29,13 +30,15 @@ from classic_cars.contracts.vocabulary import (
     row_rule,
 )
 
-#: Whole months before the one of the latest order whose sales make the pace: a year, so that no season is left out.
+#: Whole months before that of the latest order that was shipped: they make the pace. A year leaves no season out.
 MONTHS_COUNTED = 12
 
 Hundredths = Annotated[dt.Decimal, 18, 2, True]
 Tenths = Annotated[dt.Decimal, 18, 1, True]
 
-DAY, QUANTITY = "warehouse/fact_orders.orderDate", "warehouse/fact_orders.quantityOrdered"
+DAY = "warehouse/fact_orders.orderDate"
+WINDOW = (DAY, "warehouse/fact_orders.shippedDate")
+QUANTITY = "warehouse/fact_orders.quantityOrdered"
 IN_STOCK = "staging/products.quantityInStock"
 COUNTED, COUNTED_ON = "staging/stock_counts.quantityCounted", "staging/stock_counts.countDate"
 
@@ -67,9 +70,13 @@ def _of_orders_and_counts(
     orderdetails: ibis.Table,
 ) -> ibis.Table:
     """The same, from order lines by the month that they are kept under, and from counts that no later one follows."""
-    lines = orderdetails.inner_join(orders.select("orderNumber", "orderDate", "status"), "orderNumber")
-    edges = lines.aggregate(
-        latestOrder=lines.orderDate.max(), last=lines.orderMonth.max(), first=lines.orderMonth.min()
+    known = orders.select("orderNumber", "orderDate", "shippedDate", "status")
+    lines = orderdetails.inner_join(known, "orderNumber")
+    out = lines.filter(lines.shippedDate.notnull())
+    out = out.aggregate(day=out.orderDate.max(), month=out.orderMonth.max())
+    edges = lines.aggregate(day_=lines.orderDate.max(), month_=lines.orderMonth.max(), first=lines.orderMonth.min())
+    edges = edges.cross_join(out).select(
+        "first", latestOrder=ibis.coalesce(out.day, edges.day_), last=ibis.coalesce(out.month, edges.month_)
     )
     whole = (edges["last"].year() - edges.first.year()) * 12 + edges["last"].month() - edges.first.month()
     edges = edges.mutate(months=ibis.least(whole.fill_null(0), MONTHS_COUNTED))
@@ -115,7 +122,7 @@ def _latest(stock_counts: ibis.Table) -> ibis.Table:
 class StockCover(TableModel):
     """How long does the stock last? One row per product, sold or not.
 
-    At the pace of the 12 whole months before the month of the latest order (latestOrder), or of as many as there are.
+    At the pace of the 12 whole months before that of latestOrder, or of as many as there are.
     """
 
     productCode: Text = pa.Field(description="Product's code")
@@ -123,13 +130,14 @@ class StockCover(TableModel):
     productLine: Text = pa.Field(description="Product line")
     latestOrder: Date = pa.Field(
         nullable=True,
-        description="Day of the latest order of any product; missing: there is none",
-        metadata=derived(DAY),
+        description="Day of the latest order that was shipped, of any product, or of the latest order where none was; "
+        "missing: there is none",
+        metadata=derived(*WINDOW),
     )
     monthsCounted: Long = pa.Field(
         in_range={"min_value": 0, "max_value": MONTHS_COUNTED},
         description="Whole months whose sales count: up to 12 before that of latestOrder, from that of the first order",
-        metadata=derived(DAY),
+        metadata=derived(*WINDOW),
     )
     unitsInStock: Int = pa.Field(
         nullable=True,
@@ -153,20 +161,20 @@ class StockCover(TableModel):
     unitsSold: Long = pa.Field(
         ge=0,
         description="Units of orders of the months counted that were not cancelled",
-        metadata=derived(QUANTITY, DAY),
+        metadata=derived(QUANTITY, *WINDOW),
     )
     unitsPerMonth: Hundredths = pa.Field(
         ge=0,
         nullable=True,
         description="Units sold per month counted, half of 0.01 rounded up; missing: no month is counted",
-        metadata=derived(QUANTITY, DAY),
+        metadata=derived(QUANTITY, *WINDOW),
     )
     monthsOfCover: Tenths = pa.Field(
         ge=0,
         nullable=True,
         description="Months that the units on hand last at that pace, half of 0.1 rounded up; 0 when there are none, "
         "missing: nothing was sold in these months, or the stock is not known",
-        metadata=derived(IN_STOCK, COUNTED, QUANTITY, DAY),
+        metadata=derived(IN_STOCK, COUNTED, QUANTITY, *WINDOW),
     )
     lastSold: Date = pa.Field(
         nullable=True,
@@ -180,9 +188,9 @@ class StockCover(TableModel):
     def cover_of_something(cls, cover: ibis.Table) -> ir.BooleanValue:
         return cover.monthsOfCover.notnull() == ((cover.unitsSold > 0) & cover.unitsOnHand.notnull())
 
-    @row_rule("a product of which units were sold was sold last by latestOrder")
-    def sold_by_then(cls, cover: ibis.Table) -> ir.BooleanValue:
-        return ibis.ifelse(cover.lastSold.notnull(), cover.lastSold <= cover.latestOrder, cover.unitsSold == 0)
+    @row_rule("a product of which units were sold has a day on which it was sold last")
+    def sold_some_day(cls, cover: ibis.Table) -> ir.BooleanValue:
+        return cover.lastSold.notnull() | (cover.unitsSold == 0)
 
     class Config:
         name = "analytics/stock_cover"

@@ -95,10 +95,15 @@ COVER = Recounted(
     (FACT, "warehouse/dim_products"),
     "product",
     f"""
-WITH span AS (
-    SELECT max(orderDate) AS day, date_trunc('month', max(orderDate)) AS until,
-        least(coalesce(datediff('month', min(orderDate), max(orderDate)), 0), {MONTHS_COUNTED}) AS months
+WITH edges AS (
+    SELECT min(orderDate) AS first, coalesce(max(CASE WHEN shippedDate IS NOT NULL THEN orderDate END), max(orderDate))
+        AS day
     FROM warehouse.fact_orders
+),
+span AS (
+    SELECT day, date_trunc('month', day) AS until,
+        least(coalesce(datediff('month', first, day), 0), {MONTHS_COUNTED}) AS months
+    FROM edges
 ),
 sold AS (
     SELECT productCode, max(orderDate) AS last, sum(quantityOrdered) FILTER (

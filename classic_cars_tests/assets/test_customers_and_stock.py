@@ -124,7 +124,8 @@ def test_balances_agree_with_pandas_and_with_the_metric(published: Settings):
 def expected_cover(frames: dict[str, pd.DataFrame], counts: dict[str, tuple[int, date]]) -> dict[str, dict[str, Any]]:
     """By product. ``counts``: units at partners, and the day of the latest count."""
     lines = frames["orderdetails"].merge(frames["orders"], on="orderNumber")
-    last, first = lines["orderDate"].max(), lines["orderDate"].min()
+    shipped = lines[lines["shippedDate"].notna()]
+    last, first = (lines if shipped.empty else shipped)["orderDate"].max(), lines["orderDate"].min()
     months = pd.period_range(first, last, freq="M")[:-1][-12:]
     sold = sold_lines(frames)
     sold = sold.assign(month=pd.PeriodIndex(pd.to_datetime(sold["orderDate"]), freq="M"))
@@ -194,6 +195,21 @@ def test_stock_cover_agrees_with_pandas(published: Settings):
     assert (found["S99_9999"]["unitsOnHand"], found["S99_9999"]["monthsOfCover"]) == (None, None)
     assert (found[third]["lastSold"], found[third]["monthsOfCover"]) == (None, None)
     assert {row["monthsCounted"] for row in found.values()} == {7}
+
+
+def test_an_order_dated_ahead_does_not_take_the_months_counted_along(published: Settings):
+    change(
+        published.order_system_url,
+        # Typed as of another year, and so not shipped yet; its month is made with all the others.
+        "UPDATE orders SET orderDate = date(orderDate, '+1 year'), requiredDate = date(requiredDate, '+1 year'), "
+        "shippedDate = NULL, status = 'In Process' WHERE orderNumber = (SELECT max(orderNumber) FROM orders)",
+    )
+    ran = run(published, months=("2003-01", "2004-12"))
+    assert ran.success, ran.errors
+    found = cover(published)
+    assert found == expected_cover(order_system_frames(published.order_system_url), {})
+    assert {row["monthsCounted"] for row in found.values()} == {7}
+    assert max(str(row["lastSold"]) for row in found.values() if row["lastSold"]) > "2004"
 
 
 def test_without_orders_no_month_is_counted(published: Settings):

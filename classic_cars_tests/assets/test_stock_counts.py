@@ -49,6 +49,7 @@ def test_a_recount_counts_and_bad_rows_are_quarantined(published: Settings, prod
             f"01.08.2003,OSL,{product},4,2003-08-01T17:00:00Z",
             f"2003-08-09,OSL,{product},4,2003-08-01T17:00:00Z",
             "2003-08-01,OSL",
+            f"2062-08-01,OSL,{product},4,2062-08-01T17:00:00Z",
         ),
     )
     drop(published, "stock_counts/rome.jsonl", jsonl({"countDate": "2003-08-02", "warehouseCode": " ROM "} | {
@@ -62,12 +63,13 @@ def test_a_recount_counts_and_bad_rows_are_quarantined(published: Settings, prod
         (product, "ROM", "2003-08-02", 7),
     ]
     reasons = dict(ask(published, "SELECT lineNumber, _reason FROM quarantine.stock_counts"))
-    assert sorted(reasons) == [5, 6, 7, 8, 9]
+    assert sorted(reasons) == [5, 6, 7, 8, 9, 10]
     assert reasons[5] == "quantityCounted is not between 0 and 10,000,000"
     assert reasons[6] == "productCode is not in staging/products"
     assert reasons[7] == "countDate does not fit its type, the raw value is in _rescued_data"
     assert reasons[8] == "does not satisfy: countedAt is not before countDate"
-    assert files(published) == [("stock_counts/monday.csv", "loaded", 8), ("stock_counts/rome.jsonl", "loaded", 1)]
+    assert reasons[10] == "does not satisfy: countedAt is not more than a day after landedAt"
+    assert files(published) == [("stock_counts/monday.csv", "loaded", 9), ("stock_counts/rome.jsonl", "loaded", 1)]
 
 
 def test_each_table_takes_its_own_files_and_ratings_those_of_nobody(published: Settings, product: str):
