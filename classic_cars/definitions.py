@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from classic_cars.automation.first_proof import first_proof_sensor
 from classic_cars.automation.follow import condition_of
 from classic_cars.automation.landing_sensor import landing_sensor
 from classic_cars.automation.maintenance import maintenance_job
+from classic_cars.automation.moves import moved_orders
 from classic_cars.automation.order_system_sensor import order_system_sensor
 from classic_cars.automation.report import report_job
 from classic_cars.automation.sales_report import sales_report_job, sales_report_spec
@@ -43,6 +44,7 @@ from classic_cars.serving.postgresql import asset as postgresql_asset
 from classic_cars.serving.postgresql.asset import postgresql_check, postgresql_spec
 from classic_cars.serving.release_asset import release_check, release_spec
 from classic_cars.settings import Settings, load_settings
+from classic_cars.sources.order_system import open_order_system
 from classic_cars.stores import published
 from classic_cars.tables.asset import Runtime, build_asset
 from classic_cars.tables.co_published import co_published_specs
@@ -121,7 +123,11 @@ def _automation(settings: Settings, catalog: Catalog) -> dg.Definitions:
     status = automation(settings.environment, attended=settings.attended).sensors
     landed = claims_of(catalog)
     polls = [order_system_sensor(status), *([landing_sensor(landed, status)] if landed else [])]
-    return dg.Definitions(sensors=[*polls, condition_sensor(LAYERS, status)])
+
+    def moved(months: Mapping[str, Collection[str]]) -> Collection[tuple[str, str]]:
+        return moved_orders(settings, open_order_system(settings.order_system_url, settings.connect_timeout), months)
+
+    return dg.Definitions(sensors=[*polls, condition_sensor(LAYERS, moved, status)])
 
 
 def _operations(settings: Settings, catalog: Catalog) -> dg.Definitions:

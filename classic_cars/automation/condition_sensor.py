@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -12,12 +12,13 @@ import dagster as dg
 # What a sensor's evaluation returns has no public name, and one that waits has to return it.
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
-from classic_cars.automation.follow import is_small, upstream
+from classic_cars.automation.follow import is_read, is_small, upstream
 from classic_cars.automation.history import FOLLOWS, under_way
 from classic_cars.automation.lingering import looks
 from classic_cars.automation.refusals import refused_months
 from classic_cars.automation.requests import RANGES, run_requests
 from classic_cars.automation.staleness import recorded
+from classic_cars.errors import ClassicCarsError
 from classic_cars.tables.partitions import known_months
 from classic_cars.tables.recomputation import made_with
 from classic_cars.tables.run_tags import STAY, UNCHANGED_MONTHS
@@ -27,6 +28,9 @@ SENSOR = "tables_automation_condition_sensor"
 TICK_SECONDS = 4
 #: The conditions look at Dagster's event log, and are evaluated when it has something new; at least so often.
 EVALUATE_SECONDS = 60.0
+
+#: From the months that are about to be read, by address, to the pairs of them between which orders moved.
+Moved = Callable[[Mapping[str, Collection[str]]], Collection[tuple[str, str]]]
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -41,7 +45,7 @@ class ConditionSensor(dg.AutomationConditionSensorDefinition):
     it is. Without anything new in Dagster's event log a tick evaluates nothing.
     """
 
-    def __init__(self, name: str, **rest: Any) -> None:
+    def __init__(self, name: str, moved: Moved, **rest: Any) -> None:
         super().__init__(
             name,
             minimum_interval_seconds=TICK_SECONDS,
@@ -50,6 +54,7 @@ class ConditionSensor(dg.AutomationConditionSensorDefinition):
             use_user_code_server=True,
             **rest,
         )
+        self._moved = moved
         self._evaluated: tuple[Any, ...] = ()
         self._evaluated_at = 0.0
 
@@ -85,14 +90,31 @@ class ConditionSensor(dg.AutomationConditionSensorDefinition):
         with_months = {key for each in wanted if each.partition_key for key in each.asset_selection or []}
         made_of = {parent for key in with_months for parent in upstream(graph, key)}
         refused = refused_months(instance, graph, record)
-        return run_requests(
-            wanted,
-            record.months,
-            self.run_tags,
-            each_time=made_of,
-            at_most=1 if is_small(instance) else RANGES,
-            apart={month for key in with_months | made_of for month in refused.get(key.to_user_string(), ())},
-        )
+        apart = {month for key in with_months | made_of for month in refused.get(key.to_user_string(), ())}
+        at_most = 1 if is_small(instance) else RANGES
+
+        def asked(moved: Collection[tuple[str, str]]) -> list[dg.RunRequest]:
+            return run_requests(
+                wanted, record.months, self.run_tags, each_time=made_of, at_most=at_most, moved=moved, apart=apart
+            )
+
+        requests = asked(())
+        # Of a row that moved, a run that reads one of its months and not the other is refused.
+        return asked(self._moves(context, wanted)) if len(requests) > 1 else requests
+
+    def _moves(
+        self, context: dg.SensorEvaluationContext, wanted: Sequence[dg.RunRequest]
+    ) -> Collection[tuple[str, str]]:
+        months: dict[str, set[str]] = {}
+        for each in wanted:
+            for key in each.asset_selection or []:
+                if each.partition_key and is_read(key):
+                    months.setdefault(key.to_user_string(), set()).add(each.partition_key)
+        try:
+            return self._moved(months)
+        except ClassicCarsError as error:
+            context.log.warning("whether orders moved between months is not known: %s", error)
+            return ()
 
     @staticmethod
     def _checks(context: dg.SensorEvaluationContext, keys: Sequence[dg.AssetKey]) -> list[dg.AssetCheckKey]:
@@ -102,10 +124,11 @@ class ConditionSensor(dg.AutomationConditionSensorDefinition):
         return sorted(made_with(context.repository_def.asset_graph.get_check_keys_for_assets(set(keys))))
 
 
-def condition_sensor(layers: Sequence[str], status: dg.DefaultSensorStatus) -> ConditionSensor:
+def condition_sensor(layers: Sequence[str], moved: Moved, status: dg.DefaultSensorStatus) -> ConditionSensor:
     """The sensor that has tables read and made."""
     return ConditionSensor(
         SENSOR,
+        moved,
         target=dg.AssetSelection.groups(*layers),
         default_status=status,
         description="Materializes the source tables and months for which an observation reports new data, and rebuilds "

@@ -94,9 +94,10 @@ def _in_order(
 ) -> list[tuple[str, str]]:
     """The ranges, as they are to be made. Rows without a date widen no run: what moves is made where it is now first.
 
-    Only where it is so both ways, one run makes both.
+    Only where it is so both ways, one run makes both. Months between which rows moved would fail by themselves, too.
     """
     together = [pair for pair in moved if NO_DATE not in pair]
+    apart = {*apart}.difference(*together)
     lose_it = {was for was, now in moved if now == NO_DATE}
     have_it = {now for was, now in moved if was == NO_DATE}
     spans = ranges(existing, wanted, at_most, together, apart)

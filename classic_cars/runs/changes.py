@@ -9,25 +9,24 @@ months that have other inputs (``tables/kept.py``).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from functools import partial, reduce
+from functools import reduce
 
 import dagster as dg
 
 from classic_cars import interrupts
 from classic_cars.assets import ALL_TABLES
 from classic_cars.automation.changes import by_table
+from classic_cars.automation.moves import moved_orders
 from classic_cars.automation.refusals import refused_months
 from classic_cars.automation.requests import run_requests
 from classic_cars.automation.staleness import Parts, Record, held_up, recorded, stale, wave
-from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER, UNDATED, orderdetails, orders
-from classic_cars.contracts.source import CONTRACTS, MONTH
+from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
 from classic_cars.errors import SourceError
 from classic_cars.months import Months, month_of, partition_key, span
 from classic_cars.runs.observing import SOURCE, observe_landing, observe_order_system, remember, unread
 from classic_cars.runs.report import RunReport, executed
 from classic_cars.runs.selecting import job_of, partitions_among
 from classic_cars.settings import Settings
-from classic_cars.sources.conform import conform
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import published
 from classic_cars.tables import live_agreement
@@ -84,7 +83,7 @@ def make_what_changed(
     failed = {address: _all_parts(record, address) for address in errors}
     tried: list[Parts] = []
     while (parts := wave(record, old, failed)) and parts not in tried:
-        moved = _moved(settings, order_system, parts)
+        moved = moved_orders(settings, order_system, parts)
         refused = refused_months(instance, defs.get_repository_def().asset_graph, record)
         how = {**tags, **_may_stay(parts, owed, record)}
         for request in _requests(parts, record, how, moved, [refused, held_up(record, failed)]):
@@ -205,30 +204,6 @@ def _requests(
     }
     apart = {part for each in broken for address in parts for part in each.get(address, ()) if part}
     return run_requests(requests, record.months, tags, each_time=upstream, moved=moved, apart=apart)
-
-
-def _moved(settings: Settings, order_system: OrderSystem, parts: Parts) -> set[tuple[str, str]]:
-    """Of which month of this wave orders were, and of which they are, where it is another.
-
-    Order lines whose order is not there have no date, until it comes or once it is gone.
-    """
-    months = sorted(month_of(month) for month in parts.get(CONTRACTS[orders.name].address, ()))
-    of_lines = {month_of(month) for month in parts.get(CONTRACTS[orderdetails.name].address, ())} & {UNDATED}
-    wanted = {*months} | of_lines
-    with published(settings) as store:
-        if len(wanted) < 2 or not all(store.exists(CONTRACTS[each.name]) for each in (orders, orderdetails)):
-            return set()
-        held, lines = (store.read(CONTRACTS[each.name]) for each in (orders, orderdetails))
-        before = held.filter(held[MONTH].isin(months)).select("orderNumber", was=MONTH)
-        if of_lines:
-            before = before.union(lines.filter(lines[MONTH] == UNDATED).select("orderNumber", was=MONTH), distinct=True)
-        before = before.to_pyarrow()
-    with order_system.snapshot() as snapshot:
-        now = snapshot.read(orders, months, partial(conform, table=orders)).read_all()
-    both = before.join(now.select(["orderNumber", MONTH]), "orderNumber", join_type="left outer")
-    pairs = both.group_by(["was", MONTH]).aggregate([]).to_pylist()
-    moved = {(each["was"], each[MONTH] or UNDATED) for each in pairs}
-    return {(partition_key(was), partition_key(now)) for was, now in moved if was != now and {was, now} <= wanted}
 
 
 def _executed(defs: dg.Definitions, instance: dg.DagsterInstance, request: dg.RunRequest) -> RunReport:

@@ -24,6 +24,7 @@ from classic_cars.automation.follow import LINES
 from classic_cars.automation.history import FOLLOWS, behind, rows_of_months
 from classic_cars.automation.requests import CHANGED
 from classic_cars.definitions import FULL_REFRESH, build_defs
+from classic_cars.errors import SourceUnreachable
 from classic_cars.instance import open_instance
 from classic_cars.months import Months, month_of, partition_key
 from classic_cars.runs.selecting import job_of
@@ -565,18 +566,43 @@ def test_an_order_that_moved_in_a_small_shop_is_one_run_of_both_months(filled: P
     assert filled.stale() == set()
 
 
-@pytest.mark.exhaustive
 @pytest.mark.usefixtures("large")
-def test_an_order_that_moved_ends_in_one_run_of_both_months(filled: Platform, clock: list[float]) -> None:
+def test_an_order_that_moved_in_a_large_shop_is_read_by_one_run_that_nobody_refuses(filled: Platform) -> None:
     settings = filled.settings
     ((number,),) = ask(settings, "SELECT min(orderNumber) FROM source.orders WHERE orderMonth = '2003-02-01'")
     change(
         settings.order_system_url,
-        "UPDATE orders SET orderDate = '2003-06-15', requiredDate = '2003-06-25', shippedDate = NULL "
+        "UPDATE orders SET orderDate = '2003-07-15', requiredDate = '2003-07-25', shippedDate = NULL "
         f"WHERE orderNumber = {number}",
     )
     filled.poll()
-    apart = filled.ask()
+    (read,) = filled.ask()
+    assert months_of(read) == ("2003-02", "2003-07")
+    assert filled.run(read).success
+    filled.round()
+    assert ask(
+        settings,
+        f"SELECT DISTINCT strftime(orderDate, '%Y-%m') FROM warehouse.fact_orders WHERE orderNumber = {number}",
+    ) == [("2003-07",)]
+    assert filled.stale() == set()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.usefixtures("large")
+def test_where_it_is_not_known_whether_orders_moved_the_refused_months_are_read_together(
+    filled: Platform, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object) -> set[tuple[str, str]]:
+        raise SourceUnreachable("away for a moment")
+
+    settings = filled.settings
+    ((number,),) = ask(settings, "SELECT min(orderNumber) FROM source.orders WHERE orderMonth = '2003-02-01'")
+    days = "orderDate = '2003-06-15', requiredDate = '2003-06-25', shippedDate = NULL"
+    change(settings.order_system_url, f"UPDATE orders SET {days} WHERE orderNumber = {number}")
+    filled.poll()
+    with monkeypatch.context() as patch:
+        patch.setattr("classic_cars.definitions.moved_orders", unknown)
+        apart = filled.ask()
     assert [months_of(each) for each in apart] == [("2003-02", "2003-02"), ("2003-06", "2003-06")]
     assert [filled.run(each).success for each in apart] == [False, True]
     clock[0] += 61
@@ -585,10 +611,22 @@ def test_an_order_that_moved_ends_in_one_run_of_both_months(filled: Platform, cl
     assert months_of(together) == ("2003-02", "2003-06")
     assert filled.run(together).success
     filled.round()
-    assert ask(
-        settings,
-        f"SELECT DISTINCT strftime(orderDate, '%Y-%m') FROM warehouse.fact_orders WHERE orderNumber = {number}",
-    ) == [("2003-06",)]
+    assert filled.stale() == set()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.usefixtures("large")
+def test_an_order_that_lost_its_date_in_a_large_shop_is_read_where_it_is_now_first(filled: Platform) -> None:
+    url = filled.settings.order_system_url
+    ((number,),) = ask(filled.settings, "SELECT min(orderNumber) FROM source.orders WHERE orderMonth = '2003-07-01'")
+    change(url, f"UPDATE orders SET orderDate = '' WHERE orderNumber = {number}")
+    for first, last in (("1900-01", "2003-07"), ("2003-07", "1900-01")):
+        filled.poll()
+        read = filled.ask()
+        assert [months_of(each) for each in read] == [(first, first), (last, last)]
+        assert [filled.run(each).success for each in read] == [True, True]
+        filled.round()
+        change(url, f"UPDATE orders SET orderDate = '2003-07-03' WHERE orderNumber = {number}")
     assert filled.stale() == set()
 
 
