@@ -102,6 +102,9 @@ def _read(record: Record, parent: Node, node: Node, part: str) -> list[tuple[str
 
 def _has_changed(record: Record, parent: Node, node: Node, part: str, made: Event) -> bool:
     """Whether the input has changed since this part was made of it."""
+    if parent.external and made.read:
+        # Not by the order of events: a poll may have observed a change between the reading and the publishing.
+        return any(event.tags.get(DATA_VERSION) != made.read for _, event in _read(record, parent, node, part))
     if parent.partitioned:
         newer = [(each, event) for each, event in _read(record, parent, node, part) if event.moment > made.moment]
         return any(
@@ -126,7 +129,8 @@ def recorded(
     nodes = {each.address: each for each in _nodes(graph)}
     tables = {address: node.partitioned for address, node in nodes.items() if not node.external}
     known = entries(instance, map(key_of, tables))
-    events = latest_events(instance, tables, known) | {
+    from_outside = {a for a in tables if any(nodes[parent].external for parent in nodes[a].parents)}
+    events = latest_events(instance, tables, known, from_outside) | {
         address: latest_observations(instance, address, partitioned=node.partitioned)
         for address, node in nodes.items()
         if node.external

@@ -234,7 +234,7 @@ def _say_content(context: dg.AssetExecutionContext, outcome: Outcome, plan: Plan
     content = content_of(outcome.profile)
     context.set_data_version(context.asset_key, dg.DataVersion(plan.version(content, context.run.run_id)))
     for month in plan.months:
-        said = plan.said(month, content, outcome.verdicts)
+        said = plan.said(month, content, outcome.verdicts, outcome.read.get(month, ""))
         context.add_asset_metadata(said, asset_key=context.asset_key, partition_key=month)
 
 

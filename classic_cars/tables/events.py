@@ -21,6 +21,8 @@ PASSED, FAILED = {AssetCheckExecutionRecordStatus.SUCCEEDED}, {AssetCheckExecuti
 
 #: Metadata of each month that was made: a digest of its rows, and one of what it was made of.
 DIGEST, INPUTS = "digest of rows", "digest of inputs"
+#: Metadata of what was read from outside: the data version that it had there.
+READ = "data version read"
 #: Metadata of a materialization of which some months stayed as they were: the runs that made those (as JSON).
 STAYED = "months that stayed"
 #: Metadata of each month: the checks that warned when it was made.
@@ -34,7 +36,8 @@ class Event:
     """The latest materialization or observation of a part, and the run that it is of; ``moment`` only grows.
 
     ``stayed``: the run that made its rows, where this one left them as they were. ``until``: the moment of the last of
-    the events that its step wrote one after the other, so that nothing else happened between the two.
+    the events that its step wrote one after the other, so that nothing else happened between the two. ``read``: of what
+    was read from outside, the data version that it had there; empty where the event does not say.
     """
 
     moment: int
@@ -42,6 +45,7 @@ class Event:
     run_id: str = ""
     stayed: str = ""
     until: int = 0
+    read: str = ""
 
     @property
     def rows_of(self) -> str:
@@ -73,19 +77,27 @@ def entries(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> dict[d
 
 
 def latest_events(
-    instance: dg.DagsterInstance, partitioned: Mapping[str, bool], known: Mapping[dg.AssetKey, Any] | None = None
+    instance: dg.DagsterInstance,
+    partitioned: Mapping[str, bool],
+    known: Mapping[dg.AssetKey, Any] | None = None,
+    from_outside: Collection[str] = (),
 ) -> dict[str, Mapping[str, Event]]:
     """The latest materializations of these tables, by month (``YYYY-MM``) or ``WHOLE``.
 
-    ``partitioned``: by address, whether it has months; ``known``: their ``entries``. Two queries for all, a few for
-    each that has months.
+    ``partitioned``: by address, whether it has months; ``known``: their ``entries``; ``from_outside``: those whose
+    events say what was read. Two queries for all, a few for each that has months.
     """
     keys = [key_of(address) for address, has_months in partitioned.items() if not has_months]
     records = _latest_records(instance, entries(instance, keys) if known is None else known, keys)
-    return {
-        address: latest_months(instance, address) if has_months else _whole(records.get(key_of(address)))
-        for address, has_months in partitioned.items()
-    }
+    found: dict[str, Mapping[str, Event]] = {}
+    for address, has_months in partitioned.items():
+        if not has_months:
+            found[address] = _whole(records.get(key_of(address)))
+        elif address in from_outside:  # each month was read by itself
+            found[address] = {month: made.event for month, made in made_months(instance, address).items()}
+        else:
+            found[address] = latest_months(instance, address)
+    return found
 
 
 def _latest_records(
@@ -109,7 +121,7 @@ def _whole(record: dg.EventLogRecord | None) -> dict[str, Event]:
 
 
 def latest_months(instance: dg.DagsterInstance, address: str) -> Mapping[str, Event]:
-    """The same of one table's months; fetched once while none is made."""
+    """The same of one table's months, without what was read; fetched once while none is made."""
     storage, key, kind = instance.event_log_storage, key_of(address), dg.DagsterEventType.ASSET_MATERIALIZATION
     moments = storage.get_latest_storage_id_by_partition(key, kind)
     seen, state = _latest.setdefault(instance, {}), (moments, _newest(instance, key, moments))
@@ -117,7 +129,7 @@ def latest_months(instance: dg.DagsterInstance, address: str) -> Mapping[str, Ev
         tags = storage.get_latest_tags_by_partition(key, kind, [DATA_VERSION]) if moments else {}
         told = _one_of_each_step(moments, {month: each.get(DATA_VERSION, "") for month, each in tags.items()})
         found = {each.storage_id: each for each in _materializations(instance, key, {*told.values()})}
-        events = {month: _event(found[each], month) for month, each in told.items() if each in found}
+        events = {m: replace(_event(found[each], m), read="") for m, each in told.items() if each in found}
         seen[address] = (
             state,
             {
@@ -198,6 +210,7 @@ def _event(record: dg.EventLogRecord, part: str, *, external: bool = False) -> E
         record.run_id,
         stayed(found.metadata, part) if found is not None else "",
         until=record.storage_id,
+        read=str(getattr(found.metadata.get(READ), "value", "")) if found is not None else "",
     )
 
 

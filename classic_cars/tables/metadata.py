@@ -14,6 +14,8 @@ import dagster as dg
 
 from classic_cars.checks.base import plain
 from classic_cars.contracts.base import Contract
+from classic_cars.tables.events import READ
+from classic_cars.tables.external import WHOLE
 from classic_cars.tables.step import Outcome, Step, Unchanged
 from classic_cars.tables.table import Catalog, Table
 
@@ -92,6 +94,8 @@ def materialization_metadata(step: Step, outcome: Outcome, started: float) -> di
         metadata[UNCHANGED] = True
     else:
         metadata["sql"] = dg.MetadataValue.md(f"```sql\n{outcome.staged.sql}\n```")
+    if WHOLE in outcome.read:
+        metadata[READ] = outcome.read[WHOLE]
     metadata |= {f"total {name}": plain(value) for name, value in outcome.totals.items() if value is not None}
     if step.tx.made_by.page is not None:
         metadata["engine's page"] = dg.MetadataValue.url(step.tx.made_by.page)

@@ -16,6 +16,7 @@ from classic_cars.tables.events import (
     DIGEST,
     INPUTS,
     PARTITION_ROWS,
+    READ,
     STAYED,
     WARNINGS,
     Made,
@@ -67,13 +68,17 @@ class Plan:
         found = {each.check: both(each, stay[each.check]) if each.check in stay else each for each in made}
         return [*(stay | found).values()]
 
-    def said(self, month: str, content: Content, made: Iterable[CheckOutcome]) -> dict[str, Any]:
-        """What the materialization of a month says of its rows; ``made``: the verdicts on those that were made."""
+    def said(self, month: str, content: Content, made: Iterable[CheckOutcome], read: str = "") -> dict[str, Any]:
+        """What the materialization of a month says of its rows; ``made``: the verdicts on those that were made.
+
+        ``read``: the data version that they had outside.
+        """
         stays = self.stay.months.get(month)
         warned = [each.check for each in (made if stays is None else self.stay.verdicts) if not each.passed]
         return {
             PARTITION_ROWS: stays.rows if stays is not None else content.rows.get(month, 0),
             DIGEST: self._digest(month, content),
+            **({READ: read} if read else {}),
             **({WARNINGS: ", ".join(sorted(warned))} if warned else {}),
             **({INPUTS: self.inputs.of(month)} if self.inputs is not None else {}),
             **({STAYED: self.stay.rows_of.text()} if self.stay.months else {}),

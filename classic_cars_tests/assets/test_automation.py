@@ -23,6 +23,8 @@ from classic_cars.automation.alerts.observe import observe
 from classic_cars.automation.follow import LINES
 from classic_cars.automation.history import FOLLOWS, behind, rows_of_months
 from classic_cars.automation.requests import CHANGED
+from classic_cars.automation.staleness import recorded, stale
+from classic_cars.contracts.base import Contract
 from classic_cars.definitions import FULL_REFRESH, build_defs
 from classic_cars.errors import SourceUnreachable
 from classic_cars.instance import open_instance
@@ -31,7 +33,9 @@ from classic_cars.runs.selecting import job_of
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import ControlTotals
 from classic_cars.stores import published
+from classic_cars.stores.duckdb.store import DuckDBStore
 from classic_cars.tables.external import observed
+from classic_cars.tables.held import held
 from classic_cars.tables.live_agreement import CHECK, DIFFERENCES, MonthTotals, compare, disagreement
 from classic_cars.tables.partitions import add_months, known_months
 from classic_cars.tables.run_tags import range_tags
@@ -49,6 +53,7 @@ from classic_cars_tests.platform import (
 from classic_cars_tests.shared import once
 
 CATALOG = Catalog(ALL_TABLES)
+CONTRACTS_OF_ALL = [each.contract for each in ALL_TABLES]
 LANDED = {"source/ratings", "source/stock_counts"}
 
 
@@ -628,6 +633,35 @@ def test_an_order_that_lost_its_date_in_a_large_shop_is_read_where_it_is_now_fir
         filled.round()
         change(url, f"UPDATE orders SET orderDate = '2003-07-03' WHERE orderNumber = {number}")
     assert filled.stale() == set()
+
+
+def test_a_change_that_is_observed_while_a_month_is_published_is_read_afterwards(
+    filled: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, size, edits = filled.settings.order_system_url, DuckDBStore.size, ["first"]
+
+    def edit(comments: str) -> None:
+        change(url, f"UPDATE orders SET comments = '{comments}' WHERE orderDate LIKE '2003-03%'")
+        filled.poll()
+
+    def meanwhile(store: DuckDBStore, contract: Contract) -> Any:
+        """The rows are published; Dagster has not been told so yet."""
+        if contract.address == "source/orders" and edits == ["first"]:
+            edits.append("second")
+            edit("second")
+        return size(store, contract)
+
+    edit("first")
+    (request,) = filled.ask()
+    monkeypatch.setattr(DuckDBStore, "size", meanwhile)
+    assert filled.run(request).success
+    assert edits == ["first", "second"]
+    with published(filled.settings) as store:
+        record = recorded(filled.instance, filled.defs.get_repository_def().asset_graph, held(store, CONTRACTS_OF_ALL))
+    assert stale(record)["source/orders"] == {"2003-03"}
+    filled.round()
+    said = "SELECT DISTINCT comments FROM warehouse.fact_orders WHERE orderDate BETWEEN '2003-03-01' AND '2003-03-31'"
+    assert ask(filled.settings, said) == [("second",)]
 
 
 def test_one_change_ends_before_the_next_is_asked_for(platform: Platform, instance: dg.DagsterInstance) -> None:
