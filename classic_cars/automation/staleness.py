@@ -21,6 +21,7 @@ from classic_cars.stores.publications import Publications
 from classic_cars.tables.events import (
     CODE_VERSION,
     Event,
+    changed_since,
     entries,
     key_of,
     latest_events,
@@ -30,8 +31,6 @@ from classic_cars.tables.events import (
 )
 from classic_cars.tables.external import DATA_VERSION, WHOLE
 from classic_cars.tables.partitions import known_months
-
-INPUT_VERSION = "dagster/input_data_version/"
 
 #: By table, by month (``YYYY-MM``) or ``WHOLE``.
 Parts = dict[str, set[str]]
@@ -105,18 +104,9 @@ def _has_changed(record: Record, parent: Node, node: Node, part: str, made: Even
     if parent.external and made.read:
         # Not by the order of events: a poll may have observed a change between the reading and the publishing.
         return any(event.tags.get(DATA_VERSION) != made.read for _, event in _read(record, parent, node, part))
-    if parent.partitioned:
-        newer = [(each, event) for each, event in _read(record, parent, node, part) if event.moment > made.moment]
-        return any(
-            DATA_VERSION not in event.tags
-            or event.tags[DATA_VERSION] != record.versions_before(parent, made.until).get(each)
-            for each, event in newer
-        )
-    for _, event in _read(record, parent, node, part):
-        if DATA_VERSION not in event.tags:
-            return event.moment > made.moment
-        return made.tags.get(f"{INPUT_VERSION}{parent.address}") != event.tags[DATA_VERSION]
-    return False
+    month = part if parent.partitioned and node.partitioned else None
+    found = record.events[parent.address]
+    return changed_since(parent.address, found, made, month, lambda moment: record.versions_before(parent, moment))
 
 
 # From Dagster --------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,7 +15,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from classic_cars.stores.publications import Publications
 from classic_cars.tables.external import DATA_VERSION, WHOLE
 
-CODE_VERSION = "dagster/code_version"
+CODE_VERSION, INPUT_VERSION = "dagster/code_version", "dagster/input_data_version/"
 #: States of a check's executions.
 PASSED, FAILED = {AssetCheckExecutionRecordStatus.SUCCEEDED}, {AssetCheckExecutionRecordStatus.FAILED}
 
@@ -29,6 +29,10 @@ STAYED = "months that stayed"
 WARNINGS = "warnings"
 #: Dagster's own metadata.
 PARTITION_ROWS = "dagster/partition_row_count"
+
+
+#: Executions of a check among which the last one that came to a verdict is looked for.
+LOOKED_AT = 100
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,19 @@ def key_of(address: str) -> dg.AssetKey:
 def entries(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> dict[dg.AssetKey, Any]:
     """What Dagster keeps of each table that was made, or was to be made; one query for all."""
     return {each.asset_entry.asset_key: each.asset_entry for each in instance.get_asset_records(list(keys))}
+
+
+def last_verdict(instance: dg.DagsterInstance, check: dg.AssetCheckKey, saying: str) -> Any:
+    """The latest execution of a check that says something under this name in its metadata; None without any.
+
+    One that is about to begin, was broken off, or could not read the store, says nothing, and takes back nothing.
+    """
+    history = instance.event_log_storage.get_asset_check_execution_history
+    for limit in (1, LOOKED_AT):  # nearly always the last one
+        for record in history(check, limit, status=PASSED | FAILED):
+            if isinstance(record.evaluation, dg.AssetCheckEvaluation) and saying in record.evaluation.metadata:
+                return record
+    return None
 
 
 def latest_events(
@@ -234,6 +251,28 @@ def versions_before(
         key_of(address), kind, [DATA_VERSION], before_cursor=moment
     )
     return {month: tags[DATA_VERSION] for month, tags in found.items()}
+
+
+def changed_since(
+    address: str,
+    found: Mapping[str, Event],
+    made: Event,
+    month: str | None,
+    before: Callable[[int], Mapping[str, str]],
+) -> bool:
+    """Whether an input has another data version than when a part of a table was ``made`` of it.
+
+    ``found``: the input's latest events, of which ``month`` (None: all of them) are read; ``before``: the versions that
+    its months had before a moment.
+    """
+    if WHOLE in found:
+        version = found[WHOLE].tags.get(DATA_VERSION)
+        if version is None:
+            return found[WHOLE].moment > made.moment
+        return made.tags.get(f"{INPUT_VERSION}{address}") != version
+    read = found if month is None else {month: found[month]} if month in found else {}
+    newer = {each: event.tags.get(DATA_VERSION) for each, event in read.items() if event.moment > made.moment}
+    return any(version is None or version != before(made.until).get(each) for each, version in newer.items())
 
 
 def _one_of_each_step(moments: Mapping[str, int], versions: Mapping[str, str]) -> dict[str, int]:

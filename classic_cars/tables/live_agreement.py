@@ -21,6 +21,7 @@ from classic_cars.sources.control_totals import ControlTotals
 from classic_cars.sources.digests import held_totals
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores.base import Store
+from classic_cars.tables.events import last_verdict
 
 CHECK = dg.AssetCheckKey(dg.AssetKey(["warehouse", "fact_orders"]), "agrees_with_order_system")
 #: Metadata of the check: the months that differ, with the numbers of both sides.
@@ -193,20 +194,19 @@ def disagreement(instance: dg.DagsterInstance) -> tuple[int, list[str]]:
 
     Months (``YYYY-MM``), and the names of tables without months.
     """
-    record = instance.event_log_storage.get_latest_asset_check_execution_by_key([CHECK]).get(CHECK)
-    evaluation = record.evaluation if record is not None else None
-    if record is None or not isinstance(evaluation, dg.AssetCheckEvaluation):
+    record = last_verdict(instance, CHECK, DIFFERENCES)
+    if record is None:
         return 0, []
-    if evaluation.passed:
+    if record.evaluation.passed:
         return record.id, []
-    months, tables = (_json(evaluation, name) for name in (DIFFERENCES, TABLES))
+    months, tables = (_json(record.evaluation, name) for name in (DIFFERENCES, TABLES))
     again = {*months} | {month for table in PARTITIONED for month in tables.get(table, [])}
     return record.id, sorted(again | (tables.keys() - PARTITIONED))
 
 
 def disagreed_at(instance: dg.DagsterInstance) -> float:
     """When the latest reconciliation was, in seconds since 1970."""
-    record = instance.event_log_storage.get_latest_asset_check_execution_by_key([CHECK]).get(CHECK)
+    record = last_verdict(instance, CHECK, DIFFERENCES)
     return record.create_timestamp if record is not None else 0.0
 
 

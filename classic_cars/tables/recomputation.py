@@ -8,6 +8,7 @@ with the table that they are kept with. The months that it names are rebuilt, se
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 import dagster as dg
@@ -20,8 +21,14 @@ from classic_cars.checks.profiles import proven_columns
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.stores.base import Provenance, Transaction
-from classic_cars.tables.events import latest_events, latest_months
-from classic_cars.tables.external import WHOLE
+from classic_cars.tables.events import (
+    Event,
+    changed_since,
+    last_verdict,
+    latest_events,
+    latest_months,
+    versions_before,
+)
 from classic_cars.tables.kinds import as_expression, as_kind
 from classic_cars.tables.live_agreement import CHECK
 from classic_cars.tables.materialize import published
@@ -126,24 +133,34 @@ def evaluate(*sides: Side) -> dg.AssetCheckResult:
 def compared(step: Step, instance: dg.DagsterInstance) -> dg.AssetCheckResult:
     """The result for a table of which the contract says what is expected.
 
-    Months of which an input was made since are out of date, and known to be: they have their turn.
+    Months of which an input has changed since are out of date, and known to be: they have their turn.
     """
-    audit = published(step)
+    audit, made = published(step), latest_months(instance, step.contract.address)
     wrong = {month for months in wrong_months(*profiles(audit)).values() for month in months}
-    found = sorted(wrong - _out_of_date(step, instance))
-    said = f"{step.contract.address}: all values equal those expected of all of its inputs"
+    late = _out_of_date(step, instance, made)
+    found, looked_at = sorted(wrong - late), sorted(made.keys() - late)
+    said = f"{step.contract.address}: all values of {counted(len(looked_at), 'month')} equal those expected of all of"
+    said += f" its inputs{f'; {len(late)} not compared: an input has changed since' if late else ''}"
     if found:
         said = f"{Columns().evaluate(audit).summary}; rebuilt automatically, or by `classic-cars run`"
-    return dg.AssetCheckResult(passed=not found, description=said, metadata={MONTHS: dg.MetadataValue.json(found)})
+    return dg.AssetCheckResult(
+        passed=not found,
+        description=said,
+        metadata={
+            "months compared": len(looked_at),
+            "months out of date": len(late),
+            MONTHS: dg.MetadataValue.json(found),
+        },
+    )
 
 
-def _out_of_date(step: Step, instance: dg.DagsterInstance) -> set[str]:
-    own, newer = latest_months(instance, step.contract.address), set[str]()
+def _out_of_date(step: Step, instance: dg.DagsterInstance, made: Mapping[str, Event]) -> set[str]:
+    late = set[str]()
     inputs = {e.address: e.contract.partitioned_by is not None for e in step.catalog.inputs(step.table).values()}
     for address, found in latest_events(instance, inputs).items():
-        dated = inputs[address]
-        newer |= {m for m in own if (e := found.get(m if dated else WHOLE)) and e.moment > own[m].moment}
-    return newer
+        before = cache(partial(versions_before, instance, address))
+        late |= {month for month, event in made.items() if changed_since(address, found, event, month, before)}
+    return late
 
 
 def _named(contract: Contract, row: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -201,16 +218,11 @@ def recomputation_check(table: Table, catalog: Catalog, pool: str | None) -> dg.
 
 
 def disagreement(instance: dg.DagsterInstance, table: dg.AssetKey) -> tuple[float, list[str]]:
-    """When the latest check of the table failed (0 if it passed, or never ran), and the months that it named."""
-    key = dg.AssetCheckKey(table, NAME)
-    record = instance.event_log_storage.get_latest_asset_check_execution_by_key([key]).get(key)
-    evaluation = record.evaluation if record is not None else None
-    if record is None or record.event is None or not isinstance(evaluation, dg.AssetCheckEvaluation):
+    """When the table was compared last and differed (0 if it agreed, or was never compared), and in which months."""
+    record = last_verdict(instance, dg.AssetCheckKey(table, NAME), MONTHS)
+    if record is None or record.event is None or record.evaluation.passed:
         return 0, []
-    if evaluation.passed:
-        return 0, []
-    months: Any = evaluation.metadata.get(MONTHS)
-    return record.event.timestamp, list(months.value) if months is not None else []
+    return record.event.timestamp, list(record.evaluation.metadata[MONTHS].value)
 
 
 def _expected(table: Table, catalog: Catalog, tx: Transaction) -> ibis.Table:

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from classic_cars.automation.requests import CHANGED
 from classic_cars.automation.staleness import recorded, stale
 from classic_cars.contracts.base import Contract
 from classic_cars.definitions import FULL_REFRESH, build_defs
-from classic_cars.errors import SourceUnreachable
+from classic_cars.errors import SourceUnreachable, StoreBusy
 from classic_cars.instance import open_instance
 from classic_cars.months import Months, month_of, partition_key
 from classic_cars.runs.selecting import job_of
@@ -34,6 +35,8 @@ from classic_cars.settings import Settings
 from classic_cars.sources.order_system import ControlTotals
 from classic_cars.stores import published
 from classic_cars.stores.duckdb.store import DuckDBStore
+from classic_cars.tables import recomputation
+from classic_cars.tables.events import key_of
 from classic_cars.tables.external import observed
 from classic_cars.tables.held import held
 from classic_cars.tables.live_agreement import CHECK, DIFFERENCES, MonthTotals, compare, disagreement
@@ -877,6 +880,45 @@ def test_partial_aggregates_that_were_tampered_with_are_found_at_night_and_heale
     assert published_sales(settings, "sales_by_country", "country") == expected_sales(
         order_system_frames(settings.order_system_url), "country"
     )
+
+
+def test_months_are_compared_at_night_although_an_input_was_made_again_as_it_was(filled: Platform) -> None:
+    fact = "warehouse/fact_orders"
+    again = [dg.AssetKey(["staging", "customers"])]
+    assert filled.run(dg.RunRequest(asset_selection=again)).success
+    with duckdb.connect(str(filled.settings.store_path)) as connection:
+        connection.execute(
+            "UPDATE warehouse.fact_orders SET comments = 'x' WHERE strftime(orderDate, '%Y-%m') = '2003-04'"
+        )
+    assert recompute(filled) >= {fact}
+    found, months = recomputation.disagreement(filled.instance, key_of(fact))
+    assert found > 0
+    assert months == ["2003-04"]
+
+
+def test_a_night_that_was_broken_off_takes_back_nothing_of_the_one_before(
+    filled: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fact = key_of("warehouse/fact_orders")
+    with duckdb.connect(str(filled.settings.store_path)) as connection:
+        connection.execute(
+            "UPDATE warehouse.fact_orders SET comments = 'x' WHERE strftime(orderDate, '%Y-%m') = '2003-04'"
+        )
+    recompute(filled)
+    before = recomputation.disagreement(filled.instance, fact)
+    assert before[1] == ["2003-04"]
+
+    def broken(*_: object) -> dg.AssetCheckResult:
+        raise MemoryError
+
+    def busy(*_: object) -> dg.AssetCheckResult:
+        raise StoreBusy("somebody has the store")
+
+    for night in (broken, busy):
+        monkeypatch.setattr(recomputation, "compared", night)
+        with suppress(MemoryError):
+            recompute(filled)
+        assert recomputation.disagreement(filled.instance, fact) == before
 
 
 def test_a_new_platform_is_proven_once_before_its_first_night(filled: Platform) -> None:
