@@ -8,6 +8,7 @@ The conditions are Dagster's own where they do; each of ours has a test that sho
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,7 +17,13 @@ import dagster as dg
 from dagster import AutomationCondition as When
 
 from classic_cars.automation.history import rows_of_months
-from classic_cars.automation.refusals import Attempt, refused_months, refused_tables, would_be_refused_again
+from classic_cars.automation.refusals import (
+    Attempt,
+    has_rested,
+    refused_months,
+    refused_tables,
+    would_be_refused_again,
+)
 from classic_cars.automation.staleness import Record, recorded, stale_parts
 from classic_cars.tables.partitions import known_months
 from classic_cars.tables.recomputation import disagreement, is_recomputed
@@ -139,6 +146,33 @@ class RecomputedDifferently(dg.AutomationCondition):
         return dg.AutomationResult(context, context.candidate_subset.compute_intersection(known))
 
 
+class FailedAndRested(dg.AutomationCondition):
+    """True for what the last run that was to make it did not make: it failed, or was stopped, some time ago.
+
+    Dagster's own ``execution_failed`` is true at every tick, and never of a run that was stopped.
+    """
+
+    @property
+    def name(self) -> str:
+        return "failed or stopped, and has rested"
+
+    def evaluate(self, context: Any) -> dg.AutomationResult:
+        if context.candidate_subset.is_empty:  # as above
+            return dg.AutomationResult(context, context.get_empty_subset())
+        view, address = context.asset_graph_view, context.key.to_user_string()
+        record, partitioned = _record(view, context.asset_graph), context.asset_graph.get(context.key).is_partitioned
+        parts = {*record.failed.get(address, ())} & stale_parts(record, address)
+        # A table that a check refused has nothing to gain from being made of the same again.
+        if not parts or (not partitioned and context.key in _refused(context)[0]):
+            return dg.AutomationResult(context, context.get_empty_subset())
+        if not has_rested(view.instance, record, address, parts, time.time()):
+            return dg.AutomationResult(context, context.get_empty_subset())
+        if not partitioned:
+            return dg.AutomationResult(context, context.candidate_subset)
+        known = view.get_subset_from_partition_keys(context.key, context.partitions_def, parts)
+        return dg.AutomationResult(context, context.candidate_subset.compute_intersection(known))
+
+
 class InputsPublishedAndPassed(dg.AutomationCondition):
     """True when every input was published, and no blocking check refused the latest version of anything upstream.
 
@@ -223,7 +257,7 @@ def _read_what_changed() -> dg.AutomationCondition:
 
 
 def _follow_inputs(table: Table, catalog: Catalog) -> dg.AutomationCondition:
-    """An input or the code changed, and nothing that the table needs is missing, refused or under way.
+    """An input or the code changed, or the last run failed, and nothing that it needs is missing, refused or under way.
 
     A table with months is made for those that its inputs have, each when that month changed, or a whole table did.
     """
@@ -240,7 +274,7 @@ def _follow_inputs(table: Table, catalog: Catalog) -> dg.AutomationCondition:
         missing: Any = When.missing()
         ready = ~When.any_deps_match(missing & ~RequestedNow()) & ready
     # What its inputs are asked for again is no matter of ``since``: it forgets what it sees with ``handled``.
-    due: Any = (changed.since(handled) & OutOfDate()) | inputs_requested
+    due: Any = (changed.since(handled) & OutOfDate()) | inputs_requested | FailedAndRested()
     if is_recomputed(table, catalog):
         due = due | RecomputedDifferently().since(handled)
     return (due & ready).with_label("inputs changed and passed their checks")

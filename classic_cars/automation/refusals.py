@@ -19,6 +19,8 @@ class Attempt(NamedTuple):
     run_id: str
 
 
+#: Seconds between two runs that are to make the same.
+SHORTEST_REST, LONGEST_REST = 60.0, 3600.0
 #: Refusals of a check among which that of a month's last run is looked for.
 LOOK_BACK = 200
 
@@ -39,10 +41,25 @@ def refused_months(instance: dg.DagsterInstance, graph: Any, record: Record) -> 
         if record.nodes[address].partitioned:
             key = dg.AssetKey(address.split("/"))
             runs = _refused_runs(instance, graph.get_check_keys_for_assets({key}))
-            attempts = {month: attempt for month in months if runs and (attempt := _attempt(instance, key, month))}
+            attempts = {month: attempt for month in months if runs and (attempt := last_attempt(instance, key, month))}
             if refused := {month: each for month, each in attempts.items() if each.run_id in runs}:
                 found[address] = refused
     return found
+
+
+def has_rested(instance: dg.DagsterInstance, record: Record, address: str, parts: Iterable[str], now: float) -> bool:
+    """Whether the last run that was to make these parts, and did not, ended long enough ago for another one.
+
+    As long as they have failed by then: from a minute on, an hour at most.
+    """
+    key, parts = dg.AssetKey(address.split("/")), [*parts]
+    tried = {attempt.run_id for part in parts if (attempt := last_attempt(instance, key, part))}
+    ended = max((run.end_time or 0 for run in instance.get_run_records(dg.RunsFilter(run_ids=[*tried]))), default=0)
+    made = min(each.moment if (each := record.events[address].get(part)) else 0 for part in parts)
+    since = dg.EventRecordsFilter(dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, key, after_cursor=made)
+    first = instance.event_log_storage.get_event_records(since, limit=1, ascending=True)
+    failing = ended - first[0].timestamp if first else 0
+    return now - ended >= min(max(failing, SHORTEST_REST), LONGEST_REST)
 
 
 def would_be_refused_again(record: Record, address: str, month: str, attempt: Attempt) -> bool:
@@ -60,9 +77,9 @@ def _refused_runs(instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKe
     return {each.run_id for each in records if _is_refusal(each)}
 
 
-def _attempt(instance: dg.DagsterInstance, key: dg.AssetKey, month: str) -> Attempt | None:
-    """The last one to make a month."""
-    planned = instance.event_log_storage.get_latest_planned_materialization_info(key, month)
+def last_attempt(instance: dg.DagsterInstance, key: dg.AssetKey, month: str) -> Attempt | None:
+    """The last one to make a month, or ``WHOLE``."""
+    planned = instance.event_log_storage.get_latest_planned_materialization_info(key, month or None)
     return Attempt(planned.storage_id, planned.run_id) if planned is not None else None
 
 

@@ -38,13 +38,10 @@ Numbers = Mapping[str, Decimal]
 
 @dataclass(frozen=True)
 class Monthly:
-    """A table by month, one row per ``by``: SQL, as the table has it. ``key``: SQL of the same of the fact's lines, one
-    or several for each group; then ``group`` says which of ``l``."""
+    """A table by month, one row per ``by``: its columns, by name, as SQL of the fact's lines."""
 
     address: str
-    by: str
-    key: str
-    group: str
+    by: Mapping[str, str]
     named: str
     #: Those of ``COUNTS`` that it has: none where an order may be in several groups.
     counts: tuple[str, ...] = ()
@@ -55,9 +52,10 @@ class Monthly:
         return (*MEASURES, *self.counts)
 
     def lines(self, parts: Iterable[str]) -> str:
-        """The measures by ``key``, from the order lines of these months."""
+        """The measures by ``by``, from the order lines of these months."""
         terms = ", ".join(number((MEASURES | COUNTS)[name], name) for name in self.measures)
-        return f"SELECT {self.key}, {terms} FROM {sql_name(FACT)} WHERE {rows_of(FACT, parts)} GROUP BY ALL"
+        keys = ", ".join(f"{term} AS {name}" for name, term in self.by.items())
+        return f"SELECT {keys}, {terms} FROM {sql_name(FACT)} WHERE {rows_of(FACT, parts)} GROUP BY ALL"
 
     def contradictions(self, store: Reading, since: Since) -> list[str]:
         """At most one message: the groups of months that may have changed in which the two differ."""
@@ -66,20 +64,19 @@ class Monthly:
         columns = store.query(f"FROM {sql_name(self.address)} LIMIT 0").schema.names
         if lacking := [each for each in self.measures if each not in columns]:
             return [f"{self.address} has no {', '.join(lacking)}, as an older version of the platform made it"]
-        return _differing(self, store, _expected(self, f"({self.lines(parts)})"), rows_of(self.address, parts))
+        return _differing(self, store, self.lines(parts), rows_of(self.address, parts))
 
 
 @dataclass(frozen=True)
 class Summed:
-    """A table of all months, one row per ``by``, summed from a partial aggregate.
+    """A table of all months, one row per ``by``: its column, by name, as SQL over the rows of a partial aggregate.
 
-    ``group``: SQL of the group, over its rows, called ``l``, and ``joins``, which read the tables ``dimensions``.
+    Those are called ``l``; ``joins`` read the tables ``dimensions``.
     """
 
     address: str
-    by: str
+    by: Mapping[str, str]
     partial: Monthly
-    group: str
     joins: str
     dimensions: tuple[str, ...]
 
@@ -89,50 +86,38 @@ class Summed:
 
     @property
     def named(self) -> str:
-        return self.by
+        return ", ".join(self.by)
 
     def contradictions(self, store: Reading, since: Since, partials: Partials) -> list[str]:
         """At most one message: the groups in which the two differ."""
         if not since.parts(self.address, partials.read(self.partial.address), *self.dimensions):
             return []
-        return _differing(self, store, _expected(self, partials.rows(self.partial.address), self.joins), "true")
+        keys = ", ".join(f"{term} AS {name}" for name, term in self.by.items())
+        sums = ", ".join(number(f"sum(l.{name})", name) for name in self.measures)
+        rows = partials.rows(self.partial.address)
+        return _differing(self, store, f"SELECT {keys}, {sums} FROM {rows} AS l {self.joins} GROUP BY ALL", "true")
 
 
-SALES_BY_MONTH = Monthly(
-    "analytics/sales_by_month",
-    by="orderMonth",
-    key="orderDate",
-    group="date_trunc('month', l.orderDate)::DATE",
-    named="orderMonth",
-    counts=(ORDERS,),
-)
+BY_MONTH = {"orderMonth": "date_trunc('month', orderDate)::DATE"}
+SALES_BY_MONTH = Monthly("analytics/sales_by_month", BY_MONTH, named="orderMonth", counts=(ORDERS,))
 #: What answers are summed from: by month and customer, and by month and product.
 BY_CUSTOMER, BY_PRODUCT = (
-    Monthly(
-        f"analytics/monthly_sales_by_{name}",
-        by=f"concat_ws(' ', orderMonth, {key})",
-        key=f"date_trunc('month', orderDate)::DATE AS orderMonth, {key}",
-        group=f"concat_ws(' ', l.orderMonth, l.{key})",
-        named=f"month and {name}",
-        counts=counts,
-    )
+    Monthly(f"analytics/monthly_sales_by_{name}", BY_MONTH | {key: key}, named=f"month and {name}", counts=counts)
     for name, key, counts in (("customer", "customerNumber", tuple(COUNTS)), ("product", "productCode", ()))
 )
 PARTIALS = {each.address: each for each in (BY_CUSTOMER, BY_PRODUCT)}
 SUMMED = (
     Summed(
         "analytics/sales_by_product_line",
-        by="productLine",
+        by={"productLine": "p.productLine"},
         partial=BY_PRODUCT,
-        group="p.productLine",
         joins="LEFT JOIN warehouse.dim_products AS p ON p.productCode = l.productCode",
         dimensions=("warehouse/dim_products",),
     ),
     Summed(
         "analytics/sales_by_country",
-        by="country",
+        by={"country": "p.country"},
         partial=BY_CUSTOMER,
-        group="p.country",
         joins="LEFT JOIN warehouse.dim_customers AS c ON c.customerNumber = l.customerNumber "
         "LEFT JOIN warehouse.dim_locations AS p ON p.locationKey = c.locationKey",
         dimensions=("warehouse/dim_customers", "warehouse/dim_locations"),
@@ -159,24 +144,19 @@ class Partials:
         return sql_name(address) if address in self.proven else f"({PARTIALS[address].lines({WHOLE})})"
 
 
-def _expected(answer: Monthly | Summed, rows: str, joins: str = "") -> str:
-    """One row per group, from the star schema."""
-    sums = ", ".join(number(f"sum(l.{name})", name) for name in answer.measures)
-    return f"SELECT ({answer.group})::VARCHAR AS name, {sums} FROM {rows} AS l {joins} GROUP BY 1"
-
-
 def _differing(answer: Monthly | Summed, store: Reading, expected: str, where: str) -> list[str]:
-    published = ", ".join(number(name, name) for name in answer.measures)
+    """``expected``: SQL of one row per group, from the star schema."""
+    published = ", ".join([*answer.by, *(number(name, name) for name in answer.measures)])
+    name = f"concat_ws(' ', {', '.join(f'coalesce(published.{key}, expected.{key})' for key in answer.by)})"
+    same = " AND ".join(f"published.{key} IS NOT DISTINCT FROM expected.{key}" for key in answer.by)
     both = ", ".join(
         f"coalesce({side}.{name}, 0) AS {side}_{name}" for side in ("published", "expected") for name in answer.measures
     )
     differs = " OR ".join(f"coalesce(published.{m}, 0) <> coalesce(expected.{m}, 0)" for m in answer.measures)
     question = f"""
-        WITH published AS
-            (SELECT ({answer.by})::VARCHAR AS name, {published} FROM {sql_name(answer.address)} WHERE {where}),
-        expected AS ({expected})
-        SELECT coalesce(published.name, expected.name) AS name, {both}, count(*) OVER () AS groups
-        FROM published FULL JOIN expected ON published.name IS NOT DISTINCT FROM expected.name
+        WITH published AS (SELECT {published} FROM {sql_name(answer.address)} WHERE {where}), expected AS ({expected})
+        SELECT {name} AS name, {both}, count(*) OVER () AS groups
+        FROM published FULL JOIN expected ON {same}
         WHERE {differs} ORDER BY 1 LIMIT {NAMED}"""
     rows = [row for batch in store.query(question) for row in batch.to_pylist()]
     if not rows:

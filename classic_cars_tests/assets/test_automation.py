@@ -35,13 +35,14 @@ from classic_cars.settings import Settings
 from classic_cars.sources.order_system import ControlTotals
 from classic_cars.stores import published
 from classic_cars.stores.duckdb.store import DuckDBStore
-from classic_cars.tables import recomputation
+from classic_cars.tables import asset, recomputation
 from classic_cars.tables.events import key_of
 from classic_cars.tables.external import observed
 from classic_cars.tables.held import held
 from classic_cars.tables.live_agreement import CHECK, DIFFERENCES, MonthTotals, compare, disagreement
 from classic_cars.tables.partitions import add_months, known_months
 from classic_cars.tables.run_tags import range_tags
+from classic_cars.tables.step import Outcome, Step
 from classic_cars.tables.table import Catalog
 from classic_cars_shop import api as simulator
 from classic_cars_tests.platform import (
@@ -665,6 +666,49 @@ def test_a_change_that_is_observed_while_a_month_is_published_is_read_afterwards
     filled.round()
     said = "SELECT DISTINCT comments FROM warehouse.fact_orders WHERE orderDate BETWEEN '2003-03-01' AND '2003-03-31'"
     assert ask(filled.settings, said) == [("second",)]
+
+
+@pytest.mark.parametrize("how", ["failed", "stopped"])
+def test_what_failed_or_was_stopped_is_asked_for_again_after_a_rest(
+    how: str, filled: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fact, country, moment = "warehouse/fact_orders", "analytics/sales_by_country", [time.time()]
+    url, make = filled.settings.order_system_url, asset.from_tables
+
+    def broken(step: Step) -> Outcome:
+        if step.contract.address in (fact, country):
+            raise MemoryError
+        return make(step)
+
+    monkeypatch.setattr("classic_cars.automation.follow.time.time", lambda: moment[0])
+    monkeypatch.setattr(condition_sensor, "EVALUATE_SECONDS", -1.0)
+    change(url, "UPDATE orders SET status = 'Cancelled' WHERE orderDate LIKE '2003-03%'")
+    filled.poll()
+    (request,) = filled.ask()
+    with monkeypatch.context() as patch:
+        patch.setattr(asset, "from_tables", broken)
+        assert not filled.run(request).success
+    run = filled.instance.get_runs(limit=1)[0]
+    if how == "stopped":
+        filled.instance.run_storage.handle_run_event(
+            run.run_id, dg.DagsterEvent(dg.DagsterEventType.RUN_CANCELED.value, run.job_name)
+        )
+        assert filled.instance.get_runs(limit=1)[0].status == dg.DagsterRunStatus.CANCELED
+    ended = filled.instance.get_run_records(limit=1)[0].end_time
+    assert ended is not None
+    for moment[0] in (ended + 1, ended + 58):
+        assert filled.ask() == []
+    moment[0] = ended + 61
+    (again,) = filled.ask()
+    assert {fact, country} <= tables(again)
+    assert tables(again) & {"source/orders", "staging/orders"} == set()
+    assert months_of(again) == ("2003-03", "2003-03")
+    assert filled.run(again).success
+    assert filled.ask() == []
+    assert filled.stale() == set()
+    assert published_sales(filled.settings, "sales_by_country", "country") == expected_sales(
+        order_system_frames(url), "country"
+    )
 
 
 def test_one_change_ends_before_the_next_is_asked_for(platform: Platform, instance: dg.DagsterInstance) -> None:

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 PART = "_part"
 #: What DuckDB calls the folder of rows for which that column is NULL.
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+#: Memory that a store keeps once its tables are copied.
+LEFT = "64MB"
 #: Files that no release needs are left so long: somebody may be reading them, or about to name them.
 GRACE_SECONDS = 600
 
@@ -74,7 +77,16 @@ def copied(store: DuckDBStore, contracts: Iterable[Contract], before: Pins) -> d
         raise
     finally:
         store.roll_back_open_transaction()
+    _let_go(store)
     return pins
+
+
+def _let_go(store: DuckDBStore) -> None:
+    """What was read to be copied does not stay in memory: whoever reads the copies has a memory of his own."""
+    ((limit,),) = store.execute("SELECT current_setting('memory_limit')").fetchall()
+    with suppress(StoreError):
+        store.execute(f"SET memory_limit = '{LEFT}'")
+    store.execute(f"SET memory_limit = '{limit}'")
 
 
 def _closed_as_the_store(store: DuckDBStore) -> None:
