@@ -51,7 +51,7 @@ LEFT JOIN
 ON f.productCode = p.productCode
 WHERE (r.productCode, r.productName, r.productLine, r.ratings) IS DISTINCT FROM
     (p.productCode, p.productName, p.productLine, coalesce(f.ratings, 0))
-    OR abs(f.average - r.averageRating) > 0.005001
+    OR abs(f.average - r.averageRating) > 0.005001 OR (f.average IS NULL) <> (r.averageRating IS NULL)
 """,
 )
 

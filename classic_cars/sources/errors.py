@@ -91,7 +91,7 @@ def lost_connection(error: BaseException, url: SourceURL) -> bool:
         return False
     if isinstance(error, duckdb.IOException | OSError) and not url.is_sqlite:
         return True
-    text = without_values(str(error)).lower()
+    text = re.sub(r"\"[^\"]*\"|'[^']*'", "", str(error)).lower()
     return any(words in text for words in PASSING_WORDS)
 
 
@@ -128,5 +128,8 @@ def scrubbed(text: str, url: SourceURL) -> str:
 
 
 def without_values(text: str) -> str:
-    """``text`` without what stands in quotes: engines quote the value they stumbled over; it may be somebody's."""
-    return re.sub(r"\"[^\"]*\"|'[^']*'", "'…'", text)
+    """``text`` without what stands in quotes: engines quote the value they stumbled over; it may be somebody's.
+
+    From the first quote to the last one: a value may have quotes of its own, which engines leave as they are.
+    """
+    return re.sub(r"""(?<!\w)["'](.*["']|.*$)""", "'…'", text, flags=re.DOTALL)

@@ -20,6 +20,19 @@ progress = logging.getLogger("classic_cars.progress")
 #: the asset: Dagster would then also try an interrupted step again, and Ctrl-C would end nothing.
 RETRY = dg.RetryPolicy(max_retries=3, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
+#: What DuckDB says of names, statements and machines. Whatever else it says may quote a row, in quotes or without.
+SAY_NO_VALUE = (
+    duckdb.CatalogException,
+    duckdb.BinderException,
+    duckdb.ParserException,
+    duckdb.IOException,
+    duckdb.OutOfMemoryException,
+    duckdb.TransactionException,
+    duckdb.ConnectionException,
+    duckdb.FatalException,
+    duckdb.InternalException,
+)
+
 #: What Dagster raises in a step when its process is told to end, and in one whose blocking check failed.
 INTERRUPTIONS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 CHECK_FAILED = "DagsterAssetCheckFailedError"
@@ -57,7 +70,7 @@ def reported(address: str, error: Exception, attempts: int = 0) -> dg.Failure | 
         return dg.Failure(description=str(error), allow_retries=False)
     if isinstance(error, duckdb.DataError | duckdb.IntegrityError | pa.ArrowException):
         said = without_values(str(error).strip().partition("\n")[0])
-    elif isinstance(error, duckdb.Error):
+    elif isinstance(error, SAY_NO_VALUE):
         said = str(error).strip()
     else:
         said = f"raised {_place(error)}; its message may hold a row's values, and is not kept"

@@ -36,7 +36,7 @@ progress = logging.getLogger("classic_cars.progress")
 
 #: Times rows that refer to rejected rows are themselves rejected (a line of an order of a customer).
 REFERENCE_PASSES = 10
-#: Orders that left a month, that are looked for elsewhere.
+#: Orders that left a month, that are looked for elsewhere at once.
 LOOKED_FOR = 10_000
 
 
@@ -171,14 +171,15 @@ def _with_moved(step: Step, before: _Published, staged: Staged, order_system: Or
     missing = known.anti_join(staged.rows, "orderNumber")
     if staged.others is not None:  # whoever was read in his new month before is not lost
         missing = missing.anti_join(staged.others, "orderNumber")
-    gone = missing.limit(LOOKED_FOR).to_pyarrow().to_pylist()
-    homes = order_system.homes_of([each["orderNumber"] for each in gone if each["orderNumber"] is not None])
     moved: dict[str, dict[str, int]] = {}
-    for each in gone:
-        home = homes.get(each["orderNumber"])
-        if home is not None and home not in step.months:
-            month = moved.setdefault(f"{each['month']:%Y-%m}", {})
-            month[f"{home:%Y-%m}"] = month.get(f"{home:%Y-%m}", 0) + 1
+    for batch in missing.filter(missing.orderNumber.notnull()).to_pyarrow().to_batches(LOOKED_FOR):
+        gone = batch.to_pylist()
+        homes = order_system.homes_of([each["orderNumber"] for each in gone])
+        for each in gone:
+            home = homes.get(each["orderNumber"])
+            if home is not None and home not in step.months:
+                month = moved.setdefault(f"{each['month']:%Y-%m}", {})
+                month[f"{home:%Y-%m}"] = month.get(f"{home:%Y-%m}", 0) + 1
     return BaseVersion(before.rows, moved)
 
 

@@ -14,6 +14,7 @@ import pytest
 from dagster import AutomationCondition as When
 
 from classic_cars.automation.follow import (
+    FailedAndRested,
     FirstTick,
     InputsPublishedAndPassed,
     OutOfDate,
@@ -180,3 +181,34 @@ def test_of_a_plain_external_asset_the_stock_condition_sees_no_observation(insta
 
     assert noticed(dg.AssetSpec("outside")) == set()
     assert noticed(dg.observable_source_asset(name="outside")(lambda: None)) == {"table"}
+
+
+def asked_after_a_failure(condition: dg.AutomationCondition, how: str, instance: dg.DagsterInstance) -> list[set[str]]:
+    """What is asked for at three ticks after a run failed, or was stopped."""
+
+    @dg.asset(automation_condition=condition)
+    def table() -> None:
+        raise MemoryError
+
+    defs = dg.Definitions([table])
+    _, cursor = asked(defs, instance)
+    result = dg.materialize([table], instance=instance, raise_on_error=False)
+    if how == "stopped":
+        event = dg.DagsterEvent(dg.DagsterEventType.RUN_CANCELED.value, result.dagster_run.job_name)
+        instance.run_storage.handle_run_event(result.run_id, event)
+    found = []
+    for _ in range(3):
+        keys, cursor = asked(defs, instance, cursor)
+        found.append(keys)
+    return found
+
+
+def test_the_stock_condition_asks_at_every_tick_for_what_failed_and_never_rests(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    often, never = [{"table"}] * 3, [set[str]()] * 3
+    assert asked_after_a_failure(When.execution_failed(), "failed", instance) == often
+    assert asked_after_a_failure(FailedAndRested(), "failed", instance) == never
+    monkeypatch.setattr("classic_cars.automation.refusals.SHORTEST_REST", -1.0)
+    monkeypatch.setattr("classic_cars.automation.refusals.LONGEST_REST", -1.0)
+    assert asked_after_a_failure(FailedAndRested(), "stopped", instance) == often

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import dagster as dg
+import duckdb
 import pytest
 
 from classic_cars.errors import StoreError, StoreUnreachable
 from classic_cars.serving.incident import failed_attempts, incident_report
-from classic_cars.tables.failures import UNKNOWN
+from classic_cars.tables.failures import UNKNOWN, reported
 
 RAW = "could not convert string to float: 'Jane Doe'"
 
@@ -64,3 +65,22 @@ def test_a_failure_is_told_in_the_platforms_words_or_by_its_type(
     assert told.first is not None
     assert told.first.what.endswith(f": {said}")
     assert status == {table.key: said}
+
+
+@pytest.mark.parametrize(
+    ("question", "secret", "said"),
+    [
+        ("""SELECT strptime('John Smith, 4 Elm St', '%Y')""", "Elm", "raised in "),
+        ("""SELECT '{"email": "jane@shop.example'::JSON""", "jane", "Malformed JSON"),
+        ("""SELECT regexp_matches('x', '(Jane Doe')""", "Jane", "raised in "),
+        ("""SELECT 'Bob O''Neil 0171'::INTEGER""", "Neil", "Could not convert"),
+        ("""SELECT name FROM nowhere""", "LINE 2", "nowhere does not exist"),
+    ],
+)
+def test_an_engines_error_says_what_it_is_and_nothing_of_a_row(question: str, secret: str, said: str) -> None:
+    with pytest.raises(duckdb.Error) as caught:
+        duckdb.sql(question).fetchall()
+    found = reported("staging/customers", caught.value)
+    assert isinstance(found, dg.Failure)
+    assert said in str(found.description)
+    assert secret not in str(found.description)

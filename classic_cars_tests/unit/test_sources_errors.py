@@ -18,7 +18,7 @@ from classic_cars.errors import (
     SourceUnreachable,
 )
 from classic_cars.sources import retries
-from classic_cars.sources.errors import lost_connection, said_by_scanner, translate_error
+from classic_cars.sources.errors import lost_connection, said_by_scanner, translate_error, without_values
 from classic_cars.sources.urls import SourceURL
 from classic_cars_shop.servers import PASSWORD
 
@@ -103,6 +103,20 @@ def test_a_scanners_message_is_one_line_without_values() -> None:
     error = duckdb.ConversionException("Conversion Error: invalid date: \"Jane's\n\tsecret\"\n\nLINE 1: SELECT 'x'")
     assert "Jane" not in said_by_scanner(error, URL)
     assert "\n" not in said_by_scanner(error, URL)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("Could not convert string 'Bob O'Neil 0171 23' to INT32", "Could not convert string '…' to INT32"),
+        ("Could not convert string 'Bob\nO'Neil' to INT32", "Could not convert string '…' to INT32"),
+        ('invalid input for type integer: "5 "feet""', "invalid input for type integer: '…'"),
+        ("value 'Bob is cut o", "value '…'"),
+        ("the tables' rows don't fit", "the tables' rows don't fit"),
+    ],
+)
+def test_nothing_of_a_value_with_quotes_of_its_own_is_left(said: str, shown: str) -> None:
+    assert without_values(said) == shown
 
 
 def test_a_value_that_speaks_of_connections_is_no_lost_connection() -> None:

@@ -10,11 +10,11 @@ import dagster as dg
 import pytest
 
 from classic_cars.automation import staleness
-from classic_cars.automation.staleness import CODE_VERSION, INPUT_VERSION, Node, Record, stale, wave
+from classic_cars.automation.staleness import Node, Record, stale, wave
 from classic_cars.months import Months
 from classic_cars.stores.publications import Publications
 from classic_cars.tables import events
-from classic_cars.tables.events import Event
+from classic_cars.tables.events import CODE_VERSION, INPUT_VERSION, Event
 from classic_cars.tables.external import DATA_VERSION, WHOLE
 
 MONTHS = ["2004-01", "2004-02", "2004-03"]
