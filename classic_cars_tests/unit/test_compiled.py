@@ -72,13 +72,14 @@ def stock() -> Iterator[Backend]:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What is compiled for real from now on."""
     found: list[Any] = []
-    real = Backend.compile
+    compiler = type(Backend.compiler)
+    real = compiler.to_sqlglot
 
-    def compile_(self: Backend, expr: Any, **rest: Any) -> str:
+    def to_sqlglot(self: Any, expr: Any, **rest: Any) -> Any:
         found.append(expr)
         return real(self, expr, **rest)
 
-    monkeypatch.setattr(Backend, "compile", compile_)
+    monkeypatch.setattr(compiler, "to_sqlglot", to_sqlglot)
     return found
 
 
@@ -203,3 +204,12 @@ def test_a_file_that_cannot_be_written_is_no_error_and_leaves_nothing(backend: B
         backend.compile(EXPRESSIONS["sums"]())
         compiled.remember(str(file))
     assert [each.name for each in tmp_path.iterdir()] == ["compiled.json"]
+
+
+def test_what_is_used_twice_is_not_made_whole_before_unless_it_may_differ(backend: Backend) -> None:
+    used = T.group_by("b").agg(x=T.c.sum())
+    assert "AS NOT MATERIALIZED (" in backend.compile(ibis.union(used.filter(used.x > 1), used.select("b", x=used.x)))
+    drawn = used.mutate(x=ibis.random())
+    drawn = ibis.union(drawn.filter(drawn.x > 1), drawn.order_by("b").limit(1))
+    assert "WITH" in backend.compile(drawn)
+    assert "MATERIALIZED" not in backend.compile(drawn)
