@@ -2,7 +2,7 @@
 
 One platform, one fault after the other. The first message has to be enough to act on: table, column,
 reason and rows. The seconds are printed (``pytest -s``). What the messages say is also tested without a daemon, always:
-``classic_cars_tests/assets/test_automation.py``.
+``classic_cars_tests/assets/test_automation_failures.py``.
 """
 
 from __future__ import annotations
