@@ -53,6 +53,8 @@ from classic_cars.tables.live_agreement import CHECK, Reader, reconciliation_che
 from classic_cars.tables.recomputation import recomputation_check, recomputation_key, recomputed_tables
 from classic_cars.tables.table import Catalog, Table
 
+#: Within a tick of a sensor, which Dagster ends after a minute: seconds of a question, and orders that are looked at.
+MOMENT, FEW_ORDERS = 10.0, 500_000
 #: The job that rebuilds every table; also what ``classic-cars run`` executes.
 FULL_REFRESH = "full_refresh"
 
@@ -125,7 +127,9 @@ def _automation(settings: Settings, catalog: Catalog) -> dg.Definitions:
     polls = [order_system_sensor(status), *([landing_sensor(landed, status)] if landed else [])]
 
     def moved(months: Mapping[str, Collection[str]]) -> Collection[tuple[str, str]]:
-        return moved_orders(settings, open_order_system(settings.order_system_url, settings.connect_timeout), months)
+        order_system = open_order_system(settings.order_system_url, settings.connect_timeout, MOMENT)
+        reading = settings.model_copy(update={"query_wait": min(settings.query_wait, MOMENT)})
+        return moved_orders(reading, order_system, months, at_most=FEW_ORDERS)
 
     return dg.Definitions(sensors=[*polls, condition_sensor(LAYERS, moved, status)])
 

@@ -19,12 +19,14 @@ from dagster import AutomationCondition as When
 from classic_cars.automation.history import rows_of_months
 from classic_cars.automation.refusals import (
     Attempt,
-    has_rested,
     refused_months,
     refused_tables,
+    rested,
     would_be_refused_again,
 )
 from classic_cars.automation.staleness import Record, recorded, stale_parts
+from classic_cars.tables.events import made_months
+from classic_cars.tables.external import WHOLE
 from classic_cars.tables.partitions import known_months
 from classic_cars.tables.recomputation import disagreement, is_recomputed
 from classic_cars.tables.table import Catalog, Table
@@ -160,17 +162,26 @@ class FailedAndRested(dg.AutomationCondition):
         if context.candidate_subset.is_empty:  # as above
             return dg.AutomationResult(context, context.get_empty_subset())
         view, address = context.asset_graph_view, context.key.to_user_string()
-        record, partitioned = _record(view, context.asset_graph), context.asset_graph.get(context.key).is_partitioned
-        parts = {*record.failed.get(address, ())} & stale_parts(record, address)
-        # A table that a check refused has nothing to gain from being made of the same again.
-        if not parts or (not partitioned and context.key in _refused(context)[0]):
-            return dg.AutomationResult(context, context.get_empty_subset())
-        if not has_rested(view.instance, record, address, parts, time.time()):
-            return dg.AutomationResult(context, context.get_empty_subset())
-        if not partitioned:
-            return dg.AutomationResult(context, context.candidate_subset)
+        record, (tables, months) = _record(view, context.asset_graph), _refused(context)
+        parts = {*record.failed.get(address, ())}
+        parts &= stale_parts(record, address) | (_disproved(view.instance, context.key) if parts else set())
+        # What a check refused has nothing to gain from being made of the same again.
+        own = months.get(address, {}).items()
+        parts -= {month for month, attempt in own if would_be_refused_again(record, address, month, attempt)}
+        if WHOLE in parts and context.key in tables:
+            parts = set()
+        parts = rested(view.instance, record, address, parts, time.time()) & {WHOLE, *known_months(view.instance)}
+        if not parts or WHOLE in parts:
+            return dg.AutomationResult(context, context.candidate_subset if parts else context.get_empty_subset())
         known = view.get_subset_from_partition_keys(context.key, context.partitions_def, parts)
         return dg.AutomationResult(context, context.candidate_subset.compute_intersection(known))
+
+
+def _disproved(instance: dg.DagsterInstance, key: dg.AssetKey) -> set[str]:
+    """The months that a nightly recomputation found different since they were made."""
+    failed, months = disagreement(instance, key)
+    made = made_months(instance, key.to_user_string()) if months else {}
+    return {month for month in months if month in made and made[month].timestamp < failed}
 
 
 class InputsPublishedAndPassed(dg.AutomationCondition):

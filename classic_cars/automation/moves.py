@@ -16,12 +16,16 @@ from classic_cars.stores import published
 
 
 def moved_orders(
-    settings: Settings, order_system: OrderSystem, wanted: Mapping[str, Collection[str]]
+    settings: Settings,
+    order_system: OrderSystem,
+    wanted: Mapping[str, Collection[str]],
+    at_most: int | None = None,
 ) -> set[tuple[str, str]]:
     """Of which month orders were, and of which they are, where it is another; both are about to be read.
 
-    ``wanted``: the months that are, by address. Order lines whose order is not there have no date, until it comes or
-    once it is gone. Raises ``SourceError`` and ``StoreError``.
+    ``wanted``: the months that are, by address; nothing is said of them when they have more orders than ``at_most``.
+    Order lines whose order is not there have no date, until it comes or once it is gone. Raises ``SourceError`` and
+    ``StoreError``.
     """
     of_orders, of_lines = CONTRACTS[orders.name], CONTRACTS[orderdetails.name]
     months = sorted(month_of(month) for month in wanted.get(of_orders.address, ()))
@@ -31,13 +35,15 @@ def moved_orders(
     with published(settings) as store:
         if not all(store.exists(each) for each in (of_orders, of_lines)):
             return set()
-        held, lines = store.read(of_orders), store.read(of_lines)
-        before = held.filter(held[MONTH].isin(months)).select("orderNumber", was=MONTH)
+        held, lines = _numbers(store.read(of_orders)), _numbers(store.read(of_lines))
+        before = held.filter(held[MONTH].isin(months))
         if without_date:
-            before = before.union(lines.filter(lines[MONTH] == UNDATED).select("orderNumber", was=MONTH), distinct=True)
-        before = before.to_pyarrow()
+            before = before.union(lines.filter(lines[MONTH] == UNDATED), distinct=True)
+        if at_most is not None and before.count().to_pyarrow().as_py() > at_most:
+            return set()
+        before = before.rename(was=MONTH).to_pyarrow()
     with order_system.snapshot() as snapshot:
-        now = snapshot.read(orders, months, _homes).read_all()
+        now = snapshot.read(orders, months, lambda arriving: _numbers(conform(arriving, orders))).read_all()
     both = before.join(now, "orderNumber", join_type="left outer")
     pairs = both.group_by(["was", MONTH]).aggregate([]).to_pylist()
     moved = {(each["was"], each[MONTH] or UNDATED) for each in pairs}
@@ -48,5 +54,6 @@ def moved_orders(
     }
 
 
-def _homes(arriving: ibis.Table) -> ibis.Table:
-    return conform(arriving, orders).select("orderNumber", MONTH)
+def _numbers(rows: ibis.Table) -> ibis.Table:
+    """Of order numbers their months."""
+    return rows.select(rows.orderNumber.cast("int64"), MONTH)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 
 from classic_cars.automation.staleness import Record
-from classic_cars.tables.events import FAILED
+from classic_cars.tables.events import FAILED, Event
 from classic_cars.tables.external import WHOLE
 
 
@@ -47,19 +47,37 @@ def refused_months(instance: dg.DagsterInstance, graph: Any, record: Record) -> 
     return found
 
 
-def has_rested(instance: dg.DagsterInstance, record: Record, address: str, parts: Iterable[str], now: float) -> bool:
-    """Whether the last run that was to make these parts, and did not, ended long enough ago for another one.
+def rested(instance: dg.DagsterInstance, record: Record, address: str, parts: Iterable[str], now: float) -> set[str]:
+    """Those of these parts of which the last run that was to make them, and did not, ended long enough ago.
 
     As long as they have failed by then: from a minute on, an hour at most.
     """
-    key, parts = dg.AssetKey(address.split("/")), [*parts]
-    tried = {attempt.run_id for part in parts if (attempt := last_attempt(instance, key, part))}
-    ended = max((run.end_time or 0 for run in instance.get_run_records(dg.RunsFilter(run_ids=[*tried]))), default=0)
-    made = min(each.moment if (each := record.events[address].get(part)) else 0 for part in parts)
-    since = dg.EventRecordsFilter(dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, key, after_cursor=made)
+    key, tried = dg.AssetKey(address.split("/")), dict[str, set[str]]()
+    for part in parts:
+        if attempt := last_attempt(instance, key, part):
+            tried.setdefault(attempt.run_id, set()).add(part)
+    runs = instance.get_run_records(dg.RunsFilter(run_ids=[*tried])) if tried else ()
+    ends = {each.dagster_run.run_id: each.end_time or 0 for each in runs}
+    found = set[str]()
+    for run, failed in tried.items():
+        # The runs of one of them stand for those of all that the run was to make.
+        ended, part = ends.get(run, 0), max(failed)
+        failing = ended - _first_attempt(instance, key, part, record.events[address].get(part))
+        if now - ended >= min(max(failing, SHORTEST_REST), LONGEST_REST):
+            found |= failed
+    return found
+
+
+def _first_attempt(instance: dg.DagsterInstance, key: dg.AssetKey, part: str, made: Event | None) -> float:
+    """When it was first to be made again since it was made, in seconds since 1970."""
+    since = dg.EventRecordsFilter(
+        dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+        key,
+        asset_partitions=[part] if part else None,
+        after_cursor=made.moment if made else None,
+    )
     first = instance.event_log_storage.get_event_records(since, limit=1, ascending=True)
-    failing = ended - first[0].timestamp if first else 0
-    return now - ended >= min(max(failing, SHORTEST_REST), LONGEST_REST)
+    return first[0].timestamp if first else 0
 
 
 def would_be_refused_again(record: Record, address: str, month: str, attempt: Attempt) -> bool:

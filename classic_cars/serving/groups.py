@@ -147,7 +147,8 @@ class Partials:
 def _differing(answer: Monthly | Summed, store: Reading, expected: str, where: str) -> list[str]:
     """``expected``: SQL of one row per group, from the star schema."""
     published = ", ".join([*answer.by, *(number(name, name) for name in answer.measures)])
-    name = f"concat_ws(' ', {', '.join(f'coalesce(published.{key}, expected.{key})' for key in answer.by)})"
+    keys = (f"coalesce(coalesce(published.{key}, expected.{key})::VARCHAR, 'none')" for key in answer.by)
+    name = f"concat_ws(' ', {', '.join(keys)})"
     same = " AND ".join(f"published.{key} IS NOT DISTINCT FROM expected.{key}" for key in answer.by)
     both = ", ".join(
         f"coalesce({side}.{name}, 0) AS {side}_{name}" for side in ("published", "expected") for name in answer.measures

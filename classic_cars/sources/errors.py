@@ -127,9 +127,14 @@ def scrubbed(text: str, url: SourceURL) -> str:
     return text
 
 
+#: An apostrophe of English: after two letters, and before the end of a contraction.
+_APOSTROPHE = r"(?<=[A-Za-z]{2})'(?:t|s|re|ve|ll|d|m)\b"
+_QUOTED = re.compile(rf"""(?!{_APOSTROPHE})["'](.*["']|.*$)""", re.DOTALL)
+
+
 def without_values(text: str) -> str:
     """``text`` without what stands in quotes: engines quote the value they stumbled over; it may be somebody's.
 
     From the first quote to the last one: a value may have quotes of its own, which engines leave as they are.
     """
-    return re.sub(r"""(?<!\w)["'](.*["']|.*$)""", "'…'", text, flags=re.DOTALL)
+    return _QUOTED.sub("'…'", text)

@@ -112,7 +112,9 @@ def test_a_scanners_message_is_one_line_without_values() -> None:
         ("Could not convert string 'Bob\nO'Neil' to INT32", "Could not convert string '…' to INT32"),
         ('invalid input for type integer: "5 "feet""', "invalid input for type integer: '…'"),
         ("value 'Bob is cut o", "value '…'"),
-        ("the tables' rows don't fit", "the tables' rows don't fit"),
+        ("Could not convert b'Mary Smith' with type bytes", "Could not convert b'…' with type bytes"),
+        ("bad value _utf8mb4'Mary' or 12'Jane'", "bad value _utf8mb4'…'"),
+        ("don't read the table's rows from 'Jane'", "don't read the table's rows from '…'"),
     ],
 )
 def test_nothing_of_a_value_with_quotes_of_its_own_is_left(said: str, shown: str) -> None:

@@ -83,10 +83,11 @@ def copied(store: DuckDBStore, contracts: Iterable[Contract], before: Pins) -> d
 
 def _let_go(store: DuckDBStore) -> None:
     """What was read to be copied does not stay in memory: whoever reads the copies has a memory of his own."""
-    ((limit,),) = store.execute("SELECT current_setting('memory_limit')").fetchall()
-    with suppress(StoreError):
-        store.execute(f"SET memory_limit = '{LEFT}'")
-    store.execute(f"SET memory_limit = '{limit}'")
+    try:
+        with suppress(StoreError):
+            store.execute(f"SET memory_limit = '{LEFT}'")
+    finally:
+        store.execute(f"SET memory_limit = {literal(str(store._config['memory_limit']))}")
 
 
 def _closed_as_the_store(store: DuckDBStore) -> None:

@@ -1,0 +1,94 @@
+"""When what failed is asked for again: each month by itself, and not what a check would only refuse again."""
+
+import time
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from classic_cars.automation import refusals
+from classic_cars.automation.follow import FailedAndRested
+from classic_cars.automation.refusals import rested
+from classic_cars.automation.staleness import recorded
+from classic_cars.tables.partitions import MONTHLY
+
+JANUARY, FEBRUARY = "2003-01", "2003-02"
+FACT = dg.AssetKey(["warehouse", "fact"])
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as opened:
+        opened.add_dynamic_partitions(str(MONTHLY.name), [JANUARY, FEBRUARY])
+        yield opened
+
+
+class Shop:
+    """An input and a fact, month by month: a fact's month fails, or is refused, for as long as it is told to."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance, self.fails, self.refuses = instance, False, False
+
+        @dg.asset(partitions_def=MONTHLY, key=["staging", "lines"])
+        def lines(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+            return dg.MaterializeResult(data_version=dg.DataVersion(context.run_id))
+
+        @dg.asset(
+            partitions_def=MONTHLY,
+            deps=[lines],
+            key=FACT,
+            check_specs=[dg.AssetCheckSpec("audit", asset=FACT, blocking=True)],
+            automation_condition=FailedAndRested(),
+        )
+        def fact() -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+            if self.fails:
+                raise MemoryError
+            yield dg.AssetCheckResult(passed=not self.refuses, check_name="audit", asset_key=FACT)
+            if self.refuses:
+                raise dg.Failure("refused")
+            yield dg.MaterializeResult()
+
+        self.assets = [lines, fact]
+        self.defs = dg.Definitions(self.assets)
+
+    def run(self, month: str, *, fact: bool = True) -> None:
+        chosen = self.assets if fact else self.assets[:1]
+        dg.materialize(chosen, partition_key=month, instance=self.instance, raise_on_error=False)
+
+    def asked(self) -> set[str]:
+        return set(dg.evaluate_automation_conditions(self.defs, self.instance).get_requested_partitions(FACT))
+
+
+def test_a_month_rests_as_long_as_it_failed_itself(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "SHORTEST_REST", 0.0)
+    shop = Shop(instance)
+    for month in (JANUARY, FEBRUARY):
+        shop.run(month)
+    time.sleep(1)
+    shop.fails = True
+    shop.run(JANUARY)  # February was to be made a second ago: that is no failure of January's
+    record = recorded(instance, shop.defs.get_repository_def().asset_graph)
+    ended = instance.get_run_records(limit=1)[0].end_time or 0
+    assert rested(instance, record, FACT.to_user_string(), [JANUARY], ended + 0.9) == {JANUARY}
+    assert rested(instance, record, FACT.to_user_string(), [JANUARY], ended - 0.1) == set()
+
+
+def test_a_month_that_failed_is_asked_for_again_and_one_that_was_refused_only_of_something_else(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "SHORTEST_REST", -1.0)
+    monkeypatch.setattr(refusals, "LONGEST_REST", -1.0)
+    shop = Shop(instance)
+    for month in (JANUARY, FEBRUARY):
+        shop.run(month)
+    assert shop.asked() == set()
+    shop.fails = True
+    shop.run(JANUARY)
+    assert shop.asked() == {JANUARY}
+    shop.fails, shop.refuses = False, True
+    shop.run(JANUARY)
+    assert shop.asked() == set()
+    shop.run(JANUARY, fact=False)
+    assert shop.asked() == {JANUARY}
