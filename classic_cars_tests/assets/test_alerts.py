@@ -437,6 +437,7 @@ def prove(instance: dg.DagsterInstance, *, passed: bool = True) -> None:
     )
 
 
+@pytest.mark.exhaustive
 def test_a_report_says_what_is_quarantined_and_what_contradicts_itself(
     shop_settings: Settings, instance: dg.DagsterInstance
 ) -> None:

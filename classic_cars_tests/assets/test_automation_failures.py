@@ -264,7 +264,7 @@ def test_a_failed_read_is_asked_for_again_for_as_long_as_it_differs(
     assert platform.ask() == []
 
 
-@pytest.mark.parametrize("how", ["failed", "stopped"])
+@pytest.mark.parametrize("how", [pytest.param("failed", marks=pytest.mark.exhaustive), "stopped"])
 def test_what_failed_or_was_stopped_is_asked_for_again_after_a_rest(
     how: str, filled: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,6 +130,7 @@ def test_what_a_reconciliation_found_different_is_read_again(made: Settings) -> 
     assert nothing_more(made)
 
 
+@pytest.mark.exhaustive
 def test_a_refused_month_is_not_made_of_half_of_it_because_those_beside_it_are_made(made: Settings) -> None:
     """Its order lines are refused, and its cancelled orders are not."""
     url, march = made.order_system_url, "SELECT orderNumber FROM orders WHERE orderDate LIKE '2003-03%'"
