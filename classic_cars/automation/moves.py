@@ -56,4 +56,4 @@ def moved_orders(
 
 def _numbers(rows: ibis.Table) -> ibis.Table:
     """Of order numbers their months."""
-    return rows.select(rows.orderNumber.cast("int64"), MONTH)
+    return rows.select(MONTH, orderNumber=rows.orderNumber.cast("int64"))
