@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
+from classic_cars.tables.events import PARTITION_ROWS
 from classic_cars.tables.external import WHOLE
 
 #: Tag of runs that follow a change; the value is the sensor's name.
 FOLLOWS = "classic_cars/follows"
-#: Metadata of a month that was made.
-ROWS = "dagster/partition_row_count"
 
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
@@ -70,5 +69,5 @@ def rows_of_months(instance: dg.DagsterInstance, key: dg.AssetKey) -> int:
     made = instance.event_log_storage.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION)
     wanted = dg.AssetRecordsFilter(key, storage_ids=list(made.values()))
     records = instance.fetch_materializations(wanted, limit=len(made)).records if made else []
-    counts = [each.asset_materialization.metadata.get(ROWS) for each in records if each.asset_materialization]
+    counts = [each.asset_materialization.metadata.get(PARTITION_ROWS) for each in records if each.asset_materialization]
     return sum(int(str(count.value)) for count in counts if count is not None)

@@ -40,7 +40,7 @@ PUBLISHED_MONTHS_TABLE = (
 
 #: DuckDB's own lists only the tables of one schema, in which there is none.
 _SHOW_TABLES = re.compile(r"\s*SHOW\s+(?:ALL\s+)?TABLES\s*;?\s*", re.IGNORECASE)
-ALL_TABLES = (
+SHOW_ALL_TABLES = (
     "SELECT table_schema AS layer, table_name AS name FROM information_schema.tables "
     f"WHERE table_schema NOT IN ('main', '{OWN}') ORDER BY ALL"
 )
@@ -63,7 +63,7 @@ def one_query(sql: str) -> list[duckdb.Statement]:
     ``StoreError`` for anything else, and ``duckdb.Error`` for what is no SQL.
     """
     if _SHOW_TABLES.fullmatch(sql):
-        sql = ALL_TABLES
+        sql = SHOW_ALL_TABLES
     with _nothing().cursor() as apart:
         statements = apart.extract_statements(sql)
     explained = _EXPLAIN.match(sql)

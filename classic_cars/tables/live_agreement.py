@@ -41,8 +41,8 @@ SELECT month, sum(rows)::BIGINT, sum(quarantined)::BIGINT, sum(cents)::BIGINT FR
 
 #: Table to control totals by home month.
 Totals = Mapping[str, Mapping[str, ControlTotals]]
-#: Table to months, ``""`` for tables without.
-Months = Mapping[str, list[str]]
+#: Table to its months that differ, ``""`` for tables without.
+Differing = Mapping[str, list[str]]
 
 #: Months that a message names.
 NAMED = 6
@@ -116,7 +116,7 @@ def held_by_month(store: Store) -> dict[str, MonthTotals]:
 
 
 def evaluate(
-    live: Mapping[str, ControlTotals], held: Mapping[str, MonthTotals], tables: Months, today: date
+    live: Mapping[str, ControlTotals], held: Mapping[str, MonthTotals], tables: Differing, today: date
 ) -> dg.AssetCheckResult:
     """The check's result; ``tables``: those of ``source`` that differ."""
     differing = compare(live, held, today)
