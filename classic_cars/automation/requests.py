@@ -103,7 +103,8 @@ def _in_order(
     spans = ranges(existing, wanted, at_most, together, apart)
     both_ways = [span for span in spans if _any_in(span, lose_it) and _any_in(span, have_it)]
     if both_ways:
-        spans = ranges(existing, wanted, at_most, [*together, *((NO_DATE, last) for _, last in both_ways)], apart)
+        together += [(NO_DATE, last) for _, last in both_ways]
+        spans = ranges(existing, wanted, at_most, together, apart.difference(*together))
     return sorted(spans, key=lambda span: not _any_in(span, have_it))
 
 

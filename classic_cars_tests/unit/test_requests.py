@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 
 from classic_cars.automation.requests import CHANGED, ranges, run_requests
+from classic_cars.tables.run_tags import RANGE_END, RANGE_START
 
 UNDATED = "1900-01"
 MONTHS = [UNDATED, *(f"{year}-{month:02d}" for year in range(2003, 2027) for month in range(1, 13))]
@@ -105,6 +106,18 @@ def test_a_month_that_may_fail_is_in_no_range_with_others() -> None:
     # A fault of all months is one run, and not one for each.
     assert ranges(MONTHS, wanted, apart=wanted) == [("2003-01", "2003-04")]
     assert ranges(MONTHS, both, 1, apart={"2003-01", "2003-02", "2003-03"}) == alone
+
+
+def test_a_month_that_was_refused_because_a_row_moved_is_made_with_the_one_that_it_is_in() -> None:
+    wanted = [request(month, "source/orders") for month in (UNDATED, "2004-02", "2004-07", "2010-01")]
+    for moved, expected in (
+        ([], [(UNDATED,), ("2004-02",), ("2004-07",), ("2010-01",)]),
+        ([("2004-02", "2004-07")], [(UNDATED,), ("2004-02", "2004-07"), ("2010-01",)]),
+        ([(UNDATED, "2004-02"), ("2004-02", UNDATED)], [(UNDATED, "2004-02"), ("2004-07",), ("2010-01",)]),
+    ):
+        found = run_requests(wanted, MONTHS, {}, moved=moved, apart={"2004-02"})
+        ends = [(each.tags[RANGE_START], each.tags[RANGE_END]) for each in found]
+        assert [(first, last) if first != last else (first,) for first, last in ends] == expected
 
 
 @pytest.mark.parametrize(
