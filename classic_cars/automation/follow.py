@@ -162,9 +162,12 @@ class FailedAndRested(dg.AutomationCondition):
         if context.candidate_subset.is_empty:  # as above
             return dg.AutomationResult(context, context.get_empty_subset())
         view, address = context.asset_graph_view, context.key.to_user_string()
-        record, (tables, months) = _record(view, context.asset_graph), _refused(context)
+        record = _record(view, context.asset_graph)
         parts = {*record.failed.get(address, ())}
-        parts &= stale_parts(record, address) | (_disproved(view.instance, context.key) if parts else set())
+        parts &= stale_parts(record, address) | _disproved(view.instance, context.key) if parts else set()
+        if not parts:  # nearly always: what was refused is worth its queries only then
+            return dg.AutomationResult(context, context.get_empty_subset())
+        tables, months = _refused(context)
         # What a check refused has nothing to gain from being made of the same again.
         own = months.get(address, {}).items()
         parts -= {month for month, attempt in own if would_be_refused_again(record, address, month, attempt)}
