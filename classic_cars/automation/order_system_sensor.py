@@ -134,11 +134,17 @@ def _polled(
         return Tick(watch, reason or "new months become partitions when the run under way ended")
     try:
         totals = _totals(order_system, changed)
+        after = order_system.change_signs() if changed else {}
     except SourceError as error:
         return _failed(before, order_system, unreadable, error)
     disproved = asked.poll.differing if watch.reconciled > before.reconciled else {}
     watch = answered(watch, time.time() - now, time.time())
-    return _observing(watch, asked, changed, totals, seen, reason, disproved)
+    now = time.time()
+    versions = changes.to_observe(changed, asked.poll, seen, totals, now, disproved)
+    doubtful = sieve.unsettled(watch, asked.signs, after, versions, now)
+    then = {table: {**seen.get(table, {}), **versions.get(table, {})} for table in TABLES}
+    watch = sieve.concluded(watch, asked.plan, asked.signs, asked.poll, changed, then, doubtful, now)
+    return _observing(watch, asked, versions, reason)
 
 
 def _failed(watch: OrderSystemPollState, order_system: OrderSystem, unreadable: Unreadable, error: SourceError) -> Tick:
@@ -187,19 +193,7 @@ def _asked(
     return _Asked(signs, plan, poll, missed, polled - started, polled - polling)
 
 
-def _observing(
-    watch: OrderSystemPollState,
-    asked: _Asked,
-    changed: Changes,
-    totals: changes.Versions,
-    seen: changes.Versions,
-    reason: str,
-    disproved: Changes,
-) -> Tick:
-    now = time.time()
-    versions = changes.to_observe(changed, asked.poll, seen, totals, now, disproved)
-    then = {table: {**seen.get(table, {}), **versions.get(table, {})} for table in TABLES}
-    watch = sieve.concluded(watch, asked.plan, asked.signs, asked.poll, changed, then, now)
+def _observing(watch: OrderSystemPollState, asked: _Asked, versions: changes.Versions, reason: str) -> Tick:
     observing = {table: sorted(months) for table, months in versions.items()}
     said = [f"{changes.described(observing)}: observed" if observing else reason, asked.plan.later]
     said = [each for each in (*said, _said_of(asked.missed)) if each] or ["nothing changed"]

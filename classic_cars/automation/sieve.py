@@ -7,10 +7,11 @@ relied on alone: now and then all tables are polled, and a table whose sign miss
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from classic_cars.automation.changes import (
+    AGAIN,
     RESTLESS_SECONDS,
     Changes,
     Fingerprints,
@@ -30,6 +31,8 @@ PROOF_SECONDS = 900.0
 AFTER_CHANGE_SECONDS = 60.0
 #: How long a sign that missed a change is not relied on.
 DISTRUST_SECONDS = 86_400.0
+#: In place of a fingerprint that may be of other rows than the data version that it would stand for.
+UNSETTLED = "?"
 #: Of a digest, so many digits are enough to notice a difference.
 DIGITS = 12
 
@@ -100,12 +103,35 @@ def noted(watch: OrderSystemPollState, plan: Plan, signs: Signs, seconds: float,
     return replace(watch, last_signs=_digest(signs), proof_due=due)
 
 
+def unsettled(watch: OrderSystemPollState, before: Signs, after: Signs, versions: Versions, now: float) -> set[str]:
+    """Tables of which other rows may have been seen by the poll than by the totals that it observes.
+
+    Their signs, taken ``before`` the poll and ``after`` the totals, say that nothing changed between the two; without
+    such a sign, the next poll has to find no other totals.
+    """
+    still = {
+        table
+        for table, sign in before.items()
+        if table in after and after[table].token == sign.token and watch.distrusted.get(table, 0.0) <= now
+    }
+    new = {table for table, found in versions.items() if not all(AGAIN in version for version in found.values())}
+    return new - still
+
+
 def concluded(
-    watch: OrderSystemPollState, plan: Plan, signs: Signs, poll: Poll, changed: Changes, observed: Versions, now: float
+    watch: OrderSystemPollState,
+    plan: Plan,
+    signs: Signs,
+    poll: Poll,
+    changed: Changes,
+    observed: Versions,
+    doubtful: Collection[str],
+    now: float,
 ) -> OrderSystemPollState:
     """What is known of the tables that were polled; of those whose change is not observed yet, nothing new.
 
-    ``observed``: the data versions with those that this tick observes.
+    ``observed``: the data versions with those that this tick observes. ``doubtful``: the tables whose fingerprints
+    may not stand for them; the next poll compares what changed again.
     """
     moved = differences(poll.known, poll.found)
     done = [table for table in plan.tables if {*moved.get(table, ())} <= {*changed.get(table, ())}]
@@ -113,10 +139,12 @@ def concluded(
     due = min(watch.proof_due, now + AFTER_CHANGE_SECONDS) if moved.keys() & {*done} else watch.proof_due
     # A table that is observed again has another version for the same rows: what is known of them is still so.
     same = {*done, *(table for table in changed if table in poll.known)}
+    compared_again = {table: dict.fromkeys(changed[table], UNSETTLED) for table in done if table in doubtful}
+    found = {table: {**poll.found.get(table, {}), **compared_again.get(table, {})} for table in done}
     return replace(
         watch,
         signs={**{t: m for t, m in watch.signs.items() if t not in done}, **marks},
-        fingerprints=watch.fingerprints | {table: dict(poll.found.get(table, {})) for table in done},
+        fingerprints=watch.fingerprints | found,
         stood_for=watch.stood_for | {table: digest(observed.get(table, {})) for table in same},
         proof_due=due,
     )

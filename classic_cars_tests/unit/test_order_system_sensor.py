@@ -244,6 +244,34 @@ def test_a_change_during_the_poll_is_seen_at_once_or_next_time_and_once(shop: Sh
         assert all(watcher.tick() == [] for _ in range(20))
 
 
+@pytest.mark.parametrize("signed", [True, False])
+def test_what_was_changed_back_after_its_totals_were_observed_is_noticed(
+    shop: Shop, watcher: Watcher, *, signed: bool
+) -> None:
+    """The fingerprints are then again those of the poll, and the totals are not."""
+    shop.unsigned = set() if signed else {"orders"}
+    for _ in range(10):
+        watcher.tick()
+    before = shop.rows["orders"]["2004-02"]
+    shop.change("orders", "2004-02")
+    shop.now += 3
+    polled = dict(shop.rows["orders"])
+
+    def change_once_more() -> None:
+        if "orders" in shop.polled[-1] and shop.rows["orders"] == polled and (signed or watcher.state().moving):
+            shop.change("orders", "2004-02")
+
+    shop.while_polled = change_once_more
+    watcher.noticed()
+    shop.while_polled = None
+    assert shop.rows["orders"]["2004-02"] == before + 2
+    assert watcher.agrees()
+    shop.rows["orders"]["2004-02"], shop.changed_at["orders"] = before + 1, shop.now
+    watcher.noticed()
+    assert watcher.agrees()
+    assert all(watcher.tick() == [] for _ in range(20))
+
+
 def test_a_change_that_its_sign_missed_is_found_by_the_proof_and_said(shop: Shop, watcher: Watcher) -> None:
     shop.lying = {"products"}
     watcher.settle()
