@@ -1,14 +1,14 @@
 """What a table of the order system holds now, in one number per home month, worked out by the order system itself.
 
 Each row's columns become one text, its hash one number, and the numbers a sum: no order of rows, no lock, one
-aggregate query per table. Two polls with equal fingerprints saw equal rows. A table with a column that its
-database updates with every change (``updatedAt`` and the like) is compared by key and that column alone.
+aggregate query per table. Two polls with equal fingerprints saw equal rows. No column is taken at its name:
+one called ``updatedAt`` may be filled by nobody, and no database moves it when a foreign key cascades.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import date
 from functools import reduce
 from typing import Any
@@ -18,36 +18,30 @@ from sqlalchemy.dialects import mysql
 
 from classic_cars.sources.control_totals import BETWEEN, MD5_DIGITS, MISSING, WHOLE
 from classic_cars.sources.home_months import day_text, home_of_text
-from classic_cars.sources.texts import as_text
+from classic_cars.sources.texts import shown
 
-#: Names of a column that changes with its row, without case and underscores.
-UPDATED_AT = frozenset({"updatedat", "updatedon", "lastupdate", "lastupdated", "modifiedat", "lastmodified"})
-
-
-def watched_columns(table: sa.Table, actual: Mapping[str, sa.types.TypeEngine]) -> list[sa.ColumnElement]:
-    """The key and the updated-at column where there is one that holds a moment; otherwise all declared columns."""
-    for name, kind in actual.items():
-        if name.replace("_", "").lower() in UPDATED_AT and isinstance(kind, sa.DateTime):
-            return [*table.primary_key.columns, sa.column(name, kind)]
-    return list(table.columns)
+#: Columns, each with the type that it has now.
+Columns = Iterable[tuple[sa.Column, sa.types.TypeEngine]]
 
 
-def row_text(columns: Iterable[sa.ColumnElement], dialect: str) -> sa.ColumnElement[str]:
+def row_text(columns: Columns, dialect: str) -> sa.ColumnElement[str]:
     """All columns of a row as one text, in which NULL and the empty text differ."""
-    texts = [sa.func.coalesce(_text(column, dialect), MISSING) for column in columns]
+    texts = [sa.func.coalesce(_text(column, actual, dialect), MISSING) for column, actual in columns]
     return reduce(lambda left, right: left.concat(BETWEEN).concat(right), texts)
 
 
-def _text(column: Any, dialect: str) -> Any:
-    if isinstance(column.type, sa.LargeBinary):
-        return sa.func.encode(column, "hex") if dialect == "postgresql" else sa.func.hex(column)
-    return as_text(column)
+def _text(column: Any, actual: sa.types.TypeEngine, dialect: str) -> Any:
+    if not isinstance(column.type, sa.LargeBinary):
+        return shown(column, actual)
+    # A picture's digits may be more than a server sends or makes: it says NULL then, whatever the picture.
+    return sa.func.hex(column) if dialect == "sqlite" else sa.func.md5(column)
 
 
 def row_hash(text: sa.ColumnElement[str], dialect: str) -> sa.ColumnElement[int]:
     """A whole number of at least 60 bits, from the database's own functions. SQLite has none: DuckDB hashes for it."""
     if dialect == "postgresql":
-        return sa.func.hashtextextended(text, 0)
+        # It hashes what a collation finds equal to one number, and of two collations nothing.
+        return sa.func.hashtextextended(sa.collate(text, "C"), 0)
     digits = sa.func.conv(sa.func.left(sa.func.md5(text), MD5_DIGITS), 16, 10)
     return sa.cast(digits, mysql.BIGINT(unsigned=True))
 

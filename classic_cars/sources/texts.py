@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
 #: The end of a text for engines whose ``$`` also stands before a line break at the end.
 END = "(?!x|[^x])"
 
+#: What makes a number of double precision of any other, and of a text.
+NOUGHT: sa.ColumnElement[float] = sa.literal_column("0e0", sa.Double())
 #: What may follow the day: no time, or midnight.
 MIDNIGHTS = ("", " 00:00:00", " 00:00:00.0", " 00:00:00.000", " 00:00:00.000000")
 
@@ -34,8 +36,20 @@ def as_text(column: Any) -> sa.ColumnElement[str]:
 
 
 def shown(column: Any, actual: sa.types.TypeEngine) -> sa.ColumnElement[str]:
-    """The same for a column that has this type now; PostgreSQL shows ``money`` in the manner of a country."""
-    return as_text(sa.cast(column, sa.Numeric())) if isinstance(actual, postgresql.MONEY) else as_text(column)
+    """The same for a column that has this type now, so that numbers that differ have texts that differ.
+
+    PostgreSQL shows ``money`` in the manner of a country. MariaDB and MySQL show six digits of a ``FLOAT`` without a
+    scale, which are not its cents from 10,000 on: where another number has these digits, all that it is are shown.
+    """
+    if isinstance(actual, postgresql.MONEY):
+        return as_text(sa.cast(column, sa.Numeric()))
+    text = as_text(column)
+    if isinstance(actual, mysql.FLOAT) and actual.scale is None:
+        # Half of the distance to the next number of 24 binary digits. Nought has no logarithm, and its text is right.
+        half = sa.func.pow(2, sa.func.floor(sa.func.log2(sa.func.abs(column))) - 24)
+        double = column + NOUGHT
+        return sa.case((sa.func.abs(NOUGHT + sa.type_coerce(text, sa.Double()) - double) > half, as_text(double)), else_=text)
+    return text
 
 
 def matches(text: Any, pattern: str, dialect: str) -> Any:

@@ -506,6 +506,46 @@ def test_money_of_another_type_arrives_exactly_or_is_kept(
     assert bool(open_order_system(url).drift(orderdetails)) is (kind != "DECIMAL(10,2)")
 
 
+@pytest.mark.parametrize(
+    ("database", "kind", "value", "expected", "kept"),
+    [
+        ("mariadb", "FLOAT", "35.10", Decimal("35.10"), None),
+        ("mariadb", "FLOAT", "0", Decimal("0.00"), None),
+        # Six digits, which the server shows, are those of another number.
+        ("mariadb", "FLOAT", "120166.58", None, "120166.578125"),
+        ("mariadb", "FLOAT(10,2)", "80000.09", Decimal("80000.09"), None),
+        ("postgresql", "REAL", "120166.58", Decimal("120166.58"), None),
+    ],
+)
+def test_money_in_single_precision_is_shown_with_all_its_digits(
+    request: pytest.FixtureRequest, database: str, kind: str, value: str, expected: Decimal | None, kept: str | None
+) -> None:
+    url = request.getfixturevalue(f"{database}_url")
+    one_order(url)
+    if database == "postgresql":
+        change(url, BY_DEFAULT.format("extra_float_digits = 0"))
+    alter = f'MODIFY "priceEach" {kind}' if database == "mariadb" else f'ALTER "priceEach" TYPE {kind}'
+    change(url, f"ALTER TABLE orderdetails {alter}", f'UPDATE orderdetails SET "priceEach" = {value}')
+    assert surprised(url, orderdetails, "priceEach") == (expected, kept)
+    order_system = open_order_system(url)
+    before = order_system.fingerprints(today=TODAY), said_now(url, orderdetails)
+    change(url, 'UPDATE orderdetails SET "priceEach" = "priceEach" + 0.41')
+    assert order_system.fingerprints(today=TODAY) != before[0]
+    assert said_now(url, orderdetails) != before[1]
+
+
+#: What a database has from its administrator.
+BY_DEFAULT = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET {}', current_database()); END $$"
+
+
+def test_the_way_a_server_writes_dates_by_default_is_no_matter(postgresql_url: str) -> None:
+    one_order(postgresql_url)
+    change(postgresql_url, BY_DEFAULT.format("datestyle = ''SQL, DMY''"))
+    assert surprised(postgresql_url, orders, "orderDate") == (date(2004, 1, 5), None)
+    with_options = f"{postgresql_url}?options=-c%20application_name%3Dit%27s"
+    assert surprised(with_options, orders, "orderDate") == (date(2004, 1, 5), None)
+
+
 def test_postgresqls_money_arrives_to_the_cent(postgresql_url: str) -> None:
     one_order(postgresql_url)
     put(postgresql_url, orderdetails, line(1, "S18_1749", 2, price="-0.10"))

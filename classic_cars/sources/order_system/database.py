@@ -24,7 +24,6 @@ from classic_cars.months import month_of
 from classic_cars.sources.columns import kind_of
 from classic_cars.sources.control_totals import proven
 from classic_cars.sources.errors import lost_connection, said_by_scanner, translate_error
-from classic_cars.sources.fingerprints import watched_columns
 from classic_cars.sources.home_months import away, home_of, home_of_text
 from classic_cars.sources.near_dates import Near
 from classic_cars.sources.order_system.drift import SchemaDrift, drift_of, probe, unreadable
@@ -53,7 +52,6 @@ class Database(ABC):
         self.url = url
         self.timeout, self.query_seconds = connect_timeout, query_seconds
         self._shared: _Shared | None = None
-        self._watched: dict[str, list[sa.ColumnElement]] = {}
         self._known_types: dict[str, Types] | None = None
 
     @property
@@ -92,7 +90,6 @@ class Database(ABC):
         shared = copy(self)
         shared._shared = _Shared(shared._new_snapshot)
         shared.__dict__.pop("orders", None)  # what was known before may be so no longer
-        shared._watched = {}
         if self.strict_types:  # others take the name of a column that is gone meanwhile for a text
             shared._known_types = {}  # asked for once in a run
         try:
@@ -193,11 +190,10 @@ class Database(ABC):
         types = self.types(table)
         return [(column, types[column.name]) for column in proven(table)]
 
-    def watched(self, table: sa.Table) -> list[sa.ColumnElement]:
-        """The columns by which a change of a row is noticed."""
-        if table.name not in self._watched:
-            self._watched[table.name] = watched_columns(table, self.types(table))
-        return self._watched[table.name]
+    def watched(self, table: sa.Table) -> list[tuple[sa.Column, sa.types.TypeEngine]]:
+        """The columns by which a change of a row is noticed, each with the type that it has now."""
+        types = self.types(table) if self.strict_types else {}
+        return [(column, types.get(column.name, column.type)) for column in table.columns]
 
     def ask(self, *queries: sa.Select | sa.CompoundSelect) -> list[list[Any]]:
         """The rows of small queries, all on one connection."""

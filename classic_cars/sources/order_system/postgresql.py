@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -26,6 +27,8 @@ from classic_cars.sources.order_system.streams import STREAM_ERRORS, Shape, guar
 from classic_cars.sources.retries import retry_transient
 
 SCANNER = "postgres"
+#: Dates by year, month and day, numbers with all their digits, and backslashes that are backslashes.
+SESSION = ("datestyle=ISO", "extra_float_digits=1", "standard_conforming_strings=on")
 NAMES = ("rows", "digest", "cents", "day")
 
 
@@ -35,7 +38,14 @@ class PostgreSQL(Database):
     @cached_property
     def engine(self) -> sa.Engine:
         options = f"-c default_transaction_read_only=on -c statement_timeout={int(self.query_seconds * 1000)}"
-        return read_only(self.url, connect_args={"connect_timeout": self._wait, "options": options})
+        return read_only(
+            self.url, connect_args={"connect_timeout": self._wait, "options": f"{self._options} {options}"}
+        )
+
+    @property
+    def _options(self) -> str:
+        """What the texts of values depend on, whatever the database, the user or this machine has by default."""
+        return " ".join(filter(None, (self.url.options().get("options", ""), *(f"-c {each}" for each in SESSION))))
 
     @property
     def _wait(self) -> int:
@@ -43,8 +53,9 @@ class PostgreSQL(Database):
 
     def _attach(self, connection: duckdb.DuckDBPyConnection | None) -> duckdb.DuckDBPyConnection:  # noqa: ARG002
         dead = {"keepalives_idle": "20", "keepalives_interval": "5", "keepalives_count": "3"}  # notice a dead server
+        session = {"options": "'" + re.sub(r"(['\\\\])", r"\\\1", self._options) + "'"}  # as libpq has it
         return scanner.attached_server(
-            SCANNER, self.url, {"connect_timeout": str(self._wait), **dead, **self.url.options()}
+            SCANNER, self.url, {"connect_timeout": str(self._wait), **dead, **self.url.options(), **session}
         )
 
     def _near(self, kind: sa.types.TypeEngine | None) -> Near | None:

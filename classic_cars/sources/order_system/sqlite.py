@@ -109,8 +109,6 @@ class SQLite(Database):
         self, tables: Sequence[sa.Table] = READ_ORDER, today: date | None = None
     ) -> dict[str, dict[str, str]]:
         def poll() -> dict[str, dict[str, str]]:
-            for table in tables:
-                self.watched(table)
             with self.begun() as connection:
                 return {table.name: self._fingerprints(connection, table, today or date.today()) for table in tables}
 
