@@ -23,6 +23,7 @@ from classic_cars.serving.metrics import Question, ask, columns_of, expression, 
 from classic_cars.serving.metrics.rows import contracts as star_schema
 from classic_cars.serving.releases import age, pending
 from classic_cars.settings import Settings
+from classic_cars.stores.failures import without_places
 
 NOT_COMPARED = "not yet compared with the live order system when the release was made"
 
@@ -171,7 +172,7 @@ class Tools:
         proven = extract.release.proven
         return Quality(
             compared_with_source=f"found equal {age(proven)} ago" if proven else NOT_COMPARED,
-            not_released=pending(self.settings),
+            not_released=without_places(pending(self.settings)),
             tables=[
                 TableQuality(
                     name=_sql_name(each),

@@ -10,7 +10,7 @@ from html import escape
 from classic_cars.dashboard import markup
 from classic_cars.dashboard.trust import Proof, difference, verdict
 from classic_cars.dashboard.wordings import exact
-from classic_cars.serving.releases import Release, age
+from classic_cars.serving.releases import Release, age, last_proven
 
 #: Failed checks that are named.
 NAMED = 3
@@ -24,7 +24,7 @@ def bar(release: Release, through: str, known: Proof, pending: str, now: datetim
     kind, word = verdict(release, known, pending)
     facts = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
-        for name, value in _facts(release, through, known, now)
+        for name, value in _facts(release, through, known, pending, now)
     )
     whole = f"<dl>{facts}</dl>{''.join(_troubles(known, pending))}"
     in_short = f"Release {release.number}, {age(release.made, now)} ago · difference {_money(difference(release))}"
@@ -35,7 +35,9 @@ def bar(release: Release, through: str, known: Proof, pending: str, now: datetim
     )
 
 
-def _facts(release: Release, through: str, known: Proof, now: datetime | None) -> Iterator[tuple[str, str]]:
+def _facts(
+    release: Release, through: str, known: Proof, pending: str, now: datetime | None
+) -> Iterator[tuple[str, str]]:
     lines = release.order_lines
     if through:
         yield "Orders through", through
@@ -45,8 +47,8 @@ def _facts(release: Release, through: str, known: Proof, now: datetime | None) -
     for each in release.balances:
         if each.quarantined.rows:
             yield f"Quarantined {each.subject}", f"{each.quarantined.rows:,} · {_money(each.quarantined.amount)}"
-    agreed = known.agreed or release.proven
-    yield "Equal to the live system", f"{agreed:%Y-%m-%d %H:%M} UTC" if agreed else "not compared yet"
+    agreed = last_proven(release, known.agreed, pending)
+    yield "Equal to the live system", f"closed months, {agreed:%Y-%m-%d %H:%M} UTC" if agreed else "not compared yet"
     yield "Failed checks", str(len(known.failed))
 
 

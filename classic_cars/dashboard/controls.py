@@ -28,7 +28,8 @@ HELP = {
 
 @dataclass(frozen=True)
 class Known:
-    """What a release has to choose from. ``first`` and ``last``: days of the first and the last order."""
+    """What a release has to choose from. ``first`` and ``last``: days of the first and the last order, where a
+    date that was still to come when the release was made does not count."""
 
     first: date
     last: date
@@ -48,11 +49,12 @@ def known(settings: Settings, release: Release) -> Known | None:
     dates = [each for each in days["date"].to_pylist() if each is not None]
     if not dates:
         return None
+    past = [each for each in dates if each <= release.made.date()] or dates
     values = {}
     for name in FILTERED:
         rows = asking.answer(settings, release, Asked(("bookedAmount",), (name,)))
         values[name] = [str(each) for each in rows[name].to_pylist() if each is not None]
-    return Known(min(dates), max(dates), values)
+    return Known(min(past), max(past), values)
 
 
 def chosen(there: Known) -> Filters:

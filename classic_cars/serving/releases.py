@@ -253,6 +253,14 @@ def pending(settings: Settings) -> str:
     return open_store(settings, read_only=True).shelf.noted()
 
 
+def last_proven(release: Release, agreed: datetime | None, held_back: str) -> datetime | None:
+    """When the release was last proven equal to the live order system; ``agreed``: when the published tables were.
+
+    While newer tables are ``held_back`` (:func:`pending`), what was proven since are those.
+    """
+    return release.proven if held_back or agreed is None else agreed
+
+
 # Going back to one ---------------------------------------------------------------------------------------
 
 

@@ -47,8 +47,8 @@ def shown(column: Any, actual: sa.types.TypeEngine) -> sa.ColumnElement[str]:
     if isinstance(actual, mysql.FLOAT) and actual.scale is None:
         # Half of the distance to the next number of 24 binary digits. Nought has no logarithm, and its text is right.
         half = sa.func.pow(2, sa.func.floor(sa.func.log2(sa.func.abs(column))) - 24)
-        double = column + NOUGHT
-        return sa.case((sa.func.abs(NOUGHT + sa.type_coerce(text, sa.Double()) - double) > half, as_text(double)), else_=text)
+        double, says = column + NOUGHT, NOUGHT + sa.type_coerce(text, sa.Double())
+        return sa.case((sa.func.abs(says - double) > half, as_text(double)), else_=text)
     return text
 
 

@@ -20,13 +20,16 @@ import pandas as pd
 import pytest
 
 from classic_cars.automation.sales_report import JOB, KEY, sales_report_job
+from classic_cars.dashboard.controls import known
 from classic_cars.definitions import build_defs
 from classic_cars.errors import QuestionError, StoreUnavailable, TableMissing
+from classic_cars.serving.releases import opened
 from classic_cars.serving.sales_report import files
 from classic_cars.serving.sales_report.files import folder, newest, write_reports
-from classic_cars.serving.sales_report.numbers import back
+from classic_cars.serving.sales_report.numbers import answers, back
 from classic_cars.serving.sales_report.trend import trend
 from classic_cars.settings import Settings
+from classic_cars.stores import open_store
 from classic_cars_tests.command_line import classic_cars
 from classic_cars_tests.platform import QUIET, order_system_frames
 
@@ -122,10 +125,30 @@ def test_a_report_needs_nothing_from_anywhere_and_says_why_it_can_be_believed(pu
     text = written[-1].path.read_text("utf-8")
     assert not re.search(r"https?:|//[a-z]|<script|<link|<img|<iframe|\burl\(|@import|\bon\w+=|\bhref=|\bsrc=", text)
     assert f"Release {release.number} of" in text
-    assert "last proven equal to the live order system on 2 Jan 2026, 04:15 UTC" in text
+    assert "closed months last proven equal to the live order system on 2 Jan 2026, 04:15 UTC" in text
     assert release.order_lines.line() in unescape(text)
     assert "the month may not be over" in text  # the shop's last order is of the 20th
     assert "the month may not be over" not in written[0].path.read_text("utf-8")
+
+
+def test_what_was_proven_while_newer_tables_are_held_back_is_not_said_of_the_release(published: Settings) -> None:
+    open_store(published).shelf.note("release 2 would contradict itself")
+    _, written = write_reports(published, proven=datetime(2026, 1, 2, 4, 15, tzinfo=UTC))
+    text = written[-1].path.read_text("utf-8")
+    assert "not yet compared with the live order system" in text
+    assert "Newer tables are held back" in text
+
+
+def test_a_date_still_to_come_ends_neither_the_month_nor_what_can_be_chosen(published: Settings) -> None:
+    day = date(2003, 5, 10)
+    with opened(published) as found:
+        assert found is not None
+        release, tables = found
+        newest_order = answers(tables, day).newest
+    there = known(published, release.model_copy(update={"made": datetime(2003, 5, 10, 12, tzinfo=UTC)}))
+    assert there is not None
+    assert there.last == newest_order
+    assert date(2003, 5, 1) <= there.last <= day
 
 
 def test_personal_data_stays_out_of_it(published: Settings) -> None:

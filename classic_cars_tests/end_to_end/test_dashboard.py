@@ -434,7 +434,7 @@ def files(shop_home: Settings, tmp_path_factory: pytest.TempPathFactory) -> dict
     client = TestClient(application(settings))
     with opened(settings) as found:
         assert found is not None
-        numbers = answers(found[1])
+        numbers = answers(found[1], date.today())
         report = report_page(report_of(numbers.months[-1], numbers), found[0], None)
     texts = {"report": report, "refused": client.get("/embed/nobody").text}
     ((customer,),) = ask(shop_home, "SELECT min(customerNumber) FROM warehouse.fact_ratings")

@@ -241,6 +241,12 @@ def test_the_bar_says_what_was_compared_and_what_failed():
         assert said in shown
 
 
+def test_a_proof_of_newer_tables_is_none_of_the_release_that_is_shown():
+    shown = bar(release(), "", Proof(NOON), "release 4 would contradict itself", NOON)
+    assert "not compared yet" in shown
+    assert "12:00" not in shown
+
+
 def test_the_bar_writes_a_minus():
     assert "1 · −5.00" in bar(release("15.00", "-5.00", 1), "", Proof(), "", NOON)
     assert "difference −5.00" in bar(release("15.00"), "", Proof(), "", NOON)

@@ -16,7 +16,7 @@ from pathlib import Path
 from classic_cars.errors import QuestionError, StoreUnavailable, TableMissing
 from classic_cars.months import Months
 from classic_cars.serving.html import page
-from classic_cars.serving.releases import Release, opened
+from classic_cars.serving.releases import Release, last_proven, opened, pending
 from classic_cars.serving.sales_report.numbers import Answers, Month, Report, answers, report_of
 from classic_cars.serving.sales_report.trend import trend
 from classic_cars.settings import Settings
@@ -49,7 +49,7 @@ def write_reports(
 ) -> tuple[Release, list[Written]]:
     """Write the report of every month of the current release, or of one, oldest first.
 
-    ``proven``: when the data was last proven equal to the live order system, if that was after the release was made.
+    ``proven``: when the published tables were last proven equal to the live order system.
     Reports of months that have no orders any more are removed. Raises ``TableMissing`` without a release,
     ``QuestionError`` for a month without orders, ``StoreError`` when the tables or the folder fail.
     """
@@ -57,15 +57,16 @@ def write_reports(
         if found is None:
             raise TableMissing("no release was made yet, so that there is nothing to report: `classic-cars run`")
         release, tables = found
-        numbers = answers(tables)
+        numbers = answers(tables, release.made.date())
     months = numbers.months if month is None else [_chosen(month, numbers)]
-    written = []
+    written, held_back = [], pending(settings)
+    proven = last_proven(release, proven, held_back)
     try:
         folder(settings).mkdir(parents=True, exist_ok=True)
         for each in months:
             report = report_of(each, numbers)
             path = folder(settings) / f"{each:%Y-%m}.html"
-            _replace(path, report_page(report, release, proven or release.proven))
+            _replace(path, report_page(report, release, proven, held_back))
             written.append(Written(each, path, report.net_sales))
         _tidy(folder(settings), {f"{each:%Y-%m}.html" for each in numbers.months})
     except OSError as error:
@@ -84,13 +85,14 @@ def _chosen(month: str, found: Answers) -> Month:
     return chosen.first
 
 
-def report_page(report: Report, release: Release, proven: datetime | None) -> str:
+def report_page(report: Report, release: Release, proven: datetime | None, held_back: str = "") -> str:
     return page(
         "report.html",
         title=f"Sales in {report.month:%B %Y}",
         report=report,
         release=release,
         proven=proven,
+        held_back=held_back,
         trend=trend(report.trend),
     )
 

@@ -105,15 +105,15 @@ class Answers:
         return sorted(month for month, row in self.totals.items() if row["orders"])
 
 
-def answers(tables: Reading) -> Answers:
-    """Raises ``StoreError``."""
+def answers(tables: Reading, today: date) -> Answers:
+    """``today``: orders that are dated after it say nothing of which month is over. Raises ``StoreError``."""
     days = tables.read(Contract.of(FactOrders)).orderDate
     return Answers(
         totals={_month(row): row for row in _rows(tables, HEADLINES, []) if row["month"] is not None},
         product_lines=_by(_rows(tables, SHOWN, ["productLine"]), "productLine"),
         countries=_by(_rows(tables, SHOWN, ["country"]), "country"),
         customers=_by(_rows(tables, ("netSales", "orders"), ["customer", "country"], TOP_CUSTOMERS), "customerName"),
-        newest=days.max().to_pyarrow().as_py(),
+        newest=days.max(where=days <= today).to_pyarrow().as_py(),
     )
 
 
