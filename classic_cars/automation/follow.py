@@ -24,7 +24,7 @@ from classic_cars.automation.refusals import (
     rested,
     would_be_refused_again,
 )
-from classic_cars.automation.staleness import Record, recorded, stale_parts
+from classic_cars.automation.staleness import Record, failed_and_stale, recorded, stale_parts
 from classic_cars.tables.events import made_months
 from classic_cars.tables.external import WHOLE
 from classic_cars.tables.partitions import known_months
@@ -190,7 +190,8 @@ def _disproved(instance: dg.DagsterInstance, key: dg.AssetKey) -> set[str]:
 class InputsPublishedAndPassed(dg.AutomationCondition):
     """True when every input was published, and no blocking check refused the latest version of anything upstream.
 
-    A warning refuses nothing; Dagster's own ``all_deps_blocking_checks_passed`` does not tell them apart, and sees
+    Nor of what waits to be made again because its run failed: with it, what is made of it waits. A warning refuses
+    nothing; Dagster's own ``all_deps_blocking_checks_passed`` does not tell them apart, and sees
     direct inputs only: a fact would go on with new order lines while their orders, further up, cannot be read.
     """
 
@@ -208,15 +209,17 @@ class InputsPublishedAndPassed(dg.AutomationCondition):
         tables, months = _refused(context)
         if not _published(view.instance, inputs) or above & tables:
             return dg.AutomationResult(context, context.get_empty_subset())
-        if not graph.get(context.key).is_partitioned:
-            return dg.AutomationResult(context, context.candidate_subset)
         # A month that passed since, of a table that was refused for another one, says nothing of that other one.
         lost = set[str]()
         for key in upstream(graph, context.key):
             refused = {*months.get(key.to_user_string(), ())}
             lost |= refused - (asked[key].expensively_compute_partition_keys() if refused and key in asked else set())
-        # A month that was refused with others is not asked for by itself because its run read it anew.
         address, record = context.key.to_user_string(), _record(view, graph)
+        waiting = failed_and_stale(record, (key.to_user_string() for key in above)) - lost
+        if not graph.get(context.key).is_partitioned or WHOLE in waiting:
+            return dg.AutomationResult(context, context.get_empty_subset() if waiting else context.candidate_subset)
+        lost |= waiting
+        # A month that was refused with others is not asked for by itself because its run read it anew.
         if not upstream(graph, context.key) & asked.keys():
             own = months.get(address, {}).items()
             lost |= {month for month, attempt in own if would_be_refused_again(record, address, month, attempt)}
