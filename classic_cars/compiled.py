@@ -22,14 +22,20 @@ import pickle
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import ibis
+import ibis.expr.datatypes as dt
 import ibis.expr.operations as ops
+import sqlglot as sg
 import sqlglot.expressions as sge
 from ibis.backends.duckdb import Backend
+from ibis.backends.sql.datatypes import DuckDBType
+from ibis.common.exceptions import TableNotFound
 from ibis.expr.types import Expr
 
 #: Expressions of which the SQL is kept; those that were used last.
@@ -43,7 +49,15 @@ _is_new = False
 
 
 class CompilingOnce(Backend):
-    """Ibis' DuckDB backend, whose ``compile`` remembers."""
+    """Ibis' DuckDB backend, whose ``compile`` remembers, and which reads each type's name once."""
+
+    def get_schema(self, table_name: str, *, catalog: str | None = None, database: str | None = None) -> ibis.Schema:
+        place = sg.table(table_name, db=database, catalog=catalog, quoted=True)
+        try:
+            found = self.con.sql(sge.Describe(this=place).sql(self.dialect)).fetchall()
+        except duckdb.CatalogException:
+            raise TableNotFound(table_name) from None
+        return ibis.schema({name: _type(kind, null == "YES") for name, kind, null, *_ in found})
 
     def compile(
         self, expr: Expr, /, *, limit: Any = None, params: Mapping[Expr, Any] | None = None, pretty: bool = False
@@ -64,6 +78,11 @@ class CompilingOnce(Backend):
         if len(_known) > MOST:
             _known.pop(next(iter(_known)), None)
         return sql
+
+
+@cache
+def _type(name: str, nullable: bool) -> dt.DataType:
+    return DuckDBType.from_string(name, nullable=nullable)
 
 
 class _NotOfItself(Exception):
