@@ -45,9 +45,9 @@ class Months:
     @classmethod
     def parse(cls, text: str) -> Months:
         """``2004-01`` or ``2004-01..2004-03``. Raises ``ValueError`` that says what was expected."""
-        start, _, end = text.partition("..")
+        start, dots, end = text.partition("..")
         try:
-            months = cls(month_of(start.strip()), month_of((end or start).strip()))
+            months = cls(month_of(start.strip()), month_of((end if dots else start).strip()))
         except ValueError:
             raise ValueError(f"found {text!r}, expected a month such as 2004-01 or a range 2004-01..2004-03") from None
         if months.first > months.last:

@@ -124,7 +124,8 @@ def restore(number: int) -> None:
         store.end_run()
     out.print(f"{counted(len(changed), 'table')} restored{': ' if changed else ''}{', '.join(changed)}", soft_wrap=True)
     show_release(release)
-    served()
+    if not served():
+        sys.exit(1)
 
 
 @releases.command()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import dagster as dg
 
@@ -27,11 +28,14 @@ from classic_cars.runs.selecting import (
     select_tables,
     shrinking_tables,
 )
+from classic_cars.serving.release_asset import failed_release
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import open_order_system
 from classic_cars.stores import published
 from classic_cars.tables.partitions import add_months
 from classic_cars.tables.run_tags import ACCEPT_SHRINK, LATER, RELEASE, accepted_shrinks, range_tags
+
+CONTRACTS = [each.contract for each in ALL_TABLES]
 
 __all__ = ["FailedCheck", "RunReport", "execute", "execute_what_changed"]
 
@@ -72,9 +76,11 @@ def execute(
             tags |= range_tags(months.first, months.last)
         report = executed(job_of(defs, keys), instance, keys, months, tags)
         # Where the run published nothing that analysts read, it has not tried to make a release.
-        if not ephemeral and not _publishes_for_analysts(report) and not report.interrupted:
-            release_what_is_published(settings, [each.contract for each in ALL_TABLES], instance)
-        return report
+        if ephemeral or report.interrupted:
+            return report
+        if _publishes_for_analysts(report):
+            return _without_release(report, failed_release(instance, report.run_id))
+        return _without_release(report, release_what_is_published(settings, CONTRACTS, instance))
 
 
 def execute_what_changed(
@@ -95,10 +101,17 @@ def execute_what_changed(
         again = accepted_shrinks(tags)
         tags |= {RELEASE: LATER}  # there may be several runs: what they publish belongs together
         report = make_what_changed(settings, defs, order_system, instance, tags, again, months, unreadable)
-        if not report.interrupted:
-            run_id = report.run_id if _publishes_for_analysts(report) else ""
-            release_what_is_published(settings, [each.contract for each in ALL_TABLES], instance, run_id)
+        if report.interrupted:
+            return report
+        run_id = report.run_id if _publishes_for_analysts(report) else ""
+        return _without_release(report, release_what_is_published(settings, CONTRACTS, instance, run_id))
+
+
+def _without_release(report: RunReport, broken: str) -> RunReport:
+    """The same where a release could not be written: the tables are published, and analysts do not have them."""
+    if not broken:
         return report
+    return replace(report, succeeded=False, errors={**report.errors, "serving/release": broken})
 
 
 def _publishes_for_analysts(report: RunReport) -> bool:

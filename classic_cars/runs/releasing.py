@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 import dagster as dg
@@ -14,15 +13,13 @@ from classic_cars.serving.release_asset import record_release
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 
-progress = logging.getLogger("classic_cars.progress")
-
 MADE_BY = "classic-cars run"
 
 
 def release_what_is_published(
     settings: Settings, contracts: Sequence[Contract], instance: dg.DagsterInstance, run_id: str = ""
-) -> None:
-    """Make a release of what is published, unless it is one already.
+) -> str:
+    """Make a release of what is published, unless it is one already; returns what broke meanwhile, mostly nothing.
 
     ``run_id``: the run that published last, after which a writer is waited for; without one whoever writes to the store
     now makes a release anyway.
@@ -31,13 +28,12 @@ def release_what_is_published(
     try:
         store.begin_run(f"run {run_id}" if run_id else MADE_BY)
         if not store.row_counts().keys() & {each.address for each in contracts if each.layer in RELEASED}:
-            return
+            return ""
         outcome = record_release(store, contracts, instance, run_id or MADE_BY)
     except StoreError as error:
-        if run_id or not isinstance(error, StoreBusy):
-            progress.error("no release was made: %s", error)
-        return
+        return f"no release was made: {error}" if run_id or not isinstance(error, StoreBusy) else ""
     finally:
         store.end_run()
     if outcome.is_new and (url := settings.serving_url.get_secret_value()):
         serve_release(url, settings.connect_timeout, store, contracts, instance)
+    return f"no release was made: {'; '.join(outcome.reasons)}" if outcome.failed else ""

@@ -27,7 +27,7 @@ from classic_cars.assets import ALL_TABLES
 from classic_cars.automation.alerts.observe import failed_checks
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreDamaged, StoreError, StoreUnavailable, TableMissing
-from classic_cars.runs import execute_what_changed
+from classic_cars.runs import execute, execute_what_changed
 from classic_cars.serving import releases
 from classic_cars.serving.differences import compared
 from classic_cars.serving.release_asset import CHECK, KEY
@@ -279,6 +279,28 @@ def test_a_full_disk_leaves_the_release_before(
     assert shelved(published)[-1] == first.number
     monkeypatch.undo()
     assert attempt(published).is_new
+
+
+@pytest.mark.parametrize("how", ["what changed", "by name"])
+def test_a_run_whose_release_could_not_be_written_has_failed(
+    made: Settings, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """All tables are published; analysts go on reading those of before."""
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable("the disk is full")
+
+    monkeypatch.setattr(copies, "_write", full)
+    change(made.order_system_url, "UPDATE offices SET city = 'Nantes' WHERE officeCode = '1'")
+    offices = ["source/offices", "staging/offices", "warehouse/dim_locations", "warehouse/dim_employees"]
+    report = execute_what_changed(made) if how == "what changed" else execute(made, offices)
+    assert {"staging/offices", "warehouse/dim_employees"} <= {*report.published}
+    assert not report.succeeded
+    assert "no release was made: the disk is full" in report.errors["serving/release"]
+    monkeypatch.undo()
+    report = execute_what_changed(made)
+    assert report.succeeded
+    assert {*report.published} <= {"staging/employees"}  # which is held against offices
 
 
 def test_an_error_that_nobody_foresaw_shows_no_values(

@@ -103,6 +103,8 @@ def test_a_ratio_is_rounded_half_up_to_the_last_digit(part: str, whole: str, dec
         ({"measures": ["netSales"], "where": ["quarter=2004-Q5"]}, "expected a quarter"),
         ({"measures": ["netSales"], "period": "2004-13"}, "period '2004-13': expected a year 2004"),
         ({"measures": ["netSales"], "period": "2005..2004"}, "ends before it starts"),
+        ({"measures": ["netSales"], "period": "2004.."}, "expected a year"),
+        ({"measures": ["netSales"], "where": ["country in "]}, "expected values after it"),
         ({"measures": ["netSales"], "period": "0000"}, "expected a year"),
         ({"measures": ["netSales"], "compare": "year"}, "needs a period"),
         ({"measures": ["netSales"], "compare": "decade", "period": "2004"}, "expected year or before"),

@@ -258,6 +258,13 @@ def test_a_total_that_is_not_above_0_has_no_shares():
     compare_with_pandas(Asked(("units",), (), period=("1999", *PERIODS["1999"]), share=True))
 
 
+def test_a_balance_is_compared_as_far_as_the_calendar_goes():
+    question = ask(["balance"], ["month"], [], "2005", "year")
+    found = store().to_pyarrow(expression(question, read)).to_pylist()
+    assert [row["month"] for row in found] == [date(2005, month, 1) for month in (1, 2, 3)]
+    assert all(row["balance"] and row["balanceBefore"] for row in found)
+
+
 def test_everything_that_can_be_asked_is_compared():
     assert sorted(NAMES) == sorted(MEASURES)
     assert sorted(questions.CUTS["orders"]) == sorted(DIMENSIONS)

@@ -55,6 +55,12 @@ def test_months_stay_in_order_and_ranges_hold_only_what_there_is(instance: dg.Da
     assert known_months(instance) == ["1900-01", "2003-01", "2003-02", "2003-03", "2003-05"]
 
 
+@pytest.mark.parametrize("text", ["2004-01..", "..2004-01", "..", "2004-02..2004-01", "2004", ""])
+def test_a_range_without_an_end_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="found "):
+        Months.parse(text)
+
+
 def test_a_run_of_months_is_of_those_that_there_are(instance: dg.DagsterInstance) -> None:
     add_months(instance, ["1999-02", "1999-03", "2000-01"])
     assert existing(instance, Months.parse("1999-01..1999-12")) == Months(date(1999, 2, 1), date(1999, 3, 1))

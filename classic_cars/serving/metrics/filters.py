@@ -55,6 +55,8 @@ def parsed(text: str) -> tuple[str, str, list[str]]:
     name, symbol, word, rest = match.groups()
     if word:
         (values,) = csv.reader([rest.replace("\n", " ")], skipinitialspace=True)
+        if not values:
+            raise QuestionError(f"filter {text!r}: expected values after it, such as {name} in A,B")
         return name, word, [each.strip() for each in values]
     return name, symbol, [rest.strip()]
 

@@ -28,9 +28,9 @@ class Period:
     @classmethod
     def parse(cls, text: str) -> Period:
         """A year, quarter, month or day, or a range of two. Raises ``QuestionError`` that says what was expected."""
-        start, _, end = (each.strip() for each in text.partition(".."))
+        start, dots, end = (each.strip() for each in text.partition(".."))
         try:
-            found = cls(_unit(start)[0], _unit(end or start)[1])
+            found = cls(_unit(start)[0], _unit(end if dots else start)[1])
         except (ValueError, OverflowError):
             raise QuestionError(f"period {text!r}: expected {EXPECTED}") from None
         if found.first > found.last:

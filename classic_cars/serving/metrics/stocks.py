@@ -59,12 +59,19 @@ def _per(flows: ibis.Table, keys: list[str]) -> ibis.Table:
 
 
 def _ends(flows: ibis.Table, finest: Dimension, span: Span, read: Reader) -> ibis.Table:
-    """The units of time to say the stock at: those of the span, or from the first flow to the last."""
+    """The units of time to say the stock at: those of the span, or from the first flow to the last.
+
+    Of both sides of a comparison the same, as far as the calendar goes: later ones have no stock on either.
+    """
     days = read(CALENDAR)
     assert finest.of is not None  # noqa: S101
     if span.period is not None:
-        days = days.filter(span.period.hold(days.date))
-        return days.select(**{_END: finest.of(span.moved(days.date))}).distinct()
+        held = days.filter(span.period.hold(days.date))
+        ends = held.select(**{_END: finest.of(span.moved(held.date))}).distinct()
+        if span.shown is None:
+            return ends
+        shown = days.filter(span.shown.hold(days.date))
+        return ends.semi_join(shown.select(**{_END: finest.of(shown.date)}), _END)
     ends = days.select(**{_END: finest.of(days.date)}).distinct()
     known = flows.filter(flows[_END] > ibis.date(BEGINNING))
     return ends.filter(ends[_END].between(known[_END].min().as_scalar(), known[_END].max().as_scalar()))
