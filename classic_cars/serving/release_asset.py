@@ -117,8 +117,11 @@ def failed_release(instance: dg.DagsterInstance, run_id: str) -> str:
     """What broke while a release of what this run published was made; empty when nothing did."""
     run = instance.get_run_record_by_id(run_id)
     record = instance.event_log_storage.get_latest_asset_check_execution_by_key([CHECK]).get(CHECK)
-    evaluation = record.evaluation if record is not None else None
-    if run is None or record is None or record.create_timestamp < (run.start_time or 0) or evaluation is None:
+    event = record.event if record is not None else None
+    if run is None or record is None or event is None or event.timestamp < (run.start_time or 0):
+        return ""
+    evaluation = record.evaluation
+    if not isinstance(evaluation, dg.AssetCheckEvaluation):
         return ""
     broke = not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
     return evaluation.description or "" if broke else ""

@@ -261,7 +261,7 @@ def test_a_total_that_is_not_above_0_has_no_shares():
 def test_a_balance_is_compared_as_far_as_the_calendar_goes():
     question = ask(["balance"], ["month"], [], "2005", "year")
     found = store().to_pyarrow(expression(question, read)).to_pylist()
-    assert [row["month"] for row in found] == [date(2005, month, 1) for month in (1, 2, 3)]
+    assert [row["month"] for row in found] == ["2005-01", "2005-02", "2005-03"]
     assert all(row["balance"] and row["balanceBefore"] for row in found)
 
 
