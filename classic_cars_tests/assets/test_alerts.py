@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from base64 import b64decode
@@ -45,7 +46,7 @@ from classic_cars.automation.alerts.deliver import (
     unreadable,
 )
 from classic_cars.automation.alerts.incidents import Incident, Links, Message, Observation, begun, news
-from classic_cars.automation.alerts.observe import observe
+from classic_cars.automation.alerts.observe import observe, unfinished
 from classic_cars.automation.alerts.sensor import AlertState, sender, tick
 from classic_cars.automation.changes import OrderSystemPollState
 from classic_cars.automation.report import Report, gathered
@@ -71,6 +72,9 @@ BROKEN = Incident(
 )
 
 
+BAD_LINES = "check:staging/orderdetails/quarantine"
+
+
 # Pure --------------------------------------------------------------------------------------------------
 
 
@@ -87,6 +91,19 @@ def test_an_incident_is_told_once_while_it_lasts_and_once_when_it_is_over() -> N
     ]
     assert messages[0].body.startswith("Resolved, nothing is left to do: a/b: check keys failed\nLasted from ")
     assert messages[0].level == "success"
+
+
+def test_a_warning_that_becomes_an_error_is_told_again() -> None:
+    warning, error = replace(BROKEN, severity="WARN"), replace(BROKEN, since=NOW, run_id="run2")
+    still_open, _ = news({}, Observation([warning]), NOW - 600, LINKS)
+    still_open, messages = news(still_open, Observation([error]), NOW, LINKS)
+    assert [(each.title, each.level) for each in messages] == [
+        ("[Classic Cars production] ERROR: a/b: check keys failed", "failure")
+    ]
+    assert still_open == {BROKEN.key: replace(error, since=BROKEN.since)}
+    for each in (error, warning, warning):
+        still_open, messages = news(still_open, Observation([each]), NOW + 60, LINKS)
+        assert messages == []
 
 
 def test_what_is_being_tried_again_is_neither_over_nor_new() -> None:
@@ -216,6 +233,26 @@ def test_a_server_that_is_down_gets_its_message_later_and_others_get_it_once(
         assert desk.outbox == ()
     assert "json://..." in caplog.text
     assert "s3cret" not in caplog.text + desk.dump()
+
+
+def test_an_address_that_was_mended_or_came_later_is_told_what_is_open(tmp_path: Path, hook: Webhook) -> None:
+    nobody, wrong = settings_for(tmp_path), settings_for(tmp_path, "json://nobody:wrong@127.0.0.1:1")
+    other = replace(BROKEN, key="check:c/d/keys", what="c/d: check keys failed")
+    desk, _ = tick(AlertState(), Observation([BROKEN]), nobody, NOW)
+    desk, said = tick(AlertState.load(desk.dump()), Observation([BROKEN]), wrong, NOW + 10, lambda *_: False)
+    assert said.endswith("0 messages delivered, 1 to be tried again")
+    desk, _ = tick(
+        AlertState.load(desk.dump()), Observation([BROKEN, other]), settings_for(tmp_path, hook.url), NOW + 20
+    )
+    assert sorted(hook.titles) == [
+        f"[Classic Cars development] ERROR: {each}: check keys failed" for each in ("a/b", "c/d")
+    ]
+    desk, _ = tick(desk, Observation([BROKEN, other]), settings_for(tmp_path, hook.url), NOW + 30)
+    assert len(hook.titles) == 2
+    # Of a cursor of before nobody knows whom it told.
+    before = {key: each for key, each in json.loads(desk.dump()).items() if key != "told"}
+    tick(AlertState.load(json.dumps(before)), Observation([BROKEN, other]), settings_for(tmp_path, hook.url), NOW + 40)
+    assert len(hook.titles) == 2
 
 
 def test_a_message_that_nobody_takes_is_given_up_after_a_day(caplog: pytest.LogCaptureFixture) -> None:
@@ -412,6 +449,25 @@ def test_a_failed_check_is_seen_as_itself_told_without_personal_data_and_over_wh
     change(url, "UPDATE orderdetails SET quantityOrdered = abs(quantityOrdered)")
     run(shop_settings, instance=instance, select=made)
     assert seen(shop_settings, instance).incidents == []
+
+
+def test_what_passed_for_another_month_ends_no_incident(shop_settings: Settings, instance: dg.DagsterInstance) -> None:
+    made, key = [f"{layer}/{name}" for layer in ("source", "staging") for name in ("orders", "orderdetails")], BAD_LINES
+    assert run(shop_settings, instance=instance, select=made).success
+    change(
+        shop_settings.order_system_url,
+        "UPDATE orderdetails SET quantityOrdered = -quantityOrdered WHERE orderNumber IN "
+        "(SELECT orderNumber FROM orders WHERE orderDate LIKE '2003-03%')",
+    )
+    assert not run(shop_settings, instance=instance, select=made, months=("2003-03", "2003-03")).success
+    assert [each.key for each in seen(shop_settings, instance).incidents] == [key]
+    assert run(shop_settings, instance=instance, select=made, months=("2003-05", "2003-05")).success
+    assert seen(shop_settings, instance).incidents == []
+    graph = build_defs(shop_settings).get_repository_def().asset_graph
+    assert unfinished(instance, graph, [key, "stale:staging/orders", "sensor:alerts"]) == {key}
+    change(shop_settings.order_system_url, "UPDATE orderdetails SET quantityOrdered = abs(quantityOrdered)")
+    assert run(shop_settings, instance=instance, select=made, months=("2003-03", "2003-03")).success
+    assert unfinished(instance, graph, [key]) == set()
 
 
 def reported(settings: Settings, instance: dg.DagsterInstance, now: datetime | None = None) -> Report:

@@ -1,12 +1,13 @@
 """What an incident is, and what its messages say. Pure: from what is observed now and what was open before.
 
-One message when an incident begins, one when it is over, none while it lasts, however often it is tried again.
+One message when an incident begins, one when it is over, none while it lasts, however often it is tried again; but one
+more when a warning becomes an error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -82,13 +83,19 @@ class Links:
 def news(
     was_open: Mapping[str, Incident], now: Observation, moment: float, links: Links
 ) -> tuple[dict[str, Incident], list[Message]]:
-    """The incidents that are open now, and a message for each that began or is over."""
-    found = {each.key: each for each in now.incidents}
-    still = {key: each for key, each in was_open.items() if key in found or key in now.unknown}
-    began = [each for key, each in found.items() if key not in was_open]
+    """The incidents that are open now, and a message for each that began, or became worse, or is over."""
+    found = {each.key: replace(each, since=was_open.get(each.key, each).since) for each in now.incidents}
+    tried_again = {key: each for key, each in was_open.items() if key in now.unknown}
+    still = {**tried_again, **found}
+    began = [each for key, each in found.items() if key not in was_open or is_worse(each, was_open[key])]
     over = [each for key, each in was_open.items() if key not in still]
     messages = [begun(each, moment, links) for each in began] + [ended(each, moment, links) for each in over]
-    return {**still, **{each.key: each for each in began}}, messages
+    return still, messages
+
+
+def is_worse(now: Incident, before: Incident) -> bool:
+    """Whether a table that only warned is refused by now."""
+    return (before.severity, now.severity) == ("WARN", "ERROR")
 
 
 def subject(environment: str, text: str) -> str:

@@ -9,10 +9,14 @@ from typing import Any
 import dagster as dg
 
 from classic_cars.automation.alerts.incidents import Incident, Observation
+from classic_cars.automation.refusals import refused_months
+from classic_cars.automation.staleness import failed_and_stale, recorded
 from classic_cars.automation.stopped import NOTICED_BY
 from classic_cars.serving.release_asset import CHECK as TABLES_AGREE
 from classic_cars.tables.failures import CHECK_FAILED
 
+#: How keys of incidents of checks begin.
+CHECKS = "check:"
 #: A sensor or schedule is failing when so many ticks in a row failed.
 TICKS = 3
 #: A sensor that says in its cursor since when it cannot work is failing after so many seconds.
@@ -52,7 +56,7 @@ def failed_checks(
     incidents, unknown = [], set()
     for key, record in instance.event_log_storage.get_latest_asset_check_execution_by_key(list(checks)).items():
         table = key.asset_key.to_user_string()
-        name = f"check:{table}/{key.name}"
+        name = f"{CHECKS}{table}/{key.name}"
         evaluation = record.evaluation
         if not isinstance(evaluation, dg.AssetCheckEvaluation):
             unknown.add(name)  # planned, under way, or its run never came to it
@@ -73,6 +77,28 @@ def failed_checks(
             )
         )
     return Observation(incidents, frozenset(unknown))
+
+
+def unfinished(instance: dg.DagsterInstance, graph: Any, keys: Iterable[str]) -> frozenset[str]:
+    """Those of these incidents' keys that are not over, though the latest evaluation or run of their table passed.
+
+    It was of other months than the one that was refused, or failed, and that waits to be made again.
+    """
+    tables = {key: _table_of(key) for key in keys}
+    if not any(tables.values()):
+        return frozenset()  # nearly always: the record is worth its queries only then
+    record = recorded(instance, graph)
+    refused = refused_months(instance, graph, record)
+    return frozenset(
+        key
+        for key, table in tables.items()
+        if table in (refused if key.startswith(CHECKS) else record.failed) and failed_and_stale(record, [table])
+    )
+
+
+def _table_of(key: str) -> str:
+    kind, _, name = key.partition(":")
+    return name.rpartition("/")[0] if kind == "check" else name if kind == "run" else ""
 
 
 def _failure(name: str, evaluation: dg.AssetCheckEvaluation) -> str:

@@ -11,9 +11,16 @@ from typing import Any
 
 import dagster as dg
 
-from classic_cars.automation.alerts.deliver import Notification, Send, deliver, notifications, send_with_apprise
-from classic_cars.automation.alerts.incidents import Incident, Links, Message, Observation, news, subject
-from classic_cars.automation.alerts.observe import observe
+from classic_cars.automation.alerts.deliver import (
+    Notification,
+    Send,
+    addresses,
+    deliver,
+    notifications,
+    send_with_apprise,
+)
+from classic_cars.automation.alerts.incidents import Incident, Links, Message, Observation, begun, news, subject
+from classic_cars.automation.alerts.observe import observe, unfinished
 from classic_cars.settings import Settings
 from classic_cars.wording import counted
 
@@ -29,6 +36,8 @@ class AlertState:
 
     incidents: dict[str, Incident] = field(default_factory=dict)
     outbox: tuple[Notification, ...] = ()
+    #: Fingerprints of the addresses that know what is open; None before anything is known of them.
+    told: frozenset[str] | None = None
 
     def dump(self) -> str:
         return json.dumps(
@@ -36,6 +45,7 @@ class AlertState:
                 "version": VERSION,
                 "open": [each.dump() for each in self.incidents.values()],
                 "outbox": [each.dump() for each in self.outbox],
+                "told": None if self.told is None else sorted(self.told),
             }
         )
 
@@ -44,7 +54,12 @@ class AlertState:
         try:
             found = json.loads(cursor or "")
             incidents = [Incident.load(each) for each in found["open"]]
-            return cls({each.key: each for each in incidents}, tuple(Notification(**each) for each in found["outbox"]))
+            told = found.get("told")
+            return cls(
+                {each.key: each for each in incidents},
+                tuple(Notification(**each) for each in found["outbox"]),
+                None if told is None else frozenset(told),
+            )
         except (ValueError, TypeError, KeyError):
             return cls()
 
@@ -54,15 +69,20 @@ def tick(
 ) -> tuple[AlertState, str]:
     """One tick: the new state, and in words what was done."""
     urls = settings.alert_urls.get_secret_value()
-    incidents, messages = news(
-        state.incidents, now, moment, Links(settings.web_url, settings.runbook_url, settings.environment)
+    links = Links(settings.web_url, settings.runbook_url, settings.environment)
+    incidents, messages = news(state.incidents, now, moment, links)
+    told = frozenset(addresses(urls))
+    # An address that is new, or was mended, is told what began before it was there.
+    new = " ".join(
+        url for name, url in addresses(urls).items() if name not in (told if state.told is None else state.told)
     )
-    waiting = [*state.outbox, *notifications(messages, urls, moment)]
+    earlier = [begun(each, moment, links) for key, each in incidents.items() if key in state.incidents]
+    waiting = [*state.outbox, *notifications(earlier, new, moment), *notifications(messages, urls, moment)]
     left, delivered = deliver(waiting, urls, moment, send)
     said = f"{counted(len(incidents), 'incident')} open"
     if not urls:
-        return AlertState(incidents), f"{said}; CLASSIC_CARS_ALERT_URLS is not set: nobody is notified"
-    return replace(state, incidents=incidents, outbox=tuple(left)), (
+        return AlertState(incidents, told=told), f"{said}; CLASSIC_CARS_ALERT_URLS is not set: nobody is notified"
+    return replace(state, incidents=incidents, outbox=tuple(left), told=told), (
         f"{said}, {counted(delivered, 'message')} delivered, {len(left)} to be tried again"
     )
 
@@ -87,7 +107,10 @@ def alerts_sensor(settings: Settings, jobs: Sequence[str], status: dg.DefaultSen
             jobs,
             moment,
         )
-        state, said = tick(AlertState.load(context.cursor), now, settings, moment)
+        before = AlertState.load(context.cursor)
+        ending = before.incidents.keys() - {each.key for each in now.incidents} - now.unknown
+        going_on = unfinished(context.instance, repository.asset_graph, ending)
+        state, said = tick(before, replace(now, unknown=now.unknown | going_on), settings, moment)
         return dg.SensorResult(skip_reason=dg.SkipReason(said), cursor=state.dump())
 
     return alerts
