@@ -51,7 +51,8 @@ def make_what_changed(
     """Make every table and month that is out of date; ``again``: addresses that are made in any case.
 
     ``months``: of tables with months these are made, in any case, and no others. A table that fails keeps its version,
-    and so does whatever is made of it; ``unreadable`` tables of the order system fail unread.
+    and so does whatever is made of it; ``unreadable`` tables of the order system fail unread, and so do those of files
+    where the landing zone cannot be listed.
     """
     errors = {f"{SOURCE}/{name}": str(error) for name, error in (unreadable or {}).items()}
     claims = claims_of(ALL_TABLES)
@@ -70,7 +71,7 @@ def make_what_changed(
         unreadable or {},
         months,
     )
-    observe_landing(instance, settings, claims)
+    errors |= observe_landing(instance, settings, claims)
     if months is not None:
         months = partitions_among(instance, months)
     record = _record(settings, defs, instance)

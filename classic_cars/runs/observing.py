@@ -141,15 +141,20 @@ def _outside(name: str) -> dg.AssetKey:
     return dg.AssetKey([SYSTEM, name])
 
 
-def observe_landing(instance: dg.DagsterInstance, settings: Settings, claims: Mapping[str, Claims]) -> None:
+def observe_landing(instance: dg.DagsterInstance, settings: Settings, claims: Mapping[str, Claims]) -> dict[str, str]:
+    """Which files lie there for each table; returns what is wrong, by address, where they cannot be listed."""
     if not claims:
-        return
+        return {}
     landing: Landing = resources(settings)[LANDING].get_object_to_set_on_execution_context()
-    listing = landing.list()
+    try:
+        listing = landing.list()
+    except SourceError as error:
+        return {f"{SOURCE}/{name}": str(error) for name in claims}
     for name, claimed in claims.items():
         found = {WHOLE: digest_of(listing.of(claimed).files)}
         for each in observations(instance, dg.AssetKey([LANDING, name]), found, partitioned=False):
             instance.report_runless_asset_event(each)
+    return {}
 
 
 def unread(instance: dg.DagsterInstance, claims: Iterable[str]) -> Iterator[str]:

@@ -438,6 +438,14 @@ def test_files_that_landed_are_ingested(made: Settings) -> None:
     assert {"source/ratings", "warehouse/fact_ratings", "analytics/product_ratings"} <= set(again(made).published)
     assert ask(made, "SELECT count(*) FROM warehouse.fact_ratings") == [(1,)]
     assert nothing_more(made)
+    # Where they lie cannot be listed: what has nothing to do with them is made.
+    change(made.order_system_url, "UPDATE offices SET city = 'Nantes'")
+    report = execute_what_changed(made.model_copy(update={"landing": str(made.home / "shop.sqlite")}))
+    assert "is a file, expected a folder" in report.errors["source/ratings"]
+    assert not report.succeeded
+    assert "staging/offices" in report.published
+    assert ask(made, "SELECT count(*) FROM warehouse.fact_ratings") == [(1,)]
+    assert nothing_more(made)
 
 
 def recomputed_differently(settings: Settings, address: str, *months: str) -> None:
