@@ -256,9 +256,11 @@ def pending(settings: Settings) -> str:
 def last_proven(release: Release, agreed: datetime | None, held_back: str) -> datetime | None:
     """When the release was last proven equal to the live order system; ``agreed``: when the published tables were.
 
-    While newer tables are ``held_back`` (:func:`pending`), what was proven since are those.
+    While newer tables are ``held_back`` (:func:`pending`), what was proven since are those; and before it was made, the
+    tables may have been others: it may be one that was gone back to.
     """
-    return release.proven if held_back or agreed is None else agreed
+    is_of_it = agreed is not None and not held_back and agreed >= release.made
+    return agreed if is_of_it else release.proven
 
 
 # Going back to one ---------------------------------------------------------------------------------------

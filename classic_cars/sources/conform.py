@@ -24,6 +24,7 @@ ORDER_DATE = "orderDate"
 #: What a date may look like as text; a time of day would be lost, midnight is none. ``texts`` agrees.
 DATE_TEXT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}( 00:00:00(\.(0|000|000000))?)?$"
 WHOLE_NUMBER_TEXT = r"^-?[0-9]+(\.0*)?$"
+GROUPS_TEXT = r"\.000+$"
 #: A moment as text; without a zone it is in UTC.
 ZONE_TEXT = r"(Z|[+-](0[0-9]|1[0-4])(:[0-5][0-9])?)"
 MOMENT_TEXT = (
@@ -56,11 +57,20 @@ def conform(arriving: ibis.Table, table: sa.Table, today: date | None = None) ->
 
 def conform_line(arriving: ibis.Table, columns: Sequence[str], types: ibis.Schema) -> ibis.Table:
     """Lines of landed files, whose values are texts, in the columns and ``types`` of their ``source`` contract."""
-    conformed = {name: faithful(arriving[name], types[name]) for name in columns}
+    conformed = {name: _as_written(arriving[name], types[name]) for name in columns}
     values = {name: value for name, (value, _) in conformed.items()}
     misfits = {name: misfit for name, (_, misfit) in conformed.items() if misfit is not None}
     known = {name: arriving[name] for name in arriving.columns if name not in (*columns, RESCUED)}
     return arriving.select(**values, **known, **{RESCUED: _rescued(arriving, misfits)})
+
+
+def _as_written(text: ir.StringValue, kind: dt.DataType) -> tuple[ir.Value, ir.BooleanValue | None]:
+    """As :func:`faithful`; but people write 1.000 for a thousand, too, and what it means nobody can tell."""
+    value, misfit = faithful(text, kind)
+    if not kind.is_integer() or misfit is None:
+        return value, misfit
+    in_groups = text.re_search(GROUPS_TEXT).fill_null(False)
+    return ibis.ifelse(in_groups, ibis.null(kind), value), misfit | in_groups
 
 
 def home_month(day: ir.DateValue, today: date | None = None) -> ir.DateValue:

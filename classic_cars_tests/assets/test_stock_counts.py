@@ -50,6 +50,8 @@ def test_a_recount_counts_and_bad_rows_are_quarantined(published: Settings, prod
             f"2003-08-09,OSL,{product},4,2003-08-01T17:00:00Z",
             "2003-08-01,OSL",
             f"2062-08-01,OSL,{product},4,2062-08-01T17:00:00Z",
+            f"2003-08-01,PAR,{product},12.000,2003-08-01T17:00:00Z",
+            f"2003-08-01,NTE,{product},5.00,2003-08-01T17:00:00Z",
         ),
     )
     drop(published, "stock_counts/rome.jsonl", jsonl({"countDate": "2003-08-02", "warehouseCode": " ROM "} | {
@@ -59,17 +61,19 @@ def test_a_recount_counts_and_bad_rows_are_quarantined(published: Settings, prod
     assert ran.failed == set()
     assert current(published) == [
         (product, "LYO", "2003-08-01", 11),
+        (product, "NTE", "2003-08-01", 5),
         (product, "OSL", "2003-08-01", 0),
         (product, "ROM", "2003-08-02", 7),
     ]
     reasons = dict(ask(published, "SELECT lineNumber, _reason FROM quarantine.stock_counts"))
-    assert sorted(reasons) == [5, 6, 7, 8, 9, 10]
+    assert sorted(reasons) == [5, 6, 7, 8, 9, 10, 11]
     assert reasons[5] == "quantityCounted is not between 0 and 10,000,000"
     assert reasons[6] == "productCode is not in staging/products"
     assert reasons[7] == "countDate does not fit its type, the raw value is in _rescued_data"
     assert reasons[8] == "does not satisfy: countedAt is not before countDate"
     assert reasons[10] == "does not satisfy: countedAt is not more than a day after landedAt"
-    assert files(published) == [("stock_counts/monday.csv", "loaded", 9), ("stock_counts/rome.jsonl", "loaded", 1)]
+    assert reasons[11] == "quantityCounted does not fit its type, the raw value is in _rescued_data"
+    assert files(published) == [("stock_counts/monday.csv", "loaded", 11), ("stock_counts/rome.jsonl", "loaded", 1)]
 
 
 def test_each_table_takes_its_own_files_and_ratings_those_of_nobody(published: Settings, product: str):

@@ -14,13 +14,15 @@ import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
 from classic_cars.contracts.rescued import RESCUED, as_json
-from classic_cars.sources.conform import DATE_TEXT, MOMENT_TEXT, WHOLE_NUMBER_TEXT
+from classic_cars.sources.conform import DATE_TEXT, MOMENT_TEXT
 from classic_cars.sources.control_totals import BETWEEN, MISSING, RAW
 from classic_cars.sources.digests import row_hash, unknown
 
 #: By hash of a file's content: the sum of the hashes of its rows.
 Digests = dict[str, int]
 
+#: A whole number, with a decimal part of two noughts at most: with three, it may be thousands.
+UNITS_TEXT = r"^-?[0-9]+(\.0{0,2})?$"
 MOMENT = "%Y-%m-%d %H:%M:%S.%f"
 LINE = "_line"
 
@@ -48,7 +50,7 @@ def _fitting(raw: Any, kind: dt.DataType) -> ir.StringValue:
     match kind:
         case dt.Integer():
             most = 2 ** (8 * kind.nbytes - 1)
-            number = _where(WHOLE_NUMBER_TEXT, raw, dt.Decimal(18 if kind.nbytes < 8 else 38, 0))
+            number = _where(UNITS_TEXT, raw, dt.Decimal(18 if kind.nbytes < 8 else 38, 0))
             return ibis.ifelse(number.between(-most, most - 1), number.cast("string"), None)
         case dt.Decimal():
             return _where(rf"^-?[0-9]+(\.[0-9]{{0,{kind.scale}}}0*)?$", raw, kind).cast("string")
