@@ -24,6 +24,8 @@ from classic_cars.wording import counted
 
 MANIFEST = "manifest.json"
 BATCH_ROWS = 122_880
+#: Tables that a message names.
+NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ def export_tables(store: Store, contracts: Iterable[Contract], folder: Path) -> 
     """Write every published table of ``contracts`` to ``folder``, as ``layer/name.parquet``; yields each when proven.
 
     The folder appears when all of it is proven; one that an export wrote before is replaced in one step. Raises
-    ``StoreError`` when the folder holds anything else, cannot be written, or a file does not hold what the table does.
+    ``StoreError`` when the folder holds anything else, cannot be written, a file does not hold what the table does, or
+    something is published meanwhile.
     """
     folder = Path(os.path.realpath(folder.expanduser()))  # of a link, where it points to
     _must_be_ours(folder)
@@ -60,6 +63,7 @@ def export_tables(store: Store, contracts: Iterable[Contract], folder: Path) -> 
 
 def _exported(store: Store, contracts: Iterable[Contract], folder: Path) -> Iterator[Transferred]:
     moved: dict[str, int] = {}
+    published_by = store.published_by()
     for contract in contracts:
         if not store.exists(contract):
             continue
@@ -71,6 +75,13 @@ def _exported(store: Store, contracts: Iterable[Contract], folder: Path) -> Iter
         moved[contract.address] = count
         store.release()
         yield Transferred(contract.address, count)
+    # The store was let go between tables.
+    now = store.published_by()
+    if others := sorted(address for address in {*published_by, *now} if published_by.get(address) != now.get(address)):
+        raise StoreError(
+            f"a run published {', '.join(others[:NAMED])} during the export, whose tables would be of different runs; "
+            "export again"
+        )
     # Written last: a folder without it is not a whole export.
     (folder / MANIFEST).write_text(json.dumps({"tables": moved}, indent=1))
 

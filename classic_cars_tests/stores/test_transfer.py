@@ -86,6 +86,20 @@ def test_a_refresh_that_fails_leaves_the_export_as_it_was(
     assert not [each for each in exported.parent.iterdir() if ".new." in each.name]
 
 
+def test_tables_of_different_runs_are_no_export(store: Store, exported: Path, monkeypatch: pytest.MonkeyPatch):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    publish(store, PLACES, [])
+    before = (exported / "warehouse" / "sales.parquet").read_bytes()
+    exporting = export_tables(store, TABLES, exported)
+    next(exporting)
+    store.begin_run("run 2")
+    publish(store, SALES, [sale(9, "2003-01-01")], None)
+    store.end_run()
+    with pytest.raises(StoreError, match="a run published warehouse/sales during the export"):
+        list(exporting)
+    assert (exported / "warehouse" / "sales.parquet").read_bytes() == before
+
+
 def test_an_export_to_which_somebody_added_a_file_is_left_alone(store: Store, exported: Path):
     (exported / "warehouse" / "notes.txt").write_text("mine")
     with pytest.raises(StoreError, match=r"holds what no export wrote \(warehouse/notes.txt\)"):
