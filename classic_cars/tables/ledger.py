@@ -18,6 +18,12 @@ from classic_cars.sources.landing.listing import LandedFile
 
 LOADED, EMPTY, REPEATED, QUARANTINED = "loaded", "empty", "repeated", "quarantined"
 
+#: A content is ingested once, and the rows of the one that took its place are later.
+PUT_BACK = (
+    "has a content of before again, and the rows of the one in between count as later; send it with later times in "
+    "its rows"
+)
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -80,12 +86,15 @@ def classify(
 
     ``rows``: of each copy. ``known``: entries of before. ``loaded``: contents whose rows are there already, by hash.
     """
-    first_name = {each.fileHash: each.fileName for each in known if each.state == LOADED}
+    contents = _Contents({}, {})
+    for each in sorted(known, key=lambda each: each.landedAt):
+        if each.state == LOADED:
+            contents.add(each.fileHash, each.fileName, each.landedAt)
     entries, to_load = [], []
     for copy, count in zip(copies, rows, strict=True):
-        state, reason = _state(copy, count, first_name)
+        state, reason = _state(copy, count, contents)
         if state == LOADED:
-            first_name[copy.hash] = copy.file.name
+            contents.add(copy.hash, copy.file.name, copy.file.landed)
             if copy.hash is not None and copy.hash in loaded:
                 count = loaded[copy.hash]  # a run ingested it and died before it could write this down
             else:
@@ -98,14 +107,33 @@ def classify(
     return entries, to_load
 
 
-def _state(copy: Copy, rows: int, first_name: Mapping[str | None, str]) -> tuple[str, str | None]:
+@dataclass(frozen=True)
+class _Contents:
+    """What was loaded: the name and the moment that each content landed with first, and the last content of a name."""
+
+    first: dict[str | None, tuple[str, datetime]]
+    last: dict[str, str | None]
+
+    def add(self, content: str | None, name: str, landed: datetime) -> None:
+        self.first[content] = name, landed
+        self.last[name] = content
+
+    def replaced(self, content: str | None, name: str) -> bool:
+        """Whether the name had another content after this one landed, whose rows count instead."""
+        last = self.last.get(name, content)
+        return last != content and self.first[last][1] > self.first[content][1]
+
+
+def _state(copy: Copy, rows: int, contents: _Contents) -> tuple[str, str | None]:
     if copy.reason is not None:
         return QUARANTINED, copy.reason
     if not rows:
         return EMPTY, None
-    if copy.hash in first_name:
-        return REPEATED, f"same content as {first_name[copy.hash]}"
-    return LOADED, None
+    if copy.hash not in contents.first:
+        return LOADED, None
+    if contents.replaced(copy.hash, copy.file.name):
+        return QUARANTINED, PUT_BACK
+    return REPEATED, f"same content as {contents.first[copy.hash][0]}"
 
 
 def rebuilt(entries: Iterable[Entry], found: Iterable[Mapping[str, Any]], now: datetime) -> list[Entry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -57,6 +58,25 @@ def test_a_refused_content_can_come_again_under_the_right_name():
         {"a.jsonl": ("loaded", 3)},
         ["a.jsonl"],
     )
+
+
+def test_a_content_that_is_put_back_in_place_of_another_is_said_not_to_count():
+    first, later = datetime(2003, 7, 1), datetime(2003, 7, 2)
+    known = [
+        replace(entry("day", "right", "loaded", 5), landedAt=first),
+        replace(entry("day", "typo", "loaded", 5), landedAt=later),
+    ]
+    loaded = {"right": 5, "typo": 5}
+    assert states([copy("day", "right")], [5], known, loaded) == ({"day": ("quarantined", 0)}, [])
+    # The latest content of its name again, or under another name: nothing is lost.
+    assert states([copy("day", "typo")], [5], known, loaded) == ({"day": ("repeated", 0)}, [])
+    assert states([copy("other", "right")], [5], known, loaded) == ({"other": ("repeated", 0)}, [])
+    # All of it since the last run.
+    copies = [
+        replace(copy("day", each), file=replace(file("day"), landed=at)) for each, at in (("a", first), ("b", later))
+    ]
+    entries, _ = classify([*copies, copy("day", "a")], [5, 5, 5], [], {}, DAY)
+    assert [each.state for each in entries] == ["loaded", "loaded", "quarantined"]
 
 
 def test_files_are_read_again_when_their_rows_are_gone_or_they_could_not_be_read():
