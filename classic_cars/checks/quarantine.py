@@ -107,7 +107,9 @@ class Part:
 def _parts(audit: Audit) -> list[Part]:
     """The run, and all that the table would hold; the table alone where the run is all of it."""
     rows, amount = audit.rejected_count, Decimal(audit.measured.totals.get(AMOUNT) or 0)
-    run = Part(RUN, audit.measured.rows, rows, amount, _money(audit, audit.rejected, rows))
+    # What a later row took the place of was accepted, too: a table that only grows would have ever more bad rows.
+    kept = audit.measured.rows + (_count(audit.superseded) if rows and audit.superseded is not None else 0)
+    run = Part(RUN, kept, rows, amount, _money(audit, audit.rejected, rows))
     others = audit.staged.others
     return [replace(run, name=TABLE)] if others is None else [run, _table(audit, run, others)]
 

@@ -166,6 +166,7 @@ GOOD = {name: ["1"] for name in RATINGS.columns}
         ("a.parquet", HEADER.encode(), "is not Parquet"),
         ("a.parquet", parquet(**GOOD)[:-20], "is damaged Parquet"),
         ("a.parquet", parquet(customerNumber=[1]), "has no column productCode"),
+        ("a.jsonl", b'{"customer_number": 1, "product_code": "S1"}\n', "has none of the columns customerNumber, "),
         ("a.jsonl", b"x" * (text.LONGEST_LINE + 1), "line 1 is longer than"),
         ("a.xlsx", b"PK\x03\x04", "its name does not say what it is"),
         ("a.csv", b"x" * 200_000, "its first line cannot be taken apart as CSV"),

@@ -100,11 +100,14 @@ class Copier:
         return copy_text(content, format_, path)
 
     def _checked_columns(self, path: Path, format_: str | None, lines: int) -> tuple[str, ...]:
-        """The columns of the copy; raises ``Refused`` when a CSV file lacks one that is needed."""
+        """The columns of the copy; raises ``Refused`` when a CSV file lacks one of them, or others have none."""
         with path.open(encoding="utf-8", newline="\n") as copy:
             first = copy.readline() if format_ == "csv" else next((line for line in copy if line.strip()), "")
         if format_ != "csv":
-            return _keys(first.strip())
+            columns = _keys(first.strip())
+            if columns and not {*columns} & {*self._columns}:
+                raise Refused(f"has none of the columns {', '.join(self._columns)} in its first object")
+            return columns
         columns = _header(first)
         if first.strip() or lines > 1:
             self._must_have(columns)
