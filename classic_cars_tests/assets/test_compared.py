@@ -159,9 +159,7 @@ def test_a_small_dimension_that_is_made_anew_with_the_same_rows_did_not_change(
         each.release()
 
 
-@pytest.mark.parametrize(
-    "seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in range(3, 12))]
-)
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in range(1, 12))])
 def test_comparing_what_changed_finds_what_comparing_everything_finds(published: Settings, seed: int) -> None:
     """Tables and months at random, some of them published again with the rows that they had."""
     first = attempt(published).release

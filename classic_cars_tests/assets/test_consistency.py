@@ -53,13 +53,14 @@ def test_an_answer_of_a_later_run_contradicts_the_others(published: Settings) ->
     before = totals(published)
     change(published.order_system_url, "UPDATE orderdetails SET quantityOrdered = quantityOrdered + 10")
     partials = [f"analytics/monthly_sales_by_{name}" for name in ("customer", "product")]
-    ran = run(published, select=[*UP_TO_THE_FACT, *partials, "analytics/sales_by_country"])
+    made = [*UP_TO_THE_FACT, *partials, "analytics/sales_by_country"]
+    ran = run(published, select=made)
     assert ran.success, ran.errors
     assert found(published) == [
         f"{before} in analytics/sales_by_product_line, analytics/sales_by_month, "
         f"but {totals(published)} in analytics/sales_by_country, warehouse/fact_orders; {FIX}"
     ]
-    run(published, select=SALES)
+    run(published, select=[each for each in SALES if each not in made])
     assert found(published) == []
 
 

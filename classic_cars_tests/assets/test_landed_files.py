@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gzip
 import random
+import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
@@ -20,21 +21,28 @@ from classic_cars.stores.iceberg import commit
 from classic_cars.tables import landed
 from classic_cars_tests.landed import DAY, RATED, drop, jsonl, ledger, rating, stars
 from classic_cars_tests.platform import ask, fingerprint, order_system_frames, rows_shown, run, swapped
+from classic_cars_tests.shared import once
 
 SOURCE, STAGING, FACT, ANSWER = RATED
+#: Where it is decided what was loaded before, and which row counts.
+TAKEN_IN = [SOURCE, STAGING]
 #: What ratings refer to.
 BEHIND = ["warehouse/dim_customers", "warehouse/dim_products", "warehouse/dim_locations"]
 
 
-@pytest.fixture
-def codes(published: Settings) -> tuple[list[int], list[str]]:
+def codes_of(settings: Settings) -> tuple[list[int], list[str]]:
     """Customers and products of the shop."""
-    frames = order_system_frames(published.order_system_url)
+    frames = order_system_frames(settings.order_system_url)
     return sorted(frames["customers"]["customerNumber"]), sorted(frames["products"]["productCode"])
 
 
-def loaded(settings: Settings) -> None:
-    ran = run(settings, select=RATED)
+@pytest.fixture
+def codes(published: Settings) -> tuple[list[int], list[str]]:
+    return codes_of(published)
+
+
+def loaded(settings: Settings, select: Sequence[str] = RATED) -> None:
+    ran = run(settings, select=select)
     assert ran.success, ran.errors
     assert ran.failed == set()
 
@@ -188,7 +196,7 @@ def test_each_content_is_loaded_once_however_often_it_comes(published: Settings,
     assert fingerprint(published) == before
     drop(published, "again/b.jsonl", first, 200)
     drop(published, "again/c.jsonl.gz", gzip.compress(first.encode()), 200)
-    loaded(published)
+    loaded(published, TAKEN_IN)
     assert balance(published) == (1, 1, 0)
     assert ledger(published)["again/c.jsonl.gz"] == ["repeated", 0, "same content as a.jsonl"]
     drop(published, "a.jsonl", jsonl(rating(customer, product, 4), rating(customer, other, 1)), 100)
@@ -203,15 +211,16 @@ def test_files_that_share_a_moment_are_all_taken_in(published: Settings, codes):
     for batch in (customers[:20], customers[20:40]):
         for each in batch:
             drop(published, f"{each}.jsonl", jsonl(rating(each, product)), seconds_ago=4000.0 - time.time() % 1)
-        loaded(published)
-    assert set(stars(published)) == {(each, product) for each in customers[:40]}
+        loaded(published, TAKEN_IN)
+    current = ask(published, "SELECT customerNumber, productCode FROM staging.ratings")
+    assert set(current) == {(each, product) for each in customers[:40]}
 
 
 def test_known_files_are_not_opened_again(published: Settings, codes, monkeypatch: pytest.MonkeyPatch):
     (customer, *_), (product, *_) = codes
     drop(published, "good.jsonl", jsonl(rating(customer, product)))
     drop(published, "bad.csv", "nonsense")
-    loaded(published)
+    loaded(published, [SOURCE])
     asked: list[str] = []
     copies = landed.intake
 
@@ -222,7 +231,7 @@ def test_known_files_are_not_opened_again(published: Settings, codes, monkeypatc
 
     monkeypatch.setattr(landed, "intake", listening)
     drop(published, "new.jsonl", jsonl(rating(customer, product, 1)))
-    loaded(published)
+    loaded(published, [SOURCE])
     assert asked == ["new.jsonl"]
 
 
@@ -238,21 +247,21 @@ def test_a_file_that_could_not_be_read_is_read_when_it_can_be(published: Setting
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", refusing)
-        ran = run(published, select=RATED)
+        ran = run(published, select=TAKEN_IN)
     assert ran.success, ran.errors
     assert ledger(published) == {"a.jsonl": ["quarantined", 0, "cannot be read: Permission denied"]}
-    loaded(published)
+    loaded(published, TAKEN_IN)
     assert ledger(published) == {"a.jsonl": ["loaded", 1, None]}
-    assert len(stars(published)) == 1
+    assert balance(published) == (1, 1, 0)
 
 
 def test_rows_whose_entry_was_lost_are_not_loaded_twice(published: Settings, codes):
     (customer, *_), (product, *_) = codes
     drop(published, "a.jsonl", jsonl(rating(customer, product)))
-    loaded(published)
+    loaded(published, TAKEN_IN)
     with duckdb.connect(str(published.store_path)) as connection:
         connection.execute("DELETE FROM source.ratings_files")
-    loaded(published)
+    loaded(published, TAKEN_IN)
     assert balance(published) == (1, 1, 0)
     assert ledger(published) == {"a.jsonl": ["loaded", 1, None]}
 
@@ -260,11 +269,11 @@ def test_rows_whose_entry_was_lost_are_not_loaded_twice(published: Settings, cod
 def test_entries_of_earlier_versions_count_as_loaded(published: Settings, codes):
     (customer, *_), (product, *_) = codes
     drop(published, "a.jsonl", jsonl(rating(customer, product)))
-    loaded(published)
+    loaded(published, TAKEN_IN)
     with duckdb.connect(str(published.store_path)) as connection:
         connection.execute("UPDATE source.ratings_files SET state = 'taken'")
     drop(published, "b.jsonl", jsonl(rating(customer, product)))
-    loaded(published)
+    loaded(published, TAKEN_IN)
     assert balance(published) == (1, 1, 0)
     assert ledger(published) == {"a.jsonl": ["taken", 1, None], "b.jsonl": ["repeated", 0, "same content as a.jsonl"]}
 
@@ -272,10 +281,10 @@ def test_entries_of_earlier_versions_count_as_loaded(published: Settings, codes)
 def test_rows_that_were_lost_are_loaded_again(published: Settings, codes):
     (customer, *_), (product, *_) = codes
     drop(published, "a.jsonl", jsonl(rating(customer, product)))
-    loaded(published)
+    loaded(published, TAKEN_IN)
     with duckdb.connect(str(published.store_path)) as connection:
         connection.execute("DELETE FROM source.ratings")
-    loaded(published)
+    loaded(published, TAKEN_IN)
     assert balance(published) == (1, 1, 0)
 
 
@@ -321,15 +330,26 @@ def test_a_run_that_dies_between_rows_and_ledger_is_put_right_by_the_next(
 # Every check fails once ----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def rated(published: Settings, codes) -> Settings:
+@pytest.fixture(scope="session")
+def rated_home(published_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shop with a few current and superseded ratings, published; and a new file."""
-    customers, products = codes
-    rows = [rating(each, products[each % 7], 1 + each % 5) for each in customers[:20]]
-    drop(published, "a.jsonl", jsonl(*rows, rating(customers[0], products[customers[0] % 7], 3, "2003-08-02")))
-    loaded(published)
-    drop(published, "b.jsonl", jsonl(rating(customers[30], products[0])))
-    return published
+
+    def make(home: Path) -> None:
+        shutil.copytree(published_home, home, dirs_exist_ok=True)
+        settings = Settings(home=home)
+        customers, products = codes_of(settings)
+        rows = [rating(each, products[each % 7], 1 + each % 5) for each in customers[:20]]
+        drop(settings, "a.jsonl", jsonl(*rows, rating(customers[0], products[customers[0] % 7], 3, "2003-08-02")))
+        loaded(settings)
+        drop(settings, "b.jsonl", jsonl(rating(customers[30], products[0])))
+
+    return once(tmp_path_factory, "rated", make)
+
+
+@pytest.fixture
+def rated(rated_home: Path, tmp_path: Path) -> Settings:
+    """Settings of a home of its own like it."""
+    return Settings(home=shutil.copytree(rated_home, tmp_path / "rated"))
 
 
 def failed(settings: Settings, address: str, function: Callable) -> set[str]:

@@ -31,6 +31,11 @@ from classic_cars_tests.stores.tables import (
     staged,
 )
 
+#: For what a store decides before it writes a file, or after it read one: on S3 at night, on a lake in a folder always.
+NOT_OF_FILES = pytest.mark.parametrize(
+    "settings", ["duckdb", "folder", pytest.param("s3", marks=pytest.mark.exhaustive)], indirect=True
+)
+
 QUARTER = [sale(1, "2004-01-31"), sale(2, "2004-02-01", "2.50"), sale(3, "2004-03-15", None, "free")]
 
 
@@ -61,6 +66,7 @@ def test_what_was_staged_and_discarded_is_seen_by_nobody(store: Store, open_anot
     assert seen(open_another(read_only=True), PLACES) == [{"place": "Oslo", "visitors": 1}]
 
 
+@NOT_OF_FILES
 def test_what_a_transaction_staged_is_not_read_as_published(store: Store):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
@@ -101,6 +107,7 @@ def test_a_transaction_left_open_by_a_dead_step_is_discarded_by_the_next(store: 
     assert held(store, SALES) == QUARTER[:1]
 
 
+@NOT_OF_FILES
 def test_only_what_was_staged_last_is_published_and_only_once(store: Store):
     with store.begin(BY_TEST) as tx:
         first = staged(tx, SALES, QUARTER, FIRST_QUARTER)
@@ -113,6 +120,7 @@ def test_only_what_was_staged_last_is_published_and_only_once(store: Store):
     assert held(store, SALES) == QUARTER[:1]
 
 
+@NOT_OF_FILES
 @pytest.mark.parametrize(("months", "append"), [(JANUARY, False), (None, False), (None, True)])
 def test_other_rows_of_a_staged_table_are_refused_and_not_mixed(store: Store, months, append: bool):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
@@ -124,6 +132,7 @@ def test_other_rows_of_a_staged_table_are_refused_and_not_mixed(store: Store, mo
     assert [row["sale"] for row in held(store, SALES)] == [1, 3, 9]
 
 
+@NOT_OF_FILES
 def test_a_store_that_was_opened_for_reading_begins_nothing(store: Store, open_another: Open):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     with pytest.raises(StoreError, match="was opened for reading only"):
@@ -142,6 +151,7 @@ def test_replacing_a_month_leaves_every_other_row(store: Store, open_another: Op
     assert seen(open_another(read_only=True), SALES) == expected
 
 
+@NOT_OF_FILES
 def test_a_month_may_become_empty(store: Store):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     publish(store, SALES, [], FEBRUARY)
@@ -149,17 +159,20 @@ def test_a_month_may_become_empty(store: Store):
     assert store.months(SALES) == [date(2004, 1, 1), date(2004, 3, 1)]
 
 
+@NOT_OF_FILES
 def test_only_the_months_asked_for_are_read(store: Store):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     assert [row["sale"] for row in held(store, SALES, JANUARY)] == [1]
     assert [row["sale"] for row in held(store, SALES, FIRST_QUARTER)] == [1, 2, 3]
 
 
+@NOT_OF_FILES
 def test_months_are_those_that_have_rows(store: Store):
     publish(store, SALES, [QUARTER[2], QUARTER[0]], FIRST_QUARTER)
     assert store.months(SALES) == [date(2004, 1, 1), date(2004, 3, 1)]
 
 
+@NOT_OF_FILES
 def test_months_mean_nothing_to_a_table_without_them(store: Store):
     publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
     assert store.months(PLACES) == []
@@ -206,6 +219,7 @@ def test_every_type_keeps_its_values(store: Store, open_another: Open):
     assert dict(found.items()) == {n: k.copy(nullable=True) for n, k in EVERYTHING.types.items()}
 
 
+@NOT_OF_FILES
 def test_reordered_columns_keep_their_values(store: Store):
     with store.begin(BY_TEST) as tx:
         rows = tx.receive(arrow(SALES, QUARTER)).select("note", "amount", "day", "sale")
@@ -213,6 +227,7 @@ def test_reordered_columns_keep_their_values(store: Store):
     assert held(store, SALES) == QUARTER
 
 
+@NOT_OF_FILES
 @pytest.mark.parametrize(
     "bend",
     [lambda rows: rows.drop("note"), lambda rows: rows.mutate(amount=rows.amount.cast("float64"))],
@@ -224,6 +239,7 @@ def test_rows_of_another_shape_are_refused(store: Store, bend):
     assert not store.exists(SALES)
 
 
+@NOT_OF_FILES
 def test_a_value_that_overflows_its_type_changes_nothing(store: Store):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     with store.begin(BY_TEST) as tx:
@@ -243,6 +259,7 @@ def test_rows_that_arrive_in_batches_are_read_once(store: Store):
     assert held(store, SALES) == QUARTER
 
 
+@NOT_OF_FILES
 def test_staging_again_replaces_what_was_staged(store: Store):
     with store.begin(BY_TEST) as tx:
         staged(tx, SALES, QUARTER, FIRST_QUARTER)
@@ -286,6 +303,7 @@ def test_a_query_can_only_read_the_tables(store: Store, open_another: Open, tmp_
     assert seen(reader, SALES) == QUARTER
 
 
+@NOT_OF_FILES
 def test_a_query_joins_tables_by_their_address(store: Store, open_another: Open):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     publish(store, PLACES, [{"place": "Oslo", "visitors": 2}])
@@ -293,6 +311,7 @@ def test_a_query_joins_tables_by_their_address(store: Store, open_another: Open)
     assert open_another(read_only=True).query(sql).read_all().to_pylist() == [{"sale": 2, "place": "Oslo"}]
 
 
+@NOT_OF_FILES
 @pytest.mark.parametrize("join", ["JOIN staging.places USING (note)", "NATURAL JOIN staging.places"])
 def test_a_query_may_join_by_a_name_that_both_tables_have(store: Store, open_another: Open, join: str):
     notes = contract(
@@ -310,6 +329,7 @@ def test_a_query_may_join_by_a_name_that_both_tables_have(store: Store, open_ano
     ]
 
 
+@NOT_OF_FILES
 def test_a_wrong_query_says_what_is_wrong(store: Store, open_another: Open):
     publish(store, PLACES, [{"place": "Oslo", "visitors": 2}])
     reader = open_another(read_only=True)

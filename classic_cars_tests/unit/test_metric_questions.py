@@ -238,7 +238,7 @@ def compare_with_pandas(asked: Asked) -> None:
     assert [list(row.items()) for row in found] == [list(row.items()) for row in expected], asked
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_random_questions_have_the_answers_of_pandas(seed: int):
     chance = random.Random(seed)
     for _ in range(25):
@@ -246,7 +246,7 @@ def test_random_questions_have_the_answers_of_pandas(seed: int):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("seed", range(4, 108))
+@pytest.mark.parametrize("seed", range(2, 108))
 def test_many_random_questions_have_the_answers_of_pandas(seed: int):
     test_random_questions_have_the_answers_of_pandas(seed)
 
