@@ -19,12 +19,13 @@ from dagster import AutomationCondition as When
 from classic_cars.automation.history import rows_of_months
 from classic_cars.automation.refusals import (
     Attempt,
+    given_up,
+    held_back,
     refused_months,
     refused_tables,
     rested,
-    would_be_refused_again,
 )
-from classic_cars.automation.staleness import Record, failed_and_stale, recorded, stale_parts
+from classic_cars.automation.staleness import Record, recorded, stale_parts
 from classic_cars.tables.events import made_months
 from classic_cars.tables.external import WHOLE
 from classic_cars.tables.partitions import known_months
@@ -169,8 +170,7 @@ class FailedAndRested(dg.AutomationCondition):
             return dg.AutomationResult(context, context.get_empty_subset())
         tables, months = _refused(context)
         # What a check refused has nothing to gain from being made of the same again.
-        own = months.get(address, {}).items()
-        parts -= {month for month, attempt in own if would_be_refused_again(record, address, month, attempt)}
+        parts -= given_up(record, address, months.get(address, {}))
         if WHOLE in parts and context.key in tables:
             parts = set()
         parts = rested(view.instance, record, address, parts, time.time()) & {WHOLE, *known_months(view.instance)}
@@ -209,23 +209,25 @@ class InputsPublishedAndPassed(dg.AutomationCondition):
         tables, months = _refused(context)
         if not _published(view.instance, inputs) or above & tables:
             return dg.AutomationResult(context, context.get_empty_subset())
-        # A month that passed since, of a table that was refused for another one, says nothing of that other one.
-        lost = set[str]()
-        for key in upstream(graph, context.key):
-            refused = {*months.get(key.to_user_string(), ())}
-            lost |= refused - (asked[key].expensively_compute_partition_keys() if refused and key in asked else set())
         address, record = context.key.to_user_string(), _record(view, graph)
-        waiting = failed_and_stale(record, (key.to_user_string() for key in above)) - lost
+        names = [key.to_user_string() for key in upstream(graph, context.key) & graph.materializable_asset_keys]
+        lost, waiting = held_back(record, names, months, lambda name: _asked_parts(asked, record, name))
         if not graph.get(context.key).is_partitioned or WHOLE in waiting:
             return dg.AutomationResult(context, context.get_empty_subset() if waiting else context.candidate_subset)
         lost |= waiting
         # A month that was refused with others is not asked for by itself because its run read it anew.
         if not upstream(graph, context.key) & asked.keys():
-            own = months.get(address, {}).items()
-            lost |= {month for month, attempt in own if would_be_refused_again(record, address, month, attempt)}
+            lost |= given_up(record, address, months.get(address, {}))
         known = {*known_months(view.instance)}
         blocked = view.get_subset_from_partition_keys(context.key, context.partitions_def, lost & known)
         return dg.AutomationResult(context, context.candidate_subset.compute_difference(blocked))
+
+
+def _asked_parts(asked: Mapping[Any, Any], record: Record, address: str) -> set[str]:
+    subset = asked.get(dg.AssetKey(address.split("/")))
+    if subset is None:
+        return set()
+    return set(subset.expensively_compute_partition_keys()) if record.nodes[address].partitioned else {WHOLE}
 
 
 def upstream(graph: Any, key: dg.AssetKey, requested: Collection[dg.AssetKey] = ()) -> set[dg.AssetKey]:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import dagster as dg
 
-from classic_cars.automation.staleness import Record
+from classic_cars.automation.staleness import Record, failed_and_stale
 from classic_cars.tables.events import FAILED, Event
 from classic_cars.tables.external import WHOLE
+from classic_cars.tables.run_tags import RANGE_END, RANGE_START
 
 
 class Attempt(NamedTuple):
-    """When a month was to be made, as moments of events are told, and by which run."""
+    """When a month was to be made, as moments of events are told, and by which run; with which others, if it matters.
+
+    ``first`` and ``last``: months that the run was of; empty for one that was of this month alone.
+    """
 
     moment: int
     run_id: str
+    first: str = ""
+    last: str = ""
 
 
 #: Seconds between two runs that are to make the same.
@@ -36,7 +42,7 @@ def refused_months(instance: dg.DagsterInstance, graph: Any, record: Record) -> 
 
     A run that was stopped refuses nothing.
     """
-    found = {}
+    found: dict[str, dict[str, Attempt]] = {}
     for address, months in record.failed.items():
         if record.nodes[address].partitioned:
             key = dg.AssetKey(address.split("/"))
@@ -44,7 +50,17 @@ def refused_months(instance: dg.DagsterInstance, graph: Any, record: Record) -> 
             attempts = {month: attempt for month in months if runs and (attempt := last_attempt(instance, key, month))}
             if refused := {month: each for month, each in attempts.items() if each.run_id in runs}:
                 found[address] = refused
-    return found
+    ids = {attempt.run_id for months in found.values() for attempt in months.values()}
+    of = {run.run_id: run.tags for run in instance.get_runs(dg.RunsFilter(run_ids=[*ids]))} if ids else {}
+    return {
+        address: {
+            month: each._replace(
+                first=of.get(each.run_id, {}).get(RANGE_START, ""), last=of.get(each.run_id, {}).get(RANGE_END, "")
+            )
+            for month, each in months.items()
+        }
+        for address, months in found.items()
+    }
 
 
 def rested(instance: dg.DagsterInstance, record: Record, address: str, parts: Iterable[str], now: float) -> set[str]:
@@ -80,10 +96,46 @@ def _first_attempt(instance: dg.DagsterInstance, key: dg.AssetKey, part: str, ma
     return first[0].timestamp if first else 0
 
 
+def held_back(
+    record: Record,
+    addresses: Iterable[str],
+    refused: Mapping[str, Mapping[str, Attempt]],
+    asked: Callable[[str], set[str]],
+) -> tuple[set[str], set[str]]:
+    """Of these tables, the months that are refused, and the parts that are to be made again before what follows is.
+
+    A month that passed since, of a table that was refused for another one, says nothing of that other one. ``asked``:
+    the parts of a table that are made now.
+    """
+    lost, waiting, stays = set[str](), set[str](), set[str]()
+    for address in addresses:
+        months, failed = refused.get(address, {}), failed_and_stale(record, address)
+        now = asked(address) if months or failed else set()
+        lost |= months.keys() - now
+        waiting |= failed - now
+        stays |= given_up(record, address, months, now)
+    return lost, waiting - stays
+
+
+def given_up(record: Record, address: str, refused: Mapping[str, Attempt], asked: Collection[str] = ()) -> set[str]:
+    """Those of a table's refused months that are not made before something changes; ``asked``: those to be made now."""
+    mended = {refused[month].run_id for month in asked if month in refused}
+    return {
+        month
+        for month, attempt in refused.items()
+        if attempt.run_id not in mended and would_be_refused_again(record, address, month, attempt)
+    }
+
+
 def would_be_refused_again(record: Record, address: str, month: str, attempt: Attempt) -> bool:
-    """Whether nothing that a month is made of was made since the attempt, but by its own run."""
-    node = record.nodes[address]
-    events = [record.events[parent].get(part) for parent in node.parents for part in (month, WHOLE)]
+    """Whether none of the months of the attempt was made since, nor what they are made of, but by its own run.
+
+    The check was of all of them: which one it refused them for is not known.
+    """
+    node, made = record.nodes[address], record.events[address]
+    months = {month, *(each for each in record.months if attempt.first <= each <= attempt.last)}
+    events = [made.get(each) for each in months]
+    events += [record.events[parent].get(part) for parent in node.parents for part in (*months, WHOLE)]
     return all(each is None or each.moment < attempt.moment or each.run_id == attempt.run_id for each in events)
 
 

@@ -76,10 +76,10 @@ def stale_parts(record: Record, address: str) -> set[str]:
     return {part for part in parts if part in lost or part not in made or _is_old(record, node, part, made[part])}
 
 
-def failed_and_stale(record: Record, addresses: Iterable[str]) -> set[str]:
-    """Of these tables, what is out of date and what the last run that was to make it did not make."""
-    failed = {address: record.failed[address] for address in addresses if address in record.failed}
-    return {part for address, parts in failed.items() for part in stale_parts(record, address).intersection(parts)}
+def failed_and_stale(record: Record, address: str) -> set[str]:
+    """What of a table is out of date, and was not made by the last run that was to make it."""
+    failed = record.failed.get(address, ())
+    return stale_parts(record, address).intersection(failed) if failed else set()
 
 
 def _is_old(record: Record, node: Node, part: str, made: Event) -> bool:

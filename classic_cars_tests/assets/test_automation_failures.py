@@ -312,3 +312,36 @@ def test_what_failed_or_was_stopped_is_asked_for_again_after_a_rest(
     assert published_sales(filled.settings, "sales_by_country", "country") == expected_sales(
         order_system_frames(url), "country"
     )
+
+
+def test_a_change_that_was_refused_with_another_months_is_published_once_that_one_is_mended(
+    filled: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, moment = filled.settings.order_system_url, [time.time()]
+    monkeypatch.setattr("classic_cars.automation.follow.time.time", lambda: moment[0])
+    monkeypatch.setattr(condition_sensor, "EVALUATE_SECONDS", -1.0)
+    lines = (
+        "UPDATE orderdetails SET {} WHERE orderNumber IN (SELECT orderNumber FROM orders WHERE orderDate LIKE '{}%')"
+    )
+    change(
+        url,
+        lines.format("quantityOrdered = -quantityOrdered", "2003-03"),
+        lines.format("priceEach = priceEach + 1", "2003-04"),
+    )
+    filled.poll()
+    (request,) = filled.ask()
+    assert months_of(request) == ("2003-03", "2003-04")
+    assert not filled.run(request).success
+    assert filled.ask() == []
+    change(url, lines.format("quantityOrdered = abs(quantityOrdered)", "2003-03"))
+    filled.round()
+    moment[0] = time.time() + 3700
+    filled.round()
+    assert filled.ask() == []
+    assert filled.stale() == set()
+    # What is made of all months waited for that one.
+    assert len(filled.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))) == 1
+    assert published_sales(filled.settings, "sales_by_country", "country") == expected_sales(
+        order_system_frames(url), "country"
+    )
+    assert incidents(filled) == []

@@ -11,6 +11,7 @@ from classic_cars.automation.follow import FailedAndRested
 from classic_cars.automation.refusals import rested
 from classic_cars.automation.staleness import recorded
 from classic_cars.tables.partitions import MONTHLY
+from classic_cars.tables.run_tags import RANGE_END, RANGE_START
 
 JANUARY, FEBRUARY = "2003-01", "2003-02"
 FACT = dg.AssetKey(["warehouse", "fact"])
@@ -29,7 +30,9 @@ class Shop:
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self.instance, self.fails, self.refuses = instance, False, False
 
-        @dg.asset(partitions_def=MONTHLY, key=["staging", "lines"])
+        at_once = dg.BackfillPolicy.single_run()
+
+        @dg.asset(partitions_def=MONTHLY, key=["staging", "lines"], backfill_policy=at_once)
         def lines(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             return dg.MaterializeResult(data_version=dg.DataVersion(context.run_id))
 
@@ -37,6 +40,7 @@ class Shop:
             partitions_def=MONTHLY,
             deps=[lines],
             key=FACT,
+            backfill_policy=at_once,
             check_specs=[dg.AssetCheckSpec("audit", asset=FACT, blocking=True)],
             automation_condition=FailedAndRested(),
         )
@@ -54,6 +58,11 @@ class Shop:
     def run(self, month: str, *, fact: bool = True) -> None:
         chosen = self.assets if fact else self.assets[:1]
         dg.materialize(chosen, partition_key=month, instance=self.instance, raise_on_error=False)
+
+    def run_both(self, *, fact: bool = True) -> None:
+        tags = {RANGE_START: JANUARY, RANGE_END: FEBRUARY}
+        chosen = self.assets if fact else self.assets[:1]
+        dg.materialize(chosen, tags=tags, instance=self.instance, raise_on_error=False)
 
     def asked(self) -> set[str]:
         return set(dg.evaluate_automation_conditions(self.defs, self.instance).get_requested_partitions(FACT))
@@ -97,3 +106,21 @@ def test_a_month_that_failed_is_asked_for_again_and_one_that_was_refused_only_of
     assert shop.asked() == set()
     shop.run(JANUARY, fact=False)
     assert shop.asked() == {JANUARY}
+
+
+def test_a_month_that_was_refused_with_others_is_asked_for_again_when_one_of_them_was_mended(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It changed, too, and nothing was wrong with it: nobody would mend it."""
+    monkeypatch.setattr(refusals, "SHORTEST_REST", -1.0)
+    monkeypatch.setattr(refusals, "LONGEST_REST", -1.0)
+    shop = Shop(instance)
+    shop.run_both()
+    shop.refuses = True
+    shop.run_both()
+    assert shop.asked() == set()
+    shop.refuses = False
+    shop.run(JANUARY)
+    assert shop.asked() == {FEBRUARY}
+    shop.run(FEBRUARY)
+    assert shop.asked() == set()

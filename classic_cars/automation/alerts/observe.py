@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 
 from classic_cars.automation.alerts.incidents import Incident, Observation
 from classic_cars.automation.refusals import refused_months
-from classic_cars.automation.staleness import failed_and_stale, recorded
+from classic_cars.automation.staleness import recorded, stale_parts
 from classic_cars.automation.stopped import NOTICED_BY
 from classic_cars.serving.release_asset import CHECK as TABLES_AGREE
 from classic_cars.tables.failures import CHECK_FAILED
@@ -89,11 +90,14 @@ def unfinished(instance: dg.DagsterInstance, graph: Any, keys: Iterable[str]) ->
         return frozenset()  # nearly always: the record is worth its queries only then
     record = recorded(instance, graph)
     refused = refused_months(instance, graph, record)
-    return frozenset(
-        key
-        for key, table in tables.items()
-        if table in (refused if key.startswith(CHECKS) else record.failed) and failed_and_stale(record, [table])
-    )
+    # A month that a run made along with others, and that has what it should have, is no matter of theirs.
+    as_made = replace(record, failed={})
+    found = set()
+    for key, table in tables.items():
+        waiting = (refused if key.startswith(CHECKS) else record.failed).get(table, ())
+        if waiting and stale_parts(as_made, table).intersection(waiting):
+            found.add(key)
+    return frozenset(found)
 
 
 def _table_of(key: str) -> str:
