@@ -28,6 +28,9 @@ Changes = Mapping[str, list[str]]
 #: Between a fingerprint and what makes a fresh data version of it, for what is to be read again though it is the same.
 AGAIN = "~"
 
+#: Before a fingerprint that may be of other rows than the data version that it would stand for: it equals none.
+UNSETTLED = "?"
+
 #: Debounce: a shop that never rests is observed after so many seconds, though it is still changing.
 RESTLESS_SECONDS = 60.0
 
@@ -204,10 +207,16 @@ def to_observe(
             elif (
                 month not in moved.get(table, ())
                 or month in disproved.get(table, ())
-                or (table in PICTURED and table in poll.known)
+                or (table in PICTURED and table in poll.known and _is_other(poll, table, month))
             ):
                 found.setdefault(table, {})[month] = f"{version}{AGAIN}{now:.0f}"
     return found
+
+
+def _is_other(poll: Poll, table: str, month: str) -> bool:
+    """Whether the fingerprint is another one than before, settled or not."""
+    before, now = (seen.get(table, {}).get(month, EMPTY) for seen in (poll.known, poll.found))
+    return before.removeprefix(UNSETTLED) != now
 
 
 def by_table(again: Iterable[str]) -> Changes:

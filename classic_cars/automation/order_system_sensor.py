@@ -141,7 +141,7 @@ def _polled(
     watch = answered(watch, time.time() - now, time.time())
     now = time.time()
     versions = changes.to_observe(changed, asked.poll, seen, totals, now, disproved)
-    doubtful = sieve.unsettled(watch, asked.signs, after, versions, now)
+    doubtful = sieve.doubtful(watch, asked.plan, (asked.signs, after), asked.poll, changed, versions, now)
     then = {table: {**seen.get(table, {}), **versions.get(table, {})} for table in TABLES}
     watch = sieve.concluded(watch, asked.plan, asked.signs, asked.poll, changed, then, doubtful, now)
     return _observing(watch, asked, versions, reason)

@@ -66,15 +66,16 @@ def refused_months(instance: dg.DagsterInstance, graph: Any, record: Record) -> 
 def rested(instance: dg.DagsterInstance, record: Record, address: str, parts: Iterable[str], now: float) -> set[str]:
     """Those of these parts of which the last run that was to make them, and did not, ended long enough ago.
 
-    As long as they have failed by then: from a minute on, an hour at most.
+    As long as they have failed by then: from a minute on, an hour at most. A run that was deleted rests no more.
     """
-    key, tried = dg.AssetKey(address.split("/")), dict[str, set[str]]()
+    key, tried, found = dg.AssetKey(address.split("/")), dict[str, set[str]](), set[str]()
     for part in parts:
         if attempt := last_attempt(instance, key, part):
             tried.setdefault(attempt.run_id, set()).add(part)
+        else:
+            found.add(part)
     runs = instance.get_run_records(dg.RunsFilter(run_ids=[*tried])) if tried else ()
     ends = {each.dagster_run.run_id: each.end_time or 0 for each in runs}
-    found = set[str]()
     for run, failed in tried.items():
         # The runs of one of them stand for those of all that the run was to make.
         ended, part = ends.get(run, 0), max(failed)

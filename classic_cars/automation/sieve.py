@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from classic_cars.automation.changes import (
     AGAIN,
     RESTLESS_SECONDS,
+    UNSETTLED,
     Changes,
     Fingerprints,
     OrderSystemPollState,
@@ -23,7 +24,7 @@ from classic_cars.automation.changes import (
 from classic_cars.automation.watching import SHARE, affordable_at, clock
 from classic_cars.contracts.order_system import PARTITIONED
 from classic_cars.sources.order_system import Sign
-from classic_cars.tables.external import digest
+from classic_cars.tables.external import EMPTY, digest
 
 #: Between two polls of all tables. They take half of the budget at most.
 PROOF_SECONDS = 900.0
@@ -31,8 +32,6 @@ PROOF_SECONDS = 900.0
 AFTER_CHANGE_SECONDS = 60.0
 #: How long a sign that missed a change is not relied on.
 DISTRUST_SECONDS = 86_400.0
-#: In place of a fingerprint that may be of other rows than the data version that it would stand for.
-UNSETTLED = "?"
 #: Of a digest, so many digits are enough to notice a difference.
 DIGITS = 12
 
@@ -103,19 +102,32 @@ def noted(watch: OrderSystemPollState, plan: Plan, signs: Signs, seconds: float,
     return replace(watch, last_signs=_digest(signs), proof_due=due)
 
 
-def unsettled(watch: OrderSystemPollState, before: Signs, after: Signs, versions: Versions, now: float) -> set[str]:
-    """Tables of which other rows may have been seen by the poll than by the totals that it observes.
+def doubtful(
+    watch: OrderSystemPollState,
+    plan: Plan,
+    signs: tuple[Signs, Signs],
+    poll: Poll,
+    changed: Changes,
+    versions: Versions,
+    now: float,
+) -> dict[str, set[str]]:
+    """Months of which other rows may have been seen by the poll than by the totals; the next poll compares them again.
 
-    Their signs, taken ``before`` the poll and ``after`` the totals, say that nothing changed between the two; without
-    such a sign, the next poll has to find no other totals.
+    ``signs``: those before the poll and those after the totals; where they are the same, nothing changed between the
+    two. Else it is so of what is observed, and of what differs for the first time though its totals do not.
     """
-    still = {
-        table
-        for table, sign in before.items()
-        if table in after and after[table].token == sign.token and watch.distrusted.get(table, 0.0) <= now
-    }
-    new = {table for table, found in versions.items() if not all(AGAIN in version for version in found.values())}
-    return new - still
+    before, after = signs
+    moved, found = differences(poll.known, poll.found), {}
+    for table in changed:
+        is_trusted = table in before and watch.distrusted.get(table, 0.0) <= now
+        if table in plan.tables and is_trusted and table in after and before[table].token == after[table].token:
+            continue
+        known = poll.known.get(table, {})
+        first = {each for each in moved.get(table, ()) if not known.get(each, "").startswith(UNSETTLED)}
+        new = {each for each, version in versions.get(table, {}).items() if AGAIN not in version}
+        if months := new | first.intersection(changed[table]):
+            found[table] = months
+    return found
 
 
 def concluded(
@@ -125,13 +137,13 @@ def concluded(
     poll: Poll,
     changed: Changes,
     observed: Versions,
-    doubtful: Collection[str],
+    doubtful: Mapping[str, Collection[str]],
     now: float,
 ) -> OrderSystemPollState:
     """What is known of the tables that were polled; of those whose change is not observed yet, nothing new.
 
-    ``observed``: the data versions with those that this tick observes. ``doubtful``: the tables whose fingerprints
-    may not stand for them; the next poll compares what changed again.
+    ``observed``: the data versions with those that this tick observes. ``doubtful``: months whose fingerprints may not
+    stand for them.
     """
     moved = differences(poll.known, poll.found)
     done = [table for table in plan.tables if {*moved.get(table, ())} <= {*changed.get(table, ())}]
@@ -139,8 +151,11 @@ def concluded(
     due = min(watch.proof_due, now + AFTER_CHANGE_SECONDS) if moved.keys() & {*done} else watch.proof_due
     # A table that is observed again has another version for the same rows: what is known of them is still so.
     same = {*done, *(table for table in changed if table in poll.known)}
-    compared_again = {table: dict.fromkeys(changed[table], UNSETTLED) for table in done if table in doubtful}
-    found = {table: {**poll.found.get(table, {}), **compared_again.get(table, {})} for table in done}
+    found = {table: dict(poll.found.get(table, {})) for table in done}
+    for table in same.intersection(doubtful):
+        seen = poll.found.get(table, {})
+        marks_of = {month: f"{UNSETTLED}{seen.get(month, EMPTY)}" for month in doubtful[table]}
+        found[table] = {**found.get(table, watch.fingerprints.get(table, {})), **marks_of}
     return replace(
         watch,
         signs={**{t: m for t, m in watch.signs.items() if t not in done}, **marks},

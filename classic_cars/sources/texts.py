@@ -48,7 +48,7 @@ def shown(column: Any, actual: sa.types.TypeEngine) -> sa.ColumnElement[str]:
         # Half of the distance to the next number of 24 binary digits. Nought has no logarithm, and its text is right.
         half = sa.func.pow(2, sa.func.floor(sa.func.log2(sa.func.abs(column))) - 24)
         double, says = column + NOUGHT, NOUGHT + sa.type_coerce(text, sa.Double())
-        return sa.case((sa.func.abs(says - double) > half, as_text(double)), else_=text)
+        return sa.case((sa.func.abs(says - double) >= half, as_text(double)), else_=text)
     return text
 
 

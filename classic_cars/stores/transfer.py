@@ -77,10 +77,10 @@ def _exported(store: Store, contracts: Iterable[Contract], folder: Path) -> Iter
         yield Transferred(contract.address, count)
     # The store was let go between tables.
     now = store.published_by()
-    if others := sorted(address for address in {*published_by, *now} if published_by.get(address) != now.get(address)):
+    if others := sorted(address for address in moved if published_by.get(address) != now.get(address)):
         raise StoreError(
             f"a run published {', '.join(others[:NAMED])} during the export, whose tables would be of different runs; "
-            "export again"
+            "export again when no run is at work"
         )
     # Written last: a folder without it is not a whole export.
     (folder / MANIFEST).write_text(json.dumps({"tables": moved}, indent=1))

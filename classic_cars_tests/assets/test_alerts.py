@@ -101,7 +101,7 @@ def test_a_warning_that_becomes_an_error_is_told_again() -> None:
         ("[Classic Cars production] ERROR: a/b: check keys failed", "failure")
     ]
     assert still_open == {BROKEN.key: replace(error, since=BROKEN.since)}
-    for each in (error, warning, warning):
+    for each in (error, warning, error, warning):
         still_open, messages = news(still_open, Observation([each]), NOW + 60, LINKS)
         assert messages == []
 

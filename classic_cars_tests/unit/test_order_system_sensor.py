@@ -272,6 +272,56 @@ def test_what_was_changed_back_after_its_totals_were_observed_is_noticed(
     assert all(watcher.tick() == [] for _ in range(20))
 
 
+def test_what_was_changed_back_before_its_totals_were_asked_for_and_came_again_is_noticed(
+    shop: Shop, watcher: Watcher
+) -> None:
+    """The fingerprints are then those of the poll, of which the totals said that nothing had changed."""
+    shop.change("products")
+    shop.now += 3
+    changed = shop.rows["products"][""]
+
+    def change_back() -> None:
+        if shop.rows["products"][""] == changed and watcher.agrees() is False:
+            shop.rows["products"][""], shop.changed_at["products"] = changed - 1, shop.now
+
+    shop.while_polled = change_back
+    assert watcher.tick() == []
+    assert watcher.agrees()
+    shop.while_polled = None
+    shop.rows["products"][""], shop.changed_at["products"] = changed, shop.now
+    watcher.noticed()
+    assert watcher.agrees()
+    watcher.settle()
+
+
+def test_only_the_months_that_may_be_others_are_compared_again(
+    shop: Shop, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a server whose sign moves with whatever anybody writes there."""
+    shop.rows["orders"] |= {f"2003-{month:02}": 1 for month in range(1, 13)}
+    shop.change("orders", "2004-02")
+    watcher.noticed()
+    watcher.settle()
+    moments, totals_of = itertools.count(), shop.control_totals
+    monkeypatch.setattr(shop, "_sign", lambda _table: Sign(str(next(moments))))
+    asked: Counter[str] = Counter()
+
+    def counted(table: Any, months: Sequence[date] | None = None) -> dict[str, ControlTotals]:
+        found = totals_of(table, months)
+        if table.name == "orders":
+            asked.update(found)
+        return found
+
+    monkeypatch.setattr(shop, "control_totals", counted)
+    for _ in range(3):
+        shop.change("orders", "2004-02")
+        watcher.noticed()
+        for _ in range(10):
+            watcher.tick()
+        assert watcher.agrees()
+    assert asked.keys() == {"2004-02"}
+
+
 def test_a_change_that_its_sign_missed_is_found_by_the_proof_and_said(shop: Shop, watcher: Watcher) -> None:
     shop.lying = {"products"}
     watcher.settle()

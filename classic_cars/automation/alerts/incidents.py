@@ -84,13 +84,20 @@ def news(
     was_open: Mapping[str, Incident], now: Observation, moment: float, links: Links
 ) -> tuple[dict[str, Incident], list[Message]]:
     """The incidents that are open now, and a message for each that began, or became worse, or is over."""
-    found = {each.key: replace(each, since=was_open.get(each.key, each).since) for each in now.incidents}
+    found = {each.key: _going_on(was_open.get(each.key), each) for each in now.incidents}
     tried_again = {key: each for key, each in was_open.items() if key in now.unknown}
     still = {**tried_again, **found}
     began = [each for key, each in found.items() if key not in was_open or is_worse(each, was_open[key])]
     over = [each for key, each in was_open.items() if key not in still]
     messages = [begun(each, moment, links) for each in began] + [ended(each, moment, links) for each in over]
     return still, messages
+
+
+def _going_on(before: Incident | None, now: Incident) -> Incident:
+    """The same incident, as bad as it ever was: what warned of one month may be refused of another."""
+    if before is None:
+        return now
+    return replace(now, since=before.since, severity="ERROR" if before.severity == "ERROR" else now.severity)
 
 
 def is_worse(now: Incident, before: Incident) -> bool:
