@@ -9,14 +9,14 @@ The conditions are Dagster's own where they do; each of ours has a test that sho
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import dagster as dg
 from dagster import AutomationCondition as When
 
-from classic_cars.automation.history import rows_of_months
+from classic_cars.automation.history import are_made, rows_of_months
 from classic_cars.automation.refusals import (
     Attempt,
     given_up,
@@ -25,7 +25,7 @@ from classic_cars.automation.refusals import (
     refused_tables,
     rested,
 )
-from classic_cars.automation.staleness import Record, recorded, stale_parts
+from classic_cars.automation.staleness import Record, of_other_code, recorded, stale_parts
 from classic_cars.tables.events import made_months
 from classic_cars.tables.external import WHOLE
 from classic_cars.tables.partitions import known_months
@@ -74,8 +74,13 @@ class OutOfDate(dg.AutomationCondition):
         table = context.asset_graph.get(context.key)
         if not table.is_partitioned:
             return dg.AutomationResult(context, context.candidate_subset)
-        known = context.asset_graph_view.get_subset_from_partition_keys(context.key, table.partitions_def, parts)
-        return dg.AutomationResult(context, context.candidate_subset.compute_intersection(known))
+        return _those(context, parts)
+
+
+def _those(context: Any, months: set[str]) -> dg.AutomationResult:
+    """True for those of the candidates that are of these months."""
+    known = context.asset_graph_view.get_subset_from_partition_keys(context.key, context.partitions_def, months)
+    return dg.AutomationResult(context, context.candidate_subset.compute_intersection(known))
 
 
 #: The record of each tick.
@@ -143,10 +148,7 @@ class RecomputedDifferently(dg.AutomationCondition):
             return dg.AutomationResult(context, context.get_empty_subset())
         if not context.asset_graph.get(context.key).is_partitioned:
             return dg.AutomationResult(context, context.candidate_subset)
-        known = context.asset_graph_view.get_subset_from_partition_keys(
-            context.key, context.partitions_def, {*months} & {*known_months(context.asset_graph_view.instance)}
-        )
-        return dg.AutomationResult(context, context.candidate_subset.compute_intersection(known))
+        return _those(context, {*months} & {*known_months(context.asset_graph_view.instance)})
 
 
 class FailedAndRested(dg.AutomationCondition):
@@ -160,12 +162,14 @@ class FailedAndRested(dg.AutomationCondition):
         return "failed or stopped, and has rested"
 
     def evaluate(self, context: Any) -> dg.AutomationResult:
-        if context.candidate_subset.is_empty:  # as above
+        if context.candidate_subset.is_empty:
             return dg.AutomationResult(context, context.get_empty_subset())
         view, address = context.asset_graph_view, context.key.to_user_string()
         record = _record(view, context.asset_graph)
         parts = {*record.failed.get(address, ())}
         parts &= stale_parts(record, address) | _disproved(view.instance, context.key) if parts else set()
+        if parts and is_read(context.key):  # what is out of date by what it is read from, that one's sensor asks for
+            parts &= of_other_code(record, address)
         if not parts:  # nearly always: what was refused is worth its queries only then
             return dg.AutomationResult(context, context.get_empty_subset())
         tables, months = _refused(context)
@@ -176,8 +180,7 @@ class FailedAndRested(dg.AutomationCondition):
         parts = rested(view.instance, record, address, parts, time.time()) & {WHOLE, *known_months(view.instance)}
         if not parts or WHOLE in parts:
             return dg.AutomationResult(context, context.candidate_subset if parts else context.get_empty_subset())
-        known = view.get_subset_from_partition_keys(context.key, context.partitions_def, parts)
-        return dg.AutomationResult(context, context.candidate_subset.compute_intersection(known))
+        return _those(context, parts)
 
 
 def _disproved(instance: dg.DagsterInstance, key: dg.AssetKey) -> set[str]:
@@ -207,7 +210,7 @@ class InputsPublishedAndPassed(dg.AutomationCondition):
         inputs = set(graph.get(context.key).parent_keys) - asked.keys()
         above = upstream(graph, context.key, asked.keys())
         tables, months = _refused(context)
-        if not _published(view.instance, inputs) or above & tables:
+        if not are_made(view.instance, inputs) or above & tables:
             return dg.AutomationResult(context, context.get_empty_subset())
         address, record = context.key.to_user_string(), _record(view, graph)
         names = [key.to_user_string() for key in upstream(graph, context.key) & graph.materializable_asset_keys]
@@ -240,12 +243,6 @@ def upstream(graph: Any, key: dg.AssetKey, requested: Collection[dg.AssetKey] = 
     return found
 
 
-def _published(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> bool:
-    wanted = list(keys)
-    events = instance.get_latest_materialization_events(wanted)  # without those that never were
-    return all(events.get(key) is not None for key in wanted)
-
-
 #: The tables and the months that are refused, at each tick.
 _refusals: WeakKeyDictionary[Any, tuple[set[dg.AssetKey], Mapping[str, Mapping[str, Attempt]]]] = WeakKeyDictionary()
 
@@ -266,12 +263,13 @@ def condition_of(table: Table, catalog: Catalog) -> dg.AutomationCondition:
 def _read_what_changed() -> dg.AutomationCondition:
     """What it is read from has another data version, or the table another code version; one read at a time.
 
-    What was asked for counts as handled, whatever became of it: a failed read is observed again, see ``changes``.
+    What was asked for counts as handled, whatever became of it: a failed read is observed again, see ``changes``, but
+    for one of what has not changed, for its code.
     """
     observed: Any = When.any_deps_updated().replace("newly_updated", When.data_version_changed())
     changed = observed | When.code_version_changed() | FirstTick()
     # What was observed since the last tick counts although that tick asked for the same month: ``since`` forgets it.
-    wanted: Any = observed | changed.since(When.newly_requested())
+    wanted: Any = observed | changed.since(When.newly_requested()) | FailedAndRested()
     return (wanted & ~When.in_progress() & OutOfDate()).with_label("source data or code changed")
 
 

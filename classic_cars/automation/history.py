@@ -71,3 +71,10 @@ def rows_of_months(instance: dg.DagsterInstance, key: dg.AssetKey) -> int:
     records = instance.fetch_materializations(wanted, limit=len(made)).records if made else []
     counts = [each.asset_materialization.metadata.get(PARTITION_ROWS) for each in records if each.asset_materialization]
     return sum(int(str(count.value)) for count in counts if count is not None)
+
+
+def are_made(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> bool:
+    """Whether each of these tables was made at least once."""
+    wanted = list(keys)
+    events = instance.get_latest_materialization_events(wanted)  # without those that never were
+    return all(events.get(key) is not None for key in wanted)

@@ -82,8 +82,17 @@ def failed_and_stale(record: Record, address: str) -> set[str]:
     return stale_parts(record, address).intersection(failed) if failed else set()
 
 
+def of_other_code(record: Record, address: str) -> set[str]:
+    """The parts of a table that were made by other code than it has now."""
+    return {part for part, event in record.events[address].items() if _is_of_other_code(record.nodes[address], event)}
+
+
+def _is_of_other_code(node: Node, made: Event) -> bool:
+    return node.code_version is not None and made.tags.get(CODE_VERSION) != node.code_version
+
+
 def _is_old(record: Record, node: Node, part: str, made: Event) -> bool:
-    if node.code_version is not None and made.tags.get(CODE_VERSION) != node.code_version:
+    if _is_of_other_code(node, made):
         return True
     parents = [record.nodes[parent] for parent in node.parents]
     if any(_has_changed(record, parent, node, part, made) for parent in parents):

@@ -10,6 +10,7 @@ from classic_cars.automation import refusals
 from classic_cars.automation.follow import FailedAndRested
 from classic_cars.automation.refusals import rested
 from classic_cars.automation.staleness import recorded
+from classic_cars.tables.external import DATA_VERSION
 from classic_cars.tables.partitions import MONTHLY
 from classic_cars.tables.run_tags import RANGE_END, RANGE_START
 
@@ -124,3 +125,31 @@ def test_a_month_that_was_refused_with_others_is_asked_for_again_when_one_of_the
     assert shop.asked() == {FEBRUARY}
     shop.run(FEBRUARY)
     assert shop.asked() == set()
+
+
+def test_a_read_that_failed_is_asked_for_again_where_its_code_is_another_and_nowhere_else(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what it is read from the sensor that observes it asks again; of the code, nobody did."""
+    monkeypatch.setattr(refusals, "SHORTEST_REST", -1.0)
+    monkeypatch.setattr(refusals, "LONGEST_REST", -1.0)
+    key, outside = dg.AssetKey(["source", "lines"]), dg.AssetSpec(["order_system", "lines"])
+
+    def defs(code: str, *, fails: bool) -> dg.Definitions:
+        @dg.asset(key=key, code_version=code, deps=[outside], automation_condition=FailedAndRested())
+        def lines() -> None:
+            if fails:
+                raise MemoryError
+
+        return dg.Definitions([lines, outside])
+
+    def made(code: str, *, fails: bool) -> int:
+        found = defs(code, fails=fails)
+        found.get_implicit_global_asset_job_def().execute_in_process(instance=instance, raise_on_error=False)
+        return dg.evaluate_automation_conditions(found, instance).get_num_requested(key)
+
+    assert made("1", fails=False) == 0
+    instance.report_runless_asset_event(dg.AssetObservation(outside.key, tags={DATA_VERSION: "2"}))
+    assert made("1", fails=True) == 0
+    assert made("2", fails=True) == 1
+    assert made("2", fails=False) == 0

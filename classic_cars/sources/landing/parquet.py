@@ -36,9 +36,10 @@ def copy_parquet(
             path.touch()
             return 0
         source = f"read_parquet({literal(str(parquet))}, hive_partitioning = false)"
-        found = [row[0] for row in _asked(cursor, f"DESCRIBE FROM {source}")]
+        kinds = {row[0]: str(row[1]) for row in _asked(cursor, f"DESCRIBE FROM {source}")}
+        found = [*kinds]
         must_have(found)
-        values = ", ".join(f"{_quoted(name)}::VARCHAR AS {_quoted(name)}" for name in columns)
+        values = ", ".join(f"{_text(name, kinds[name])} AS {_quoted(name)}" for name in columns)
         rows = _examined(cursor, f"(SELECT {values} FROM {source})", columns)
         others = [name for name in found if name not in columns][:NAMED]
         extra = "".join(f", NULL AS {_quoted(name)}" for name in others)
@@ -47,6 +48,12 @@ def copy_parquet(
     finally:
         cursor.close()
         parquet.unlink(missing_ok=True)
+
+
+def _text(name: str, kind: str) -> str:
+    """The value as text; a whole number of a decimal type without its noughts, which a person may mean as thousands."""
+    text = f"{_quoted(name)}::VARCHAR"
+    return f"regexp_replace({text}, '\\.0+$', '')" if kind.startswith("DECIMAL") else text
 
 
 def _copied_as_it_is(chunks: Iterable[bytes], path: Path) -> bool:
