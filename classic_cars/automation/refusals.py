@@ -37,16 +37,19 @@ def refused_tables(instance: dg.DagsterInstance, graph: Any) -> set[dg.AssetKey]
     return {check.asset_key for check, record in records.items() if _is_refusal(record)}
 
 
-def refused_months(instance: dg.DagsterInstance, graph: Any, record: Record) -> dict[str, dict[str, Attempt]]:
+def refused_months(
+    instance: dg.DagsterInstance, graph: Any, record: Record, check: str = ""
+) -> dict[str, dict[str, Attempt]]:
     """By address, the months whose last run a blocking check refused: a run of others may have passed since.
 
-    A run that was stopped refuses nothing.
+    ``check``: only those of checks of this name. A run that was stopped refuses nothing.
     """
     found: dict[str, dict[str, Attempt]] = {}
     for address, months in record.failed.items():
         if record.nodes[address].partitioned:
             key = dg.AssetKey(address.split("/"))
-            runs = _refused_runs(instance, graph.get_check_keys_for_assets({key}))
+            checks = graph.get_check_keys_for_assets({key})
+            runs = _refused_runs(instance, [each for each in checks if check in ("", each.name)])
             attempts = {month: attempt for month in months if runs and (attempt := last_attempt(instance, key, month))}
             if refused := {month: each for month, each in attempts.items() if each.run_id in runs}:
                 found[address] = refused

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -320,7 +321,8 @@ def test_every_format_says_the_same(root: Path, tmp_path: Path):
         + ",".join(map(str, row.values()))
         + '\r\n103,"S10_1090",5,"2003-08-01 10:00",2003-08-01 10:00:00Z',
     )
-    drop(root, "3.parquet", parquet(**{name: [value, value] for name, value in row.items()}))
+    typed = row | {"productRating": Decimal("5.000")}
+    drop(root, "3.parquet", parquet(**{name: [value, value] for name, value in typed.items()}))
     drop(root, "4.jsonl.gz", gzip.compress(jsonl(row, row).encode() + b"\n"))
     found = rows(root, tmp_path)
     assert len(found) == 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -89,13 +90,17 @@ def unfinished(instance: dg.DagsterInstance, graph: Any, keys: Iterable[str]) ->
     if not any(tables.values()):
         return frozenset()  # nearly always: the record is worth its queries only then
     record = recorded(instance, graph)
-    refused = refused_months(instance, graph, record)
     # A month that a run made along with others, and that has what it should have, is no matter of theirs.
-    as_made = replace(record, failed={})
-    found = set()
+    as_made, found = replace(record, failed={}), set()
+    refused = cache(lambda check: refused_months(instance, graph, record, check))
     for key, table in tables.items():
-        waiting = (refused if key.startswith(CHECKS) else record.failed).get(table, ())
-        if waiting and stale_parts(as_made, table).intersection(waiting):
+        if not table:
+            continue
+        if key.startswith(CHECKS):
+            waiting = {*refused(key.rpartition("/")[2]).get(table, ())}
+        else:
+            waiting = {*record.failed.get(table, ())}.difference(refused("").get(table, ()))
+        if waiting and stale_parts(as_made, table) & waiting:
             found.add(key)
     return frozenset(found)
 

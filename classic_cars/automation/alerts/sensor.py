@@ -90,6 +90,8 @@ def tick(
 def alerts_sensor(settings: Settings, jobs: Sequence[str], status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """Notifies of what began and what is over; ``jobs`` are those without tables. Asks for no runs, and fails none."""
 
+    known: dict[str, Any] = {}
+
     @dg.sensor(
         name=SENSOR,
         minimum_interval_seconds=TICK_SECONDS,
@@ -109,7 +111,12 @@ def alerts_sensor(settings: Settings, jobs: Sequence[str], status: dg.DefaultSen
         )
         before = AlertState.load(context.cursor)
         ending = before.incidents.keys() - {each.key for each in now.incidents} - now.unknown
-        going_on = unfinished(context.instance, repository.asset_graph, ending)
+        latest = context.instance.event_log_storage.get_maximum_record_id()
+        if known.get(SENSOR) != (latest, ending):  # of the same history, it is the same
+            known.update(
+                {SENSOR: (latest, ending), "going on": unfinished(context.instance, repository.asset_graph, ending)}
+            )
+        going_on = known["going on"]
         state, said = tick(before, replace(now, unknown=now.unknown | going_on), settings, moment)
         return dg.SensorResult(skip_reason=dg.SkipReason(said), cursor=state.dump())
 
