@@ -116,6 +116,7 @@ def test_months_far_from_each_other_are_made_before_what_is_made_of_all_months(f
     assert filled.stale() == set()
 
 
+@pytest.mark.exhaustive  # test_kept_months.py has what stays, and a run of a sensor in which it does
 def test_months_that_a_change_has_nothing_to_do_with_stay_as_they_are(filled: Platform) -> None:
     """Every month of facts is made of customers, of which none reads a telephone number."""
 

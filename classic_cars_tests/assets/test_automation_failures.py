@@ -166,12 +166,11 @@ def test_a_changed_schema_stops_what_is_made_from_that_table_and_nothing_else(fi
             "duplicates": ("staging/payments", "an exact copy of another row"),
             "negatives": ("staging/orderdetails", "quantityOrdered is not between 1 and 100,000"),
         },
-        pytest.param(
-            {"orphans": ("staging/orderdetails", "orderNumber is not in staging/orders")}, marks=pytest.mark.exhaustive
-        ),
+        {"orphans": ("staging/orderdetails", "orderNumber is not in staging/orders")},
     ],
     ids=", ".join,
 )
+@pytest.mark.exhaustive  # test_web_page.py plants, tells and mends the second
 def test_planted_faults_are_told_with_table_reason_and_rows_and_are_over_when_mended(
     filled: Platform, planted: dict[str, tuple[str, str]]
 ) -> None:
