@@ -90,6 +90,11 @@ def test_a_month_rests_as_long_as_it_failed_itself(
     assert rested(instance, record, FACT.to_user_string(), [JANUARY], ended + 10) == {JANUARY}
 
 
+def test_what_a_deleted_run_did_not_make_rests_no_more(instance: dg.DagsterInstance) -> None:
+    record = recorded(instance, Shop(instance).defs.get_repository_def().asset_graph)
+    assert rested(instance, record, FACT.to_user_string(), [JANUARY], 0.0) == {JANUARY}
+
+
 def test_a_month_that_failed_is_asked_for_again_and_one_that_was_refused_only_of_something_else(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
