@@ -44,7 +44,7 @@ class Orders:
     def date_of(self, table: sa.Table, orders: Any) -> OrderDate:
         """The date that decides where a row of ``table`` is at home; ``orders``: ``by_number``, as it is joined."""
         if table is ORDERS:
-            return OrderDate(ORDERS.c.orderDate, self.is_dated, self.near)
+            return OrderDate(orders.c.orderDate, self.is_dated, self.near)
         return OrderDate(orders.c.orderDate, self.is_dated and self.is_unique, self.near if self.is_unique else None)
 
 
