@@ -274,23 +274,16 @@ def test_orphans_alone_make_the_month_of_undated_rows(order_system_url: str) -> 
     assert open_order_system(order_system_url).months(TODAY) == [UNDATED, date(2004, 1, 1)]
 
 
-@pytest.mark.parametrize("collation", ["RTRIM", "NOCASE"])
-def test_a_date_that_sqlite_finds_equal_to_another_has_a_home_of_its_own(tmp_path: Path, collation: str) -> None:
+def test_a_date_that_sqlite_finds_equal_to_another_has_a_home_of_its_own(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/shop.sqlite"
     make_tables(url)
-    change(
-        url, "DROP TABLE orders", _ORDERS_WITHOUT_RULES.replace("orderDate DATE", f"orderDate TEXT COLLATE {collation}")
-    )
-    change(url, "CREATE INDEX by_date ON orders (orderDate)")
-    days = {1: "2004-01-05", 2: "2004-01-05 ", 3: "2004-02-01T", 4: "2004-02-01t"}
-    put(url, orders, *(order(number, date(2004, 1, 5)) for number in days))
-    change(
-        url, *(f"UPDATE orders SET orderDate = '{day}' WHERE orderNumber = {number}" for number, day in days.items())
-    )
-    order_system = open_order_system(url)
-    assert order_system.months(TODAY) == [UNDATED, date(2004, 1, 1)]
+    columns = _ORDERS_WITHOUT_RULES.replace("orderDate DATE", "orderDate TEXT COLLATE RTRIM")
+    change(url, "DROP TABLE orders", columns, "CREATE INDEX by_date ON orders (orderDate)")
+    put(url, orders, order(1, date(2004, 1, 5)), order(2, date(2004, 1, 5)))
+    change(url, "UPDATE orders SET orderDate = orderDate || ' ' WHERE orderNumber = 2")
+    assert open_order_system(url).months(TODAY) == [UNDATED, date(2004, 1, 1)]
     assert {row["orderNumber"] for row in arrived_rows(url, orders, [date(2004, 1, 1)])} == {1}
-    assert {row["orderNumber"] for row in arrived_rows(url, orders, [UNDATED])} == {2, 3, 4}
+    assert {row["orderNumber"] for row in arrived_rows(url, orders, [UNDATED])} == {2}
 
 
 def test_an_order_number_that_occurs_twice_does_not_multiply_its_lines(order_system_url: str) -> None:
