@@ -13,6 +13,7 @@ import ibis
 from classic_cars.checks.base import Audit, CheckOutcome, plain
 from classic_cars.checks.columns import profiles
 from classic_cars.checks.compared import SHOWN, Compared, Group
+from classic_cars.checks.hashing import hashed
 from classic_cars.checks.profiles import ROWS, TOTAL
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
@@ -20,6 +21,8 @@ from classic_cars.contracts.vocabulary import Reconciliation
 from classic_cars.wording import counted
 
 CONTROL_TOTAL = "decimal(38, 4)"
+#: Rows of a table from which on a cheaper comparison, that mostly suffices, is made first.
+MANY = 10_000
 #: What may be the reason, when nothing is wrong with the function.
 OLDER = "if prices or source tables changed since the facts were made, run all months: classic-cars run"
 
@@ -44,8 +47,9 @@ class Reconciliations:
 
         outcomes = {}
         for each in audit.contract.reconciliations:
-            actual = each.actual(audit.rows, *rows(each.actual, 1))
-            outcomes[each.name] = reconcile(each, actual, each.expected(*rows(each.expected, 0)))
+            actual, expected = each.actual(audit.rows, *rows(each.actual, 1)), each.expected(*rows(each.expected, 0))
+            same = proven_equal(each, actual, expected) if audit.measured.rows > MANY else None
+            outcomes[each.name] = same or reconcile(each, actual, expected)
         found = verdict(self.name, outcomes)
         if found.passed or not any(each.assumes for each in audit.contract.reconciliations):
             return found
@@ -103,6 +107,25 @@ def compare(actual: ibis.Table, expected: ibis.Table, by: tuple[str, ...]) -> ib
             for label in ("actual", "expected")
         }
     )
+
+
+def proven_equal(reconciliation: Reconciliation, actual: ibis.Table, expected: ibis.Table) -> Compared | None:
+    """What ``reconcile`` finds of sides that have the same groups; None where they have not, or are not shown to.
+
+    Of each side the groups are counted and their hashes added up, and each measure, exactly: a fifth of the work where
+    there are a million groups, of which none would be shown.
+    """
+    measures = [name for name in actual.columns if name not in reconciliation.by]
+    types, sides = actual.schema(), []
+    for side in (actual, expected):
+        numbers = {name: side[name].cast(CONTROL_TOTAL).fill_null(0) for name in measures}
+        group = hashed(*(side[name].cast(types[name]) for name in reconciliation.by), *numbers.values())
+        sums = {name: number.sum() for name, number in numbers.items()}
+        sides.append(side.aggregate(_groups=side.count(), _hashes=group.sum(), **sums))
+    here, there = ibis.union(*sides).to_pyarrow().to_pylist()
+    if here != there or here["_groups"] <= SHOWN:
+        return None
+    return Compared(here["_groups"], 0, {name: 0 if types[name].is_integer() else Decimal(0) for name in measures}, [])
 
 
 def reconcile(reconciliation: Reconciliation, actual: ibis.Table, expected: ibis.Table) -> Compared:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import ibis
@@ -13,13 +14,13 @@ import pandera.ibis as pa
 import pyarrow as pa_arrow
 import pytest
 
-from classic_cars.checks import KINDS, Audit, base, checks_of, columns, landed, not_examined
+from classic_cars.checks import KINDS, Audit, base, checks_of, columns, landed, not_examined, reconciliation
 from classic_cars.checks.base import BaseVersion, Limits, measure, plain
 from classic_cars.checks.compared import SHOWN
 from classic_cars.checks.completeness import Completeness
 from classic_cars.checks.profiles import audited
 from classic_cars.checks.quarantine import Quarantine
-from classic_cars.checks.reconciliation import Conservation, Reconciliations, reconcile
+from classic_cars.checks.reconciliation import Conservation, Reconciliations, proven_equal, reconcile
 from classic_cars.checks.rules import Keys, References, Schema, Values
 from classic_cars.checks.source import Moved, OrderSystemAgrees, SourceRead, Volume
 from classic_cars.contracts.base import RESCUED, Contract
@@ -128,6 +129,49 @@ def test_of_many_groups_those_that_differ_are_shown_and_all_are_counted():
     assert found["difference in amount"] == wrong
     shown = [(row["country"], row["difference"]) for row in found["amount by country"]]
     assert shown == list(zip(names, off, strict=True))[SHOWN : 2 * SHOWN]
+
+
+MANY_GROUPS = {f"{number:03}": "10.00" for number in range(SHOWN)}
+
+
+def test_many_groups_that_agree_are_proven_by_their_hashes():
+    sides = [{**MANY_GROUPS, "USA": None, "none": "-1.10"}, {"none": "-1.10", "USA": "0.00", **MANY_GROUPS}]
+    named = Reconciliation("by country", ("country",), lambda: None, lambda: None)
+    actual, expected = (sales(**side) for side in sides)
+    assert proven_equal(named, actual, expected) == replace(reconcile(named, actual, expected), shown=[])
+    few = sales(**dict(list(MANY_GROUPS.items())[:SHOWN]))
+    assert proven_equal(named, few, few) is None
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected"),
+    [
+        ({"USA": "1.10"}, {"USA": "1.11"}),
+        ({"USA": "1.10"}, {"USA": "1.10", "Spain": "0.00"}),
+        ({"none": "2"}, {"": "2"}),
+        ({"USA": "1.10", "Norway": "2"}, {"USA": "2", "Norway": "1.10"}),
+        ({"USA": "1.10"}, {"Usa": "1.10"}),
+    ],
+    ids=["a cent", "a missing group", "a group without a name", "swapped", "other names"],
+)
+def test_many_groups_with_one_difference_are_compared_group_by_group(actual, expected):
+    named = Reconciliation("by country", ("country",), lambda: None, lambda: None)
+    assert proven_equal(named, sales(**MANY_GROUPS, **actual), sales(**MANY_GROUPS, **expected)) is None
+
+
+@pytest.mark.parametrize(("amount", "passes"), [("10.00", True), ("10.01", False)])
+def test_a_large_table_is_compared_group_by_group_only_where_it_differs(monkeypatch, amount, passes):
+    asked = []
+    monkeypatch.setattr(reconciliation, "MANY", 0)
+    monkeypatch.setattr(reconciliation, "reconcile", lambda *sides: asked.append(1) or reconcile(*sides))
+    rows = sales(**MANY_GROUPS, USA="10.00")
+    named = Reconciliation("by country", ("country",), lambda rows: rows, lambda: sales(**MANY_GROUPS, USA=amount))
+    audit = SimpleNamespace(
+        rows=rows, tables={}, measured=SimpleNamespace(rows=1), contract=SimpleNamespace(reconciliations=[named])
+    )
+    found = Reconciliations().evaluate(audit)
+    assert (found.passed, bool(asked)) == (passes, not passes)
+    assert found.facts["groups compared"] == SHOWN + 1
 
 
 def test_a_sum_of_nothing_equals_zero():
