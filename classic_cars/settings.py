@@ -25,13 +25,12 @@ from classic_cars.web_values import Address, HeaderName, Keys, Password, Sites
 Environment = Literal["development", "staging", "production"]
 
 
-SOURCE_SCHEMES = ("sqlite", "mysql", "mariadb", "postgresql")
+POSTGRESQL_SCHEMES = ("postgresql", "postgres")
+SOURCE_SCHEMES = ("sqlite", "mysql", "mariadb", *POSTGRESQL_SCHEMES)
 #: Where a Spark Connect server is: at an address, or in a session that AWS starts.
 SPARK_SCHEMES = ("sc", "emr-serverless", "glue")
 #: A Connect server as its client reads it: what stands in the wrong place would be shown, or left out without a word.
 SPARK_SERVER = re.compile(r"sc://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>\d{1,5}))?(/(;[^?#/\s]*)?)?")
-#: Other spellings of a scheme, as hosting providers hand them out.
-ALIASES = {"postgres": "postgresql"}
 
 PREFIX = "CLASSIC_CARS_"
 #: Variables that the platform's tests, tools and example configurations read; all others are settings.
@@ -126,19 +125,18 @@ class Settings(BaseSettings):
     @field_validator("source_url")
     @classmethod
     def _known_scheme(cls, url: SecretStr) -> SecretStr:
-        scheme, found, rest = url.get_secret_value().partition("://")
-        value = f"{ALIASES.get(scheme, scheme)}{found}{rest}"
-        if value and (value.partition("://")[0] not in SOURCE_SCHEMES or "://" not in value):
+        scheme, found, _ = url.get_secret_value().partition("://")
+        if (found or scheme) and not (found and scheme in SOURCE_SCHEMES):
             raise ValueError(f"expected a URL that starts with {', '.join(s + '://' for s in SOURCE_SCHEMES)}")
-        return SecretStr(value)
+        return url
 
     @field_validator("serving_url")
     @classmethod
     def _postgresql(cls, url: SecretStr) -> SecretStr:
-        scheme, found, rest = url.get_secret_value().partition("://")
-        if (found or scheme) and ALIASES.get(scheme, scheme) != "postgresql":
+        scheme, found, _ = url.get_secret_value().partition("://")
+        if (found or scheme) and not (found and scheme in POSTGRESQL_SCHEMES):
             raise ValueError("expected a URL that starts with postgresql://")
-        return SecretStr(f"{ALIASES.get(scheme, scheme)}{found}{rest}")
+        return url
 
     @field_validator("duckdb_memory")
     @classmethod

@@ -173,5 +173,9 @@ def _tables(settings: Settings) -> _Tables:
 
 
 def _named(variable: str, value: str) -> str:
-    """The variable's name, if the value is from there: the web page shows the name instead of the value."""
-    return dg.EnvVar(variable) if os.environ.get(variable) == value else value
+    """The variable's name, if the value is from there: the web page and the history have the name, not the value.
+
+    ``variable`` as the settings have it: they do not mind its case.
+    """
+    names = (name for name, held in os.environ.items() if (name.upper(), held) == (variable, value))
+    return dg.EnvVar(found) if (found := next(names, None)) else value

@@ -16,6 +16,8 @@ DRIVERS = {
     "mariadb": "mysql+pymysql",
     "postgresql": "postgresql+psycopg",
 }
+#: Other spellings of a scheme, as hosting providers hand them out.
+ALIASES = {"postgres": "postgresql"}
 DEFAULT_PORTS = {"mysql": 3306, "mariadb": 3306, "postgresql": 5432}
 
 
@@ -29,7 +31,9 @@ class SourceURL:
     @classmethod
     def parse(cls, text: str, variable: str = "CLASSIC_CARS_SOURCE_URL") -> SourceURL:
         """Raises ``SettingsError`` that names the variable and shows the scheme at most."""
-        scheme, found, _ = text.partition("://")
+        scheme, found, rest = text.partition("://")
+        scheme = ALIASES.get(scheme, scheme)
+        text = f"{scheme}{found}{rest}"
         if not found or scheme not in DRIVERS:
             # Without a scheme the whole text would be shown, and a password with it.
             shown = f"scheme {scheme!r}" if found and re.fullmatch("[a-z0-9+]{1,20}", scheme) else "no scheme"

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import duckdb
 import pytest
+from dagster._core.remote_representation.external_data import RepositorySnap
+from dagster_shared.serdes import serialize_value
 
+from classic_cars.definitions import build_defs
 from classic_cars.errors import SettingsError
 from classic_cars.settings import load_settings, unknown_variables
+from classic_cars.sources.urls import SourceURL
 
 
 @pytest.mark.parametrize("memory", ["700MB", "2GB", "1.5GiB", "512 MiB", "1tb"])
@@ -24,7 +30,30 @@ def test_anything_else_is_an_error_that_names_the_variable(monkeypatch: pytest.M
 
 def test_postgres_is_postgresql(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CLASSIC_CARS_SOURCE_URL", "postgres://reader:pass@host/db")
-    assert load_settings().order_system_url == "postgresql://reader:pass@host/db"
+    url = SourceURL.parse(load_settings().order_system_url)
+    assert (url.scheme, url.credentials()["PASSWORD"]) == ("postgresql", "pass")
+
+
+SECRETS = {
+    "CLASSIC_CARS_SOURCE_URL": "postgres://reader:s3cret@host/db",
+    "CLASSIC_CARS_SERVING_URL": "postgres://owner:s3cret@host/db",
+    "CLASSIC_CARS_CATALOG_URI": "postgresql+psycopg://catalog:s3cret@host/db",
+    "CLASSIC_CARS_SPARK_REMOTE": "sc://host:15002/;token=s3cret",
+}
+
+
+@pytest.mark.parametrize("spelled", [str.upper, str.lower])
+def test_of_what_may_hold_a_password_dagster_keeps_the_variables_name(
+    monkeypatch: pytest.MonkeyPatch, spelled: Callable[[str], str]
+):
+    monkeypatch.setenv("CLASSIC_CARS_STORE", "iceberg")
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(spelled(name), value)
+    repository = build_defs(load_settings()).get_repository_def()
+    jobs = [serialize_value(each.get_job_snapshot()) for each in repository.get_all_jobs()]
+    kept = serialize_value(RepositorySnap.from_def(repository)) + "".join(jobs)
+    assert [name for name in SECRETS if spelled(name) not in kept] == []
+    assert "s3cret" not in kept
 
 
 def test_unknown_variables_have_the_nearest_setting():
