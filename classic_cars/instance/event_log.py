@@ -34,10 +34,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from dagster import EventLogEntry
+from dagster import DagsterInstance, EventLogEntry
 
 # The class that is made faster here; storages have no public names.
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from filelock import FileLock
 
 from classic_cars import interrupts
 
@@ -158,7 +159,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         The web page that follows a run waits for that file to change, and with connections kept open
         events land in the ``-wal`` file next to it.
         """
-        with self._together():
+        with self.together():
             for event in events:
                 super().store_event(event)
         for run_id in {event.run_id for event in events}:
@@ -195,7 +196,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         return what in self._found
 
     @contextmanager
-    def _together(self) -> Iterator[None]:
+    def together(self) -> Iterator[None]:
         """What asks for transactions meanwhile gets one per shard; they are committed at the end, in their order."""
         shards = self._shards_of_this_process()
         with interrupts.held(), shards.lock:
@@ -247,6 +248,20 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         shards = self._shards_of_this_process()
         with shards.lock:
             shards.close_all()
+
+
+@contextmanager
+def at_once(instance: DagsterInstance, lock: str) -> Iterator[None]:
+    """What is stored meanwhile is seen whole or not at all, by one process at a time of those that take this lock.
+
+    Where the instance is in somebody else's database, neither is so.
+    """
+    log = instance.event_log_storage
+    if not isinstance(log, PooledSqliteEventLogStorage):
+        yield
+        return
+    with FileLock(Path(instance.root_directory) / f"{lock}.lock"), log.together():
+        yield
 
 
 def _engine(url: str) -> sa.Engine:

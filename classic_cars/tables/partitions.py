@@ -7,9 +7,11 @@ means the keys between its ends in the order in which Dagster lists them. Which 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 
 import dagster as dg
 
+from classic_cars.instance.event_log import at_once
 from classic_cars.months import Months, month_of
 
 #: ``YYYY-MM``; the month of rows without a usable date among them.
@@ -29,23 +31,24 @@ def known_months(instance: dg.DagsterInstance) -> list[str]:
 def to_reorder(existing: Sequence[str], wanted: Iterable[str]) -> tuple[list[str], list[str]]:
     """The keys to delete, and those to add then, so that ``wanted`` are among them and all are in order.
 
-    New keys go to the end: those after an earlier new month are taken out and added again behind it. What was
-    materialized stays.
+    New keys go to the end: those after an earlier new month, or after one that is out of order, are taken out and added
+    again behind it. What was materialized stays.
     """
-    new = sorted(set(wanted) - set(existing))
-    if not new:
-        return [], []
-    after = [key for key in existing if key > new[0]]
-    return after, sorted([*new, *after])
+    ordered = sorted({*existing, *wanted})
+    kept = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(existing, ordered, strict=False)))
+    return list(existing[kept:]), ordered[kept:]
 
 
 def add_months(instance: dg.DagsterInstance, wanted: Iterable[str]) -> None:
     """Make partitions of these months."""
-    delete, add = to_reorder(known_months(instance), wanted)
-    for key in delete:
-        instance.delete_dynamic_partition(str(MONTHLY.name), key)
-    if add:
-        instance.add_dynamic_partitions(str(MONTHLY.name), add)
+    wanted, name = set(wanted), str(MONTHLY.name)
+    if to_reorder(known_months(instance), wanted) == ([], []):
+        return
+    with at_once(instance, "months"):
+        delete, add = to_reorder(known_months(instance), wanted)
+        for key in delete:
+            instance.delete_dynamic_partition(name, key)
+        instance.add_dynamic_partitions(name, add)
 
 
 def existing(instance: dg.DagsterInstance, months: Months) -> Months | None:

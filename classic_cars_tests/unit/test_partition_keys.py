@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
+from threading import Thread
 
 import dagster as dg
 import pytest
 
 from classic_cars.errors import SettingsError
+from classic_cars.instance import open_instance
 from classic_cars.months import Months, spans
 from classic_cars.runs.selecting import partitions_among
+from classic_cars.settings import Settings
 from classic_cars.tables.partitions import MONTHLY, add_months, existing, known_months, to_reorder
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path)
 
 
 @pytest.fixture
@@ -28,6 +37,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
         (["2003-01"], ["2003-02"], [], ["2003-02"]),
         (["2003-01", "2003-03", "2003-04"], ["2003-02"], ["2003-03", "2003-04"], ["2003-02", "2003-03", "2003-04"]),
         (["2003-01"], ["1900-01"], ["2003-01"], ["1900-01", "2003-01"]),
+        (["2003-01", "2003-03", "2003-02"], ["2003-02"], ["2003-03", "2003-02"], ["2003-02", "2003-03"]),
     ],
 )
 def test_new_months_go_where_they_belong(there: list, wanted: list, delete: list, add: list) -> None:
@@ -53,6 +63,27 @@ def test_months_stay_in_order_and_ranges_hold_only_what_there_is(instance: dg.Da
     add_months(instance, ["2003-02"])
     assert set(instance.get_materialized_partitions(table.key)) == set(made)
     assert known_months(instance) == ["1900-01", "2003-01", "2003-02", "2003-03", "2003-05"]
+
+
+def test_two_processes_that_put_months_in_order_never_mix(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one begins while this one has taken months out and not put them back: nobody sees that."""
+    with open_instance(home) as one, open_instance(home) as other:
+        add_months(one, ["2003-01", "2003-04", "2003-05"])
+        seen, threads = [], []
+
+        def interrupted(name: str, key: str) -> None:
+            type(one).delete_dynamic_partition(one, name, key)
+            if not threads:
+                threads.append(Thread(target=add_months, args=(other, ["2003-02", "2003-06"])))
+                threads[0].start()
+            threads[0].join(0.2)
+            seen.append(known_months(other))
+
+        monkeypatch.setattr(one, "delete_dynamic_partition", interrupted)
+        add_months(one, ["2003-03"])
+        threads[0].join()
+        assert seen == [["2003-01", "2003-04", "2003-05"]] * 2
+        assert known_months(one) == [f"2003-{month:02}" for month in range(1, 7)]
 
 
 @pytest.mark.parametrize("text", ["2004-01..", "..2004-01", "..", "2004-02..2004-01", "2004", ""])
