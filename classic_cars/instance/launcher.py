@@ -8,10 +8,12 @@ to its event log, is enough.
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
+import psutil
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, DefaultRunLauncher, RunsFilter
 
 # What a launcher is asked, and answers when it is asked for a run's health, have no public name.
@@ -25,6 +27,8 @@ from classic_cars.instance.run_server import RunServer
 
 #: Tag of a run that a code server started.
 GRPC = ".dagster/grpc_info"
+#: Seconds that the clock may have been put forward while a run's process lived.
+CLOCK_STEP_SECONDS = 10.0
 
 
 class LocalRunLauncher(DefaultRunLauncher):
@@ -56,12 +60,22 @@ class LocalRunLauncher(DefaultRunLauncher):
         return self._servers.setdefault(module, RunServer(module)).execute([group, command, arguments])
 
     def terminate(self, run_id: str) -> bool:
-        """Tell a run to stop: one that was forked sees by itself that it is to be cancelled."""
+        """Tell a run to stop: one that was launched sees by itself that it is to be cancelled; Ctrl-C tells others.
+
+        False when there is nobody to tell.
+        """
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished or GRPC in run.tags:
             return super().terminate(run_id)
-        self._instance.report_run_canceling(run)
-        return True
+        if run.job_code_origin is not None:
+            self._instance.report_run_canceling(run)
+            return True
+        told = False
+        for process in self._processes(run_id):
+            with suppress(psutil.Error):
+                process.send_signal(signal.SIGINT)
+                told = True
+        return told
 
     def dispose(self) -> None:
         """End the servers; runs go on."""
@@ -76,27 +90,37 @@ class LocalRunLauncher(DefaultRunLauncher):
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """RUNNING unless the run named its processes and none of them is left."""
-        pids = self._pids(run.run_id)
-        if not pids or any(_is_alive(pid) for pid in pids):
+        named = self._named(run.run_id)
+        if not named or self._processes(run.run_id):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(
-            WorkerStatus.FAILED, f"its process ({', '.join(map(str, sorted(pids)))}) ended without finishing the run"
+            WorkerStatus.FAILED, f"its process ({', '.join(map(str, sorted(named)))}) ended without finishing the run"
         )
 
-    def _pids(self, run_id: str) -> set[int]:
-        events = self._instance.all_logs(run_id, of_type=DagsterEventType.ENGINE_EVENT)
-        values = [event.get_dagster_event().engine_event_data.metadata.get("pid") for event in events]
-        return {int(str(value.value)) for value in values if value is not None}
+    def _named(self, run_id: str) -> dict[int, float]:
+        """The processes that the run says it has, and when it said so first."""
+        found: dict[int, float] = {}
+        for event in self._instance.all_logs(run_id, of_type=DagsterEventType.ENGINE_EVENT):
+            pid = event.get_dagster_event().engine_event_data.metadata.get("pid")
+            if pid is not None:
+                found.setdefault(int(str(pid.value)), event.timestamp)
+        return found
+
+    def _processes(self, run_id: str) -> list[psutil.Process]:
+        """Those of them that live. After a restart of the machine their numbers are mostly those of others."""
+        return [each for pid, said in self._named(run_id).items() if (each := _living(pid, said)) is not None]
 
 
-def _is_alive(pid: int) -> bool:
+def _living(pid: int, named: float) -> psutil.Process | None:
+    """The process, if it is not over and had begun when it was named."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # somebody else's process: it exists
-    return True
+        process = psutil.Process(pid)
+        over = process.status() == psutil.STATUS_ZOMBIE or process.create_time() > named + CLOCK_STEP_SECONDS
+    except psutil.NoSuchProcess:
+        return None
+    except psutil.AccessDenied:
+        return process  # somebody else's, of which nothing is told
+    return None if over else process
 
 
 def fail_dead_runs(instance: DagsterInstance) -> None:
@@ -109,5 +133,6 @@ def fail_dead_runs(instance: DagsterInstance) -> None:
         return  # its history may be of several machines
     for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING])):
         health = launcher.check_run_worker_health(run)
-        if health.status is WorkerStatus.FAILED:
-            instance.report_run_failed(run, health.msg)
+        now = instance.get_run_by_id(run.run_id) if health.status is WorkerStatus.FAILED else None
+        if now is not None and not now.is_finished:  # it may have ended meanwhile
+            instance.report_run_failed(now, health.msg)

@@ -3,11 +3,14 @@
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import pytest
 import yaml
 from dagster._cli.utils import get_possibly_temporary_instance_for_cli
@@ -28,6 +31,7 @@ from classic_cars.instance import (
     open_instance,
 )
 from classic_cars.instance.event_log import PooledSqliteEventLogStorage
+from classic_cars.instance.launcher import CLOCK_STEP_SECONDS
 from classic_cars.settings import Settings
 
 PROJECT = Path(__file__).parents[2]
@@ -240,6 +244,49 @@ def test_a_run_is_dead_when_none_of_its_processes_is_left(
         assert health(instance, *numbers) is expected
 
 
+def test_a_process_that_has_the_number_of_one_that_is_gone_is_another(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a restart of the machine, when numbers are given out again."""
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: time.time() + CLOCK_STEP_SECONDS + 1)
+    with open_instance(settings) as instance:
+        assert health(instance, os.getpid()) is WorkerStatus.FAILED
+        (run,) = instance.get_runs()
+        assert not instance.run_launcher.terminate(run.run_id)
+
+
+def test_a_run_that_ended_while_it_was_looked_for_stays_as_it_is(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_instance(settings) as instance:
+        run = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED)
+        instance.report_engine_event("Started process for run", run, EngineEventData.in_process(ended_process()))
+        before = instance.get_runs
+        monkeypatch.setattr(instance, "get_runs", lambda *asked: (before(*asked), ended(instance, run))[0])
+        fail_dead_runs(instance)
+        found = instance.get_run_by_id(run.run_id)
+        assert found is not None
+        assert found.status is dg.DagsterRunStatus.SUCCESS
+
+
+def ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    event = dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, run.job_name)
+    instance.report_dagster_event(event, run.run_id)
+
+
+def test_a_run_of_a_command_is_told_to_stop_as_by_its_keyboard(settings: Settings) -> None:
+    told: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: told.append(number))
+    try:
+        with open_instance(settings) as instance:
+            assert health(instance, os.getpid()) is WorkerStatus.RUNNING
+            (run,) = instance.get_runs()
+            assert instance.run_launcher.terminate(run.run_id)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert told == [signal.SIGINT]
+
+
 def test_a_dead_run_fails_and_leaves_the_pool_when_the_daemon_looks(settings: Settings) -> None:
     with open_instance(settings) as instance:
         run = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED)
@@ -269,7 +316,7 @@ def test_the_process_of_a_real_run_is_found(settings: Settings) -> None:
     def look(context: dg.OpExecutionContext) -> None:
         launcher = context.instance.run_launcher
         assert isinstance(launcher, LocalRunLauncher)
-        assert launcher._pids(context.run_id) == {os.getpid()}
+        assert [each.pid for each in launcher._processes(context.run_id)] == [os.getpid()]
 
     @dg.job(executor_def=dg.in_process_executor)
     def job() -> None:
