@@ -7,6 +7,7 @@ import dagster as dg
 
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
+from classic_cars.instance import retention
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
@@ -34,10 +35,11 @@ def delete_runs(instance: dg.DagsterInstance, before: datetime) -> int:
         found = instance.get_run_records(
             dg.RunsFilter(statuses=FINISHED, created_before=before), limit=BATCH, cursor=cursor, ascending=True
         )
-        for record in found:
-            if record.dagster_run.run_id not in kept:
-                instance.delete_run(record.dagster_run.run_id)
-                deleted += 1
+        old = [each for record in found if (each := record.dagster_run.run_id) not in kept]
+        for run_id in old:
+            retention.delete_run(instance, run_id)
+        retention.delete_checks(instance, old)
+        deleted += len(old)
         if len(found) < BATCH:
             return deleted
         cursor = found[-1].dagster_run.run_id if found[-1].dagster_run.run_id in kept else None
@@ -99,13 +101,16 @@ def maintenance_job(settings: Settings, contracts: Sequence[Contract]) -> dg.Job
 
     @dg.op(
         description=f"Deletes finished runs that are older than {settings.keep_days} days from Dagster's history, and "
-        "the quarantined rows of refused versions that are as old"
+        "observations and the quarantined rows of refused versions that are as old"
     )
     def delete_old_runs(context: dg.OpExecutionContext) -> None:
         before = datetime.now(UTC) - timedelta(days=settings.keep_days)
         files = refused.delete_older(settings.refused, before)
         runs = delete_runs(context.instance, before)
-        context.add_output_metadata({"runs deleted": runs, "files of refused rows deleted": files})
+        observations = retention.delete_observations(context.instance, before)
+        context.add_output_metadata(
+            {"runs deleted": runs, "observations deleted": observations, "files of refused rows deleted": files}
+        )
 
     @dg.op(description="Expires old versions, compacts small files, removes orphan files")
     def maintain_store(context: dg.OpExecutionContext) -> None:

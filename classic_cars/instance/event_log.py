@@ -18,9 +18,9 @@ whole, is then written once and not for each of its months.
 
 What this leans on, and a test guards: ``run_connection``, ``index_connection``, ``has_table``,
 ``has_secondary_index``, ``_has_asset_key_col_on_connection``, ``_store_asset_event``, ``store_event``,
-``store_event_batch``, ``path_for_shard``, ``conn_string_for_shard``, ``wipe`` and ``dispose`` of
-``SqliteEventLogStorage``, and that reading code asks for no connection while holding one. Which files
-an instance uses is decided in ``home``.
+``store_event_batch``, ``delete_events``, ``path_for_shard``, ``conn_string_for_shard``, ``_initialized_dbs``,
+``wipe`` and ``dispose`` of ``SqliteEventLogStorage``, and that reading code asks for no connection while holding
+one. Which files an instance uses is decided in ``home``.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class _OpenShards:
         if found is None:
             return None
         if found.file != _file_identity(path):
-            self._close(shard)
+            self.close(shard)
             return None
         self._shards.move_to_end(shard)
         return found.engine
@@ -91,14 +91,15 @@ class _OpenShards:
         self._shards[shard] = _OpenShard(engine, file)
         runs = [name for name in self._shards if name != INDEX_SHARD]
         for oldest in runs[:-MAX_OPEN_RUNS]:
-            self._close(oldest)
+            self.close(oldest)
 
     def close_all(self) -> None:
         for shard in list(self._shards):
-            self._close(shard)
+            self.close(shard)
 
-    def _close(self, shard: str) -> None:
-        self._shards.pop(shard).engine.dispose()
+    def close(self, shard: str) -> None:
+        if (found := self._shards.pop(shard, None)) is not None:
+            found.engine.dispose()
 
     def __len__(self) -> int:
         return len(self._shards)
@@ -179,6 +180,15 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         together.last.pop(which, None)
         together.last[which] = event, event_id
 
+    def delete_events(self, run_id: str) -> None:
+        """Delete the run's events and its file, in which no other run would write."""
+        super().delete_events(run_id)
+        shards = self._shards_of_this_process()
+        with shards.lock:
+            shards.close(run_id)
+            for end in ("", "-wal", "-shm"):
+                Path(f"{self.path_for_shard(run_id)}{end}").unlink(missing_ok=True)
+
     def wipe(self) -> None:
         """Delete every event; files are closed first, because they are deleted too."""
         self._close_connections()
@@ -231,6 +241,8 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         path = self.path_for_shard(shard)
         engine = shards.get(shard, path)
         if engine is None:
+            if not Path(path).exists():
+                self._initialized_dbs.discard(shard)  # somebody deleted the run
             with stock_connection(shard):
                 pass  # Dagster's own way in creates the file and its tables when they are missing
             engine = _engine(self.conn_string_for_shard(shard))

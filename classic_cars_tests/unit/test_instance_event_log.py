@@ -502,6 +502,7 @@ def test_dagster_still_asks_the_overridden_methods_for_its_connections(
         ("dispose", ["self"]),
         ("path_for_shard", ["self", "run_id"]),
         ("conn_string_for_shard", ["self", "shard_name"]),
+        ("delete_events", ["self", "run_id"]),
         ("from_config_value", ["inst_data", "config_value"]),
     ],
 )
