@@ -46,7 +46,9 @@ NO_SETTINGS = (
 class Settings(BaseSettings):
     """The platform's configuration; build it with :func:`load_settings`."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, validate_default=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, validate_default=True
+    )
 
     home: Path = Field(Path("var"), description="Folder for everything the platform writes")
     environment: Environment = Field(

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -32,6 +33,7 @@ from classic_cars.cli.terminal import (
     show_contradictions,
     show_release,
 )
+from classic_cars.env_file import said_otherwise
 from classic_cars.interrupts import EXIT_CODE
 from classic_cars.wording import counted
 
@@ -55,6 +57,8 @@ def main() -> None:
     for name, nearest in _unknown_variables().items():
         meant = f"; did you mean {nearest}?" if nearest else "; `classic-cars doctor` and README.md list the settings"
         err.print(f"[yellow]warning[/]: {escape(name)} is no setting and does nothing{meant}", soft_wrap=True)
+    if found := said_otherwise(Path.cwd()):
+        err.print(f"[yellow]warning[/]: {escape(found)}", soft_wrap=True)
 
 
 def _unknown_variables() -> dict[str, str]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from classic_cars.env_file import said_otherwise
 from classic_cars.errors import SettingsError
 from classic_cars.instance import ports
 from classic_cars.instance.home import config_folder
@@ -23,8 +24,11 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def serve(settings: Settings, host: str = "127.0.0.1", port: int = 3000) -> NoReturn:
     """Become ``dagster dev``; it stops on SIGINT or SIGTERM, however it was started.
 
-    Raises ``SettingsError`` that names who holds the port, or already serves this home.
+    Raises ``SettingsError`` that names who holds the port, or already serves this home, or where Dagster's processes
+    would have other settings than commands.
     """
+    if found := said_otherwise(Path.cwd()):
+        raise SettingsError(found)
     keep_to_one(settings.home)
     must_be_free(host, port)
     _restore_stop_signals()

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster_shared.serdes import serialize_value
 
+from classic_cars.cli.main import main
 from classic_cars.definitions import build_defs
+from classic_cars.env_file import said_otherwise
 from classic_cars.errors import SettingsError
-from classic_cars.settings import load_settings, unknown_variables
+from classic_cars.instance import serve
+from classic_cars.settings import Settings, load_settings, unknown_variables
 from classic_cars.sources.urls import SourceURL
 
 
@@ -72,3 +77,36 @@ def test_unknown_variables_have_the_nearest_setting():
         "CLASSIC_CARS_STOER": "CLASSIC_CARS_STORE",
         "CLASSIC_CARS_ZZZZZZ": "",
     }
+
+
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch):
+    """As compose files and makefiles pass on what is not set."""
+    for name in ("HOME", "STORE_WAIT", "STORE", "DAGSTER_CONFIG"):
+        monkeypatch.setenv(f"CLASSIC_CARS_{name}", "")
+    assert load_settings() == Settings()
+    assert load_settings().home == Path("var").absolute()
+
+
+@pytest.mark.parametrize(
+    ("lines", "named"),
+    [
+        ("CLASSIC_CARS_HOME=elsewhere\nOTHER=1\n", "CLASSIC_CARS_HOME "),
+        ("export CLASSIC_CARS_SOURCE_URL='mysql://reader:s3cret@host/db'\n", "CLASSIC_CARS_SOURCE_URL "),
+        ("DAGSTER_HOME=there\nclassic_cars_home=here", "DAGSTER_HOME, classic_cars_home "),
+        ("CLASSIC_CARS_HOME=here\nOTHER=1\n# CLASSIC_CARS_STORE=iceberg", ""),
+        ("", ""),
+    ],
+)
+def test_a_file_that_dagster_takes_settings_from_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lines: str, named: str
+):
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text(lines)
+    said = said_otherwise(tmp_path, {"CLASSIC_CARS_HOME": "here"})
+    assert named in said if named else said == ""
+    assert "s3cret" not in said
+    if said:
+        monkeypatch.setenv("CLASSIC_CARS_HOME", "here")
+        with pytest.raises(SettingsError, match=r"\.env sets .* otherwise than the environment"):
+            serve(Settings())
+        assert f"warning: {tmp_path}/.env sets" in CliRunner().invoke(main, ["tables"]).output.replace("\n", "")
