@@ -65,10 +65,11 @@ def observe_order_system(
     )
     remembered = _remembered(instance)
     before, shown = remembered.get("signs", {}), remembered.get("pictures", pictures)
+    repainted = {name for name, found in pictures.items() if found != shown.get(name)}
     seen = {name: _seen(instance, name) for name in names}
     same = {
         name
-        for name in names
+        for name in set(names) - repainted  # a picture may have changed after the sign was taken
         if name in signs
         and signs[name].exact
         and [signs[name].token, digest(seen[name])] == before.get(name)
@@ -81,11 +82,11 @@ def observe_order_system(
         with published(settings) as store:
             add_months(instance, map(partition_key, months_that_exist(order_system, store, reads=True)))
     for name, found in versions.items():
-        repainted = name in pictures and pictures[name] != shown.get(name)
-        noted = _to_observe(found, seen[name], fresh=repainted)
+        noted = _to_observe(found, seen[name], fresh=name in repainted)
         for each in observations(instance, _outside(name), noted, partitioned=name in PARTITIONED):
             instance.report_runless_asset_event(each)
-    _set_remembered(instance, remembered | {"pictures": {**shown, **pictures}})
+    noticed = {name: found for name, found in pictures.items() if name in versions}
+    _set_remembered(instance, remembered | {"pictures": {**shown, **noticed}})
     return {name: sign.token for name, sign in signs.items()}
 
 

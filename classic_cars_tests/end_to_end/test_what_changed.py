@@ -418,12 +418,23 @@ def test_rows_that_change_without_a_sign_are_found_by_their_totals(
 
 
 @pytest.mark.exhaustive
-def test_pictures_that_were_seen_and_not_read_are_read_the_next_time(made: Settings) -> None:
-    change(made.order_system_url, "UPDATE productlines SET image = x'01'")
+@pytest.mark.parametrize(
+    ("observed", "late"),
+    [(["productlines"], False), (["productlines"], True), (["offices"], False)],
+    ids=["and the run was killed", "after the signs were taken", "when others were asked for"],
+)
+def test_pictures_that_were_seen_and_not_read_are_read_the_next_time(
+    made: Settings, monkeypatch: pytest.MonkeyPatch, observed: list[str], late: bool
+) -> None:
+    assert nothing_more(made)  # the signs of now are known
     order_system = open_order_system(made.order_system_url)
-    with open_instance(made) as instance:
-        observing.observe_order_system(instance, order_system, made, ["productlines"])
-    assert "source/productlines" in again(made).published  # a run that was killed here
+    before = order_system.change_signs()
+    change(made.order_system_url, "UPDATE productlines SET image = x'01'")
+    with open_instance(made) as instance, monkeypatch.context() as patched:
+        if late:
+            patched.setattr(order_system, "change_signs", lambda: before)
+        observing.observe_order_system(instance, order_system, made, observed)
+    assert "source/productlines" in again(made).published
     assert nothing_more(made)
 
 
