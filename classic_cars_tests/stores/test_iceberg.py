@@ -464,6 +464,31 @@ def test_a_writer_that_never_gets_its_turn_says_so(settings: Settings, monkeypat
     impatient.end_run()
 
 
+@pytest.mark.parametrize("wait", [5, 0], ids=["and is tried again", "as the last attempt"])
+def test_a_commit_that_landed_and_is_called_a_conflict_is_published(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, wait: float
+):
+    """Such as a catalog's client does that lost the answer and asked again: it was in its own way."""
+    from pyiceberg.exceptions import CommitFailedException
+
+    writer = open_store(settings.model_copy(update={"store_wait": wait}))
+    publish(writer, SALES, QUARTER, FIRST_QUARTER)
+    committing = Table._do_commit
+
+    def resent(self: Table, *args: object, **kwargs: object) -> None:
+        committing(self, *args, **kwargs)  # type: ignore[arg-type]
+        raise CommitFailedException("the table was changed meanwhile")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Table, "_do_commit", resent)
+        publish(writer, SALES, [sale(20, "2004-02-20")], FEBRUARY)
+    assert len(table(settings).snapshots()) == 2
+    assert [row["sale"] for row in held(writer, SALES)] == [1, 3, 20]
+    publish(writer, SALES, [sale(30, "2004-03-30")], MARCH)
+    assert [row["sale"] for row in held(writer, SALES)] == [1, 20, 30]
+    writer.end_run()
+
+
 KILLED = """
 import importlib.util
 import os
