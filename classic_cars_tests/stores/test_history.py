@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow
@@ -207,6 +208,74 @@ def test_a_version_is_kept_from_when_it_was_replaced_and_not_from_when_it_was_pu
     assert plan.expired == []
     plan = maintenance.planned(table, PLACES, timedelta(0), timedelta(hours=1), newest.published + timedelta(seconds=1))
     assert plan.expired == [first.number]
+
+
+def counted_at(store: Store, moments: list[datetime | int]) -> list[int | str]:
+    """How many places there were then, or the error."""
+    found: list[int | str] = []
+    for each in moments:
+        try:
+            (row,) = (
+                versions_of(store).query_as_of("SELECT count(*) AS n FROM staging.places", each).read_all().to_pylist()
+            )
+            found.append(row["n"])
+        except StoreError as error:
+            found.append(str(error))
+    return found
+
+
+def rows_and_moments(store: Store, counts: list[int]) -> list[datetime]:
+    """Publish so many places, one time after the other; gives moments before the first and after each."""
+    moments = [datetime.now(UTC)]
+    for count in counts:
+        time.sleep(0.01)
+        publish(store, PLACES, [{"place": str(number), "visitors": 1} for number in range(count)])
+        time.sleep(0.01)
+        moments.append(datetime.now(UTC))
+    return moments
+
+
+def test_a_version_that_was_expired_is_never_taken_for_the_one_before_it(folder_lake: Settings):
+    store = open_store(folder_lake)
+    moments = rows_and_moments(store, [1])
+    store.shelf.add(1, json.dumps({"tables": {PLACES.address: store.pin([PLACES], {})[PLACES.address].model_dump()}}))
+    moments += rows_and_moments(store, [2, 3])
+    publish(store, SALES, QUARTER)
+    assert counted_at(store, moments[1:]) == [1, 1, 2, 3]
+    list(versions_of(store).maintain([PLACES], dry_run=False, **AT_ONCE))
+    *unknown, newest = counted_at(store, moments[1:])
+    assert newest == 3
+    for each in unknown:  # from the first to the third nobody knows any more when there were two
+        assert str(each).startswith("staging/places: its version of 20")
+        assert "was expired by maintenance; `classic-cars lake history staging/places` lists those" in str(each)
+    store.release()
+    first, second = (each.number for each in reversed(versions_of(store).history(PLACES)))
+    assert counted_at(store, [first, second, versions_of(store).history(SALES)[0].number]) == [1, 3, 3]
+    (before,) = counted_at(store, moments[:1])
+    assert "staging.places" in str(before)
+    assert "does not exist" in str(before)
+    assert "expired" not in str(before)
+    store.shelf.remove(1)
+    list(versions_of(store).maintain([PLACES], dry_run=False, **AT_ONCE))
+    (before,) = counted_at(store, moments[:1])
+    assert "was expired by maintenance" in str(before)
+    store.end_run()
+
+
+def test_a_version_that_was_rolled_back_and_expired_is_not_taken_for_another(folder_lake: Settings):
+    store = open_store(folder_lake)
+    moments = rows_and_moments(store, [1, 2])
+    _, first = versions_of(store).history(PLACES)
+    versions_of(store).roll_back(PLACES, first.number)
+    time.sleep(0.01)
+    moments.append(datetime.now(UTC))
+    assert counted_at(store, moments[1:]) == [1, 2, 1]
+    list(versions_of(store).maintain([PLACES], dry_run=False, **AT_ONCE))
+    after_first, rolled_back, now = counted_at(store, moments[1:])
+    assert "was expired" in str(after_first)
+    assert "was expired" in str(rolled_back)
+    assert now == 1
+    store.end_run()
 
 
 def test_many_small_files_become_one(store: Store):
