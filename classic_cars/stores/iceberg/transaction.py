@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyiceberg.manifest import DataFile
 
 from classic_cars.contracts.base import Contract
-from classic_cars.errors import ContractError, StoreConflict
+from classic_cars.errors import StoreConflict
 from classic_cars.months import Months
 from classic_cars.stores.base import Maker, Provenance, Staged
 from classic_cars.stores.iceberg import commit, files, tables
@@ -26,7 +26,7 @@ from classic_cars.stores.iceberg.failures import clearly
 from classic_cars.stores.iceberg.lake import Lake
 from classic_cars.stores.iceberg.published import Published
 from classic_cars.stores.sql import same_columns
-from classic_cars.stores.staging import StagedTables
+from classic_cars.stores.staging import StagedTables, not_asked_for
 
 if TYPE_CHECKING:
     from classic_cars.stores.iceberg.store import IcebergStore
@@ -80,7 +80,10 @@ class IcebergTransaction:
         months = months if contract.partitioned_by else None
         self._staged.must_take(contract, months, append)
         kind = Kind.APPEND if append else Kind.REPLACE
-        version, sql = self._written(contract, kind, rows, None if append else months)
+        try:
+            version, sql = self._written(contract, kind, rows, None if append else months)
+        except files.SeveralMonths as mixed:
+            raise (mixed if months is None else not_asked_for(contract, months, mixed.months)) from None
         if kind == Kind.REPLACE:
             self._only_asked_for(version)
         self._forget(contract)
@@ -142,15 +145,10 @@ class IcebergTransaction:
 
     def _only_asked_for(self, version: commit.Version) -> None:
         """Raises ``ContractError`` when rows belong to months that were not asked for: they would be there twice."""
-        asked = set(version.months) if version.months is not None else None
-        others = {month for month in map(files.month_of, version.files) if asked is not None and month not in asked}
-        if others:
+        found = {files.month_of(each) for each in version.files}
+        if version.months is not None and found - {*version.months}:
             self._remove_files(version)
-            named = ", ".join(sorted(f"{month:%Y-%m}" if month else "no month" for month in others))
-            raise ContractError(
-                f"{version.contract.address}: found rows of {named}, expected rows of {version.months} only; filter "
-                "them in the asset's function"
-            )
+            raise not_asked_for(version.contract, version.months, found)
 
     def _view(self, which: str, version: commit.Version, paths: list[str]) -> ibis.Table:
         return self._published.view(version.contract, which, paths, version.schema)
