@@ -13,11 +13,13 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import botocore.exceptions
 import duckdb
 import ibis
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+import requests
 from pyiceberg.catalog import load_catalog
 from pyiceberg.table import Table
 
@@ -488,6 +490,51 @@ def test_a_commit_that_landed_and_is_called_a_conflict_is_published(
     publish(writer, SALES, [sale(30, "2004-03-30")], MARCH)
     assert [row["sale"] for row in held(writer, SALES)] == [1, 20, 30]
     writer.end_run()
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        requests.exceptions.ReadTimeout("read timed out"),
+        botocore.exceptions.ReadTimeoutError(endpoint_url="http://glue"),
+        botocore.exceptions.EndpointConnectionError(endpoint_url="http://glue"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_catalog_whose_answer_is_lost_is_asked_again(
+    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch, lost: Exception
+):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    committing = Table._do_commit
+
+    def unanswered(self: Table, *args: object, **kwargs: object) -> None:
+        committing(self, *args, **kwargs)  # type: ignore[arg-type]
+        raise lost
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Table, "_do_commit", unanswered)
+        publish(store, SALES, [sale(20, "2004-02-20")], FEBRUARY)
+    assert len(table(settings).snapshots()) == 2
+    assert [row["sale"] for row in held(store, SALES)] == [1, 3, 20]
+
+
+def test_an_error_out_of_a_commit_does_not_say_that_nothing_changed(
+    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    mine, committing = stage(store, SALES, [sale(20, "2004-02-20")], FEBRUARY), Table._do_commit
+
+    def broken(self: Table, *args: object, **kwargs: object) -> None:
+        committing(self, *args, **kwargs)  # type: ignore[arg-type]
+        raise OSError("Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Table, "_do_commit", broken)
+        with pytest.raises(StoreError, match="may be published all the same") as said:
+            mine.publish()
+    assert "unchanged" not in str(said.value)
+    store.release()
+    assert [row["sale"] for row in held(store, SALES)] == [1, 3, 20]
 
 
 KILLED = """

@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from botocore.exceptions import ConnectionError as AWSConnectionError
+from botocore.exceptions import HTTPClientError
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException, ValidationException
 from pyiceberg.manifest import DataFile
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table, TableProperties, Transaction
+from requests import RequestException
 from sqlalchemy.exc import OperationalError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
@@ -29,8 +32,8 @@ from classic_cars.stores.iceberg.tables import condition, files_of, identifier, 
 
 #: Identifies one publish among the snapshots, when it is not known whether a commit came through.
 PUBLISH_ID = f"{PREFIX}publish_id"
-#: It is not known whether such a commit came through.
-UNKNOWN = (CommitStateUnknownException, OperationalError)
+#: It is not known whether such a commit came through: the answer of an SQL, a REST or Glue's catalog was lost.
+UNKNOWN = (CommitStateUnknownException, OperationalError, RequestException, HTTPClientError, AWSConnectionError)
 CONFLICTS = (CommitFailedException, ValidationException, *UNKNOWN)
 
 Result = TypeVar("Result")

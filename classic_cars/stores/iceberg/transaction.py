@@ -22,7 +22,7 @@ from classic_cars.stores.base import Maker, Provenance, Staged
 from classic_cars.stores.iceberg import commit, files, tables
 from classic_cars.stores.iceberg.changes import Change, Kind
 from classic_cars.stores.iceberg.engines import Engine
-from classic_cars.stores.iceberg.failures import clearly
+from classic_cars.stores.iceberg.failures import PERHAPS, clear_errors, clearly
 from classic_cars.stores.iceberg.lake import Lake
 from classic_cars.stores.iceberg.published import Published
 from classic_cars.stores.sql import same_columns
@@ -174,7 +174,8 @@ class IcebergTransaction:
 
     def _commit(self, version: commit.Version) -> None:
         try:
-            table = commit.commit(self._store.catalog, version, self._provenance, self._store.wait)
+            with clear_errors(self.lake, PERHAPS):
+                table = commit.commit(self._store.catalog, version, self._provenance, self._store.wait)
         except StoreConflict:
             raise  # refused: its files go when the transaction is left
         except BaseException:
