@@ -329,6 +329,22 @@ def test_a_query_can_only_read_the_tables(store: Store, open_another: Open, tmp_
 
 
 @NOT_OF_FILES
+@pytest.mark.parametrize("pinned", [False, True])
+def test_a_query_leaves_tables_that_nobody_has_fetched_yet(store: Store, open_another: Open, pinned: bool):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    reader = open_another(read_only=True)
+    if pinned:
+        reader = store.at(store.pin([SALES], {}))  # type: ignore[assignment]
+    lazy = reader.read(SALES, FEBRUARY)
+    listed = [{"layer": "warehouse", "name": "sales"}]
+    assert reader.query("SHOW TABLES").read_all().to_pylist() == listed
+    assert reader.query("SELECT count(*) AS n FROM warehouse.sales").read_all().to_pylist() == [{"n": 3}]
+    assert lazy.to_pyarrow().to_pylist() == QUARTER[1:2]
+    assert reader.query("SHOW TABLES").read_all().to_pylist() == listed
+    reader.release()
+
+
+@NOT_OF_FILES
 def test_a_query_joins_tables_by_their_address(store: Store, open_another: Open):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     publish(store, PLACES, [{"place": "Oslo", "visitors": 2}])

@@ -33,6 +33,7 @@ from classic_cars.stores.iceberg.tables import Plans, snapshot_id
 from classic_cars.stores.iceberg.transaction import IcebergTransaction
 from classic_cars.stores.pins import UNDATED, WHOLE, Pin, Pins, Shelf, named_on
 from classic_cars.stores.publications import Publications
+from classic_cars.stores.sql import OWN
 
 
 class IcebergStore:
@@ -67,8 +68,8 @@ class IcebergStore:
         self.reading = self._newest()
 
     def _newest(self) -> Published:
-        # Views of its own: those that a transaction reads stay as they are.
-        return Published(self, self.engine, lambda table: f"version {snapshot_id(table)}")
+        # Views of its own: those that a transaction reads stay as they are, and no question drops or shows them.
+        return Published(self, self.engine, lambda table: f"version {snapshot_id(table)}", apart=OWN)
 
     @property
     def place(self) -> str:
