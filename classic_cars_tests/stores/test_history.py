@@ -11,11 +11,13 @@ from typing import Any
 import pyarrow
 import pytest
 
+from classic_cars.contracts.vocabulary import Int, Text
 from classic_cars.errors import StoreError
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store, versions_of
 from classic_cars.stores.iceberg import commit, maintenance
+from classic_cars.stores.iceberg.engines import DuckDBEngine
 from classic_cars.stores.maintenance import maintained
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
@@ -289,6 +291,55 @@ def test_many_small_files_become_one(store: Store):
     assert list(store.maintain([PLACES], dry_run=True, **young)) == []
     assert held(store, PLACES) == before
     assert store.history(PLACES)[0].run_id == "maintain"
+
+
+YOUNG = {"keep": timedelta(days=7), "orphan_age": timedelta(hours=1)}
+
+
+def test_files_of_before_a_new_column_are_put_together(folder_lake: Settings):
+    store = open_store(folder_lake)
+    fragmented(store)
+    wider = contract(
+        {
+            "place": (Text(), False, "Name"),
+            "visitors": (Int(), True, "Visitors"),
+            "country": (Text(), True, "Where it lies"),
+        },
+        address=PLACES.address,
+        key=("place",),
+        partitioned_by=None,
+    )
+    expected = ["staging/places: 1 month of many small files to compact"]
+    assert list(versions_of(store).maintain([wider], dry_run=False, **YOUNG)) == expected
+    store.release()
+    assert [tuple(row.values()) for row in held(store, wider)] == [
+        ("Bonn", 2, None),
+        ("Oslo", 1, None),
+        ("Rome", 2, None),
+    ]
+    store.end_run()
+
+
+def test_a_table_that_cannot_be_maintained_keeps_no_other_from_it(
+    folder_lake: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    """Such as one whose files, put together, would have fewer rows."""
+    store = open_store(folder_lake)
+    fragmented(store)
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    publish(store, SALES, [sale(7, "2004-02-10")], FEBRUARY)
+    written = DuckDBEngine.write
+
+    def loses_a_row(engine: DuckDBEngine, io: Any, of: Any, rows: Any, *more: Any) -> Any:
+        return written(engine, io, of, rows.limit(2), *more)
+
+    monkeypatch.setattr(DuckDBEngine, "write", loses_a_row)
+    with pytest.raises(StoreError, match="staging/places: found 2 rows after its files were put together, expected 3"):
+        list(versions_of(store).maintain([PLACES, SALES], dry_run=False, **AT_ONCE))
+    store.release()
+    assert places(store) == ["Bonn", "Oslo", "Rome"]
+    assert len(versions_of(store).history(SALES)) == 1
+    store.end_run()
 
 
 def test_a_duckdb_store_has_no_versions_and_says_what_to_do(tmp_path):

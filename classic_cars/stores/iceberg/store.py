@@ -19,7 +19,7 @@ from pyiceberg.table.snapshots import Snapshot
 
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.versions import digest
-from classic_cars.errors import StoreError
+from classic_cars.errors import StoreAccessDenied, StoreError, StoreUnreachable
 from classic_cars.months import Months
 from classic_cars.stores.base import AsOf, Difference, Provenance, Size, TableVersion
 from classic_cars.stores.iceberg import changes, files, history, maintenance, pinned, queries
@@ -229,12 +229,20 @@ class IcebergStore:
     def maintain(
         self, contracts: Iterable[Contract], *, keep: timedelta, orphan_age: timedelta, dry_run: bool
     ) -> Iterator[str]:
-        released = named_on(self.shelf)
+        released, failed = named_on(self.shelf), []
         for contract in contracts:
             self.release()
-            if self.exists(contract):
-                kept = {pins[contract.address].snapshot for pins in released if contract.address in pins}
-                yield from maintenance.of_table(self, contract, keep, orphan_age, kept, dry_run=dry_run)
+            kept = {pins[contract.address].snapshot for pins in released if contract.address in pins}
+            try:
+                with clear_errors(self.lake):
+                    if self.exists(contract):
+                        yield from maintenance.of_table(self, contract, keep, orphan_age, kept, dry_run=dry_run)
+            except (StoreAccessDenied, StoreUnreachable):
+                raise  # for the others it would be the same
+            except StoreError as error:
+                failed.append(str(error))
+        if failed:
+            raise StoreError("; ".join(failed))
 
     def _now(self, contract: Contract) -> Table:
         """The table as it is at this moment."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyiceberg.manifest import DataFile
 
 from classic_cars.contracts.base import Contract
-from classic_cars.errors import StoreConflict
+from classic_cars.errors import StoreConflict, StoreError
 from classic_cars.months import Months
 from classic_cars.stores.base import Maker, Provenance, Staged
 from classic_cars.stores.iceberg import commit, files, tables
@@ -95,12 +95,16 @@ class IcebergTransaction:
 
     @clearly
     def rewrite(self, contract: Contract, month: date | None) -> Staged:
-        """The same rows of a month (None: those without one) in as few files as they need."""
+        """The same rows of a month (None: those without one) in as few files as they need.
+
+        The contract may have columns that the table has only from then on.
+        """
         old = [each for each in self._published.files(contract) if files.month_of(each) == month]
-        table = self._published.current(contract)
-        rows = self._published.view(contract, "compacted", [each.file_path for each in old], table.schema())
         months = Months(month, month) if month is not None else None
+        future = tables.evolved(self._published.current(contract), contract, Kind.REWRITE, months)
+        rows = self._published.view(contract, "compacted", [each.file_path for each in old], future.schema())
         version, sql = self._written(contract, Kind.REWRITE, rows, months, old)
+        self._as_many_rows(version)
         self._versions[contract.address] = version
         new = self._view("staged", version, [each.file_path for each in version.files])
         return self._staged.add(Staged(contract, months, new, None, sql, self), append=False)
@@ -149,6 +153,16 @@ class IcebergTransaction:
         if version.months is not None and found - {*version.months}:
             self._remove_files(version)
             raise not_asked_for(version.contract, version.months, found)
+
+    def _as_many_rows(self, version: commit.Version) -> None:
+        """Raises ``StoreError`` when files that were put together have other rows than those that were read."""
+        expected, found = (sum(each.record_count for each in some) for some in (version.rewritten, version.files))
+        if found != expected:
+            self._remove_files(version)
+            raise StoreError(
+                f"{version.contract.address}: found {found} rows after its files were put together, expected "
+                f"{expected} as before; nothing was changed: maintain it again, or look for a damaged file"
+            )
 
     def _view(self, which: str, version: commit.Version, paths: list[str]) -> ibis.Table:
         return self._published.view(version.contract, which, paths, version.schema)
