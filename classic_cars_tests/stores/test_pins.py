@@ -200,6 +200,20 @@ def test_a_version_that_a_release_names_is_not_expired(folder_lake: Settings) ->
         held(store.at(pins), SALES)
 
 
+@pytest.mark.parametrize("settings", ["duckdb", "folder"], indirect=True)
+def test_whoever_lets_go_of_what_is_pinned_leaves_no_folder(store: Store, settings: Settings) -> None:
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    pins = store.pin([SALES], {})
+    store.end_run()
+    before = set(settings.home.rglob("*"))
+    for _ in range(2):
+        tables = store.at(pins)
+        for _ in range(2):  # it may be used again
+            assert held(tables, SALES) == QUARTER
+            tables.release()
+        assert set(settings.home.rglob("*")) == before
+
+
 def test_a_number_is_taken_once_and_a_note_is_replaced(store: Store) -> None:
     shelf = store.shelf
     assert (shelf.numbers(), shelf.read(1), shelf.noted()) == ([], None, "")

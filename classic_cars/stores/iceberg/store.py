@@ -109,10 +109,15 @@ class IcebergStore:
         self._access = None
 
     def release(self) -> None:
-        """The next call sees the newest versions, with the credentials of that moment."""
+        """The next call sees the newest versions, with the credentials of that moment.
+
+        Of pinned versions there are none: whoever opens them one after the other leaves no engine behind.
+        """
         if self._transaction is not None:
             self._transaction.__exit__(None, None, None)
         self._see_newest()
+        if self._pins is not None:
+            self.engine.close()
 
     @property
     def catalog(self) -> Catalog:
