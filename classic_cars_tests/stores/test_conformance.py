@@ -330,11 +330,19 @@ def test_a_query_can_only_read_the_tables(store: Store, open_another: Open, tmp_
 
 @NOT_OF_FILES
 @pytest.mark.parametrize("pinned", [False, True])
+def test_a_query_may_write_names_as_they_come(store: Store, open_another: Open, pinned: bool):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    reader = store.at(store.pin([SALES], {})) if pinned else open_another(read_only=True)
+    for name in ("WAREHOUSE.Sales", '"Warehouse"."SALES"'):
+        assert reader.query(f"SELECT count(*) AS n FROM {name}").read_all().to_pylist() == [{"n": 3}]
+    reader.release()
+
+
+@NOT_OF_FILES
+@pytest.mark.parametrize("pinned", [False, True])
 def test_a_query_leaves_tables_that_nobody_has_fetched_yet(store: Store, open_another: Open, pinned: bool):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
-    reader = open_another(read_only=True)
-    if pinned:
-        reader = store.at(store.pin([SALES], {}))  # type: ignore[assignment]
+    reader = store.at(store.pin([SALES], {})) if pinned else open_another(read_only=True)
     lazy = reader.read(SALES, FEBRUARY)
     listed = [{"layer": "warehouse", "name": "sales"}]
     assert reader.query("SHOW TABLES").read_all().to_pylist() == listed

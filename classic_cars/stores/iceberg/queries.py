@@ -55,11 +55,11 @@ def _show_tables(catalog: Catalog, engine: DuckDBEngine, sql: str, as_of: AsOf |
     tables = {
         (layer, name): catalog.load_table((layer, name))
         for layer, name in all_tables(catalog)
-        if not named or name in named or isinstance(as_of, int)
+        if not named or name.casefold() in named or isinstance(as_of, int)
     }
     moment, expired = _moment(tables, as_of), []
     for (layer, name), table in tables.items():
-        if named and name not in named:
+        if named and name.casefold() not in named:
             continue
         try:
             snapshot = _snapshot_of(table, as_of, moment)
