@@ -111,7 +111,7 @@ def restore(number: int) -> None:
     No version is lost. `classic-cars run` makes the tables again from what the order system has now.
     """
     with quick_imports():
-        from classic_cars.serving.releases import restored
+        from classic_cars.serving.restored import restored
         from classic_cars.settings import load_settings
         from classic_cars.stores import open_store
 

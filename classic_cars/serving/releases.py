@@ -20,10 +20,9 @@ from classic_cars.contracts.base import RELEASED, Contract
 from classic_cars.errors import StoreDamaged, StoreError, TableMissing
 from classic_cars.serving.compared import Compared, contradicting, proves
 from classic_cars.serving.completeness import ORDER_LINES, Balance, balances, published_tally
-from classic_cars.serving.consistency import contradictions
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
-from classic_cars.stores.base import Pinned, Reading, Store, versions_of
+from classic_cars.stores.base import Pinned, Reading, Store
 from classic_cars.stores.pins import Pin, Pins, Shelf
 from classic_cars.stores.sql import quoted, table_name
 from classic_cars.wording import counted
@@ -32,6 +31,8 @@ progress = logging.getLogger("classic_cars.progress")
 
 #: How many releases are kept. Whoever has an older one open may read it some minutes longer.
 KEPT = 10
+#: How often one is begun before it is left to the runs that make others.
+ATTEMPTS = 5
 
 
 class Release(BaseModel):
@@ -51,6 +52,22 @@ class Release(BaseModel):
     tables: dict[str, Pin]
     #: None: nobody knows, or by an older version of the platform.
     compared: Compared | None = None
+
+    @classmethod
+    def of(
+        cls,
+        number: int,
+        run_id: str,
+        proven: datetime | None,
+        proofs: Sequence[Balance],
+        pins: dict[str, Pin],
+        compared: Compared,
+    ) -> Release:
+        """One that is made now."""
+        now, lines = datetime.now(UTC).replace(microsecond=0), tuple(proofs)
+        return cls(
+            number=number, made=now, run_id=run_id, proven=proven, balances=lines, tables=pins, compared=compared
+        )
 
     @property
     def order_lines(self) -> Balance:
@@ -86,13 +103,34 @@ def make_release(
 ) -> Outcome:
     """Make a release of what is published, if it agrees with itself and with source, and is not the current one.
 
-    ``contracts``: of all tables; those of ``RELEASED`` are released. Raises ``StoreError`` when the store cannot be
-    read, or a copy differs from its table; the current release then stays.
+    ``contracts``: of all tables; those of ``RELEASED`` are released. Where another run makes one meanwhile it is begun
+    again: what was held fast before may be older. Raises ``StoreError`` when the store cannot be read, or a copy
+    differs from its table; the current release then stays.
     """
-    wanted = [each for each in contracts if each.layer in RELEASED]
-    shelf, before = store.shelf, None
-    with suppress(StoreDamaged):  # a sound one takes its place
-        before = current(shelf)
+    wanted, before = [each for each in contracts if each.layer in RELEASED], None
+    for _ in range(ATTEMPTS):
+        number = newest(store.shelf)
+        with suppress(StoreDamaged, TableMissing):  # a sound one takes its place
+            before = release_of(store.shelf, number) if number else None
+        outcome = _attempted(store, wanted, number, before, run_id, proven, now or datetime.now(UTC))
+        if outcome is not None:
+            return outcome
+        store.release()
+    reason = f"other runs made releases meanwhile, {ATTEMPTS} times; run again when they have finished"
+    return _refused(store.shelf, before, [reason])
+
+
+def _attempted(
+    store: Store,
+    wanted: Sequence[Contract],
+    number: int,
+    before: Release | None,
+    run_id: str,
+    proven: datetime | None,
+    now: datetime,
+) -> Outcome | None:
+    """None when another release was made since ``before``, which has that ``number``."""
+    shelf = store.shelf
     missing = sorted({each.address for each in wanted} - store.row_counts().keys())
     if missing:
         return replace(_refused(shelf, before, [f"{', '.join(missing)} never published"]), missing=True)
@@ -104,9 +142,7 @@ def make_release(
     if pins == known:
         shelf.note("")
         return Outcome(before)
-    compared = before.compared if before is not None else None
-    if not proves(compared, now := now or datetime.now(UTC)):
-        compared = None
+    compared = before.compared if before is not None and proves(before.compared, now) else None
     try:
         reasons = _examined(store, pins, wanted, known, proofs, known if compared else {})
     except StoreError:
@@ -117,7 +153,8 @@ def make_release(
     if reasons:
         store.sweep()
         return _refused(shelf, before, reasons)
-    return Outcome(_put(store, pins, tuple(proofs), run_id, proven, compared or Compared.whole(now)), is_new=True)
+    release = Release.of(number + 1, run_id, proven, proofs, pins, compared or Compared.whole(now))
+    return Outcome(release, is_new=True) if put(store, release) else None
 
 
 def _examined(
@@ -162,41 +199,32 @@ def _row(tables: Reading, question: str) -> list[Any]:
     return list(row.values())
 
 
-def _put(
-    store: Store,
-    pins: dict[str, Pin],
-    proofs: tuple[Balance, ...],
-    run_id: str,
-    proven: datetime | None,
-    compared: Compared | None = None,
-    said: str = "proven equal to source",
-) -> Release:
-    shelf, taken = store.shelf, 0
-    while True:
-        number = max(taken, *shelf.numbers(), 0) + 1
-        made = datetime.now(UTC).replace(microsecond=0)
-        release = Release(
-            number=number, made=made, run_id=run_id, proven=proven, balances=proofs, tables=pins, compared=compared
-        )
-        if shelf.add(number, release.model_dump_json(indent=1)):
-            break
-        taken = number
+def put(store: Store, release: Release, said: str = "proven equal to source") -> bool:
+    """Whether it is made: it is not where another one came since the one before it, whose tables may be newer."""
+    shelf, number = store.shelf, release.number
+    if newest(shelf) != number - 1 or not shelf.add(number, release.model_dump_json(indent=1)):
+        return False
     with suppress(StoreError, OSError):  # the release is made; the next one tidies up
         shelf.note("")
         for old in shelf.numbers()[:-KEPT]:
             shelf.remove(old)
         store.sweep()
-    progress.info("release %d: %s, %s", number, counted(len(pins), "table"), said)
-    return release
+    progress.info("release %d: %s, %s", number, counted(len(release.tables), "table"), said)
+    return True
 
 
 # Reading one -----------------------------------------------------------------------------------------------
 
 
+def newest(shelf: Shelf) -> int:
+    """Its number; 0 when none was made yet."""
+    return max(shelf.numbers(), default=0)
+
+
 def current(shelf: Shelf) -> Release | None:
     """The newest release; None when none was made yet."""
-    numbers = shelf.numbers()
-    return release_of(shelf, numbers[-1]) if numbers else None
+    number = newest(shelf)
+    return release_of(shelf, number) if number else None
 
 
 def release_of(shelf: Shelf, number: int) -> Release:
@@ -261,44 +289,6 @@ def last_proven(release: Release, agreed: datetime | None, held_back: str) -> da
     """
     is_of_it = agreed is not None and not held_back and agreed >= release.made
     return agreed if is_of_it else release.proven
-
-
-# Going back to one ---------------------------------------------------------------------------------------
-
-
-def restored(store: Store, contracts: Iterable[Contract], number: int) -> tuple[Release, list[str]]:
-    """Make the versions of a release the published ones again, and a new release of them, with its proof.
-
-    Returns it, and the addresses of tables that had another version. Raises ``StoreError`` for a store without
-    versions, a release that lacks a table or contradicts itself by what is demanded now, or a version that is gone:
-    only then are tables before it in the release restored already.
-    """
-    contracts, versions, old = [*contracts], versions_of(store), release_of(store.shelf, number)
-    if reasons := _outdated(store, contracts, old):
-        raise StoreError(f"release {number}: is not restored, as no release would be made of it: {'; '.join(reasons)}")
-    held = [each for each in contracts if each.address in old.tables]
-    now = store.pin(held, {})
-    changed = []
-    for contract in held:
-        snapshot = old.tables[contract.address].snapshot
-        if snapshot is not None and now.get(contract.address) != old.tables[contract.address]:
-            versions.roll_back(contract, snapshot)
-            changed.append(contract.address)
-    said = f"restored from release {number}"
-    compared = Compared.whole(datetime.now(UTC))
-    return _put(store, old.tables, old.balances, f"restore of release {number}", old.proven, compared, said), changed
-
-
-def _outdated(store: Store, contracts: Iterable[Contract], release: Release) -> list[str]:
-    """What a release of an older version of the platform lacks, or says that does not agree."""
-    released = {each.address for each in contracts if each.layer in RELEASED}
-    if lacking := sorted(released - release.tables.keys()):
-        return [f"it has no {', '.join(lacking)}"]
-    tables = store.at(release.tables)
-    try:
-        return contradictions(tables)
-    finally:
-        tables.release()
 
 
 def age(moment: datetime, now: datetime | None = None) -> str:

@@ -84,13 +84,15 @@ def one_query(sql: str) -> list[duckdb.Statement]:
 
 
 def named_tables(sql: str) -> set[str]:
-    """The names, without schemas, of the tables that a statement names; empty when it names none, or cannot be told."""
+    """The names, without schemas and casefolded, of the tables that a statement names; empty when it names none, or
+    cannot be told.
+    """
     try:
         with _nothing().cursor() as apart:
             found = apart.get_table_names(sql)
     except (duckdb.BinderException, duckdb.InvalidInputException, duckdb.PermissionException):
         return set()  # DuckDB looks for names without columns, and stumbles over JOIN ... USING and PIVOT
-    return {each.partition(" ")[0].strip('"') for each in found}
+    return {each.partition(" ")[0].strip('"').casefold() for each in found}
 
 
 def stamped(address: str, first: str, last: str) -> str:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import date
+
 from classic_cars.contracts.base import Contract
-from classic_cars.errors import StoreError
+from classic_cars.errors import ContractError, StoreError
 from classic_cars.months import Months
 from classic_cars.stores.base import Staged
+
+
+def not_asked_for(contract: Contract, months: Months, found: Collection[date | None]) -> ContractError:
+    """Rows are of months (None: of none) that were not asked for: whoever asks for those has them twice."""
+    named = ", ".join(sorted(f"{month:%Y-%m}" if month else "no month" for month in {*found} - {*months}))
+    return ContractError(
+        f"{contract.address}: found rows of {named}, expected rows of {months} only; filter them in the asset's "
+        "function"
+    )
 
 
 class StagedTables:

@@ -189,7 +189,8 @@ def relied_on(settings: Settings) -> Release:
     assert made is not None
     publish(store, CUSTOMERS, MARCH, ONE_MORE)
     pins = store.pin(WANTED, made.tables)
-    release = releases._put(store, pins, made.balances, "a-run", None, Compared.whole(NOW))
+    release = Release.of(made.number + 1, "a-run", None, made.balances, pins, Compared.whole(NOW))
+    assert releases.put(store, release)
     store.end_run()
     return release
 

@@ -21,36 +21,48 @@ from typing import Any
 import dagster as dg
 import duckdb
 import ibis
+import pandera.ibis
+import pyarrow as pa
 import pytest
 
 from classic_cars import doctor
 from classic_cars.assets import ALL_TABLES
 from classic_cars.automation.alerts.observe import failed_checks
 from classic_cars.contracts.base import Contract
+from classic_cars.contracts.vocabulary import Int
 from classic_cars.errors import StoreDamaged, StoreError, StoreUnavailable, TableMissing
 from classic_cars.runs import execute, execute_what_changed
 from classic_cars.serving import releases
+from classic_cars.serving import restored as going_back
 from classic_cars.serving.differences import compared
 from classic_cars.serving.release_asset import CHECK, KEY
 from classic_cars.serving.releases import (
     KEPT,
     RELEASED,
     Outcome,
+    Release,
     age,
     all_releases,
     current,
     make_release,
     opened,
+    opened_in,
 )
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
-from classic_cars.stores.base import Provenance
+from classic_cars.stores.base import Provenance, Store
 from classic_cars.stores.duckdb import DuckDBStore, copies
+from classic_cars.stores.iceberg import IcebergStore
+from classic_cars.stores.pins import Pin
 from classic_cars.tables.run_tags import ACCEPT_SHRINK
 from classic_cars_tests.command_line import classic_cars
 from classic_cars_tests.platform import SALES, change, expected_sales, order_system_frames, run, swapped
 
 CONTRACTS = [each.contract for each in ALL_TABLES]
+#: A table of its own, for what has to do with releases alone.
+DAYS = Contract.of(
+    pandera.ibis.DataFrameSchema({"number": pandera.ibis.Column(Int())}, name="warehouse/days", description="Days")
+)
 DEARER = "UPDATE orderdetails SET priceEach = priceEach + 1"
 
 
@@ -61,6 +73,13 @@ def attempt(settings: Settings) -> Outcome:
         return make_release(store, CONTRACTS, "a-run")
     finally:
         store.end_run()
+
+
+def again(store: Store, release: Release, tables: dict[str, Pin] | None = None) -> int:
+    """The number of the same release, or one of other tables, made once more."""
+    number = releases.newest(store.shelf) + 1
+    assert releases.put(store, release.model_copy(update={"number": number, "tables": tables or release.tables}))
+    return number
 
 
 def shelved(settings: Settings) -> list[int]:
@@ -231,11 +250,11 @@ def test_a_restored_release_says_what_it_is(
 ) -> None:
     first = attempt(published).release
     assert first is not None
-    monkeypatch.setattr(releases, "versions_of", lambda _store: Versions())
+    monkeypatch.setattr(going_back, "versions_of", lambda _store: Versions())
     progress = logging.Logger("of this test", logging.INFO)  # what ran before may have silenced the one of all
     progress.addHandler(caplog.handler)
     monkeypatch.setattr(releases, "progress", progress)
-    release, changed = releases.restored(open_store(published), CONTRACTS, first.number)
+    release, changed = going_back.restored(open_store(published), CONTRACTS, first.number)
     assert (release.tables, changed) == (first.tables, [])
     tables = f"{len(first.tables)} tables"
     assert f"release {release.number}: {tables}, restored from release {first.number}" in caplog.messages
@@ -246,7 +265,7 @@ def test_a_release_that_would_not_be_made_now_is_not_restored(
 ) -> None:
     first = attempt(published).release
     assert first is not None
-    monkeypatch.setattr(releases, "versions_of", lambda _store: Versions())
+    monkeypatch.setattr(going_back, "versions_of", lambda _store: Versions())
     with duckdb.connect(str(published.store_path)) as tampered:
         tampered.execute("UPDATE analytics.stock_cover SET monthsCounted = monthsCounted - 1")
     store = open_store(published)
@@ -254,9 +273,9 @@ def test_a_release_that_would_not_be_made_now_is_not_restored(
     mixed = store.pin([each for each in CONTRACTS if each.address in first.tables], {})
     store.end_run()
     for tables, said in ((older, "it has no analytics/stock_cover"), (mixed, "analytics/stock_cover differs from ")):
-        number = releases._put(store, tables, first.balances, "a-run", None).number
+        number = again(store, first, tables)
         with pytest.raises(StoreError, match=f"release {number}: is not restored, .*: {said}"):
-            releases.restored(store, CONTRACTS, number)
+            going_back.restored(store, CONTRACTS, number)
         assert store.shelf.numbers()[-1] == number
 
 
@@ -272,8 +291,11 @@ def test_a_copy_that_lacks_a_row_is_never_released(published: Settings, monkeypa
             store.execute("DELETE FROM warehouse.dim_customers WHERE rowid = 0")
         return written(store, contract, *rest, **more)
 
+    def damaged(_shelf: object, number: int) -> Release:
+        raise StoreDamaged(f"release {number}: all is copied anew")
+
     monkeypatch.setattr(copies, "_write", lossy)
-    monkeypatch.setattr(releases, "current", lambda _shelf: None)
+    monkeypatch.setattr(releases, "release_of", damaged)
     with pytest.raises(releases.StoreError, match="warehouse/dim_customers: its copy has"):
         attempt(published)
     assert shelved(published) == before
@@ -331,7 +353,6 @@ def test_an_error_that_nobody_foresaw_shows_no_values(
         raise KeyError("Atelier graphique")
 
     monkeypatch.setattr(copies, "_write", broken)
-    monkeypatch.setattr(releases, "current", lambda _shelf: None)
     assert run(published, select=["analytics/sales_by_month"], instance=instance).success
     assert verdict(instance).description == "no release was made: unexpected KeyError while the release was made"
 
@@ -383,20 +404,110 @@ def test_old_releases_go(published: Settings, monkeypatch: pytest.MonkeyPatch) -
     assert first is not None
     store = open_store(published)
     for _ in range(KEPT + 2):
-        releases._put(store, first.tables, first.balances, "again", None)
+        again(store, first)
     kept = [each.number for each in all_releases(store.shelf)]
     assert kept == list(range(first.number + KEPT + 2, first.number + 2, -1))
 
 
-def test_two_that_take_the_same_number_get_two(published: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_that_take_the_same_number_one_is_begun_again(
+    published: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = attempt(published).release
     assert first is not None
     store = open_store(published)
     shelf = type(store.shelf)
-    seen, numbers = iter([[first.number], [first.number, first.number + 1]]), shelf.numbers
+    seen, numbers = iter([[first.number]]), shelf.numbers
     store.shelf.add(first.number + 1, "{}")
     monkeypatch.setattr(shelf, "numbers", lambda self: next(seen, None) or numbers(self))
-    assert releases._put(store, first.tables, first.balances, "again", None).number == first.number + 2
+    assert not releases.put(store, first.model_copy(update={"number": first.number + 1}))
+    assert shelved(published) == [first.number, first.number + 1]
+
+
+@pytest.fixture
+def two_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Store, Store]]:
+    """Stores of two runs over one lake; there is nothing to prove, so that one small table is all there is."""
+    monkeypatch.setattr(releases, "balances", lambda _store: [])
+    monkeypatch.setattr(releases, "contradicting", lambda *_: [])
+    settings = Settings(home=tmp_path, store="iceberg")
+    stores = open_store(settings), open_store(settings)
+    yield stores
+    for each in stores:
+        each.end_run()
+
+
+def released_day(store: Store) -> int:
+    """The one that the current release has."""
+    with opened_in(store) as release:
+        assert release is not None
+        (row,) = release[1].query("FROM warehouse.days").read_all().to_pylist()
+        return int(row["number"])
+
+
+def publish_day(store: Store, number: int) -> None:
+    rows = pa.Table.from_pylist([{"number": number}], schema=DAYS.types.to_pyarrow())
+    with store.begin(Provenance(f"run {number}", DAYS.address)) as tx:
+        tx.stage(DAYS, tx.receive(rows)).publish()
+
+
+def test_an_older_release_never_overtakes_a_newer_one(
+    two_runs: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one run compares what it held fast, another one publishes newer rows and makes a release of them."""
+    slow, quick = two_runs
+    publish_day(slow, 1)
+
+    def overtaken(*_: object) -> list[str]:
+        monkeypatch.setattr(releases, "contradicting", lambda *_: [])
+        publish_day(quick, 2)
+        assert make_release(quick, [DAYS], "quick").is_new
+        return []
+
+    monkeypatch.setattr(releases, "contradicting", overtaken)
+    outcome = make_release(slow, [DAYS], "slow")
+    assert (outcome.is_new, outcome.reasons) == (False, ())
+    assert released_day(slow) == 2
+    assert slow.shelf.numbers() == [1]
+
+
+def test_a_release_that_is_always_overtaken_is_left_to_the_others(
+    two_runs: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, _ = two_runs
+    publish_day(slow, 1)
+
+    def overtaken(*_: object) -> list[str]:
+        again(slow, releases.Release.of(0, "quick", None, (), {}, releases.Compared.whole(datetime.now(UTC))))
+        return []
+
+    monkeypatch.setattr(releases, "contradicting", overtaken)
+    outcome = make_release(slow, [DAYS], "slow")
+    assert not outcome.is_new
+    assert outcome.reasons == ("other runs made releases meanwhile, 5 times; run again when they have finished",)
+    assert slow.shelf.noted() == outcome.reasons[0]
+
+
+def test_whoever_makes_a_release_while_one_is_restored_has_it_restored_again(
+    two_runs: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going, quick = two_runs
+    monkeypatch.setattr(going_back, "_outdated", lambda *_: [])
+    for number in (1, 2):
+        publish_day(going, number)
+        assert make_release(going, [DAYS], "a-run").is_new
+    rolled_back = IcebergStore.roll_back
+
+    def overtaken(store: IcebergStore, contract: Contract, version: int) -> None:
+        rolled_back(store, contract, version)
+        monkeypatch.setattr(IcebergStore, "roll_back", rolled_back)
+        publish_day(quick, 3)
+        assert make_release(quick, [DAYS], "quick").is_new
+
+    monkeypatch.setattr(IcebergStore, "roll_back", overtaken)
+    release, changed = going_back.restored(going, [DAYS], 1)
+    assert (release.number, changed) == (4, [DAYS.address])
+    going.release()
+    assert released_day(going) == 1
+    assert going.read(DAYS).number.max().to_pyarrow().as_py() == 1
 
 
 def test_readers_see_one_release_whole_while_a_run_publishes(published: Settings) -> None:

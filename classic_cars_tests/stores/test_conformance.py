@@ -11,10 +11,12 @@ import pytest
 
 from classic_cars.contracts.vocabulary import Int, Text
 from classic_cars.errors import ContractError, StoreError, TableMissing
+from classic_cars.months import Months
 from classic_cars.stores.base import Store
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
     BY_TEST,
+    COLUMNS,
     EVERYTHING,
     FEBRUARY,
     FIRST_QUARTER,
@@ -149,6 +151,29 @@ def test_replacing_a_month_leaves_every_other_row(store: Store, open_another: Op
         new.publish()
     expected = [QUARTER[0], QUARTER[2], sale(7, "2004-02-10"), sale(8, "2004-02-11")]
     assert seen(open_another(read_only=True), SALES) == expected
+
+
+@NOT_OF_FILES
+@pytest.mark.parametrize("first", [True, False], ids=["made anew", "beside others"])
+@pytest.mark.parametrize("months", [FEBRUARY, Months.parse("2004-02..2004-04")], ids=str)
+@pytest.mark.parametrize(
+    ("day", "said"), [("2004-01-31", "2004-01"), ("2004-05-01", "2004-05"), (None, "no month")], ids=str
+)
+def test_rows_of_months_that_were_not_asked_for_are_refused(
+    store: Store, day: str | None, said: str, months: Months, first: bool
+):
+    """Else they would be there twice, and audited by nobody."""
+    loose = contract({**COLUMNS, "day": (COLUMNS["day"][0], True, "Day of the sale")})
+    before = [] if first else [sale(1, "2004-01-31"), {**sale(2, "2004-02-01"), "day": None}]
+    if before:
+        publish(store, loose, before)
+    for others in ([], [sale(8, "2004-02-08")]):
+        rows = [*others, {**sale(9, "2004-02-09"), "day": date.fromisoformat(day) if day else None}]
+        with store.begin(BY_TEST) as tx, pytest.raises(ContractError) as refused:
+            staged(tx, loose, rows, months)
+        assert f"warehouse/sales: found rows of {said}, expected rows of {months} only" in str(refused.value)
+    assert (held(store, loose) if before else []) == before
+    assert store.exists(loose) == bool(before)
 
 
 @NOT_OF_FILES
@@ -301,6 +326,30 @@ def test_a_query_can_only_read_the_tables(store: Store, open_another: Open, tmp_
     reader.release()
     assert not (tmp_path / "leak.csv").exists()
     assert seen(reader, SALES) == QUARTER
+
+
+@NOT_OF_FILES
+@pytest.mark.parametrize("pinned", [False, True])
+def test_a_query_may_write_names_as_they_come(store: Store, open_another: Open, pinned: bool):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    reader = store.at(store.pin([SALES], {})) if pinned else open_another(read_only=True)
+    for name in ("WAREHOUSE.Sales", '"Warehouse"."SALES"'):
+        assert reader.query(f"SELECT count(*) AS n FROM {name}").read_all().to_pylist() == [{"n": 3}]
+    reader.release()
+
+
+@NOT_OF_FILES
+@pytest.mark.parametrize("pinned", [False, True])
+def test_a_query_leaves_tables_that_nobody_has_fetched_yet(store: Store, open_another: Open, pinned: bool):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    reader = store.at(store.pin([SALES], {})) if pinned else open_another(read_only=True)
+    lazy = reader.read(SALES, FEBRUARY)
+    listed = [{"layer": "warehouse", "name": "sales"}]
+    assert reader.query("SHOW TABLES").read_all().to_pylist() == listed
+    assert reader.query("SELECT count(*) AS n FROM warehouse.sales").read_all().to_pylist() == [{"n": 3}]
+    assert lazy.to_pyarrow().to_pylist() == QUARTER[1:2]
+    assert reader.query("SHOW TABLES").read_all().to_pylist() == listed
+    reader.release()
 
 
 @NOT_OF_FILES

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow
 import pytest
 
+from classic_cars.contracts.vocabulary import Int, Text
 from classic_cars.errors import StoreError
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store, versions_of
 from classic_cars.stores.iceberg import commit, maintenance
+from classic_cars.stores.iceberg.engines import DuckDBEngine
 from classic_cars.stores.maintenance import maintained
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
@@ -209,6 +212,74 @@ def test_a_version_is_kept_from_when_it_was_replaced_and_not_from_when_it_was_pu
     assert plan.expired == [first.number]
 
 
+def counted_at(store: Store, moments: list[datetime | int]) -> list[int | str]:
+    """How many places there were then, or the error."""
+    found: list[int | str] = []
+    for each in moments:
+        try:
+            (row,) = (
+                versions_of(store).query_as_of("SELECT count(*) AS n FROM staging.places", each).read_all().to_pylist()
+            )
+            found.append(row["n"])
+        except StoreError as error:
+            found.append(str(error))
+    return found
+
+
+def rows_and_moments(store: Store, counts: list[int]) -> list[datetime]:
+    """Publish so many places, one time after the other; gives moments before the first and after each."""
+    moments = [datetime.now(UTC)]
+    for count in counts:
+        time.sleep(0.01)
+        publish(store, PLACES, [{"place": str(number), "visitors": 1} for number in range(count)])
+        time.sleep(0.01)
+        moments.append(datetime.now(UTC))
+    return moments
+
+
+def test_a_version_that_was_expired_is_never_taken_for_the_one_before_it(folder_lake: Settings):
+    store = open_store(folder_lake)
+    moments = rows_and_moments(store, [1])
+    store.shelf.add(1, json.dumps({"tables": {PLACES.address: store.pin([PLACES], {})[PLACES.address].model_dump()}}))
+    moments += rows_and_moments(store, [2, 3])
+    publish(store, SALES, QUARTER)
+    assert counted_at(store, moments[1:]) == [1, 1, 2, 3]
+    list(versions_of(store).maintain([PLACES], dry_run=False, **AT_ONCE))
+    *unknown, newest = counted_at(store, moments[1:])
+    assert newest == 3
+    for each in unknown:  # from the first to the third nobody knows any more when there were two
+        assert str(each).startswith("staging/places: its version of 20")
+        assert "was expired by maintenance; `classic-cars lake history staging/places` lists those" in str(each)
+    store.release()
+    first, second = (each.number for each in reversed(versions_of(store).history(PLACES)))
+    assert counted_at(store, [first, second, versions_of(store).history(SALES)[0].number]) == [1, 3, 3]
+    (before,) = counted_at(store, moments[:1])
+    assert "staging.places" in str(before)
+    assert "does not exist" in str(before)
+    assert "expired" not in str(before)
+    store.shelf.remove(1)
+    list(versions_of(store).maintain([PLACES], dry_run=False, **AT_ONCE))
+    (before,) = counted_at(store, moments[:1])
+    assert "was expired by maintenance" in str(before)
+    store.end_run()
+
+
+def test_a_version_that_was_rolled_back_and_expired_is_not_taken_for_another(folder_lake: Settings):
+    store = open_store(folder_lake)
+    moments = rows_and_moments(store, [1, 2])
+    _, first = versions_of(store).history(PLACES)
+    versions_of(store).roll_back(PLACES, first.number)
+    time.sleep(0.01)
+    moments.append(datetime.now(UTC))
+    assert counted_at(store, moments[1:]) == [1, 2, 1]
+    list(versions_of(store).maintain([PLACES], dry_run=False, **AT_ONCE))
+    after_first, rolled_back, now = counted_at(store, moments[1:])
+    assert "was expired" in str(after_first)
+    assert "was expired" in str(rolled_back)
+    assert now == 1
+    store.end_run()
+
+
 def test_many_small_files_become_one(store: Store):
     fragmented(store)
     before = held(store, PLACES)
@@ -220,6 +291,55 @@ def test_many_small_files_become_one(store: Store):
     assert list(store.maintain([PLACES], dry_run=True, **young)) == []
     assert held(store, PLACES) == before
     assert store.history(PLACES)[0].run_id == "maintain"
+
+
+YOUNG = {"keep": timedelta(days=7), "orphan_age": timedelta(hours=1)}
+
+
+def test_files_of_before_a_new_column_are_put_together(folder_lake: Settings):
+    store = open_store(folder_lake)
+    fragmented(store)
+    wider = contract(
+        {
+            "place": (Text(), False, "Name"),
+            "visitors": (Int(), True, "Visitors"),
+            "country": (Text(), True, "Where it lies"),
+        },
+        address=PLACES.address,
+        key=("place",),
+        partitioned_by=None,
+    )
+    expected = ["staging/places: 1 month of many small files to compact"]
+    assert list(versions_of(store).maintain([wider], dry_run=False, **YOUNG)) == expected
+    store.release()
+    assert [tuple(row.values()) for row in held(store, wider)] == [
+        ("Bonn", 2, None),
+        ("Oslo", 1, None),
+        ("Rome", 2, None),
+    ]
+    store.end_run()
+
+
+def test_a_table_that_cannot_be_maintained_keeps_no_other_from_it(
+    folder_lake: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    """Such as one whose files, put together, would have fewer rows."""
+    store = open_store(folder_lake)
+    fragmented(store)
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    publish(store, SALES, [sale(7, "2004-02-10")], FEBRUARY)
+    written = DuckDBEngine.write
+
+    def loses_a_row(engine: DuckDBEngine, io: Any, of: Any, rows: Any, *more: Any) -> Any:
+        return written(engine, io, of, rows.limit(2), *more)
+
+    monkeypatch.setattr(DuckDBEngine, "write", loses_a_row)
+    with pytest.raises(StoreError, match="staging/places: found 2 rows after its files were put together, expected 3"):
+        list(versions_of(store).maintain([PLACES, SALES], dry_run=False, **AT_ONCE))
+    store.release()
+    assert places(store) == ["Bonn", "Oslo", "Rome"]
+    assert len(versions_of(store).history(SALES)) == 1
+    store.end_run()
 
 
 def test_a_duckdb_store_has_no_versions_and_says_what_to_do(tmp_path):

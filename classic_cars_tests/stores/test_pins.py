@@ -116,7 +116,7 @@ def test_only_what_was_published_since_is_copied_again(duckdb_store: Store) -> N
     same = [part for part, each in second[SALES.address].parts.items() if each == first[SALES.address].parts.get(part)]
     assert same == ["2004-01", "2004-03"]
     assert held(duckdb_store.at(second), SALES) == held(duckdb_store, SALES)
-    publish(duckdb_store, SALES, [sale(8, "2004-02-09")], MARCH)
+    publish(duckdb_store, SALES, [], MARCH)
     third = duckdb_store.pin(ALL, second)
     assert sorted(third[SALES.address].parts) == ["2004-01", "2004-02"]
     assert held(duckdb_store.at(third), SALES) == held(duckdb_store, SALES)
@@ -198,6 +198,20 @@ def test_a_version_that_a_release_names_is_not_expired(folder_lake: Settings) ->
     list(versions_of(store).maintain([SALES], keep=timedelta(0), orphan_age=timedelta(0), dry_run=False))
     with pytest.raises(StoreError, match=r"version \d+ is gone, it was expired"):
         held(store.at(pins), SALES)
+
+
+@pytest.mark.parametrize("settings", ["duckdb", "folder"], indirect=True)
+def test_whoever_lets_go_of_what_is_pinned_leaves_no_folder(store: Store, settings: Settings) -> None:
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    pins = store.pin([SALES], {})
+    store.end_run()
+    before = set(settings.home.rglob("*"))
+    for _ in range(2):
+        tables = store.at(pins)
+        for _ in range(2):  # it may be used again
+            assert held(tables, SALES) == QUARTER
+            tables.release()
+        assert set(settings.home.rglob("*")) == before
 
 
 def test_a_number_is_taken_once_and_a_note_is_replaced(store: Store) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import requests
 
-from classic_cars.errors import StoreDamaged, StoreError, StoreUnavailable
+from classic_cars.errors import StoreDamaged, StoreError, StoreUnavailable, StoreUnreachable
 from classic_cars.stores.duckdb import DuckDBStore
 from classic_cars.stores.duckdb.failures import clear_errors
 from classic_cars.stores.failures import is_damaged, is_full
@@ -119,3 +120,12 @@ def test_a_damaged_file_of_a_lake_is_said_to_be_damaged():
         of_lake.clear_errors(Lake("file:///lake")),
     ):
         raise duckdb.InvalidInputException("Invalid Input Error: No magic bytes found at end of file '/lake/x.parquet'")
+
+
+def test_a_catalog_that_cannot_be_reached_is_not_taken_for_the_folder(tmp_path: Path):
+    """A ``RequestException`` is an ``OSError`` too."""
+    lake = Lake(f"file://{tmp_path}", "rest", "http://user:secret@127.0.0.1:8181")
+    with pytest.raises(StoreUnreachable) as said, of_lake.clear_errors(lake):
+        raise requests.ConnectionError("connection refused")
+    assert str(said.value).startswith("rest catalog at http://127.0.0.1:8181: request failed (ConnectionError)")
+    assert "secret" not in str(said.value)

@@ -289,7 +289,7 @@ class Copies:
         try:
             with clear_errors(self._folder):
                 *before, question = one_query(sql)
-                named = {each.casefold() for each in named_tables(sql)}
+                named = named_tables(sql)
                 for address in self._pins:
                     if not named or address.partition("/")[2].casefold() in named:
                         self._view(address)

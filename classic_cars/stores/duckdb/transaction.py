@@ -35,7 +35,7 @@ from classic_cars.stores.sql import (
     stamped,
     table_name,
 )
-from classic_cars.stores.staging import StagedTables
+from classic_cars.stores.staging import StagedTables, not_asked_for
 
 if TYPE_CHECKING:
     from classic_cars.stores.duckdb.store import DuckDBStore
@@ -95,6 +95,7 @@ class DuckDBTransaction:
         self, contract: Contract, rows: ibis.Table, months: Months | None = None, *, append: bool = False
     ) -> Staged:
         same_columns(contract, rows)
+        months = months if contract.partitioned_by else None
         self._staged.must_take(contract, months, append)
         query = self._store.backend.compile(rows.select(*contract.types.names))
         if append and self.exists(contract):
@@ -116,13 +117,27 @@ class DuckDBTransaction:
         if months is None or not self._has_rows_outside(contract, months):
             self._create(contract)
             statement, rows = self._insert(contract, query)
+            self._only_asked_for(contract, months, rows)
             return Staged(contract, months, self._in_ranges(contract, rows), None, statement, self)
         self._same_published_columns(contract, f"months {months} alone cannot be replaced: materialize all months")
         self._execute(f"DELETE FROM {table_name(contract)} WHERE {in_months(contract, months)}")
-        statement, _ = self._insert(contract, query)
+        statement, rows = self._insert(contract, query)
+        self._only_asked_for(contract, months, rows)
         table = self._table(contract)
         inside = months.hold(table[contract.partitioned_by or ""])
         return Staged(contract, months, table.filter(inside), table.filter(~inside), statement, self)
+
+    def _only_asked_for(self, contract: Contract, months: Months | None, rows: int) -> None:
+        """Raises ``ContractError`` unless all ``rows`` that were just written are the only ones of the months."""
+        if months is None:
+            return
+        address, day = table_name(contract), quoted(contract.partitioned_by or "")
+        count = f"SELECT count(*) FROM {address} WHERE {in_months(contract, months)}"
+        if self._execute(count).fetchone() != (rows,):
+            # Rows that are not committed yet have numbers above those of all that are.
+            newest = f"rowid > (SELECT max(rowid) FROM {address}) - {rows}"
+            found = f"SELECT DISTINCT date_trunc('month', {day})::DATE FROM {address} WHERE {newest}"
+            raise not_asked_for(contract, months, [month for (month,) in self._execute(found).fetchall()])
 
     def _table(self, contract: Contract) -> ibis.Table:
         return self._store.read(contract)

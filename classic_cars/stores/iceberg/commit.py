@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from botocore.exceptions import ConnectionError as AWSConnectionError
+from botocore.exceptions import HTTPClientError
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException, ValidationException
 from pyiceberg.manifest import DataFile
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table, TableProperties, Transaction
+from requests import RequestException
 from sqlalchemy.exc import OperationalError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
@@ -29,8 +32,8 @@ from classic_cars.stores.iceberg.tables import condition, files_of, identifier, 
 
 #: Identifies one publish among the snapshots, when it is not known whether a commit came through.
 PUBLISH_ID = f"{PREFIX}publish_id"
-#: It is not known whether such a commit came through.
-UNKNOWN = (CommitStateUnknownException, OperationalError)
+#: It is not known whether such a commit came through: the answer of an SQL, a REST or Glue's catalog was lost.
+UNKNOWN = (CommitStateUnknownException, OperationalError, RequestException, HTTPClientError, AWSConnectionError)
 CONFLICTS = (CommitFailedException, ValidationException, *UNKNOWN)
 
 Result = TypeVar("Result")
@@ -77,6 +80,16 @@ def commit_with_retries(address: str, wait: float, attempt: Callable[[], Result]
         ) from None
 
 
+class _LeavingFiles(Transaction):
+    """After what the catalog calls a conflict, PyIceberg deletes the manifests it has written. The commit may have
+    come through all the same: a client that lost the answer asked again, and was in its own way. They stay, and
+    maintenance removes those that nothing refers to.
+    """
+
+    def _register_snapshot_producer(self, producer: object) -> None:
+        pass
+
+
 def must_not_conflict(catalog: Catalog, version: Version) -> None:
     """Raises ``StoreConflict`` when the version could not be published now."""
     _planned(catalog.load_table(identifier(version.contract)), version)
@@ -89,11 +102,18 @@ def commit(catalog: Catalog, version: Version, provenance: Provenance, wait: flo
 
     def attempt() -> Table:
         table = catalog.load_table(identifier(version.contract))
-        if any(each.get(PUBLISH_ID) == publish_id for each in _summaries(table)):
+        if _has(table, publish_id):
             return table  # an earlier attempt came through, only its answer was lost
         return _commit_once(table, version, provenance.run_id, properties)
 
-    return commit_with_retries(version.contract.address, wait, attempt)
+    try:
+        return commit_with_retries(version.contract.address, wait, attempt)
+    except StoreConflict:
+        # Who is refused removes its files: they must not be those of the last attempt, come through all the same.
+        table = catalog.load_table(identifier(version.contract))
+        if _has(table, publish_id):
+            return table
+        raise
 
 
 def _commit_once(table: Table, version: Version, run_id: str, properties: dict[str, str]) -> Table:
@@ -123,7 +143,7 @@ def _planned(table: Table, version: Version) -> tuple[list[DataFile], Transactio
     contract, change = version.contract, version.change
     must_be_clear(table, contract.address, change, version.base)
     removed = _removed(table, version)
-    transaction = _once(table).transaction()
+    transaction = _LeavingFiles(_once(table))
     evolve(contract, transaction, staying(table, contract, change.kind, version.months))
     _same_field_ids(version, transaction.table_metadata.schema())
     return removed, transaction
@@ -172,5 +192,6 @@ def _summary(version: Version, provenance: Provenance) -> dict[str, str]:
     return {PREFIX + name: value for name, value in known.items()} | version.change.properties()
 
 
-def _summaries(table: Table) -> list[dict[str, str]]:
-    return [each.summary.additional_properties for each in table.snapshots() if each.summary is not None]
+def _has(table: Table, publish_id: str) -> bool:
+    summaries = (each.summary for each in table.snapshots())
+    return any(each.additional_properties.get(PUBLISH_ID) == publish_id for each in summaries if each is not None)

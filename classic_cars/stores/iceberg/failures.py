@@ -24,6 +24,8 @@ from classic_cars.stores.iceberg.lake import Lake
 from classic_cars.stores.sql import first_line
 
 UNCHANGED = "The published tables are unchanged."
+#: What is true of an error out of a commit.
+PERHAPS = "What was being published may be published all the same."
 _EXPIRED = re.compile("ExpiredToken|EXPIRED_TOKEN|RequestExpired|TokenRefreshRequired")
 _WRONG_LOGIN = re.compile(
     "(?i)InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|AuthFailure|"
@@ -60,12 +62,17 @@ def clearly(method: Callable[Concatenate[Self, Arguments], Result]) -> Callable[
 
 
 @contextmanager
-def clear_errors(lake: Lake) -> Iterator[None]:
-    """Turn storage errors of every library into ours."""
+def clear_errors(lake: Lake, left: str = UNCHANGED) -> Iterator[None]:
+    """Turn storage errors of every library into ours. ``left``: what became of the published tables."""
     try:
         yield
     except (ClientError, BotoCoreError) as error:
-        raise refusal(lake, _code(error)) from None
+        raise refusal(lake, _code(error), left) from None
+    except (SQLAlchemyError, RESTError, RequestException) as error:  # before OSError, which a RequestException is too
+        raise StoreUnreachable(
+            f"{lake.kind} catalog at {lake.redacted}: request failed ({type(error).__name__}); check "
+            f"that it runs and that CLASSIC_CARS_CATALOG_URI is right. {left}"
+        ) from None
     except (
         duckdb.HTTPException,
         duckdb.IOException,
@@ -73,17 +80,12 @@ def clear_errors(lake: Lake) -> Iterator[None]:
         duckdb.FatalException,
         OSError,
     ) as error:
-        raise _of_storage(lake, error) from None
+        raise _of_storage(lake, error, left) from None
     except duckdb.InvalidInputException as error:
         # DuckDB's word for a Parquet file that is none, and for much else that is no failure of storage.
         if not is_damaged(error):
             raise
-        raise _of_storage(lake, error) from None
-    except (SQLAlchemyError, RESTError, RequestException) as error:
-        raise StoreUnreachable(
-            f"{lake.kind} catalog at {lake.redacted}: request failed ({type(error).__name__}); check "
-            f"that it runs and that CLASSIC_CARS_CATALOG_URI is right. {UNCHANGED}"
-        ) from None
+        raise _of_storage(lake, error, left) from None
 
 
 def _code(error: ClientError | BotoCoreError) -> str:
@@ -93,15 +95,13 @@ def _code(error: ClientError | BotoCoreError) -> str:
     )
 
 
-def _of_storage(lake: Lake, error: Exception) -> StoreError:
+def _of_storage(lake: Lake, error: Exception, left: str) -> StoreError:
     text = first_line(str(error))
     if is_full(error):
-        return StoreUnavailable(
-            f"{lake.warehouse}: the disk is full; free some space and run again. {UNCHANGED} ({text})"
-        )
+        return StoreUnavailable(f"{lake.warehouse}: the disk is full; free some space and run again. {left} ({text})")
     if isinstance(error, duckdb.OutOfMemoryException):
         return StoreUnavailable(
-            f"{lake.warehouse}: not enough memory; raise CLASSIC_CARS_DUCKDB_MEMORY. {UNCHANGED} ({text})"
+            f"{lake.warehouse}: not enough memory; raise CLASSIC_CARS_DUCKDB_MEMORY. {left} ({text})"
         )
     if is_damaged(error):
         return StoreDamaged(
@@ -109,35 +109,32 @@ def _of_storage(lake: Lake, error: Exception) -> StoreError:
             "from a backup or an earlier version (`classic-cars lake history`, `lake rollback`), or run all months of "
             "its table again"
         )
-    return refusal(lake, text)
+    return refusal(lake, text, left)
 
 
-def refusal(lake: Lake, text: str) -> StoreAccessDenied | StoreUnavailable | StoreUnreachable:
+def refusal(lake: Lake, text: str, left: str = UNCHANGED) -> StoreAccessDenied | StoreUnavailable | StoreUnreachable:
     """The error for what a storage library said."""
     place, words = lake.warehouse, without_places(text)
     if not lake.bucket:
         return StoreUnavailable(
-            f"{place}: cannot be used ({text}); check that it exists and that this user may read and write it. "
-            f"{UNCHANGED}"
+            f"{place}: cannot be used ({text}); check that it exists and that this user may read and write it. {left}"
         )
     if _EXPIRED.search(words):
-        return StoreAccessDenied(f"{place}: the AWS session has expired; log in again and run again. {UNCHANGED}")
+        return StoreAccessDenied(f"{place}: the AWS session has expired; log in again and run again. {left}")
     if found := _WRONG_LOGIN.search(words):
         return StoreAccessDenied(
-            f"{place}: S3 refuses the credentials ({found[0]}); check AWS_ACCESS_KEY_ID and its secret. {UNCHANGED}"
+            f"{place}: S3 refuses the credentials ({found[0]}); check AWS_ACCESS_KEY_ID and its secret. {left}"
         )
     if _NO_LOGIN.search(words):
         return StoreAccessDenied(f"{place}: no complete AWS credentials; set AWS_ACCESS_KEY_ID and its secret")
     if _NO_BUCKET.search(words) or text == "404":
         return StoreAccessDenied(f"{place}: there is no such bucket; create it, or correct CLASSIC_CARS_WAREHOUSE")
     if _DENIED.search(words) or text == "403":
-        return StoreAccessDenied(
-            f"{place}: S3 denies access; the credentials lack a permission on it. {UNCHANGED} ({text})"
-        )
+        return StoreAccessDenied(f"{place}: S3 denies access; the credentials lack a permission on it. {left} ({text})")
     if "HTTP code 400" in text:
         # DuckDB does not pass on S3's own word for it.
         return StoreAccessDenied(
             f"{place}: S3 refuses the request (400), most likely because the AWS session has expired; log in again and "
-            f"run again. {UNCHANGED} ({text})"
+            f"run again. {left} ({text})"
         )
-    return StoreUnreachable(f"{place}: S3 request failed ({text}). {UNCHANGED}")
+    return StoreUnreachable(f"{place}: S3 request failed ({text}). {left}")

@@ -7,6 +7,7 @@ from datetime import date
 
 import pyarrow.parquet as pq
 from pyiceberg.io import FileIO
+from pyiceberg.io.fileformat import DataFileStatistics
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
@@ -23,10 +24,21 @@ from classic_cars.errors import StoreError
 FIELD_ID = b"PARQUET:field_id"
 
 
+class SeveralMonths(StoreError):
+    """A file has rows of several months (None: of none)."""
+
+    def __init__(self, path: str, months: set[date | None]) -> None:
+        named = ", ".join(sorted(f"{month:%Y-%m}" if month else "no month" for month in months))
+        super().__init__(
+            f"{path}: found rows of {named}, expected rows of one month in one file; nothing was published"
+        )
+        self.months = months
+
+
 def described(io: FileIO, metadata: TableMetadata, paths: Sequence[str]) -> list[DataFile]:
     """What a commit must know of each file: its partition, rows, sizes and bounds, from the file's own footer.
 
-    Raises ``StoreError`` for a file whose columns are not marked with the schema's field ids.
+    Raises ``StoreError`` for a file whose columns are not marked with the schema's field ids, and ``SeveralMonths``.
     """
     return list(ExecutorFactory.get_or_create().map(lambda path: _described(io, metadata, path), paths))
 
@@ -41,6 +53,7 @@ def _described(io: FileIO, metadata: TableMetadata, path: str) -> DataFile:
         stats_columns=compute_statistics_plan(schema, metadata.properties),
         parquet_column_mapping=parquet_path_to_id_mapping(schema),
     )
+    _must_be_of_one_month(statistics, metadata, path)
     return DataFile.from_args(
         content=DataFileContent.DATA,
         file_path=path,
@@ -68,6 +81,18 @@ def _must_have_field_ids(footer: pq.FileMetaData, schema: Schema, path: str) -> 
             f"{path}: found other field ids than the table's in columns {', '.join(wrong)}, expected those of its "
             "schema; whatever wrote the file cannot write to an Iceberg table. Nothing was published"
         )
+
+
+def _must_be_of_one_month(statistics: DataFileStatistics, metadata: TableMetadata, path: str) -> None:
+    """Rows without a date, too, are none of the month's."""
+    for field in metadata.spec().fields:
+        found = statistics.column_aggregates.get(field.source_id)
+        days = (found.current_min, found.current_max) if found is not None else ()
+        months: set[date | None] = {day.replace(day=1) for day in days if day is not None}
+        if statistics.null_value_counts.get(field.source_id):
+            months.add(None)
+        if len(months) > 1:
+            raise SeveralMonths(path, months)
 
 
 def month_of(file: DataFile) -> date | None:

@@ -51,6 +51,31 @@ def snapshot(table: Table, contract: Contract, number: int) -> Snapshot:
     return found
 
 
+def at(table: Table, moment: datetime) -> Snapshot | None:
+    """The version that was current then; None when there was none yet. Raises ``LookupError`` when it was expired."""
+    log, then = table.history(), round(moment.timestamp() * 1000)
+    place = max((number for number, each in enumerate(log, 1) if each.timestamp_ms <= then), default=0)
+    found = table.snapshot_by_id(log[place - 1].snapshot_id) if place else None
+    after = table.snapshot_by_id(log[place].snapshot_id) if place < len(log) else None
+    if (place and found is None) or (after is not None and not _follows(table, after, found)):
+        raise LookupError(moment)
+    return found
+
+
+def _follows(table: Table, after: Snapshot, found: Snapshot | None) -> bool:
+    """Whether no version was current between the two: one that is expired is in no list of the table's any more."""
+    number = after.sequence_number or 0
+    if found is None:
+        return number <= 1
+    if number <= (found.sequence_number or 0):  # rolled back: what was published in between has higher numbers
+        known = {each.sequence_number for each in table.snapshots()}
+        return known >= {*range(number, getattr(table.metadata, "last_sequence_number", 0) + 1)}
+    parent: Snapshot | None = after
+    while parent is not None and parent.parent_snapshot_id != found.snapshot_id:
+        parent = table.snapshot_by_id(parent.parent_snapshot_id) if parent.parent_snapshot_id is not None else None
+    return parent is not None
+
+
 def difference(
     engine: DuckDBEngine, table: Table, contract: Contract, old: int, new: int, at_most: int = 5
 ) -> Difference:

@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 class Published:
     """Versions are held fast at the first read.
 
-    ``engine`` shows them. ``named``: what a version's view is called beside the table's name.
+    ``engine`` shows them, in the schema ``apart`` or in that of their layer. ``named``: what a version's view is called
+    beside the table's name.
     """
 
-    def __init__(self, store: IcebergStore, engine: Engine, named: Callable[[Table], str] = lambda _: "") -> None:
-        self._store, self._engine, self._named = store, engine, named
+    def __init__(
+        self, store: IcebergStore, engine: Engine, named: Callable[[Table], str] = lambda _: "", apart: str = ""
+    ) -> None:
+        self._store, self._engine, self._named, self._apart = store, engine, named, apart
         self._tables: dict[str, Table | None] = {}
 
     def table(self, contract: Contract) -> Table | None:
@@ -67,5 +70,5 @@ class Published:
 
     def view(self, contract: Contract, which: str, paths: list[str], schema: Schema) -> ibis.Table:
         """These files as a table of the contract's types."""
-        name = " ".join([contract.name, *which.split()])
-        return self._engine.view(contract.layer, name, paths, schema, contract)
+        name = " ".join([contract.address if self._apart else contract.name, *which.split()])
+        return self._engine.view(self._apart or contract.layer, name, paths, schema, contract)

@@ -13,19 +13,25 @@ from pyiceberg.table.snapshots import Snapshot
 
 from classic_cars.errors import StoreError
 from classic_cars.stores.base import AsOf
+from classic_cars.stores.iceberg import history
 from classic_cars.stores.iceberg.engines import DuckDBEngine
 from classic_cars.stores.sql import named_tables, one_query
 
 
 def answer(catalog: Catalog, engine: DuckDBEngine, sql: str, as_of: AsOf | None = None) -> pa.RecordBatchReader:
-    """The statement's result, in batches. Raises ``StoreError`` for a statement that is wrong or would write."""
+    """The statement's result, in batches. Raises ``StoreError`` for a statement that is wrong or would write, or asks
+    for a version that was expired.
+    """
+    expired: list[str] = []
     try:
         *before, question = one_query(sql)
         engine.forget()
-        _show_tables(catalog, engine, sql, as_of)
+        expired += _show_tables(catalog, engine, sql, as_of)
         for each in before:
             engine.execute(each)
         return engine.execute(question).to_arrow_reader(65_536)
+    except duckdb.CatalogException as error:
+        raise StoreError("; ".join([*expired, str(error)])) from None
     except duckdb.Error as error:
         raise StoreError(str(error)) from None
 
@@ -40,28 +46,41 @@ def all_tables(catalog: Catalog) -> list[tuple[str, str]]:
     return sorted(found)
 
 
-def _show_tables(catalog: Catalog, engine: DuckDBEngine, sql: str, as_of: AsOf | None) -> None:
-    """Make views of the tables that the statement names; of all when it names none (``SHOW TABLES``)."""
+def _show_tables(catalog: Catalog, engine: DuckDBEngine, sql: str, as_of: AsOf | None) -> list[str]:
+    """Make views of the tables that the statement names; of all when it names none (``SHOW TABLES``).
+
+    Says which have none, because their version of that moment was expired.
+    """
     named = named_tables(sql)
     tables = {
         (layer, name): catalog.load_table((layer, name))
         for layer, name in all_tables(catalog)
-        if not named or name in named or isinstance(as_of, int)
+        if not named or name.casefold() in named or isinstance(as_of, int)
     }
-    moment = _moment(tables, as_of)
+    moment, expired = _moment(tables, as_of), []
     for (layer, name), table in tables.items():
-        snapshot = _snapshot_of(table, as_of, moment)
-        if snapshot is None or (named and name not in named):
+        if named and name.casefold() not in named:
+            continue
+        try:
+            snapshot = _snapshot_of(table, as_of, moment)
+        except LookupError:
+            expired.append(
+                f"{layer}/{name}: its version of {moment:%Y-%m-%d %H:%M:%S %Z} was expired by maintenance; "
+                f"`classic-cars lake history {layer}/{name}` lists those that are kept"
+            )
+            continue
+        if snapshot is None:
             continue
         schema = table.schemas()[snapshot.schema_id] if snapshot.schema_id is not None else table.schema()
         tasks = table.scan(snapshot_id=snapshot.snapshot_id).plan_files()
         engine.view(layer, name, [task.file.file_path for task in tasks], schema, None)
+    return expired
 
 
 def _moment(tables: dict[tuple[str, str], Table], as_of: AsOf | None) -> datetime | None:
     """The moment that ``as_of`` means. Raises ``StoreError`` for a snapshot that no table has."""
     if as_of is None or isinstance(as_of, datetime):
-        return as_of
+        return as_of.astimezone(UTC) if as_of is not None else None
     for table in tables.values():
         snapshot = table.snapshot_by_id(as_of)
         if snapshot is not None:
@@ -70,9 +89,9 @@ def _moment(tables: dict[tuple[str, str], Table], as_of: AsOf | None) -> datetim
 
 
 def _snapshot_of(table: Table, as_of: AsOf | None, moment: datetime | None) -> Snapshot | None:
-    """The table's version then; None when it was not published yet."""
+    """The table's version then; None when it was not published yet. Raises ``LookupError`` when it was expired."""
     if moment is None:
         return table.current_snapshot()
     if isinstance(as_of, int) and (found := table.snapshot_by_id(as_of)) is not None:
         return found
-    return table.snapshot_as_of_timestamp(round(moment.timestamp() * 1000))
+    return history.at(table, moment)

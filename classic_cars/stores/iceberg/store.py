@@ -19,7 +19,7 @@ from pyiceberg.table.snapshots import Snapshot
 
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.versions import digest
-from classic_cars.errors import StoreError
+from classic_cars.errors import StoreAccessDenied, StoreError, StoreUnreachable
 from classic_cars.months import Months
 from classic_cars.stores.base import AsOf, Difference, Provenance, Size, TableVersion
 from classic_cars.stores.iceberg import changes, files, history, maintenance, pinned, queries
@@ -33,6 +33,7 @@ from classic_cars.stores.iceberg.tables import Plans, snapshot_id
 from classic_cars.stores.iceberg.transaction import IcebergTransaction
 from classic_cars.stores.pins import UNDATED, WHOLE, Pin, Pins, Shelf, named_on
 from classic_cars.stores.publications import Publications
+from classic_cars.stores.sql import OWN
 
 
 class IcebergStore:
@@ -67,8 +68,8 @@ class IcebergStore:
         self.reading = self._newest()
 
     def _newest(self) -> Published:
-        # Views of its own: those that a transaction reads stay as they are.
-        return Published(self, self.engine, lambda table: f"version {snapshot_id(table)}")
+        # Views of its own: those that a transaction reads stay as they are, and no question drops or shows them.
+        return Published(self, self.engine, lambda table: f"version {snapshot_id(table)}", apart=OWN)
 
     @property
     def place(self) -> str:
@@ -108,10 +109,15 @@ class IcebergStore:
         self._access = None
 
     def release(self) -> None:
-        """The next call sees the newest versions, with the credentials of that moment."""
+        """The next call sees the newest versions, with the credentials of that moment.
+
+        Of pinned versions there are none: whoever opens them one after the other leaves no engine behind.
+        """
         if self._transaction is not None:
             self._transaction.__exit__(None, None, None)
         self._see_newest()
+        if self._pins is not None:
+            self.engine.close()
 
     @property
     def catalog(self) -> Catalog:
@@ -228,12 +234,20 @@ class IcebergStore:
     def maintain(
         self, contracts: Iterable[Contract], *, keep: timedelta, orphan_age: timedelta, dry_run: bool
     ) -> Iterator[str]:
-        released = named_on(self.shelf)
+        released, failed = named_on(self.shelf), []
         for contract in contracts:
             self.release()
-            if self.exists(contract):
-                kept = {pins[contract.address].snapshot for pins in released if contract.address in pins}
-                yield from maintenance.of_table(self, contract, keep, orphan_age, kept, dry_run=dry_run)
+            kept = {pins[contract.address].snapshot for pins in released if contract.address in pins}
+            try:
+                with clear_errors(self.lake):
+                    if self.exists(contract):
+                        yield from maintenance.of_table(self, contract, keep, orphan_age, kept, dry_run=dry_run)
+            except (StoreAccessDenied, StoreUnreachable):
+                raise  # for the others it would be the same
+            except StoreError as error:
+                failed.append(str(error))
+        if failed:
+            raise StoreError("; ".join(failed))
 
     def _now(self, contract: Contract) -> Table:
         """The table as it is at this moment."""

@@ -16,17 +16,17 @@ import pyarrow as pa
 from pyiceberg.manifest import DataFile
 
 from classic_cars.contracts.base import Contract
-from classic_cars.errors import ContractError, StoreConflict
+from classic_cars.errors import StoreConflict, StoreError
 from classic_cars.months import Months
 from classic_cars.stores.base import Maker, Provenance, Staged
 from classic_cars.stores.iceberg import commit, files, tables
 from classic_cars.stores.iceberg.changes import Change, Kind
 from classic_cars.stores.iceberg.engines import Engine
-from classic_cars.stores.iceberg.failures import clearly
+from classic_cars.stores.iceberg.failures import PERHAPS, clear_errors, clearly
 from classic_cars.stores.iceberg.lake import Lake
 from classic_cars.stores.iceberg.published import Published
 from classic_cars.stores.sql import same_columns
-from classic_cars.stores.staging import StagedTables
+from classic_cars.stores.staging import StagedTables, not_asked_for
 
 if TYPE_CHECKING:
     from classic_cars.stores.iceberg.store import IcebergStore
@@ -80,7 +80,10 @@ class IcebergTransaction:
         months = months if contract.partitioned_by else None
         self._staged.must_take(contract, months, append)
         kind = Kind.APPEND if append else Kind.REPLACE
-        version, sql = self._written(contract, kind, rows, None if append else months)
+        try:
+            version, sql = self._written(contract, kind, rows, None if append else months)
+        except files.SeveralMonths as mixed:
+            raise (mixed if months is None else not_asked_for(contract, months, mixed.months)) from None
         if kind == Kind.REPLACE:
             self._only_asked_for(version)
         self._forget(contract)
@@ -92,12 +95,16 @@ class IcebergTransaction:
 
     @clearly
     def rewrite(self, contract: Contract, month: date | None) -> Staged:
-        """The same rows of a month (None: those without one) in as few files as they need."""
+        """The same rows of a month (None: those without one) in as few files as they need.
+
+        The contract may have columns that the table has only from then on.
+        """
         old = [each for each in self._published.files(contract) if files.month_of(each) == month]
-        table = self._published.current(contract)
-        rows = self._published.view(contract, "compacted", [each.file_path for each in old], table.schema())
         months = Months(month, month) if month is not None else None
+        future = tables.evolved(self._published.current(contract), contract, Kind.REWRITE, months)
+        rows = self._published.view(contract, "compacted", [each.file_path for each in old], future.schema())
         version, sql = self._written(contract, Kind.REWRITE, rows, months, old)
+        self._as_many_rows(version)
         self._versions[contract.address] = version
         new = self._view("staged", version, [each.file_path for each in version.files])
         return self._staged.add(Staged(contract, months, new, None, sql, self), append=False)
@@ -142,14 +149,19 @@ class IcebergTransaction:
 
     def _only_asked_for(self, version: commit.Version) -> None:
         """Raises ``ContractError`` when rows belong to months that were not asked for: they would be there twice."""
-        asked = set(version.months) if version.months is not None else None
-        others = {month for month in map(files.month_of, version.files) if asked is not None and month not in asked}
-        if others:
+        found = {files.month_of(each) for each in version.files}
+        if version.months is not None and found - {*version.months}:
             self._remove_files(version)
-            named = ", ".join(sorted(f"{month:%Y-%m}" if month else "no month" for month in others))
-            raise ContractError(
-                f"{version.contract.address}: found rows of {named}, expected rows of {version.months} only; filter "
-                "them in the asset's function"
+            raise not_asked_for(version.contract, version.months, found)
+
+    def _as_many_rows(self, version: commit.Version) -> None:
+        """Raises ``StoreError`` when files that were put together have other rows than those that were read."""
+        expected, found = (sum(each.record_count for each in some) for some in (version.rewritten, version.files))
+        if found != expected:
+            self._remove_files(version)
+            raise StoreError(
+                f"{version.contract.address}: found {found} rows after its files were put together, expected "
+                f"{expected} as before; nothing was changed: maintain it again, or look for a damaged file"
             )
 
     def _view(self, which: str, version: commit.Version, paths: list[str]) -> ibis.Table:
@@ -176,7 +188,8 @@ class IcebergTransaction:
 
     def _commit(self, version: commit.Version) -> None:
         try:
-            table = commit.commit(self._store.catalog, version, self._provenance, self._store.wait)
+            with clear_errors(self.lake, PERHAPS):
+                table = commit.commit(self._store.catalog, version, self._provenance, self._store.wait)
         except StoreConflict:
             raise  # refused: its files go when the transaction is left
         except BaseException:

@@ -32,7 +32,7 @@ from classic_cars.stores.iceberg.engines.base import Written
 from classic_cars.stores.iceberg.failures import clear_errors
 from classic_cars.stores.iceberg.lake import Lake
 from classic_cars.stores.iceberg.schema import reading_type
-from classic_cars.stores.sql import MEMORY, first_line, literal, only_reach, quoted
+from classic_cars.stores.sql import MEMORY, OWN, first_line, literal, only_reach, quoted
 
 ARRIVAL = "arriving"
 WHEEL = "duckdb-extension-httpfs"
@@ -152,10 +152,10 @@ class DuckDBEngine:
         return self.backend.table(ARRIVAL)
 
     def forget(self) -> None:
-        """Drop all views, so that a query sees only what is shown to it."""
-        for layer in {layer for layer, _ in self._views}:
+        """Drop the views of the layers, so that a query sees only what is shown to it; those kept apart stay."""
+        for layer in {layer for layer, _ in self._views} - {OWN}:
             self.execute(f"DROP SCHEMA {quoted(layer)} CASCADE")
-        self._views.clear()
+        self._views = {place: view for place, view in self._views.items() if place[0] == OWN}
 
     def close(self) -> None:
         if self._backend is not None:

@@ -207,7 +207,11 @@ def _spark_path(path: str) -> str:
 
 
 def _files_with_rows(io: FileIO, place: str) -> list[str]:
-    """The Parquet files below a folder, but for those without rows; all else is removed, such as Hadoop's checksums."""
+    """The Parquet files below a folder, but for those without rows; all else is removed, such as Hadoop's checksums.
+
+    What lies in Hadoop's hidden folders (``_temporary``) are attempts, perhaps of a task that ends too late: nobody has
+    counted their rows, and maintenance removes them.
+    """
     if not isinstance(io, PyArrowFileIO):
         raise StoreError(f"{place}: files can be listed with PyIceberg's Arrow file access only")
     scheme, netloc, path = PyArrowFileIO.parse_location(place, io.properties)
@@ -215,13 +219,19 @@ def _files_with_rows(io: FileIO, place: str) -> list[str]:
     prefix = place.removesuffix(path)
     found = []
     for each in system.get_file_info(pafs.FileSelector(path, recursive=True, allow_not_found=True)):
-        if each.type != pafs.FileType.File:
+        *folders, name = each.path.removeprefix(path).strip("/").split("/")
+        if each.type != pafs.FileType.File or any(map(_is_hidden, folders)):
             continue
-        if each.path.endswith(".parquet") and _rows(system, each.path):
+        if name.endswith(".parquet") and not _is_hidden(name) and _rows(system, each.path):
             found.append(f"{prefix}{each.path}")
         else:
             system.delete_file(each.path)
     return sorted(found)
+
+
+def _is_hidden(name: str) -> bool:
+    """As Hadoop has it: a folder of a partition never is."""
+    return name.startswith(("_", ".")) and "=" not in name
 
 
 def _rows(system: pafs.FileSystem, path: str) -> int:
