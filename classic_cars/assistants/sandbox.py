@@ -14,6 +14,7 @@ import duckdb
 from classic_cars.assistants.extract import Extract
 from classic_cars.errors import QuestionError, StoreError
 from classic_cars.stores.sql import first_line, one_query
+from classic_cars.wording import told_apart
 
 WORKER = Path(__file__).with_name("worker.py")
 #: Characters of a statement; more is no question that anybody could check.
@@ -96,7 +97,8 @@ def _result(done: subprocess.CompletedProcess[bytes], limits: Limits) -> Result:
         raise _refusal(said["error"], said["message"])
     if said["more"] and not said["rows"]:
         raise QuestionError(f"a row of the answer is longer than {limits.characters:,} characters; ask for less of it")
-    return Result(dict(zip(said["columns"], said["types"], strict=False)), said["rows"], said["more"])
+    columns = dict(zip(told_apart(said["columns"]), said["types"], strict=True))
+    return Result(columns, said["rows"], said["more"])
 
 
 def _too_big(limits: Limits) -> QuestionError:
