@@ -99,6 +99,8 @@ def query(sql: str | None, kind: str | None, output: Path | None, as_of: str | N
         from classic_cars.serving.consistency import contradictions, reads_compared_tables, reads_released_tables
         from classic_cars.stores.base import versions_of
 
+    if as_of is not None and number is not None:
+        raise click.UsageError("--as-of and --release exclude each other: a release is as it was made")
     kind = format_of(kind, output)
     moment = None if as_of is None else _moment(as_of)
     if sql is None or sql == "-":
