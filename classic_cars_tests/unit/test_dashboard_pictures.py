@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -222,6 +222,7 @@ def release(published: str = "10.00", quarantined: str = "0.00", rows: int = 0) 
     [
         (release(), Proof(agreed=NOON), "", markup.GOOD),
         (release(), Proof(), "", markup.NEUTRAL),
+        (release(), Proof(agreed=NOON - timedelta(days=1)), "", markup.NEUTRAL),  # of what was published before
         (release(), Proof(agreed=NOON), "fact_orders contradicts", markup.WARNING),
         (release("9.00", "1.00", 1), Proof(agreed=NOON), "", markup.WARNING),
         (release("9.99"), Proof(agreed=NOON), "", markup.BAD),
@@ -231,6 +232,12 @@ def release(published: str = "10.00", quarantined: str = "0.00", rows: int = 0) 
 )
 def test_the_verdict_is_the_worst_that_is_known(found: Release, known: Proof, pending: str, kind: str):
     assert verdict(found, known, pending)[0] == kind
+
+
+def test_what_was_never_compared_with_the_live_system_is_not_called_proven():
+    found = release("9.00", "1.00", 1)
+    assert verdict(found, Proof(agreed=NOON), "")[1] == "Proven, with something held back"
+    assert verdict(found, Proof(), "")[1] == "Equal to what was read, with something held back"
 
 
 def test_the_bar_says_what_was_compared_and_what_failed():
