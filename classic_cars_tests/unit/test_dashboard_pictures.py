@@ -248,6 +248,25 @@ def test_the_bar_says_what_was_compared_and_what_failed():
         assert said in shown
 
 
+def test_what_failed_of_the_numbers_shown_is_not_said_to_be_of_others():
+    before, these = (
+        "What is shown is the release before, which passed.",
+        "The numbers shown did not pass this comparison.",
+    )
+    refused = "staging/orders: keys"
+    nightly = (
+        "analytics/sales_by_country: agrees_with_recomputation",
+        "warehouse/fact_orders: agrees_with_order_system",
+    )
+    only = bar(release(), "", Proof(failed=nightly), "", NOON)
+    assert (before in only, these in only) == (False, True)
+    both = bar(release(), "", Proof(failed=(*nightly, refused)), "", NOON)
+    assert f"Failed: {refused}. {before}" in both
+    assert f"Failed: {', '.join(nightly)}. {these}" in both
+    newer = bar(release(), "", Proof(failed=nightly), "sales_by_country contradicts", NOON)
+    assert (these in newer, "The newest tables did not pass this comparison." in newer) == (False, True)
+
+
 def test_a_proof_of_newer_tables_is_none_of_the_release_that_is_shown():
     shown = bar(release(), "", Proof(NOON), "release 4 would contradict itself", NOON)
     assert "not compared yet" in shown
