@@ -23,7 +23,7 @@ LONGEST = 20_000
 
 @dataclass(frozen=True)
 class Limits:
-    """What one answer may take: rows, characters of all rows, seconds, bytes of DuckDB's memory, and threads."""
+    """What one answer may take: rows, characters of columns and rows, seconds, bytes of DuckDB memory, threads."""
 
     rows: int = 200
     characters: int = 200_000
@@ -93,10 +93,18 @@ def _result(done: subprocess.CompletedProcess[bytes], limits: Limits) -> Result:
         raise _too_big(limits) from None
     if said.get("error") in ("OutOfMemoryException", "MemoryError"):
         raise _too_big(limits)
+    if said.get("error") == "TooManyColumns":
+        raise QuestionError(
+            f"too many columns: their names and types alone are longer than the {limits.characters:,} characters that "
+            "an answer may be; ask for fewer, or for rows instead of a PIVOT"
+        )
     if "error" in said:
         raise _refusal(said["error"], said["message"])
     if said["more"] and not said["rows"]:
-        raise QuestionError(f"a row of the answer is longer than {limits.characters:,} characters; ask for less of it")
+        raise QuestionError(
+            f"a row of the answer, with the names of its columns, is longer than {limits.characters:,} characters; ask "
+            "for less of it"
+        )
     columns = dict(zip(told_apart(said["columns"]), said["types"], strict=True))
     return Result(columns, said["rows"], said["more"])
 

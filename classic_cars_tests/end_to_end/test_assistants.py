@@ -102,6 +102,21 @@ def test_columns_of_one_name_all_come_each_with_its_values(asked_shop: Settings)
     assert one == other
 
 
+def test_names_of_columns_count_as_what_an_answer_may_be(asked_shop: Settings):
+    wide = "PIVOT (SELECT lpad(range::VARCHAR, {}, 'x') AS name FROM range(10)) ON name USING count(*)"
+    many, long, few = asked(
+        server(asked_shop, Limits(characters=2_000)),
+        ("read_only_sql", {"sql": wide.format(300)}),
+        ("read_only_sql", {"sql": wide.format(184)}),
+        ("read_only_sql", {"sql": wide.format(150)}),
+    )
+    assert many.failed
+    assert "too many columns: their names and types alone are longer than the 2,000 characters" in many.text
+    assert long.failed
+    assert "a row of the answer, with the names of its columns, is longer than 2,000 characters" in long.text
+    assert few.told["rows"] == [[1] * 10]
+
+
 def test_too_many_rows_are_said_to_be_too_many(asked_shop: Settings):
     every, few = asked(
         server(asked_shop, Limits(rows=50)),
