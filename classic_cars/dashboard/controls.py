@@ -93,7 +93,8 @@ def chosen(there: Known) -> Filters:
         if lost:
             said = f"Not in this release, so left out: {', '.join(lost)}."
             st.html(f'<p class="cc-note" role="alert">{escape(said)}</p>')
-    return Filters(measure or CHOOSABLE[0], period_of(choice, there.last, days), compare or "before", picked)
+    period = period_of(choice, there.last, days)
+    return Filters(measure or CHOOSABLE[0], period, compare or "before", picked, there.last)
 
 
 def _not_there(there: Known, choices: Collection[str]) -> list[str]:

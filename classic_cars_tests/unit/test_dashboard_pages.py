@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from classic_cars.dashboard import app, quality
 from classic_cars.dashboard.asking import PLAIN
 from classic_cars.dashboard.filters import CUSTOM, Asked, Filters
-from classic_cars.dashboard.panels import columns_shown, nothing
+from classic_cars.dashboard.panels import columns_shown, headlines, nothing
 from classic_cars.dashboard.views import countries, customers
 from classic_cars.dashboard.views import quality as quality_page
 from classic_cars.serving.status import Outcome
@@ -149,6 +149,24 @@ def test_money_of_lines_and_of_payments_is_no_sum():
         "1 row of staging/customers."
     )
     assert quality_page.kept_out([row("staging/payments", 0, "0.00")]) == "Kept out now: nothing."
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (date(2005, 5, 31), "through 31 May, against the year before, 2004-01-01..2004-05-31"),
+        (date(2005, 12, 31), "against the period before, 2004-01-01..2004-12-31"),
+    ],
+)
+def test_headlines_say_through_when_they_are_compared(monkeypatch: pytest.MonkeyPatch, last: date, said: str):
+    shown: list[str] = []
+    monkeypatch.setattr(st, "html", lambda text, **_: shown.append(text))
+    rows = pa.table({"netSales": [Decimal(1)], "netSalesBefore": [Decimal(2)], "netSalesGrowth": [Decimal("-0.5")]})
+    view: Any = SimpleNamespace(
+        filters=Filters(period="2005", last=last), answer=lambda _: rows, links=lambda _: {"netSales": "definitions"}
+    )
+    headlines(view, ["netSales"])
+    assert f'<p class="cc-note">▲▼ {said}</p>' in shown[0]
 
 
 def test_filters_are_blamed_only_where_there_are_some():
