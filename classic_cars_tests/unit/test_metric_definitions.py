@@ -111,6 +111,11 @@ def test_a_ratio_is_rounded_half_up_to_the_last_digit(part: str, whole: str, dec
         ({"measures": ["netSales"], "where": ["customer=1_03"]}, "expected a whole number such as 103"),
         ({"measures": ["netSales"], "period": "2005..2004"}, "ends before it starts"),
         ({"measures": ["netSales"], "period": "2004.."}, "expected a year"),
+        (
+            {"measures": ["netSales"], "where": ["country in A\rB"]},
+            "filter 'country in A\\rB': cannot be read (new-line",
+        ),
+        ({"measures": ["netSales"], "where": [f"country in {'x' * 200_000}"]}, "cannot be read (field larger than"),
         ({"measures": ["netSales"], "where": ["country in "]}, "expected values after it"),
         ({"measures": ["netSales"], "period": "0000"}, "expected a year"),
         ({"measures": ["netSales"], "compare": "year"}, "needs a period"),
