@@ -125,7 +125,7 @@ def period_of(choice: str, last: date, days: Sequence[date] = ()) -> str | None:
     if choice == LATEST:
         return f"{_a_year_before(last + timedelta(days=1))}..{last}"
     if choice == CUSTOM:
-        return f"{days[0]}..{days[-1]}" if days else None
+        return f"{min(days)}..{max(days)}" if days else None  # an address may have them in any order
     return None if choice == ALL else choice
 
 

@@ -18,6 +18,7 @@ from classic_cars.dashboard.filters import CUSTOM, Asked, Filters
 from classic_cars.dashboard.panels import columns_shown, headlines, nothing
 from classic_cars.dashboard.views import countries, customers
 from classic_cars.dashboard.views import quality as quality_page
+from classic_cars.errors import QuestionError
 from classic_cars.serving.status import Outcome
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -35,6 +36,20 @@ def test_data_quality_is_there_where_no_release_was_made_yet(monkeypatch: pytest
     app._show("Data quality")
     assert len(known) == 1
     assert all("staging/orderdetails never published" in each for each in said)
+
+
+def test_what_cannot_be_asked_is_no_damage(monkeypatch: pytest.MonkeyPatch):
+    def refusing(_: str) -> None:
+        raise QuestionError("period '1-2': expected a year")
+
+    said = list[str]()
+    monkeypatch.setattr(app, "_show", refusing)
+    monkeypatch.setattr(app, "_is_admitted", lambda _: True)
+    monkeypatch.setattr(st, "navigation", lambda *_, **__: SimpleNamespace(title="Overview"))
+    monkeypatch.setattr(st, "html", lambda text, **_: said.append(str(text)))
+    app.main()
+    assert "<h1>This cannot be asked</h1><p>period &#x27;1-2&#x27;: expected a year. Choose another" in said[-1]
+    assert "classic-cars" not in said[-1]
 
 
 def test_the_heading_above_what_is_looked_into_is_never_markup(monkeypatch: pytest.MonkeyPatch):

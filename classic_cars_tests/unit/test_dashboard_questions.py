@@ -88,6 +88,10 @@ def test_a_choice_is_a_period(choice: str, last: date, expected: str | None):
     Asked(("netSales",), period=expected).question  # noqa: B018  (it can be asked)
 
 
+def test_days_are_a_period_in_any_order():
+    assert period_of(CUSTOM, date(2005, 5, 31), [date(2004, 3, 1), date(2004, 2, 1)]) == "2004-02-01..2004-03-01"
+
+
 def test_days_that_are_chosen_half_are_one_day():
     assert period_of(CUSTOM, date(2005, 5, 31), [date(2004, 1, 2)]) == "2004-01-02..2004-01-02"
 
