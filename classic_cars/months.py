@@ -5,6 +5,7 @@ A month is given by its first day, or by its key ``YYYY-MM``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -13,6 +14,7 @@ import ibis
 import ibis.expr.types as ir
 
 KEY = "%Y-%m"
+_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def first_of_month(day: date) -> date:
@@ -29,6 +31,13 @@ def previous_month(month: date) -> date:
 
 def partition_key(month: date) -> str:
     return month.strftime(KEY)
+
+
+def day_of(text: str) -> date:
+    """Of ``YYYY-MM-DD``, and nothing else that ISO 8601 has: ``2004-W20`` is a week there. Raises ``ValueError``."""
+    if _DAY.fullmatch(text) is None:
+        raise ValueError(f"found {text!r}, expected a day such as 2004-05-17")
+    return date.fromisoformat(text)
 
 
 def month_of(key: str) -> date:

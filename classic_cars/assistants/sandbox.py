@@ -14,6 +14,7 @@ import duckdb
 from classic_cars.assistants.extract import Extract
 from classic_cars.errors import QuestionError, StoreError
 from classic_cars.stores.sql import first_line, one_query
+from classic_cars.wording import told_apart
 
 WORKER = Path(__file__).with_name("worker.py")
 #: Characters of a statement; more is no question that anybody could check.
@@ -22,7 +23,7 @@ LONGEST = 20_000
 
 @dataclass(frozen=True)
 class Limits:
-    """What one answer may take: rows, characters of all rows, seconds, bytes of DuckDB's memory, and threads."""
+    """What one answer may take: rows, characters of columns and rows, seconds, bytes of DuckDB memory, threads."""
 
     rows: int = 200
     characters: int = 200_000
@@ -92,11 +93,20 @@ def _result(done: subprocess.CompletedProcess[bytes], limits: Limits) -> Result:
         raise _too_big(limits) from None
     if said.get("error") in ("OutOfMemoryException", "MemoryError"):
         raise _too_big(limits)
+    if said.get("error") == "TooManyColumns":
+        raise QuestionError(
+            f"too many columns: their names and types alone are longer than the {limits.characters:,} characters that "
+            "an answer may be; ask for fewer, or for rows instead of a PIVOT"
+        )
     if "error" in said:
         raise _refusal(said["error"], said["message"])
     if said["more"] and not said["rows"]:
-        raise QuestionError(f"a row of the answer is longer than {limits.characters:,} characters; ask for less of it")
-    return Result(dict(zip(said["columns"], said["types"], strict=False)), said["rows"], said["more"])
+        raise QuestionError(
+            f"a row of the answer, with the names of its columns, is longer than {limits.characters:,} characters; ask "
+            "for less of it"
+        )
+    columns = dict(zip(told_apart(said["columns"]), said["types"], strict=True))
+    return Result(columns, said["rows"], said["more"])
 
 
 def _too_big(limits: Limits) -> QuestionError:

@@ -52,7 +52,9 @@ def _answer(question: dict[str, Any]) -> dict[str, Any]:
     names = [each[0] for each in result.description or []]
     kinds = [str(each[1]) for each in result.description or []]
     rows: list[list[Any]] = []
-    size, more = 0, False
+    size, more = len(json.dumps([names, kinds])), False
+    if size > question["characters"]:
+        return {"error": "TooManyColumns", "message": ""}
     while (found := result.fetchone()) is not None:
         row = [_plain(value) for value in found]
         size += len(json.dumps(row))

@@ -11,7 +11,7 @@ from classic_cars.cli.terminal import err, out, released
 
 
 @click.group(invoke_without_command=True)
-@click.option("--customer", type=click.IntRange(min=1), metavar="NUMBER", help="Whom the link shows.")
+@click.option("--customer", type=click.IntRange(1, 2**31 - 1), metavar="NUMBER", help="Whom the link shows.")
 @click.option("--days", type=click.IntRange(1, 90), default=7, show_default=True, help="For how long.")
 @click.pass_context
 def embed(context: click.Context, customer: int | None, days: int) -> None:

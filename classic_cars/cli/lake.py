@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -83,8 +84,9 @@ def rollback(table: str, version: int) -> None:
     from classic_cars.stores.base import versions_of
 
     contract = contract_named(table)
-    with _writing(f"rollback of {contract.address}") as store:
+    with _writing() as store:
         versions_of(store).roll_back(contract, version)
+        _released(store, f"rollback of {contract.address}")
     out.print(f"{contract.address}: version {version} is the published one again")
 
 
@@ -109,16 +111,19 @@ def maintain(apply_: bool, keep_days: int, orphan_hours: int) -> None:
     from classic_cars.stores.maintenance import maintained
 
     lines = 0
-    with _writing("maintenance" if apply_ else "") as store, progress("maintaining"):
-        for line in maintained(
-            store,
-            contracts(),
-            keep=timedelta(days=keep_days),
-            orphan_age=timedelta(hours=orphan_hours),
-            dry_run=not apply_,
-        ):
-            out.print(f"{'done: ' if apply_ else ''}{line}", soft_wrap=True)
-            lines += 1
+    with _writing() as store:
+        with progress("maintaining"):
+            for line in maintained(
+                store,
+                contracts(),
+                keep=timedelta(days=keep_days),
+                orphan_age=timedelta(hours=orphan_hours),
+                dry_run=not apply_,
+            ):
+                out.print(f"{'done: ' if apply_ else ''}{line}", soft_wrap=True)
+                lines += 1
+        if apply_:
+            _released(store, "maintenance")
     if not lines:
         out.print("nothing to do")
     elif not apply_:
@@ -127,28 +132,44 @@ def maintain(apply_: bool, keep_days: int, orphan_hours: int) -> None:
 
 @click.command("export")
 @click.argument("folder", type=click.Path(path_type=Path))
-def exporting(folder: Path) -> None:
+@click.option("--as-is", is_flag=True, help="Also tables that do not agree, or of which some were never made.")
+def exporting(folder: Path, as_is: bool) -> None:
     """Write every published table to FOLDER as Parquet, checked row for row; the folder appears whole.
 
-    A FOLDER that an export wrote before is refreshed in one step; any other that is not empty is refused.
+    A FOLDER that an export wrote before is refreshed in one step; any other that is not empty is refused. So are
+    tables that do not agree with each other and with the order system: FOLDER stays as it was, the exit code is 1.
     With `import` this moves a warehouse between the two stores: export from one, set CLASSIC_CARS_STORE, import.
     """
     from classic_cars.stores.transfer import export_tables
 
     with published() as store, progress("exporting"):
-        moved = _shown(export_tables(store, contracts(), folder))
+        moved = _shown(export_tables(store, contracts(), folder, None if as_is else _disagreements))
     out.print(f"[green]exported[/] {counted(moved, 'table')} to {escape(str(folder))}", soft_wrap=True)
+
+
+def _disagreements(store: Store) -> list[str]:
+    """Why no release would be made of these tables."""
+    from classic_cars.serving.completeness import balances
+    from classic_cars.serving.consistency import contradictions
+
+    return [*(each.line() for each in balances(store) if not each.balanced), *contradictions(store)]
 
 
 @click.command("import")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def importing(folder: Path) -> None:
-    """Publish every table of an export in the store, checked row for row; replaces what is there."""
+    """Publish every table of an export in the store, checked row for row; replaces what is there.
+
+    The exit code is 1 when no release can be made of them, or PostgreSQL is not brought to it.
+    """
     from classic_cars.stores.transfer import import_tables
 
-    with _writing(f"import of {folder.name}") as store, progress("importing"):
-        moved = _shown(import_tables(store, contracts(), folder))
-    out.print(f"[green]imported[/] {counted(moved, 'table')} to {escape(store.place)}", soft_wrap=True)
+    with _writing() as store:
+        with progress("importing"):
+            moved = _shown(import_tables(store, contracts(), folder))
+        out.print(f"[green]imported[/] {counted(moved, 'table')} to {escape(store.place)}", soft_wrap=True)
+        if not _released(store, f"import of {folder.name}"):
+            sys.exit(1)
 
 
 def _shown(moved: Iterable[Transferred]) -> int:
@@ -161,8 +182,8 @@ def _shown(moved: Iterable[Transferred]) -> int:
 
 
 @contextmanager
-def _writing(what: str) -> Iterator[Store]:
-    """The store, to be changed by something that is called ``what`` where releases are listed; empty: to be read."""
+def _writing() -> Iterator[Store]:
+    """The store, to be changed."""
     with quick_imports():
         from classic_cars.settings import load_settings
         from classic_cars.stores import open_store
@@ -170,20 +191,22 @@ def _writing(what: str) -> Iterator[Store]:
     store = open_store(load_settings())
     try:
         yield store
-        if what:
-            store.begin_run(what)
-            _release(store, what)
     finally:
         store.end_run()
 
 
-def _release(store: Store, what: str) -> None:
-    """What was changed becomes a release, if its tables agree."""
+def _released(store: Store, what: str) -> bool:
+    """What was changed becomes a release, if its tables agree; ``what``: where releases are listed, what made it.
+
+    False when they do not, or PostgreSQL refused it.
+    """
     from classic_cars.serving.releases import make_release
 
+    store.begin_run(what)
     outcome = make_release(store, contracts(), what)
     if outcome.is_new and outcome.release is not None:
         err.print(f"release {outcome.release.number}", style="dim")
-        served()
-    elif outcome.reasons:
+        return served()
+    if outcome.reasons:
         err.print(f"[yellow]no release was made[/]: {escape('; '.join(outcome.reasons))}", soft_wrap=True)
+    return not outcome.reasons

@@ -99,17 +99,20 @@ def query(sql: str | None, kind: str | None, output: Path | None, as_of: str | N
         from classic_cars.serving.consistency import contradictions, reads_compared_tables, reads_released_tables
         from classic_cars.stores.base import versions_of
 
+    if as_of is not None and number is not None:
+        raise click.UsageError("--as-of and --release exclude each other: a release is as it was made")
     kind = format_of(kind, output)
+    moment = None if as_of is None else _moment(as_of)
     if sql is None or sql == "-":
         sql = _standard_input()
-    if number is not None or (as_of is None and reads_released_tables(sql)):
+    if number is not None or (moment is None and reads_released_tables(sql)):
         with agreeing(number) as (tables, _):
             give(tables, tables.query(sql), kind, output, _show)
         return
     with published() as store:
-        reader = store.query(sql) if as_of is None else versions_of(store).query_as_of(sql, _moment(as_of))
+        reader = store.query(sql) if moment is None else versions_of(store).query_as_of(sql, moment)
         give(store, reader, kind, output, _show)
-        contradicting = contradictions(store) if as_of is None and reads_compared_tables(sql) else []
+        contradicting = contradictions(store) if moment is None and reads_compared_tables(sql) else []
     show_contradictions(contradicting)
     if contradicting:
         sys.exit(1)
@@ -127,9 +130,12 @@ def _standard_input() -> str:
 
 def _moment(text: str) -> datetime | int:
     """A version's number or a moment; a moment without a time zone is one of this machine's."""
+    from classic_cars.months import day_of
+
     if text.isdecimal() and len(text) < 20:
         return int(text)
     try:
+        day_of(text[:10])  # no week, whose first day Python takes
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError):
         raise click.BadParameter(

@@ -6,6 +6,7 @@ proven unique, so that a fact's row is counted once whatever it is cut by. A fac
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -14,6 +15,7 @@ from typing import Any
 import ibis.expr.types as ir
 
 from classic_cars.contracts.measures import FACTS, Fact, Measure, parts_of
+from classic_cars.months import day_of
 
 #: The key of dimensions of time: the day of a fact, whatever its column is called.
 DAY = "day"
@@ -61,16 +63,18 @@ class Dimension:
 
 # Values -------------------------------------------------------------------------------------------------
 
+#: As they are written: Python also takes ``1_03``, and digits of other scripts.
+_INTEGER, _YEAR = re.compile("-?[0-9]+"), re.compile("[0-9]{4}")
+
 
 def _integer(text: str) -> int:
-    value = int(text)
-    if not -(2**31) <= value < 2**31:
+    if _INTEGER.fullmatch(text) is None or not -(2**31) <= int(text) < 2**31:
         raise ValueError
-    return value
+    return int(text)
 
 
 def _year(text: str) -> date:
-    if len(text) != 4:
+    if _YEAR.fullmatch(text) is None:
         raise ValueError
     return date(int(text), 1, 1)
 
@@ -83,9 +87,7 @@ def _quarter(text: str) -> date:
 
 
 def _month(text: str) -> date:
-    if len(text) != 7:
-        raise ValueError
-    return date.fromisoformat(f"{text}-01")
+    return day_of(f"{text}-01")
 
 
 #: What a value of a type looks like, for messages.
@@ -94,7 +96,7 @@ EXAMPLES: dict[Callable[[str], Any], str] = {
     _year: "a year such as 2004",
     _quarter: "a quarter such as 2004-Q2",
     _month: "a month such as 2004-05",
-    date.fromisoformat: "a day such as 2004-05-17",
+    day_of: "a day such as 2004-05-17",
     str: "a text",
 }
 
@@ -119,7 +121,7 @@ _ALL = (
     _time(
         "date",
         "Day of the order; of payments the day they arrived, of ratings the day they were given",
-        date.fromisoformat,
+        day_of,
         lambda day: day,
         lambda day: day,
         above="month",

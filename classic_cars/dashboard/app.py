@@ -13,7 +13,7 @@ from classic_cars.dashboard.bar import bar
 from classic_cars.dashboard.filters import Filters
 from classic_cars.dashboard.panels import View
 from classic_cars.dashboard.views import countries, customers, definitions, orders, overview, products, quality, time
-from classic_cars.errors import ClassicCarsError
+from classic_cars.errors import ClassicCarsError, QuestionError
 from classic_cars.serving.access import admitted
 from classic_cars.serving.releases import Release, pending
 from classic_cars.settings import Settings, load_settings
@@ -53,6 +53,9 @@ def main() -> None:
     try:
         if _is_admitted(load_settings()):
             _show(name)
+    except QuestionError as error:
+        said = f"{error}. Choose another period or other filters, or open the page without what its address asks for."
+        st.html(markup.state("This cannot be asked", said))
     except ClassicCarsError as error:
         st.html(markup.state("The data cannot be read", str(error), ["classic-cars doctor", "classic-cars run"]))
 

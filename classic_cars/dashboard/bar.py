@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from html import escape
@@ -11,9 +11,12 @@ from classic_cars.dashboard import markup
 from classic_cars.dashboard.trust import Proof, difference, verdict
 from classic_cars.dashboard.wordings import exact
 from classic_cars.serving.releases import Release, age, last_proven
+from classic_cars.serving.status import SCHEDULED
 
 #: Failed checks that are named.
 NAMED = 3
+#: How comparisons of what is published end, among failed checks.
+_SCHEDULED = tuple(f": {each}" for each in SCHEDULED)
 
 
 def bar(release: Release, through: str, known: Proof, pending: str, now: datetime | None = None) -> str:
@@ -56,14 +59,24 @@ def _money(amount: Decimal) -> str:
     return exact(amount, ",.2f")
 
 
+def _failed(checks: Sequence[str], meaning: str) -> str:
+    more = f" and {len(checks) - NAMED} more" if len(checks) > NAMED else ""
+    return (
+        f'<p class="cc-bad">Failed: {escape(", ".join(checks[:NAMED]))}{more}. {meaning} '
+        '<a href="quality" target="_self">Data quality</a> has the details.</p>'
+    )
+
+
 def _troubles(known: Proof, pending: str) -> Iterator[str]:
     if known.differs:
         yield f'<p class="cc-bad">{escape(known.latest)}</p>'
-    if known.failed:
-        more = f" and {len(known.failed) - NAMED} more" if len(known.failed) > NAMED else ""
-        yield (
-            f'<p class="cc-bad">Failed: {escape(", ".join(known.failed[:NAMED]))}{more}. What is shown is the release '
-            'before, which passed. <a href="quality" target="_self">Data quality</a> has the details.</p>'
+    nightly = [each for each in known.failed if each.endswith(_SCHEDULED)]
+    others = [each for each in known.failed if each not in nightly]
+    if others:
+        yield _failed(others, "What is shown is the release before, which passed.")
+    if nightly:  # of what is published: nothing was refused
+        yield _failed(
+            nightly, f"{'The newest tables' if pending else 'The numbers shown'} did not pass this comparison."
         )
     if pending:
         yield (

@@ -12,6 +12,7 @@ import streamlit as st
 from classic_cars.dashboard import asking
 from classic_cars.dashboard.filters import CHOOSABLE, COMPARISONS, CUSTOM, Asked, Filters, period_of, periods
 from classic_cars.dashboard.wordings import title
+from classic_cars.months import day_of
 from classic_cars.serving.releases import Release
 from classic_cars.settings import Settings
 
@@ -38,7 +39,7 @@ class Known:
     def has(self, day: str) -> bool:
         """Whether ``YYYY-MM-DD`` is a day between the first and the last order."""
         try:
-            return self.first <= date.fromisoformat(day) <= self.last
+            return self.first <= day_of(day) <= self.last
         except ValueError:
             return False
 
@@ -92,7 +93,8 @@ def chosen(there: Known) -> Filters:
         if lost:
             said = f"Not in this release, so left out: {', '.join(lost)}."
             st.html(f'<p class="cc-note" role="alert">{escape(said)}</p>')
-    return Filters(measure or CHOOSABLE[0], period_of(choice, there.last, days), compare or "before", picked)
+    period = period_of(choice, there.last, days)
+    return Filters(measure or CHOOSABLE[0], period, compare or "before", picked, there.last)
 
 
 def _not_there(there: Known, choices: Collection[str]) -> list[str]:

@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from classic_cars.contracts.cuts import dimensions_of
 from classic_cars.contracts.measures import MEASURES
 from classic_cars.serving.metrics import Question, ask
+from classic_cars.serving.metrics.periods import Period
 
 ALL, CUSTOM, LATEST = "all time", "from … to …", "last 12 months"
 #: What the pages are about unless a panel says otherwise: all can be cut by every dimension that can be filtered by.
@@ -47,12 +48,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class Filters:
-    """``chosen``: values by dimension; none of a dimension means all. ``period``: None for all days."""
+    """``chosen``: values by dimension; none of a dimension means all. ``period``: None for all days. ``last``: the last
+    day there is, if it is known."""
 
     measure: str = CHOOSABLE[0]
     period: str | None = None
     compare: str = "before"
     chosen: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    last: date | None = None
 
     def asked(
         self,
@@ -68,8 +71,9 @@ class Filters:
         see :meth:`left_out`."""
         out = self.left_out(measures)
         conditions = [condition(name, values) for name, values in self.chosen.items() if values and name not in out]
-        period = None if always else self.period
-        comparison = self.compare if compare and period is not None else None
+        period, comparison = None if always else self.period, None
+        if compare and period is not None:
+            period, comparison = _alike(period, self.compare, self.last)
         names = tuple(dict.fromkeys(measures))
         return Asked(names, tuple(by), (*conditions, *where), period, comparison, top)
 
@@ -80,6 +84,17 @@ class Filters:
             for name, values in self.chosen.items()
             if values and any(name not in {each.name for each in dimensions_of(MEASURES[m])} for m in measures)
         ]
+
+
+def _alike(period: str, comparison: str, last: date | None) -> tuple[str, str]:
+    """The period and what it is compared with: of one that is not over, as many days as there are are compared.
+
+    A year with the same days of the year before, whose season is the same; a quarter with as many days before it.
+    """
+    whole = Period.parse(period)
+    if last is None or not whole.first <= last < whole.last:
+        return period, comparison
+    return f"{whole.first}..{last}", "year" if whole.months == 12 else comparison
 
 
 def condition(name: str, values: Sequence[str]) -> str:
@@ -110,7 +125,7 @@ def period_of(choice: str, last: date, days: Sequence[date] = ()) -> str | None:
     if choice == LATEST:
         return f"{_a_year_before(last + timedelta(days=1))}..{last}"
     if choice == CUSTOM:
-        return f"{days[0]}..{days[-1]}" if days else None
+        return f"{min(days)}..{max(days)}" if days else None  # an address may have them in any order
     return None if choice == ALL else choice
 
 

@@ -71,7 +71,7 @@ def headlines(view: View, wanted: Iterable[str], where: Sequence[str] = ()) -> N
     measures = list(dict.fromkeys(wanted))
     asked = view.filters.asked(measures, where=where, compare=True)
     (row,) = view.answer(asked).to_pylist()
-    versus = _versus(asked)
+    versus = ", ".join(each for each in (_through(view.filters, asked), _versus(asked)) if each)
     columns = {each.name: each for each in columns_of(asked.question)}
     links = view.links(measures)
     shown = [markup.Tile(columns[name], row[name], _change(row, name), versus, links[name]) for name in measures]
@@ -86,6 +86,14 @@ def _versus(asked: Asked) -> str:
     if question.period is None or not question.compare:
         return ""
     return f"against the {COMPARISONS[question.compare]}, {compared(question.period, question.compare).period}"
+
+
+def _through(filters: Filters, asked: Asked) -> str:
+    """Such as ``through 31 May``, where the days that are compared end before the period that was chosen does."""
+    question = asked.question
+    if question.period is None or asked.compare is None or asked.period == filters.period:
+        return ""
+    return f"through {question.period.last.day} {question.period.last:%B}"
 
 
 def _change(row: dict[str, Any], name: str) -> Any:
@@ -132,6 +140,8 @@ def panel(
     with st.container(border=True, key=f"panel-{name}"):
         rows = view.answer(asked, shape)
         columns = columns_shown(asked, rows)
+        through = "" if isinstance(asked, str) else _through(view.filters, asked)
+        said = f"{said} Days {through}.".lstrip() if through else said
         table = markup.table(rows, columns, heading, view.links(rows.schema.names), view.into)
         headed(name, heading, said, rows, table if chart is not None else "")
         if rows.num_rows == 0:

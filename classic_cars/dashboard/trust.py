@@ -11,7 +11,7 @@ import dagster as dg
 from classic_cars.assets import ALL_TABLES
 from classic_cars.dashboard.markup import BAD, GOOD, NEUTRAL, WARNING
 from classic_cars.instance import open_instance
-from classic_cars.serving.releases import Release
+from classic_cars.serving.releases import Release, last_proven
 from classic_cars.serving.status import Outcome, latest_checks
 from classic_cars.settings import Settings
 from classic_cars.tables.live_agreement import CHECK, last_agreement
@@ -72,8 +72,9 @@ def verdict(release: Release, known: Proof, pending: str) -> tuple[str, str]:
         return BAD, "Differs from the order system"
     if known.failed:
         return BAD, f"{len(known.failed)} failed {'check' if len(known.failed) == 1 else 'checks'}"
+    compared = last_proven(release, known.agreed, pending) is not None
     if pending or any(each.quarantined.rows for each in release.balances):
-        return WARNING, "Proven, with something held back"
-    if known.agreed is None:
+        return WARNING, f"{'Proven' if compared else 'Equal to what was read'}, with something held back"
+    if not compared:
         return NEUTRAL, "Equal to what was read"
     return GOOD, "Proven equal to the order system"

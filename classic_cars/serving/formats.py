@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from classic_cars.errors import StoreError
+from classic_cars.wording import told_apart
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +37,7 @@ def _write_csv(reader: pa.RecordBatchReader, file: BinaryIO) -> int:
 def _write_json(reader: pa.RecordBatchReader, file: BinaryIO) -> int:
     """A JSON array, written row by row as they come."""
     rows = 0
-    names = reader.schema.names
+    names = told_apart(reader.schema.names)
     for batch in reader:
         for row in zip(*batch.columns, strict=True):
             values = {name: plain(each.as_py()) for name, each in zip(names, row, strict=True)}
@@ -47,13 +48,16 @@ def _write_json(reader: pa.RecordBatchReader, file: BinaryIO) -> int:
 
 
 def _write_parquet(reader: pa.RecordBatchReader, file: BinaryIO) -> int:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows = 0
     reader = _with_texts(reader, _fits_parquet)
-    with pq.ParquetWriter(file, reader.schema, compression="zstd") as writer:
+    names = told_apart(reader.schema.names)  # readers refuse a file with two columns of one name
+    schema = pa.schema([field.with_name(name) for field, name in zip(reader.schema, names, strict=True)])
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for batch in reader:
-            writer.write_batch(batch)
+            writer.write_batch(batch.rename_columns(names))
             rows += batch.num_rows
     return rows
 

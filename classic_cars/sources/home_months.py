@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from classic_cars.contracts.order_system import FIRST_MONTH, UNDATED, last_month
-from classic_cars.months import first_of_month, next_month, partition_key, previous_month
+from classic_cars.months import day_of, first_of_month, next_month, partition_key, previous_month
 from classic_cars.sources.near_dates import Near
 from classic_cars.sources.texts import MIDNIGHTS, as_text, is_day
 
@@ -111,7 +111,7 @@ def home_of_text(order_date: str | None, today: date) -> date:
     """The same for one date as its database shows it, in Python."""
     day, rest = (order_date or "")[:10], (order_date or "")[10:]
     try:
-        month = date.fromisoformat(day).replace(day=1) if rest in MIDNIGHTS and len(day) == 10 else UNDATED
+        month = day_of(day).replace(day=1) if rest in MIDNIGHTS else UNDATED
     except ValueError:
         return UNDATED
     return month if FIRST_MONTH <= month <= last_month(today) else UNDATED

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,18 +42,25 @@ def with_co_published(contracts: Iterable[Contract]) -> list[Contract]:
     return found + [other for each in found for other in each.co_published]
 
 
-def export_tables(store: Store, contracts: Iterable[Contract], folder: Path) -> Iterator[Transferred]:
+#: Says what is wrong with the tables of a store that do not belong together; nothing when they do.
+Examine = Callable[[Store], Sequence[str]]
+
+
+def export_tables(
+    store: Store, contracts: Iterable[Contract], folder: Path, examine: Examine | None = None
+) -> Iterator[Transferred]:
     """Write every published table of ``contracts`` to ``folder``, as ``layer/name.parquet``; yields each when proven.
 
     The folder appears when all of it is proven; one that an export wrote before is replaced in one step. Raises
-    ``StoreError`` when the folder holds anything else, cannot be written, a file does not hold what the table does, or
-    something is published meanwhile.
+    ``StoreError`` when the folder holds anything else, cannot be written, a file does not hold what the table does,
+    nothing was published yet, something is published meanwhile, or ``examine`` finds something. None: the tables are
+    moved as they are.
     """
     folder = Path(os.path.realpath(folder.expanduser()))  # of a link, where it points to
     _must_be_ours(folder)
     try:
         with replacing(folder) as new:
-            yield from _exported(store, contracts, new)
+            yield from _exported(store, contracts, new, examine)
     except OSError as error:
         raise StoreError(
             f"{folder}: cannot be written ({error.strerror or error}); name a folder on a disk with room, whose parent "
@@ -61,12 +68,20 @@ def export_tables(store: Store, contracts: Iterable[Contract], folder: Path) -> 
         ) from None
 
 
-def _exported(store: Store, contracts: Iterable[Contract], folder: Path) -> Iterator[Transferred]:
+def _exported(
+    store: Store, contracts: Iterable[Contract], folder: Path, examine: Examine | None
+) -> Iterator[Transferred]:
     moved: dict[str, int] = {}
     published_by = store.published_by()
-    for contract in contracts:
-        if not store.exists(contract):
-            continue
+    wanted = [each for each in contracts if store.exists(each)]
+    if not wanted:
+        raise StoreError(f"{store.place}: nothing was published yet, and nothing is exported; `classic-cars run` first")
+    if examine is not None and (wrong := examine(store)):
+        raise StoreError(
+            f"the tables do not agree, and are not exported: {'; '.join(wrong)}. Export again when they do; --as-is "
+            "moves them as they are"
+        )
+    for contract in wanted:
         path = folder / contract.layer / f"{contract.name}.parquet"
         path.parent.mkdir(exist_ok=True)
         rows = store.read(contract)
@@ -75,7 +90,7 @@ def _exported(store: Store, contracts: Iterable[Contract], folder: Path) -> Iter
         moved[contract.address] = count
         store.release()
         yield Transferred(contract.address, count)
-    # The store was let go between tables.
+    # The store was let go between tables: what was examined is what was written if nobody published since.
     now = store.published_by()
     if others := sorted(address for address in moved if published_by.get(address) != now.get(address)):
         raise StoreError(
@@ -127,6 +142,8 @@ def import_tables(store: Store, contracts: Iterable[Contract], folder: Path) -> 
         raise StoreError(
             f"{folder}: no whole export, {MANIFEST} is missing or broken; write one with `classic-cars export`"
         ) from None
+    if not tables:
+        raise StoreError(f"{folder}: {MANIFEST} names no table; export again from a store that holds some")
     known = {each.address: each for each in contracts}
     unknown = sorted(set(tables) - set(known))
     if unknown:

@@ -93,6 +93,30 @@ def test_metrics_are_filtered_compared_and_cut_to_the_most(asked_shop: Settings,
     assert list(compared.told["columns"]) == ["netSales", "netSalesBefore", "netSalesChange", "netSalesGrowth"]
 
 
+def test_columns_of_one_name_all_come_each_with_its_values(asked_shop: Settings):
+    sql = "SELECT a.orders, b.orders, b.netSales FROM analytics.sales_by_country a JOIN analytics.sales_by_country b "
+    (answer,) = asked(server(asked_shop), ("read_only_sql", {"sql": f"{sql} USING (country) LIMIT 1"}))
+    kinds = {"orders": "BIGINT", "orders_1": "BIGINT", "netSales": answer.told["columns"]["netSales"]}
+    assert (list(answer.told["columns"]), answer.told["columns"]) == ([*kinds], kinds)
+    ((one, other, _),) = answer.told["rows"]
+    assert one == other
+
+
+def test_names_of_columns_count_as_what_an_answer_may_be(asked_shop: Settings):
+    wide = "PIVOT (SELECT lpad(range::VARCHAR, {}, 'x') AS name FROM range(10)) ON name USING count(*)"
+    many, long, few = asked(
+        server(asked_shop, Limits(characters=2_000)),
+        ("read_only_sql", {"sql": wide.format(300)}),
+        ("read_only_sql", {"sql": wide.format(184)}),
+        ("read_only_sql", {"sql": wide.format(150)}),
+    )
+    assert many.failed
+    assert "too many columns: their names and types alone are longer than the 2,000 characters" in many.text
+    assert long.failed
+    assert "a row of the answer, with the names of its columns, is longer than 2,000 characters" in long.text
+    assert few.told["rows"] == [[1] * 10]
+
+
 def test_too_many_rows_are_said_to_be_too_many(asked_shop: Settings):
     every, few = asked(
         server(asked_shop, Limits(rows=50)),

@@ -244,6 +244,8 @@ def test_months_and_selection_limit_a_run(published: Settings):
         (("query", ""), "found 0 SQL statements, expected one"),
         (("query", "SELECT 1; SELECT 2"), "found 2 SQL statements, expected one"),
         (("query", "SELECT * FROM warehouse.nonsense"), "nonsense"),
+        (("query", "SELECT 1", "--as-of", "3", "--release", "1"), "--as-of and --release exclude each other"),
+        (("query", "SELECT 1", "--as-of", "2004-W20"), "found '2004-W20', expected a time such as 2004-06-30T12:00"),
         (("query", "DELETE FROM warehouse.fact_orders"), "read-only"),
         (("query", "SELECT * FROM read_csv('/etc/passwd')"), "disabled"),
     ],

@@ -228,6 +228,14 @@ def test_a_table_that_was_meant_is_named_first(tmp_path: Path, name: str, said: 
     assert said in " ".join(shown.replace("│", " ").split())
 
 
+def test_columns_of_one_name_all_come_each_with_its_values(published: Settings, tmp_path: Path):
+    sql = "SELECT 1 AS a, 'x' AS a, 3 AS a_1, 4 AS a"
+    expected = [{"a": 1, "a_2": "x", "a_1": 3, "a_3": 4}]
+    assert json.loads(call(published, "query", sql, "--format", "json")) == expected
+    call(published, "query", sql, "--output", str(tmp_path / "x.parquet"))
+    assert pq.read_table(tmp_path / "x.parquet").to_pylist() == expected
+
+
 def test_csv_of_what_csv_has_no_word_for(published: Settings):
     shown = call(
         published, "query", "SELECT [1, 2] AS a, INTERVAL 1 DAY AS b, NULL AS c, 'x'::BLOB AS d", "--format", "csv"

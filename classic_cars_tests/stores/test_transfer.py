@@ -5,16 +5,20 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from classic_cars.cli.catalog import contract_named
 from classic_cars.errors import StoreError
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
 from classic_cars.stores.transfer import MANIFEST, export_tables, import_tables
+from classic_cars_tests.command_line import classic_cars
 from classic_cars_tests.stores.tables import FIRST_QUARTER, PLACES, SALES, held, publish, sale
 
 QUARTER = [sale(1, "2004-01-31"), sale(2, "2004-02-01", "2.50"), sale(3, "2004-03-15", None, "free")]
@@ -100,6 +104,65 @@ def test_tables_of_different_runs_are_no_export(store: Store, exported: Path, mo
     assert (exported / "warehouse" / "sales.parquet").read_bytes() == before
 
 
+@pytest.mark.parametrize("kind", ["duckdb", "iceberg"])
+def test_nothing_is_no_export_and_leaves_the_last_one(exported: Path, tmp_path: Path, kind: str):
+    empty = open_store(Settings(home=tmp_path / "wrong", store=kind), read_only=True)
+    with pytest.raises(StoreError, match=r"wrong.*: nothing was published yet, and nothing is exported; `classic-cars"):
+        list(export_tables(empty, TABLES, exported))
+    assert len(pq.read_table(exported / "warehouse" / "sales.parquet")) == 3
+
+
+def test_what_is_published_while_it_is_examined_is_not_exported(store: Store, exported: Path):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+
+    def examine(examined: Store) -> list[str]:
+        store.begin_run("run 2")
+        publish(examined, SALES, [sale(9, "2003-01-01")], None)
+        store.end_run()
+        return []
+
+    with pytest.raises(StoreError, match="a run published warehouse/sales during the export"):
+        list(export_tables(store, TABLES, exported, examine))
+    assert len(pq.read_table(exported / "warehouse" / "sales.parquet")) == 3
+
+
+def test_tables_that_do_not_agree_are_exported_only_as_they_are(published: Settings, tmp_path: Path):
+    folder = tmp_path / "extract"
+    assert classic_cars(published.home, "export", str(folder)).returncode == 0
+    written = (folder / "warehouse" / "fact_orders.parquet").read_bytes()
+    with duckdb.connect(published.store_path) as connection:
+        connection.execute("DELETE FROM warehouse.fact_orders WHERE orderDate < '2003-02-01'")
+    refused = classic_cars(published.home, "export", str(folder))
+    assert refused.returncode == 1
+    assert re.search(r"order lines: .*NOT BALANCED in 2003-01: .*; .* in analytics/sales_by", refused.stderr)
+    assert (folder / "warehouse" / "fact_orders.parquet").read_bytes() == written
+    moved = classic_cars(published.home, "export", "--as-is", str(folder))
+    assert moved.returncode == 0, moved.stderr
+    assert (folder / "warehouse" / "fact_orders.parquet").read_bytes() != written
+
+
+def test_an_import_that_makes_no_release_has_failed(tmp_path: Path):
+    offices = contract_named("source/offices")
+    store = open_store(Settings(home=tmp_path / "one"))
+    publish(store, offices, [])
+    assert [each.rows for each in export_tables(store, [offices], tmp_path / "extract")] == [0]
+    store.end_run()
+    ran = classic_cars(tmp_path / "other", "import", str(tmp_path / "extract"))
+    assert (ran.returncode, "imported 1 table" in ran.stdout) == (1, True)
+    assert "no release was made: analytics/" in ran.stderr
+
+
+@pytest.mark.exhaustive
+def test_an_import_that_postgresql_is_not_brought_to_has_failed(published: Settings, tmp_path: Path):
+    folder, other = str(tmp_path / "extract"), tmp_path / "other"
+    assert classic_cars(published.home, "export", folder).returncode == 0
+    served = {"CLASSIC_CARS_SERVING_URL": "postgresql://me:s3cret@127.0.0.1:1/db"}
+    ran = classic_cars(other, "import", folder, **served)
+    assert (ran.returncode, "imported" in ran.stdout, "not served" in ran.stderr) == (1, True, True)
+    assert "s3cret" not in ran.stderr
+    assert classic_cars(other, "import", folder).returncode == 0
+
+
 def test_an_export_to_which_somebody_added_a_file_is_left_alone(store: Store, exported: Path):
     (exported / "warehouse" / "notes.txt").write_text("mine")
     with pytest.raises(StoreError, match=r"holds what no export wrote \(warehouse/notes.txt\)"):
@@ -149,6 +212,7 @@ def test_an_export_to_a_link_is_written_where_it_points_to(store: Store, exporte
 
 
 def test_an_export_to_a_link_that_leads_nowhere_is_an_error_that_names_it(store: Store, tmp_path: Path):
+    publish(store, PLACES, [])
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(StoreError, match="loop"):
         list(export_tables(store, TABLES, tmp_path / "loop"))
@@ -157,6 +221,12 @@ def test_an_export_to_a_link_that_leads_nowhere_is_an_error_that_names_it(store:
 def test_an_export_that_is_not_whole_is_refused(store: Store, exported: Path):
     (exported / MANIFEST).unlink()
     with pytest.raises(StoreError, match="no whole export"):
+        list(import_tables(store, TABLES, exported))
+
+
+def test_an_export_of_nothing_is_refused(store: Store, exported: Path):
+    (exported / MANIFEST).write_text('{"tables": {}}')
+    with pytest.raises(StoreError, match=r"manifest.json names no table; export again from a store that holds some"):
         list(import_tables(store, TABLES, exported))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +15,10 @@ from streamlit.testing.v1 import AppTest
 from classic_cars.dashboard import app, quality
 from classic_cars.dashboard.asking import PLAIN
 from classic_cars.dashboard.filters import CUSTOM, Asked, Filters
-from classic_cars.dashboard.panels import columns_shown, nothing
+from classic_cars.dashboard.panels import columns_shown, headlines, nothing
 from classic_cars.dashboard.views import countries, customers
 from classic_cars.dashboard.views import quality as quality_page
+from classic_cars.errors import QuestionError
 from classic_cars.serving.status import Outcome
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -35,6 +36,20 @@ def test_data_quality_is_there_where_no_release_was_made_yet(monkeypatch: pytest
     app._show("Data quality")
     assert len(known) == 1
     assert all("staging/orderdetails never published" in each for each in said)
+
+
+def test_what_cannot_be_asked_is_no_damage(monkeypatch: pytest.MonkeyPatch):
+    def refusing(_: str) -> None:
+        raise QuestionError("period '1-2': expected a year")
+
+    said = list[str]()
+    monkeypatch.setattr(app, "_show", refusing)
+    monkeypatch.setattr(app, "_is_admitted", lambda _: True)
+    monkeypatch.setattr(st, "navigation", lambda *_, **__: SimpleNamespace(title="Overview"))
+    monkeypatch.setattr(st, "html", lambda text, **_: said.append(str(text)))
+    app.main()
+    assert "<h1>This cannot be asked</h1><p>period &#x27;1-2&#x27;: expected a year. Choose another" in said[-1]
+    assert "classic-cars" not in said[-1]
 
 
 def test_the_heading_above_what_is_looked_into_is_never_markup(monkeypatch: pytest.MonkeyPatch):
@@ -149,6 +164,24 @@ def test_money_of_lines_and_of_payments_is_no_sum():
         "1 row of staging/customers."
     )
     assert quality_page.kept_out([row("staging/payments", 0, "0.00")]) == "Kept out now: nothing."
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (date(2005, 5, 31), "through 31 May, against the year before, 2004-01-01..2004-05-31"),
+        (date(2005, 12, 31), "against the period before, 2004-01-01..2004-12-31"),
+    ],
+)
+def test_headlines_say_through_when_they_are_compared(monkeypatch: pytest.MonkeyPatch, last: date, said: str):
+    shown: list[str] = []
+    monkeypatch.setattr(st, "html", lambda text, **_: shown.append(text))
+    rows = pa.table({"netSales": [Decimal(1)], "netSalesBefore": [Decimal(2)], "netSalesGrowth": [Decimal("-0.5")]})
+    view: Any = SimpleNamespace(
+        filters=Filters(period="2005", last=last), answer=lambda _: rows, links=lambda _: {"netSales": "definitions"}
+    )
+    headlines(view, ["netSales"])
+    assert f'<p class="cc-note">▲▼ {said}</p>' in shown[0]
 
 
 def test_filters_are_blamed_only_where_there_are_some():

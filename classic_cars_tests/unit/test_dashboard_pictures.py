@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -222,6 +222,7 @@ def release(published: str = "10.00", quarantined: str = "0.00", rows: int = 0) 
     [
         (release(), Proof(agreed=NOON), "", markup.GOOD),
         (release(), Proof(), "", markup.NEUTRAL),
+        (release(), Proof(agreed=NOON - timedelta(days=1)), "", markup.NEUTRAL),  # of what was published before
         (release(), Proof(agreed=NOON), "fact_orders contradicts", markup.WARNING),
         (release("9.00", "1.00", 1), Proof(agreed=NOON), "", markup.WARNING),
         (release("9.99"), Proof(agreed=NOON), "", markup.BAD),
@@ -233,12 +234,37 @@ def test_the_verdict_is_the_worst_that_is_known(found: Release, known: Proof, pe
     assert verdict(found, known, pending)[0] == kind
 
 
+def test_what_was_never_compared_with_the_live_system_is_not_called_proven():
+    found = release("9.00", "1.00", 1)
+    assert verdict(found, Proof(agreed=NOON), "")[1] == "Proven, with something held back"
+    assert verdict(found, Proof(), "")[1] == "Equal to what was read, with something held back"
+
+
 def test_the_bar_says_what_was_compared_and_what_failed():
     known = Proof(NOON, "2 months differ: <b>", True, ("staging/orders: keys",))
     shown = bar(release("9.99"), "2004-01-31", known, "", NOON)
     assert difference(release("9.99")) == Decimal("0.01")
     for said in ("0.01", "2 · 10.00", "2026-05-01 12:00 UTC", "2 months differ: &lt;b&gt;", "staging/orders: keys"):
         assert said in shown
+
+
+def test_what_failed_of_the_numbers_shown_is_not_said_to_be_of_others():
+    before, these = (
+        "What is shown is the release before, which passed.",
+        "The numbers shown did not pass this comparison.",
+    )
+    refused = "staging/orders: keys"
+    nightly = (
+        "analytics/sales_by_country: agrees_with_recomputation",
+        "warehouse/fact_orders: agrees_with_order_system",
+    )
+    only = bar(release(), "", Proof(failed=nightly), "", NOON)
+    assert (before in only, these in only) == (False, True)
+    both = bar(release(), "", Proof(failed=(*nightly, refused)), "", NOON)
+    assert f"Failed: {refused}. {before}" in both
+    assert f"Failed: {', '.join(nightly)}. {these}" in both
+    newer = bar(release(), "", Proof(failed=nightly), "sales_by_country contradicts", NOON)
+    assert (these in newer, "The newest tables did not pass this comparison." in newer) == (False, True)
 
 
 def test_a_proof_of_newer_tables_is_none_of_the_release_that_is_shown():

@@ -37,6 +37,25 @@ def test_all_days_have_nothing_to_compare_with():
     assert (asked.period, asked.compare) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("period", "compare", "expected"),
+    [
+        ("2005", "before", ("2005-01-01..2005-05-17", "year")),
+        ("2005", "year", ("2005-01-01..2005-05-17", "year")),
+        ("2005-Q2", "before", ("2005-04-01..2005-05-17", "before")),
+        ("2005-Q2", "year", ("2005-04-01..2005-05-17", "year")),
+        ("2005-Q1", "before", ("2005-Q1", "before")),
+        ("2004", "before", ("2004", "before")),
+        ("2004-05-18..2005-05-17", "before", ("2004-05-18..2005-05-17", "before")),
+    ],
+)
+def test_what_is_not_over_is_compared_with_as_many_days(period: str, compare: str, expected: tuple[str, str]):
+    filters = Filters(period=period, compare=compare, last=date(2005, 5, 17))
+    asked = filters.asked(["netSales"], compare=True)
+    assert (asked.period, asked.compare) == expected
+    assert filters.asked(["netSales"]).period == period  # all of it, where nothing is compared
+
+
 @pytest.mark.parametrize("value", ["Korea, Republic of", 'The "Best" Shop', "O'Brien"])
 def test_values_with_commas_and_quotes_stay_one_value(value: str):
     (found,) = Asked(("netSales",), where=(condition("country", [value, "UK"]),)).question.where
@@ -67,6 +86,10 @@ def test_periods_are_those_that_have_orders():
 def test_a_choice_is_a_period(choice: str, last: date, expected: str | None):
     assert period_of(choice, last) == expected
     Asked(("netSales",), period=expected).question  # noqa: B018  (it can be asked)
+
+
+def test_days_are_a_period_in_any_order():
+    assert period_of(CUSTOM, date(2005, 5, 31), [date(2004, 3, 1), date(2004, 2, 1)]) == "2004-02-01..2004-03-01"
 
 
 def test_days_that_are_chosen_half_are_one_day():

@@ -102,8 +102,20 @@ def test_a_ratio_is_rounded_half_up_to_the_last_digit(part: str, whole: str, dec
         ({"measures": ["netSales"], "where": ["customer=99999999999"]}, "expected a whole number"),
         ({"measures": ["netSales"], "where": ["quarter=2004-Q5"]}, "expected a quarter"),
         ({"measures": ["netSales"], "period": "2004-13"}, "period '2004-13': expected a year 2004"),
+        *(
+            ({"measures": ["netSales"], "period": day}, f"period {day!r}: expected a year 2004")
+            for day in ("2004-W20", "2004-W20..2004-W22", "2004-W20-1", "2004W201", "20040517", "2004-5-17", "+200")
+        ),
+        ({"measures": ["netSales"], "where": ["date=2004-W20"]}, "date: found '2004-W20', expected a day such as 2004"),
+        ({"measures": ["netSales"], "where": ["date>=20040517"]}, "date: found '20040517', expected a day such as"),
+        ({"measures": ["netSales"], "where": ["customer=1_03"]}, "expected a whole number such as 103"),
         ({"measures": ["netSales"], "period": "2005..2004"}, "ends before it starts"),
         ({"measures": ["netSales"], "period": "2004.."}, "expected a year"),
+        (
+            {"measures": ["netSales"], "where": ["country in A\rB"]},
+            "filter 'country in A\\rB': cannot be read (new-line",
+        ),
+        ({"measures": ["netSales"], "where": [f"country in {'x' * 200_000}"]}, "cannot be read (field larger than"),
         ({"measures": ["netSales"], "where": ["country in "]}, "expected values after it"),
         ({"measures": ["netSales"], "period": "0000"}, "expected a year"),
         ({"measures": ["netSales"], "compare": "year"}, "needs a period"),

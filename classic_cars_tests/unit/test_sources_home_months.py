@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql
 
 from classic_cars.contracts.order_system import FIRST_MONTH, UNDATED, orders
 from classic_cars.sources.conform import conform
-from classic_cars.sources.home_months import OrderDate, at_home, home_of, others
+from classic_cars.sources.home_months import OrderDate, at_home, home_of, home_of_text, others
 from classic_cars_tests.order_systems import TODAY
 
 near_dates = st.from_regex(r"\A(19|20)[0-9]{2}-[0-9]{1,2}-[0-9]{1,2}( [0-9:.]{0,15})?\Z")
@@ -40,10 +40,19 @@ def homes_in_ibis(texts: list[str | None]) -> list[str]:
     return [f"{month:%Y-%m}" for month in months]
 
 
+def homes_in_python(texts: list[str | None]) -> list[str]:
+    return [f"{home_of_text(text, TODAY):%Y-%m}" for text in texts]
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.lists(order_dates, min_size=1, max_size=60))
 def test_sql_and_ibis_agree_on_every_home(texts: list[str | None]) -> None:
-    assert homes_in_sql(texts) == homes_in_ibis(texts)
+    assert homes_in_sql(texts) == homes_in_ibis(texts) == homes_in_python(texts)
+
+
+def test_a_week_is_no_day() -> None:
+    week = ["2004-W20-1"]
+    assert homes_in_sql(week) == homes_in_ibis(week) == homes_in_python(week) == [f"{UNDATED:%Y-%m}"]
 
 
 def test_every_day_since_the_first_month_is_at_home_in_its_month() -> None:

@@ -17,6 +17,8 @@ PATH = "/embed/"
 #: Another purpose, or another form of the payload, has another salt: what was signed for it is no link.
 SALT = "classic_cars.embed.1"
 LONGEST = timedelta(days=90)
+#: Of customers' numbers, as their column holds them.
+LARGEST = 2**31 - 1
 #: A payload, and 32 bytes of signature; an HTTP request could bring megabytes.
 _FORM = re.compile(r"[A-Za-z0-9_-]{1,120}\.([A-Za-z0-9_-]{43})", re.ASCII)
 
@@ -40,8 +42,8 @@ class Refused(Exception):
 
 def link(settings: Settings, customer: int, lifetime: timedelta, now: datetime | None = None) -> str:
     """The address of the customer's page, until ``lifetime`` is over. Raises ``SettingsError`` without a key."""
-    if customer < 1 or not timedelta() < lifetime <= LONGEST:
-        raise ValueError("expected a customer's number from 1 on, and a lifetime of at most 90 days")
+    if not 1 <= customer <= LARGEST or not timedelta() < lifetime <= LONGEST:
+        raise ValueError(f"expected a customer's number from 1 to {LARGEST}, and a lifetime of at most 90 days")
     until = int(((now or datetime.now(UTC)) + lifetime).timestamp())
     token = _serializer(settings).dumps({"customer": customer, "until": until})
     return f"{settings.embed_url}{PATH}{token if isinstance(token, str) else token.decode()}"
@@ -58,7 +60,7 @@ def customer_of(settings: Settings, token: str, now: datetime | None = None) -> 
     except BadData:
         raise Refused(Reason.FORGED) from None
     match found:
-        case {"customer": int(customer), "until": int(until)} if customer > 0:
+        case {"customer": int(customer), "until": int(until)} if 1 <= customer <= LARGEST:
             if (now or datetime.now(UTC)).timestamp() >= until:
                 raise Refused(Reason.EXPIRED)
             return customer

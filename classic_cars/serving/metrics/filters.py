@@ -54,7 +54,10 @@ def parsed(text: str) -> tuple[str, str, list[str]]:
         raise QuestionError(f"filter {text!r}: expected {EXPECTED}")
     name, symbol, word, rest = match.groups()
     if word:
-        (values,) = csv.reader([rest.replace("\n", " ")], skipinitialspace=True)
+        try:
+            (values,) = csv.reader([rest.replace("\n", " ")], skipinitialspace=True)
+        except csv.Error as error:
+            raise QuestionError(f"filter {text!r}: cannot be read ({error}); expected {name} in A,B") from None
         if not values:
             raise QuestionError(f"filter {text!r}: expected values after it, such as {name} in A,B")
         return name, word, [each.strip() for each in values]
