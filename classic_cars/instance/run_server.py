@@ -102,14 +102,18 @@ def serve(module: str) -> None:
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            _become(execute, json.loads(line))
+            _become(execute, json.loads(line), answers.fileno())
         print(child, file=answers, flush=True)
 
 
-def _become(execute: object, command: list[str]) -> None:
-    """In the child: execute the command line, and end, whatever happens: nothing may go on to the next request."""
+def _become(execute: object, command: list[str], answers: int) -> None:
+    """In the child: execute the command line, and end, whatever happens: nothing may go on to the next request.
+
+    The answers are the parent's: when it dies, whoever waits for one must see their end though runs go on.
+    """
     code = 1
     try:
+        os.close(answers)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         nothing = os.open(os.devnull, os.O_RDWR)

@@ -9,6 +9,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 
 import dagster as dg
 import pytest
@@ -138,3 +139,25 @@ def test_a_server_that_was_killed_is_another_one_for_the_next_run(instance: dg.D
     _, server = said(instance, launched(instance, "saying"))
     os.kill(int(server.removeprefix("by ")), signal.SIGKILL)
     assert said(instance, launched(instance, "saying"))[0] == "said SAID"
+
+
+@pytest.mark.usefixtures("module")
+def test_a_server_that_dies_over_a_request_keeps_nobody_waiting_for_the_runs_that_it_forked(
+    instance: dg.DagsterInstance,
+) -> None:
+    run_id = launched(instance, "waiting")
+    reached(instance, run_id, lambda run: run.status is dg.DagsterRunStatus.STARTED)
+    launcher = instance.run_launcher
+    assert isinstance(launcher, LocalRunLauncher)
+    (server,) = launcher._servers.values()
+    assert server._process is not None
+    pid, answered = server._process.pid, []
+    os.kill(pid, signal.SIGSTOP)
+    asking = Thread(target=lambda: answered.append(server.execute(["api", "--help"])))
+    asking.start()
+    time.sleep(0.3)
+    os.kill(pid, signal.SIGKILL)
+    asking.join(10)
+    assert answered == [False]
+    assert launcher.terminate(run_id)
+    reached(instance, run_id, lambda run: run.is_finished)
