@@ -11,16 +11,18 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from types import TracebackType
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 import ibis
 import pyarrow as pa
 
-from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.months import Months
 from classic_cars.stores.pins import Pin, Pins, Shelf
 from classic_cars.stores.publications import Publications
+
+if TYPE_CHECKING:
+    from classic_cars.contracts.base import Contract
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from classic_cars.contracts.base import Contract
 from classic_cars.stores.base import Store, Versions
 from classic_cars.stores.duckdb import DuckDBStore
+
+if TYPE_CHECKING:
+    from classic_cars.contracts.base import Contract
 
 
 def maintained(

@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Collection, Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 import duckdb
 import ibis
@@ -15,10 +16,12 @@ from ibis.backends.duckdb import Backend
 from ibis.backends.sql.datatypes import DuckDBType
 from ibis.common.exceptions import TableNotFound
 
-from classic_cars.contracts.base import Contract
 from classic_cars.errors import ContractError, StoreError
 from classic_cars.months import Months, month_of, spans
 from classic_cars.stores.pins import UNDATED, WHOLE
+
+if TYPE_CHECKING:
+    from classic_cars.contracts.base import Contract
 
 #: What DuckDB takes before it spills to disk, unless it is told otherwise.
 MEMORY = "700MB"

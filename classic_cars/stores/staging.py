@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date
+from typing import TYPE_CHECKING
 
-from classic_cars.contracts.base import Contract
 from classic_cars.errors import ContractError, StoreError
 from classic_cars.months import Months
 from classic_cars.stores.base import Staged
+
+if TYPE_CHECKING:
+    from classic_cars.contracts.base import Contract
 
 
 def not_asked_for(contract: Contract, months: Months, found: Collection[date | None]) -> ContractError:

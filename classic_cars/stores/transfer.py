@@ -11,16 +11,19 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ibis
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.stores.base import Provenance, Store
 from classic_cars.stores.folders import replacing
 from classic_cars.wording import counted
+
+if TYPE_CHECKING:
+    from classic_cars.contracts.base import Contract
 
 MANIFEST = "manifest.json"
 BATCH_ROWS = 122_880

@@ -22,7 +22,6 @@ import pyarrow as pa
 from ibis.backends.duckdb import Backend
 
 from classic_cars.compiled import CompilingOnce
-from classic_cars.contracts.base import Contract
 from classic_cars.contracts.versions import digest
 from classic_cars.errors import StoreDamaged, StoreError, TableMissing
 from classic_cars.interrupts import interruptible
@@ -45,6 +44,7 @@ from classic_cars.stores.sql import (
 )
 
 if TYPE_CHECKING:
+    from classic_cars.contracts.base import Contract
     from classic_cars.stores.duckdb.store import DuckDBStore
 
 #: The column that files are told apart by while they are written; it is in none of them.

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import duckdb
@@ -21,7 +21,6 @@ from ibis.backends.duckdb import Backend
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from classic_cars.compiled import CompilingOnce
-from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreBusy, StoreError, TableMissing
 from classic_cars.interrupts import interruptible
 from classic_cars.months import Months, first_of_month
@@ -36,6 +35,9 @@ from classic_cars.stores.folders import own
 from classic_cars.stores.pins import FolderShelf, Pin, Pins
 from classic_cars.stores.publications import Publications
 from classic_cars.stores.sql import MEMORY, OWN, PUBLICATIONS, found_table, made_table, one_query, only_reach, quoted
+
+if TYPE_CHECKING:
+    from classic_cars.contracts.base import Contract
 
 progress = logging.getLogger("classic_cars.progress")
 

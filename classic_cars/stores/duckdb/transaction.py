@@ -15,7 +15,6 @@ import duckdb
 import ibis
 import pyarrow as pa
 
-from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.months import Months
 from classic_cars.stores.base import Maker, Provenance, Staged
@@ -38,6 +37,7 @@ from classic_cars.stores.sql import (
 from classic_cars.stores.staging import StagedTables, not_asked_for
 
 if TYPE_CHECKING:
+    from classic_cars.contracts.base import Contract
     from classic_cars.stores.duckdb.store import DuckDBStore
 
 #: Rows that DuckDB stores together.
