@@ -25,7 +25,8 @@ from classic_cars.contracts.base import Contract
 from classic_cars.contracts.warehouse import FactOrders
 from classic_cars.months import Months
 from classic_cars.runs import execute_what_changed
-from classic_cars.serving.releases import Outcome, make_release, opened
+from classic_cars.serving.release_making import Outcome, make_release
+from classic_cars.serving.releases import opened
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Provenance

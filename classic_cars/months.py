@@ -14,6 +14,27 @@ import ibis
 import ibis.expr.types as ir
 
 KEY = "%Y-%m"
+
+#: Orders and order lines are partitioned by the month of ``orderDate``. This month is no real one: it is the home of
+#: the rows without a usable order date (no order, no date or none of the calendar, one before ``FIRST_MONTH`` or too
+#: far ahead), so that each row of the order system has exactly one home.
+UNDATED = date(1900, 1, 1)
+#: The first month that orders can be of. Placeholders such as 1900-01-01 are before it.
+FIRST_MONTH = date(1900, 2, 1)
+
+#: Days that can be meant: outside of them a date is a typing error or a placeholder such as 1900-01-01 or 9999-12-31.
+FIRST_DAY, LAST_DAY = FIRST_MONTH, date(2099, 12, 31)
+
+#: Orders may be dated ahead: so many months after the current one are homes too.
+MONTHS_AHEAD = 12
+
+
+def last_month(today: date) -> date:
+    """The first day of the last month that can be a home."""
+    index = today.year * 12 + today.month - 1 + MONTHS_AHEAD
+    return date(index // 12, index % 12 + 1, 1)
+
+
 _DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 

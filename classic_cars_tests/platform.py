@@ -15,10 +15,10 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from classic_cars.assets import ALL_TABLES
-from classic_cars.contracts.order_system import UNDATED, metadata
+from classic_cars.contracts.order_system import metadata
 from classic_cars.definitions import FULL_REFRESH, build_defs
 from classic_cars.errors import SourceError
-from classic_cars.months import Months, partition_key
+from classic_cars.months import UNDATED, Months, partition_key
 from classic_cars.runs.selecting import job_of, months_that_exist
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import open_order_system

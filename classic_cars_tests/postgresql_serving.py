@@ -9,11 +9,11 @@ import psycopg
 import pytest
 
 from classic_cars.assets import ALL_TABLES
-from classic_cars.contracts.base import Contract
+from classic_cars.contracts.base import RELEASED, Contract
 from classic_cars.serving.postgresql.asset import CHECK
 from classic_cars.serving.postgresql.connection import Server
 from classic_cars.serving.postgresql.refresh import Refreshed, refresh
-from classic_cars.serving.releases import RELEASED, current, opened
+from classic_cars.serving.releases import current, opened
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.sql import quoted, table_name

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 
 import ibis
 
-from classic_cars.contracts.order_system import UNDATED, orderdetails, orders
+from classic_cars.contracts.order_system import orderdetails, orders
 from classic_cars.contracts.source import CONTRACTS, MONTH
-from classic_cars.months import month_of, partition_key
+from classic_cars.months import UNDATED, month_of, partition_key
 from classic_cars.settings import Settings
 from classic_cars.sources.conform import conform
 from classic_cars.sources.order_system import OrderSystem

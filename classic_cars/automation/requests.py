@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import dagster as dg
 
-from classic_cars.contracts.order_system import UNDATED
-from classic_cars.months import month_of, partition_key
+from classic_cars.months import UNDATED, month_of, partition_key
 from classic_cars.tables.run_tags import range_tags
 
 NO_DATE = partition_key(UNDATED)

@@ -15,8 +15,8 @@ import ibis
 
 from classic_cars.checks.base import Audit, CheckOutcome, sample
 from classic_cars.contracts.base import Contract
-from classic_cars.contracts.order_system import UNDATED
 from classic_cars.contracts.origins import Origins
+from classic_cars.months import UNDATED
 from classic_cars.wording import counted
 
 #: The total of a contract that is its money.

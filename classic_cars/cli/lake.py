@@ -200,7 +200,7 @@ def _released(store: Store, what: str) -> bool:
 
     False when they do not, or PostgreSQL refused it.
     """
-    from classic_cars.serving.releases import make_release
+    from classic_cars.serving.release_making import make_release
 
     store.begin_run(what)
     outcome = make_release(store, contracts(), what)

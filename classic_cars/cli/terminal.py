@@ -136,14 +136,14 @@ def agreeing(number: int | None = None) -> Iterator[tuple[Reading, Release | Non
 
     Where there is none yet, the published tables; when those contradict each other, says so, and ends with exit code 1.
     """
-    from classic_cars.serving.consistency import contradictions
-
     with released(number) as found:
         if found is not None:
             release, tables = found
             yield tables, release
             show_release(release)
             return
+    from classic_cars.serving.consistency import contradictions
+
     with published() as store:
         yield store, None
         contradicting = contradictions(store)

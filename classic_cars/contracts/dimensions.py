@@ -16,7 +16,6 @@ import pandera.ibis as pa
 from classic_cars.contracts import proofs
 from classic_cars.contracts.calendar import days_of
 from classic_cars.contracts.origins import INFERRED, UNKNOWN, UNKNOWN_NUMBER, copied, derived, grain
-from classic_cars.contracts.staging import FIRST_DAY, LAST_DAY
 from classic_cars.contracts.vocabulary import (
     PERSONAL,
     Bool,
@@ -30,6 +29,7 @@ from classic_cars.contracts.vocabulary import (
     clean,
     facts,
 )
+from classic_cars.months import FIRST_DAY, LAST_DAY
 
 #: What separates the parts of a place in the text that its key is the hash of.
 SEPARATOR = chr(31)

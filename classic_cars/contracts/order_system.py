@@ -10,27 +10,8 @@ Source: the ``classicmodels`` sample database (Eclipse BIRT), in its MySQL editi
 
 from __future__ import annotations
 
-from datetime import date
-
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
-
-#: Orders and order lines are partitioned by the month of ``orderDate``. This month is no real one: it is the home of
-#: the rows without a usable order date (no order, no date or none of the calendar, one before ``FIRST_MONTH`` or too
-#: far ahead), so that each row of the order system has exactly one home.
-UNDATED = date(1900, 1, 1)
-#: The first month that orders can be of. Placeholders such as 1900-01-01 are before it.
-FIRST_MONTH = date(1900, 2, 1)
-
-#: Orders may be dated ahead: so many months after the current one are homes too.
-MONTHS_AHEAD = 12
-
-
-def last_month(today: date) -> date:
-    """The first day of the last month that can be a home."""
-    index = today.year * 12 + today.month - 1 + MONTHS_AHEAD
-    return date(index // 12, index % 12 + 1, 1)
-
 
 metadata = sa.MetaData()
 

@@ -13,7 +13,7 @@ import ibis
 import pandera.ibis as pa
 
 from classic_cars.contracts.landed import FileRow
-from classic_cars.contracts.staging import FIRST_DAY, LAST_DAY, day
+from classic_cars.contracts.staging import day
 from classic_cars.contracts.vocabulary import (
     Date,
     Int,
@@ -25,6 +25,7 @@ from classic_cars.contracts.vocabulary import (
     facts,
     row_rule,
 )
+from classic_cars.months import FIRST_DAY, LAST_DAY
 
 BIGGEST_STOCK = 10_000_000
 

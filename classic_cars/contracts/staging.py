@@ -11,14 +11,12 @@ Every text column is trimmed, and an empty text means missing: that is the layer
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 import ibis
 import pandera.ibis as pa
 
 from classic_cars.contracts.countries import COUNTRIES
-from classic_cars.contracts.order_system import FIRST_MONTH
 from classic_cars.contracts.origins import EXPECTED, FLAG, REPAIRED, spelled
 from classic_cars.contracts.vocabulary import (
     BIGGEST_QUANTITY,
@@ -34,11 +32,9 @@ from classic_cars.contracts.vocabulary import (
     facts,
     row_rule,
 )
+from classic_cars.months import FIRST_DAY, LAST_DAY
 
 STATUSES = ["Shipped", "Resolved", "Cancelled", "On Hold", "Disputed", "In Process"]
-
-#: Days that can be meant: outside of them a date is a typing error or a placeholder such as 1900-01-01 or 9999-12-31.
-FIRST_DAY, LAST_DAY = FIRST_MONTH, date(2099, 12, 31)
 
 
 def day(description: str, metadata: dict[str, Any] | None = None) -> Any:

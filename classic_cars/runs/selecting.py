@@ -8,11 +8,11 @@ from typing import Any
 
 import dagster as dg
 
-from classic_cars.contracts.order_system import PARTITIONED, UNDATED
+from classic_cars.contracts.order_system import PARTITIONED
 from classic_cars.contracts.source import CONTRACTS
 from classic_cars.definitions import FULL_REFRESH
 from classic_cars.errors import SettingsError
-from classic_cars.months import Months
+from classic_cars.months import UNDATED, Months
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores.base import Store
 from classic_cars.tables.partitions import existing, known_months

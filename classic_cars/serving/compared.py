@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from pydantic import BaseModel, ConfigDict
-
 from classic_cars.serving.consistency import comparisons, contradictions
+from classic_cars.serving.releases import Compared
 from classic_cars.serving.since import EVERYTHING, changed_since
 from classic_cars.stores.base import Pinned, Store
 from classic_cars.stores.pins import Pins
@@ -19,17 +18,9 @@ from classic_cars.stores.pins import Pins
 RELIED_ON = timedelta(days=1)
 
 
-class Compared(BaseModel):
-    """The comparisons (``consistency.comparisons``) that a release passed, and when they last read everything (UTC)."""
-
-    model_config = ConfigDict(frozen=True)
-
-    by: str
-    everything: datetime
-
-    @classmethod
-    def whole(cls, now: datetime) -> Compared:
-        return cls(by=comparisons(), everything=now)
+def whole(now: datetime) -> Compared:
+    """That everything was compared now, by what is compared today."""
+    return Compared(by=comparisons(), everything=now)
 
 
 def proves(compared: Compared | None, now: datetime) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 
-from classic_cars.contracts.staging import FIRST_DAY, LAST_DAY
+from classic_cars.months import FIRST_DAY, LAST_DAY
 from classic_cars.stores.base import Reading
 
 #: How many months a line for people names.

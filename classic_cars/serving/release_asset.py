@@ -19,7 +19,7 @@ from classic_cars.contracts.base import RELEASED, Contract
 from classic_cars.errors import ClassicCarsError, StoreError
 from classic_cars.serving.completeness import balances
 from classic_cars.serving.consistency import contradictions
-from classic_cars.serving.releases import Outcome, make_release
+from classic_cars.serving.release_making import Outcome, make_release
 from classic_cars.stores.base import Store
 from classic_cars.stores.publications import Publications
 from classic_cars.tables.events import latest_events, not_held

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 from classic_cars.contracts.base import RELEASED, Contract
 from classic_cars.errors import StoreConflict, StoreError
-from classic_cars.serving.compared import Compared
+from classic_cars.serving.compared import whole
 from classic_cars.serving.consistency import contradictions
-from classic_cars.serving.releases import ATTEMPTS, Release, newest, put, release_of
+from classic_cars.serving.release_making import ATTEMPTS
+from classic_cars.serving.releases import Release, newest, put, release_of
 from classic_cars.stores.base import Store, Versions, versions_of
 from classic_cars.stores.pins import Pins
 
@@ -30,7 +31,7 @@ def restored(store: Store, contracts: Iterable[Contract], number: int) -> tuple[
     for _ in range(ATTEMPTS):
         before = newest(store.shelf)
         changed += [each for each in _rolled_back(versions, held, store.pin(held, {}), old) if each not in changed]
-        compared, run_id = Compared.whole(datetime.now(UTC)), f"restore of release {number}"
+        compared, run_id = whole(datetime.now(UTC)), f"restore of release {number}"
         release = Release.of(before + 1, run_id, old.proven, old.balances, old.tables, compared)
         if put(store, release, f"restored from release {number}"):
             return release, changed

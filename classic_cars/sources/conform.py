@@ -15,9 +15,10 @@ import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import sqlalchemy as sa
 
-from classic_cars.contracts.order_system import FIRST_MONTH, PARTITIONED, UNDATED, last_month
+from classic_cars.contracts.order_system import PARTITIONED
 from classic_cars.contracts.rescued import RESCUED, as_json
 from classic_cars.contracts.source import MONTH, ibis_type
+from classic_cars.months import FIRST_MONTH, UNDATED, last_month
 
 ORDER_DATE = "orderDate"
 

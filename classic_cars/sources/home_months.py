@@ -14,8 +14,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from classic_cars.contracts.order_system import FIRST_MONTH, UNDATED, last_month
-from classic_cars.months import day_of, first_of_month, next_month, partition_key, previous_month
+from classic_cars.months import (
+    FIRST_MONTH,
+    UNDATED,
+    day_of,
+    first_of_month,
+    last_month,
+    next_month,
+    partition_key,
+    previous_month,
+)
 from classic_cars.sources.near_dates import Near
 from classic_cars.sources.texts import MIDNIGHTS, as_text, is_day
 

@@ -18,9 +18,10 @@ from classic_cars.contracts.base import RELEASED
 from classic_cars.contracts.metrics import CUSTOMER, partials
 from classic_cars.months import Months
 from classic_cars.serving import compared, recounted, releases
-from classic_cars.serving.compared import RELIED_ON, Compared, contradicting
+from classic_cars.serving.compared import RELIED_ON, contradicting, whole
 from classic_cars.serving.consistency import contradictions
-from classic_cars.serving.releases import Outcome, Release, make_release
+from classic_cars.serving.release_making import Outcome, make_release
+from classic_cars.serving.releases import Release
 from classic_cars.serving.since import changed_since
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
@@ -189,7 +190,7 @@ def relied_on(settings: Settings) -> Release:
     assert made is not None
     publish(store, CUSTOMERS, MARCH, ONE_MORE)
     pins = store.pin(WANTED, made.tables)
-    release = Release.of(made.number + 1, "a-run", None, made.balances, pins, Compared.whole(NOW))
+    release = Release.of(made.number + 1, "a-run", None, made.balances, pins, whole(NOW))
     assert releases.put(store, release)
     store.end_run()
     return release

@@ -28,23 +28,22 @@ import pytest
 from classic_cars import doctor
 from classic_cars.assets import ALL_TABLES
 from classic_cars.automation.alerts.observe import failed_checks
-from classic_cars.contracts.base import Contract
+from classic_cars.contracts.base import RELEASED, Contract
 from classic_cars.contracts.vocabulary import Int
 from classic_cars.errors import StoreDamaged, StoreError, StoreUnavailable, TableMissing
 from classic_cars.runs import execute, execute_what_changed
-from classic_cars.serving import releases
+from classic_cars.serving import release_making, releases
 from classic_cars.serving import restored as going_back
+from classic_cars.serving.compared import whole
 from classic_cars.serving.differences import compared
 from classic_cars.serving.release_asset import CHECK, KEY
+from classic_cars.serving.release_making import Outcome, make_release
 from classic_cars.serving.releases import (
     KEPT,
-    RELEASED,
-    Outcome,
     Release,
     age,
     all_releases,
     current,
-    make_release,
     opened,
     opened_in,
 )
@@ -295,8 +294,8 @@ def test_a_copy_that_lacks_a_row_is_never_released(published: Settings, monkeypa
         raise StoreDamaged(f"release {number}: all is copied anew")
 
     monkeypatch.setattr(copies, "_write", lossy)
-    monkeypatch.setattr(releases, "release_of", damaged)
-    with pytest.raises(releases.StoreError, match="warehouse/dim_customers: its copy has"):
+    monkeypatch.setattr(release_making, "release_of", damaged)
+    with pytest.raises(StoreError, match="warehouse/dim_customers: its copy has"):
         attempt(published)
     assert shelved(published) == before
 
@@ -426,8 +425,8 @@ def test_of_two_that_take_the_same_number_one_is_begun_again(
 @pytest.fixture
 def two_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Store, Store]]:
     """Stores of two runs over one lake; there is nothing to prove, so that one small table is all there is."""
-    monkeypatch.setattr(releases, "balances", lambda _store: [])
-    monkeypatch.setattr(releases, "contradicting", lambda *_: [])
+    monkeypatch.setattr(release_making, "balances", lambda _store: [])
+    monkeypatch.setattr(release_making, "contradicting", lambda *_: [])
     settings = Settings(home=tmp_path, store="iceberg")
     stores = open_store(settings), open_store(settings)
     yield stores
@@ -457,12 +456,12 @@ def test_an_older_release_never_overtakes_a_newer_one(
     publish_day(slow, 1)
 
     def overtaken(*_: object) -> list[str]:
-        monkeypatch.setattr(releases, "contradicting", lambda *_: [])
+        monkeypatch.setattr(release_making, "contradicting", lambda *_: [])
         publish_day(quick, 2)
         assert make_release(quick, [DAYS], "quick").is_new
         return []
 
-    monkeypatch.setattr(releases, "contradicting", overtaken)
+    monkeypatch.setattr(release_making, "contradicting", overtaken)
     outcome = make_release(slow, [DAYS], "slow")
     assert (outcome.is_new, outcome.reasons) == (False, ())
     assert released_day(slow) == 2
@@ -476,10 +475,10 @@ def test_a_release_that_is_always_overtaken_is_left_to_the_others(
     publish_day(slow, 1)
 
     def overtaken(*_: object) -> list[str]:
-        again(slow, releases.Release.of(0, "quick", None, (), {}, releases.Compared.whole(datetime.now(UTC))))
+        again(slow, releases.Release.of(0, "quick", None, (), {}, whole(datetime.now(UTC))))
         return []
 
-    monkeypatch.setattr(releases, "contradicting", overtaken)
+    monkeypatch.setattr(release_making, "contradicting", overtaken)
     outcome = make_release(slow, [DAYS], "slow")
     assert not outcome.is_new
     assert outcome.reasons == ("other runs made releases meanwhile, 5 times; run again when they have finished",)
@@ -734,7 +733,7 @@ def test_another_run_that_publishes_meanwhile_gives_no_proof(
     assert before is not None
     change(published.order_system_url, DEARER)
     run(published, select=[each for each in SALES if each.startswith(("source", "staging"))])
-    monkeypatch.setattr(releases, "balances", lambda _store: list(before.balances))
+    monkeypatch.setattr(release_making, "balances", lambda _store: list(before.balances))
     run(published, select=[each for each in SALES if not each.startswith(("source", "staging"))])
     assert shelved(published)[-1] == before.number
     assert "another run published meanwhile" in open_store(published, read_only=True).shelf.noted()

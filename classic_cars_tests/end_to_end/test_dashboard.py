@@ -34,7 +34,8 @@ from classic_cars.dashboard.filters import Asked
 from classic_cars.runs import execute
 from classic_cars.serving.embedding.links import link
 from classic_cars.serving.embedding.server import application
-from classic_cars.serving.releases import make_release, opened
+from classic_cars.serving.release_making import make_release
+from classic_cars.serving.releases import opened
 from classic_cars.serving.sales_report.files import report_page
 from classic_cars.serving.sales_report.numbers import answers, report_of
 from classic_cars.settings import Settings

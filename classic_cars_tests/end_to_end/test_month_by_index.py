@@ -13,7 +13,8 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
-from classic_cars.contracts.order_system import UNDATED, orderdetails, orders
+from classic_cars.contracts.order_system import orderdetails, orders
+from classic_cars.months import UNDATED
 from classic_cars.sources.near_dates import PLAIN_CHARACTERS
 from classic_cars.sources.order_system import open_order_system
 from classic_cars.sources.order_system.selecting import Selection, together

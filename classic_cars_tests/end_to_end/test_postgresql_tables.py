@@ -15,14 +15,13 @@ import pyarrow.compute
 import pytest
 import sqlalchemy as sa
 
-from classic_cars.contracts.base import Contract
+from classic_cars.contracts.base import RELEASED, Contract
 from classic_cars.contracts.vocabulary import Int, Text
 from classic_cars.errors import ServingError
 from classic_cars.serving.postgresql import rows, shape
 from classic_cars.serving.postgresql.connection import Server
 from classic_cars.serving.postgresql.rights import examined
 from classic_cars.serving.postgresql.shape import READER
-from classic_cars.serving.releases import RELEASED
 from classic_cars.settings import Settings
 from classic_cars.sources.urls import SourceURL
 from classic_cars.stores.sql import table_name

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from classic_cars.contracts.base import RELEASED
 from classic_cars.months import Months
 from classic_cars.runs import execute_what_changed
-from classic_cars.serving.releases import RELEASED, opened
+from classic_cars.serving.releases import opened
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars_shop import api as simulator

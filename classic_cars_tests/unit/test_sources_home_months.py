@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 
-from classic_cars.contracts.order_system import FIRST_MONTH, UNDATED, orders
+from classic_cars.contracts.order_system import orders
+from classic_cars.months import FIRST_MONTH, UNDATED
 from classic_cars.sources.conform import conform
 from classic_cars.sources.home_months import OrderDate, at_home, home_of, home_of_text, others
 from classic_cars_tests.order_systems import TODAY

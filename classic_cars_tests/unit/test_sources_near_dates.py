@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classic_cars.contracts.order_system import UNDATED, orders
+from classic_cars.contracts.order_system import orders
+from classic_cars.months import UNDATED
 from classic_cars.sources.home_months import OrderDate, at_home, away
 from classic_cars.sources.near_dates import anything, moments, texts
 from classic_cars_tests.order_systems import TODAY

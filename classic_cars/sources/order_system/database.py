@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 import duckdb
 import sqlalchemy as sa
 
-from classic_cars.contracts.order_system import PARTITIONED, UNDATED
+from classic_cars.contracts.order_system import PARTITIONED
 from classic_cars.errors import SourceError, SourceMissing, SourceUnreachable
-from classic_cars.months import month_of
+from classic_cars.months import UNDATED, month_of
 from classic_cars.sources.columns import kind_of
 from classic_cars.sources.control_totals import proven
 from classic_cars.sources.errors import lost_connection, said_by_scanner, translate_error

@@ -9,8 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from classic_cars.contracts.order_system import UNDATED, metadata
-from classic_cars.months import first_of_month
+from classic_cars.contracts.order_system import metadata
+from classic_cars.months import UNDATED, first_of_month
 from classic_cars.sources.home_months import OrderDate, at_home
 from classic_cars.sources.near_dates import Near
 from classic_cars.sources.texts import as_text
