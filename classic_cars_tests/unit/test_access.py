@@ -81,7 +81,6 @@ WRONG = {
     "PASSWORD": ["short", "eleven char"],
     "EMBED_KEY": ["short", f"{'k' * 32} short"],
     "EMBED_URL": [
-        "",
         "reports.example.com",
         "ftp://a",
         "https://a/?x=1",
@@ -90,7 +89,6 @@ WRONG = {
         "https://a b",
     ],
     "EMBED_ANCESTORS": [
-        "",
         "*",
         "'none' https://a.example",
         "https://a.example; script-src *",
