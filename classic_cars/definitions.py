@@ -40,6 +40,7 @@ from classic_cars.instance.home import STORE_POOL
 from classic_cars.months import Months
 from classic_cars.resources import resources as resources_of
 from classic_cars.serving import release_asset
+from classic_cars.serving.metrics.fitting import check_metrics
 from classic_cars.serving.postgresql import asset as postgresql_asset
 from classic_cars.serving.postgresql.asset import postgresql_check, postgresql_spec
 from classic_cars.serving.release_asset import release_check, release_spec
@@ -49,6 +50,7 @@ from classic_cars.stores import published
 from classic_cars.tables.asset import Runtime, build_asset
 from classic_cars.tables.co_published import co_published_specs
 from classic_cars.tables.external import claims_of, external_assets
+from classic_cars.tables.fitting import check_contracts
 from classic_cars.tables.live_agreement import CHECK, Reader, reconciliation_check
 from classic_cars.tables.recomputation import recomputation_check, recomputation_key, recomputed_tables
 from classic_cars.tables.table import Catalog, Table
@@ -68,6 +70,8 @@ def build_defs(
     """The platform's definitions. ``resources`` take the place of those that the settings name, by their keys."""
     settings = settings or load_settings()
     catalog = Catalog(tables)
+    check_contracts(catalog)
+    check_metrics()
     with warnings.catch_warnings():
         # Single-run backfills and conditions of our own are beta; the pinned version of Dagster is tested with them.
         warnings.simplefilter("ignore", dg.BetaWarning)

@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 import ibis
 import pandera.ibis as pa
 
+from classic_cars.contracts.authoring import written
 from classic_cars.contracts.base import LAYERS, RESCUED, Contract, differing_columns
 from classic_cars.contracts.origins import Origins
 from classic_cars.contracts.source import Origin
@@ -50,7 +51,8 @@ class Table:
     @cached_property
     def inputs(self) -> dict[str, Any]:
         """The function's parameters and how each wants its table: the annotation, ``ibis.Table`` if none."""
-        hints = get_type_hints(self.function)
+        with written(self.address, "an annotation of its function"):
+            hints = get_type_hints(self.function)
         return {name: hints.get(name, ibis.Table) for name in inspect.signature(self.function).parameters}
 
     @property

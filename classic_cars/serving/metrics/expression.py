@@ -12,6 +12,7 @@ import ibis
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
 
+from classic_cars.contracts.authoring import written
 from classic_cars.contracts.cuts import DAY
 from classic_cars.contracts.measures import FACTS, SHARE, Fact, Measure, Metric, Ratio, Stock, divided, parts_of
 from classic_cars.serving.metrics.periods import Span, compared
@@ -51,10 +52,15 @@ def _sides(question: Question, span: Span, suffix: str, read: Reader) -> Iterato
         rows = rows_of(question, fact, span, read)
         if span.period is not None:
             rows = rows.filter(span.period.hold(day_of(rows, fact)))
-        yield rows.aggregate(by=keys, **{each.name + suffix: each.of(rows) for each in metrics})
+        yield rows.aggregate(by=keys, **{each.name + suffix: _aggregated(each, rows) for each in metrics})
     for each in question.measures:
         if isinstance(each, Stock):
             yield stock_side(question, each, span, read).rename({each.name + suffix: each.name})
+
+
+def _aggregated(metric: Metric, rows: ibis.Table) -> ir.Scalar:
+    with written(f"measure {metric.name}", f"its value of {metric.fact}"):
+        return metric.of(rows)
 
 
 def _metrics(measures: tuple[Measure, ...]) -> dict[Fact, list[Metric]]:
