@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 import ibis
 import pandera.ibis as pa
 
+from classic_cars import checks
 from classic_cars.contracts.authoring import written
 from classic_cars.contracts.base import LAYERS, RESCUED, Contract, differing_columns
 from classic_cars.contracts.origins import Origins
@@ -246,7 +247,7 @@ class Catalog:
         return expression
 
     def code_version(self, made: Table) -> str:
-        """Changes when the compiled expression or the contract's demands change, and with nothing else."""
+        """Changes when the compiled expression, the contract's demands or an added kind of check changes; only then."""
         if made.address not in self._code_versions:
             self._code_versions[made.address] = self._code_version(made)
         return self._code_versions[made.address]
@@ -254,7 +255,8 @@ class Catalog:
     def _code_version(self, made: Table) -> str:
         expression = self.expression(made)
         body = digest(made.function) if expression is None else ibis.to_sql(expression, dialect="duckdb")
-        return hashlib.sha256(f"{body}\n{made.contract.version}".encode()).hexdigest()[:12]
+        demands = [made.contract.version, *filter(None, [checks.added(made.contract, self.origins(made))])]
+        return hashlib.sha256("\n".join([body, *demands]).encode()).hexdigest()[:12]
 
     def lineage(self, made: Table) -> dict[str, list[tuple[str, str]]]:
         """Per column, the columns of other tables that its values come from; empty when not lazy."""
