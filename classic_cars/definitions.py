@@ -40,6 +40,7 @@ from classic_cars.instance.home import STORE_POOL
 from classic_cars.months import Months
 from classic_cars.resources import resources as resources_of
 from classic_cars.serving import release_asset
+from classic_cars.serving.metrics.fitting import check_metrics
 from classic_cars.serving.postgresql import asset as postgresql_asset
 from classic_cars.serving.postgresql.asset import postgresql_check, postgresql_spec
 from classic_cars.serving.release_asset import release_check, release_spec
@@ -49,7 +50,9 @@ from classic_cars.stores import published
 from classic_cars.tables.asset import Runtime, build_asset
 from classic_cars.tables.co_published import co_published_specs
 from classic_cars.tables.external import claims_of, external_assets
+from classic_cars.tables.fitting import check_contracts
 from classic_cars.tables.live_agreement import CHECK, Reader, reconciliation_check
+from classic_cars.tables.outside import check_origins
 from classic_cars.tables.recomputation import recomputation_check, recomputation_key, recomputed_tables
 from classic_cars.tables.table import Catalog, Table
 
@@ -68,6 +71,10 @@ def build_defs(
     """The platform's definitions. ``resources`` take the place of those that the settings name, by their keys."""
     settings = settings or load_settings()
     catalog = Catalog(tables)
+    shared = {**resources_of(settings), **(resources or {})}
+    check_contracts(catalog)
+    check_origins(catalog, shared)
+    check_metrics()
     with warnings.catch_warnings():
         # Single-run backfills and conditions of our own are beta; the pinned version of Dagster is tested with them.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -76,7 +83,7 @@ def build_defs(
             _automation(settings, catalog),
             _operations(settings, catalog),
             dg.Definitions(
-                resources={**resources_of(settings), **(resources or {})},
+                resources=shared,
                 # DuckDB, the engine of both stores, uses all cores in one process; one per step costs seconds a table.
                 executor=dg.multiprocess_executor if settings.executor == "multiprocess" else dg.in_process_executor,
             ),

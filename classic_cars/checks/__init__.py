@@ -1,6 +1,7 @@
 """Every check that a table can have: one class per kind, one list, one loop.
 
-A kind goes into :data:`KINDS`, and every table that it applies to has it: in Dagster, in ``status``, in the audit.
+Every table that a kind of :data:`KINDS` applies to has it: in Dagster, in ``status``, in the audit. One that is added
+goes into :data:`ADDED`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from classic_cars.checks.rules import Keys, References, Schema, Values
 from classic_cars.checks.source import Moved, OrderSystemAgrees, Volume
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
+from classic_cars.contracts.versions import digest
 
-#: In the order in which they are shown.
+#: Kinds of your own. Each is part of the code version of the tables that it applies to: the next run makes these again,
+#: so that the kind judges what was published before it was there.
+ADDED: tuple[Check, ...] = ()
+#: All, in the order in which they are shown.
 KINDS: tuple[Check, ...] = (
     Schema(),
     Values(),
@@ -34,12 +39,19 @@ KINDS: tuple[Check, ...] = (
     OrderSystemAgrees(),
     LedgerAgrees(),
     Completeness(),
+    *ADDED,
 )
 
 
 def checks_of(contract: Contract, origins: Origins) -> list[Check]:
     """The checks that a table of this contract has."""
     return [kind for kind in KINDS if kind.applies(contract, origins)]
+
+
+def added(contract: Contract, origins: Origins) -> str:
+    """A digest of the added kinds that a table of this contract has; empty without any."""
+    found = [(each.name, type(each).evaluate) for each in ADDED if each.applies(contract, origins)]
+    return digest(found) if found else ""
 
 
 def descriptions(contract: Contract, origins: Origins) -> dict[str, str]:

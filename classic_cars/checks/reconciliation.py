@@ -15,6 +15,7 @@ from classic_cars.checks.columns import profiles
 from classic_cars.checks.compared import SHOWN, Compared, Group
 from classic_cars.checks.hashing import hashed
 from classic_cars.checks.profiles import ROWS, TOTAL
+from classic_cars.contracts.authoring import written
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
 from classic_cars.contracts.vocabulary import Reconciliation
@@ -47,7 +48,9 @@ class Reconciliations:
 
         outcomes = {}
         for each in audit.contract.reconciliations:
-            actual, expected = each.actual(audit.rows, *rows(each.actual, 1)), each.expected(*rows(each.expected, 0))
+            with written(audit.contract.address, f"reconciliation {each.name!r}"):
+                actual = each.actual(audit.rows, *rows(each.actual, 1))
+                expected = each.expected(*rows(each.expected, 0))
             same = proven_equal(each, actual, expected) if audit.measured.rows > MANY else None
             outcomes[each.name] = same or reconcile(each, actual, expected)
         found = verdict(self.name, outcomes)

@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+import classic_cars
 from classic_cars.cli.startup import quick_imports
 from classic_cars.errors import ClassicCarsError
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+
+PACKAGE = Path(classic_cars.__file__).parent
+#: Errors whose text is about code, and not about values.
+OF_CODE = (SyntaxError, ImportError, NameError, AttributeError, TypeError)
 
 #: Exit code of a command that was told to stop, as shells have it.
 INTERRUPTED = 130
@@ -76,12 +81,35 @@ def message_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         return f"{place}{error.strerror[:1].lower()}{error.strerror[1:]}; name another place or change its permissions"
+    if place := _where_loading_failed(error):
+        said = f": {error.msg if isinstance(error, SyntaxError) else error}" if isinstance(error, OF_CODE) else ""
+        return f"{place}: {type(error).__name__}{said}; nothing was loaded: correct this module"
     frames = [each for each in traceback.extract_tb(error.__traceback__) if "classic_cars" in each.filename]
     place = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return (
         f"unexpected {type(error).__name__}{place}; this is a bug of the platform: please report it with the command, "
         "and what `PYTHONDEVMODE=1 classic-cars ...` shows"
     )
+
+
+def _where_loading_failed(error: Exception) -> str:
+    """The line of a module of ours that could not be imported; empty when the error came later, out of our code."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return _line(error.filename, error.lineno)
+    frames = list(traceback.walk_tb(error.__traceback__))
+    imported = [
+        file
+        for frame, _ in frames
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") != "__main__"
+        if (file := frame.f_code.co_filename).startswith(str(PACKAGE))
+    ]
+    lines = [line for frame, line in frames if imported and frame.f_code.co_filename == imported[-1]]
+    return _line(imported[-1], lines[-1]) if imported else ""
+
+
+def _line(file: str, line: int | None) -> str:
+    path = Path(file)
+    return f"{path.relative_to(PACKAGE.parent) if path.is_relative_to(PACKAGE) else path}:{line or 1}"
 
 
 def _forget(stream: Any) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import ibis
 import pandera.ibis as pa
 
+from classic_cars.contracts.authoring import meant, written
 from classic_cars.contracts.origins import (
     EXPECTED_VALUE,
     FLAG,
@@ -41,6 +42,7 @@ from classic_cars.contracts.vocabulary import (
     Total,
     facts,
 )
+from classic_cars.errors import ContractError
 
 #: The layers, from the order system to the analysts. A table reads from its own layer and those before it.
 LAYERS = ("source", "staging", "warehouse", "analytics")
@@ -71,19 +73,23 @@ class Contract:
     money: Callable[[ibis.Table], Any] | None = None
     #: Compared every night, and no demand on a version that is published: it is not in :attr:`version`.
     recomputed: Callable[..., ibis.Table] | None = None
-    extra: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(cls, model: type[TableModel] | pa.DataFrameSchema) -> Contract:
+        """Raises ``ContractError`` that names the table when the model cannot be read."""
         if isinstance(model, pa.DataFrameSchema):
-            schema, metadata = model, dict(model.metadata or {})
+            schema, known = model, dict(model.metadata or {})
         else:
+            name = getattr(model.__config__, "name", None) or model.__name__
+            with written(name, f"its contract {model.__name__}"):
+                schema = model.to_schema()
             # pandera's Ibis models keep the metadata of their Config to themselves.
-            schema, metadata = model.to_schema(), dict(getattr(model.__config__, "metadata", None) or {})
-        known = {name: metadata.pop(name) for name in facts() if name in metadata}
+            known = dict(getattr(model.__config__, "metadata", None) or {})
+        if unknown := [each for each in known if each not in facts()]:
+            raise ContractError(f"{schema.name}: facts() knows no {unknown[0]}; {meant(unknown[0], facts())}")
         if known.get("quarantines") and RESCUED not in schema.columns:
             schema = schema.add_columns({RESCUED: _rescued_column()})
-        return cls(schema=schema, extra=metadata, **known)
+        return cls(schema=schema, **known)
 
     @property
     def address(self) -> str:
@@ -186,11 +192,16 @@ class Contract:
     def version(self) -> str:
         """Digest of what the contract demands: rules, totals, reconciliations and origins as what they do.
 
-        Wording does not change it.
+        Wording does not change it. Raises ``ContractError`` for a rule or a total that does not fit the columns.
         """
         rows = ibis.table(self.types, name=self.name, database=self.layer)
-        compiled = {rule.name: rule.holds(rows) for rule in self.rules}
-        compiled |= {f"total {name}": total(rows) for name, total in self.totals.items()}
+        compiled = {}
+        for rule in self.rules:
+            with written(self.address, f"rule {rule.name!r}"):
+                compiled[rule.name] = rule.holds(rows)
+        for name, total in self.totals.items():
+            with written(self.address, f"total {name!r}"):
+                compiled[f"total {name}"] = total(rows)
         demands = [
             {name: str(kind) for name, kind in self.types.items()},
             repr(rows.aggregate(**{name: _counted(each) for name, each in compiled.items()})) if compiled else "",

@@ -98,19 +98,14 @@ def _columns(table: sa.Table) -> dict[str, pa.Column]:
 
 
 def source_contract(table: sa.Table) -> Contract:
-    """The contract of ``source/<table>``; ``extra["keys"]`` holds the key the order system promises."""
+    """The contract of ``source/<table>``."""
     return Contract.of(
         pa.DataFrameSchema(
             _columns(table),
             name=f"source/{table.name}",
             description=f"{table.comment}. As read from the order system: raw, typed, nothing changed or lost.",
             strict=True,
-            metadata={
-                **facts(
-                    partitioned_by=MONTH if table.name in PARTITIONED else None,
-                ),
-                "order_system_table": table,
-            },
+            metadata=facts(partitioned_by=MONTH if table.name in PARTITIONED else None),
         )
     )
 

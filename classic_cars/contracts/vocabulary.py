@@ -151,6 +151,7 @@ def facts(
     complete: Complete | None = None,
     money: Callable[[ibis.Table], Any] | None = None,
     recomputed: Callable[..., ibis.Table] | None = None,
+    **misspelt: Any,
 ) -> dict[str, Any]:
     """The facts of a table that pandera has no word for, as ``Config.metadata`` of its model.
 
@@ -164,7 +165,7 @@ def facts(
     from the table's rows to what they must be, in every column, worked out by other means. ``complete``: of what the
     table, with what is quarantined, must hold every row and cent. ``money``: of a row, in USD; quarantine has a limit.
     ``recomputed``: of a table that is made in part or from partial aggregates, all its rows from the tables that its
-    parameters name; compared every night.
+    parameters name; compared every night. ``misspelt``: refused by ``Contract.of``, which knows the table.
     """
     return {
         "partitioned_by": partitioned_by,
@@ -181,6 +182,7 @@ def facts(
         "complete": complete,
         "money": money,
         "recomputed": recomputed,
+        **misspelt,
     }
 
 

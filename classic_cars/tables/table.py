@@ -16,6 +16,8 @@ from typing import Any, get_type_hints
 import ibis
 import pandera.ibis as pa
 
+from classic_cars import checks
+from classic_cars.contracts.authoring import written
 from classic_cars.contracts.base import LAYERS, RESCUED, Contract, differing_columns
 from classic_cars.contracts.origins import Origins
 from classic_cars.contracts.source import Origin
@@ -50,7 +52,8 @@ class Table:
     @cached_property
     def inputs(self) -> dict[str, Any]:
         """The function's parameters and how each wants its table: the annotation, ``ibis.Table`` if none."""
-        hints = get_type_hints(self.function)
+        with written(self.address, "an annotation of its function"):
+            hints = get_type_hints(self.function)
         return {name: hints.get(name, ibis.Table) for name in inspect.signature(self.function).parameters}
 
     @property
@@ -244,7 +247,7 @@ class Catalog:
         return expression
 
     def code_version(self, made: Table) -> str:
-        """Changes when the compiled expression or the contract's demands change, and with nothing else."""
+        """Changes when the compiled expression, the contract's demands or an added kind of check changes; only then."""
         if made.address not in self._code_versions:
             self._code_versions[made.address] = self._code_version(made)
         return self._code_versions[made.address]
@@ -252,7 +255,8 @@ class Catalog:
     def _code_version(self, made: Table) -> str:
         expression = self.expression(made)
         body = digest(made.function) if expression is None else ibis.to_sql(expression, dialect="duckdb")
-        return hashlib.sha256(f"{body}\n{made.contract.version}".encode()).hexdigest()[:12]
+        demands = [made.contract.version, *filter(None, [checks.added(made.contract, self.origins(made))])]
+        return hashlib.sha256("\n".join([body, *demands]).encode()).hexdigest()[:12]
 
     def lineage(self, made: Table) -> dict[str, list[tuple[str, str]]]:
         """Per column, the columns of other tables that its values come from; empty when not lazy."""

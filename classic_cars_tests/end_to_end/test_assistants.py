@@ -93,6 +93,12 @@ def test_metrics_are_filtered_compared_and_cut_to_the_most(asked_shop: Settings,
     assert list(compared.told["columns"]) == ["netSales", "netSalesBefore", "netSalesChange", "netSalesGrowth"]
 
 
+def test_whole_numbers_are_whole_numbers(asked_shop: Settings, order_frames: dict[str, pd.DataFrame]):
+    (answer,) = asked(server(asked_shop), ("query_metrics", {"measures": ["units", "stars"], "by": ["year"]}))
+    assert answer.told["columns"] == {"year": "INTEGER", "units": "BIGINT", "stars": "BIGINT"}
+    assert answer.told["rows"] == [[2003, int(order_frames["orderdetails"]["quantityOrdered"].sum()), 0]]
+
+
 def test_columns_of_one_name_all_come_each_with_its_values(asked_shop: Settings):
     sql = "SELECT a.orders, b.orders, b.netSales FROM analytics.sales_by_country a JOIN analytics.sales_by_country b "
     (answer,) = asked(server(asked_shop), ("read_only_sql", {"sql": f"{sql} USING (country) LIMIT 1"}))

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -113,6 +113,20 @@ class Checkout:
         assert done.returncode == 0, done.stdout
         return done.stdout.split("\x1e")[1:]
 
+    def load(self, modules: Iterable[str]) -> str:
+        """What it says to import these modules and to load all definitions; empty when all is well."""
+        code = f"import {', '.join(modules)}; from classic_cars.definitions import defs; defs()"
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code],
+            cwd=self.folder,
+            env=os.environ | {"CLASSIC_CARS_HOME": str(self.folder / "home"), "PYTHONPATH": str(self.folder)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.stderr
+
     def sales_by_vendor(self) -> list[tuple]:
         """The published rows, in the home in which the page's own tests published a small shop."""
         settings = Settings(home=next(self.folder.glob("tests*/published*")))
@@ -123,6 +137,15 @@ def alike(text: str) -> list[str]:
     """The lines with every number and id as ``#`` and every space once: what runs of two shops have in common."""
     text = re.sub(r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\d[\d,.]*", "#", text)
     return [re.sub(r"[ \t]+", " ", line).strip() for line in text.splitlines()]
+
+
+def test_the_code_of_adding_a_table_loads(tmp_path: Path):
+    checkout, modules = Checkout(tmp_path / "checkout"), {}
+    for block in blocks(ADD_A_TABLE):
+        if block.kind == "python" and not block.file.endswith(ON_PURPOSE):
+            checkout.write(block)
+            modules[block.file.removesuffix(".py").replace("/", ".")] = True
+    assert checkout.load(modules) == ""
 
 
 @pytest.mark.exhaustive

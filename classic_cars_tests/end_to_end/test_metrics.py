@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shlex
+import zipfile
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -56,6 +59,33 @@ def test_every_format_holds_the_same_rows(published: Settings, tmp_path: Path):
     found = csv.reader(io.StringIO((tmp_path / "sales.csv").read_text()))
     assert list(found)[1:] == [[name, str(net), str(orders)] for name, net, orders in expected]
     assert (tmp_path / "sales.xlsx").read_bytes()[:2] == b"PK"
+
+
+@pytest.mark.parametrize("more", [(), ("--by", "year"), ("--by", "year", "--period", "2003", "--compare", "year")])
+def test_every_measure_is_what_it_says_in_every_form(published_home: Path, tmp_path: Path, more: tuple[str, ...]):
+    def query(*form: str) -> str:
+        asked = ("metrics", "query", "--measure", ",".join(MEASURES), *more, *form)
+        return call(Settings(home=published_home), *asked)
+
+    for kind in ("xlsx", "parquet"):
+        query("--output", str(tmp_path / f"all.{kind}"))
+    table = pq.read_table(tmp_path / "all.parquet")
+    (row,) = table.to_pylist()
+    counts = {name for name, each in MEASURES.items() if each.unit.format == ",d"}
+    assert {name for name in MEASURES if pa.types.is_int64(table.schema.field(name).type)} == counts
+    assert f"{row['units']:,d}" in query().split()
+    as_json, as_csv = query("--format", "json"), query("--format", "csv")
+    assert {name: type(value) for name, value in json.loads(as_json)[0].items() if name in counts | {"year"}} == {
+        name: int for name in row if name in counts | {"year"}
+    }
+    assert json.loads(as_json, parse_float=Decimal) == [row]
+    assert list(csv.DictReader(io.StringIO(as_csv))) == [
+        {name: "" if value is None else str(value) for name, value in row.items()}
+    ]
+    with zipfile.ZipFile(tmp_path / "all.xlsx") as book:
+        cells = re.findall(r"<v>([^<]*)</v>", book.read("xl/worksheets/sheet1.xml").decode())
+    digits = [Decimal(f"{float(each):.15g}") for each in cells]  # as many as Excel shows
+    assert digits == [value for value in row.values() if value is not None]
 
 
 def test_numbers_for_people_and_what_they_mean(published: Settings):

@@ -232,6 +232,14 @@ def test_tables_come_as_ibis_pandas_polars_and_arrow(release: warehouse.OpenRele
     assert amounts == [total(lines["amount"])] * 4
 
 
+def test_metrics_come_in_batches_as_they_come_whole(release: warehouse.OpenRelease, lines: pd.DataFrame):
+    rows = release.metrics("units,stars,netSales", by="year")
+    assert rows.to_pyarrow_batches().read_all().to_pylist() == rows.to_pyarrow().to_pylist()
+    (year,) = rows.to_pyarrow_batches().read_all().to_pylist()
+    units = int(lines["quantityOrdered"].sum())
+    assert year == {"year": 2003, "units": units, "stars": 0, "netSales": total(sold(lines)["amount"])}
+
+
 def test_nothing_can_be_written_and_errors_say_what_there_is(release: warehouse.OpenRelease):
     with pytest.raises(StoreError, match="read-only"):
         release.sql("DROP TABLE warehouse.fact_orders")

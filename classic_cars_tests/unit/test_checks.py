@@ -167,7 +167,10 @@ def test_a_large_table_is_compared_group_by_group_only_where_it_differs(monkeypa
     rows = sales(**MANY_GROUPS, USA="10.00")
     named = Reconciliation("by country", ("country",), lambda rows: rows, lambda: sales(**MANY_GROUPS, USA=amount))
     audit = SimpleNamespace(
-        rows=rows, tables={}, measured=SimpleNamespace(rows=1), contract=SimpleNamespace(reconciliations=[named])
+        rows=rows,
+        tables={},
+        measured=SimpleNamespace(rows=1),
+        contract=SimpleNamespace(address="analytics/sales", reconciliations=[named]),
     )
     found = Reconciliations().evaluate(audit)
     assert (found.passed, bool(asked)) == (passes, not passes)

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import ibis
+import ibis.expr.operations as ops
 import ibis.expr.types as ir
 
+from classic_cars.contracts.authoring import written
 from classic_cars.contracts.cuts import DAY
 from classic_cars.contracts.measures import FACTS, SHARE, Fact, Measure, Metric, Ratio, Stock, divided, parts_of
 from classic_cars.serving.metrics.periods import Span, compared
@@ -39,7 +41,8 @@ def expression(question: Question, read: Reader) -> ibis.Table:
     shown = {each.name: each.shown for each in question.by if each.key == DAY}
     named = {name: (shown.get(name) or _as_it_is)(whole[key]) for name, key in zip(question.keys, keys, strict=True)}
     values = {name: value for each in question.measures for name, value in _columns(each, question, whole)}
-    return _ordered(whole.select(**named, **values), question)
+    answer = {name: declared(value) for name, value in {**named, **values}.items()}
+    return _ordered(whole.select(**answer), question)
 
 
 def _sides(question: Question, span: Span, suffix: str, read: Reader) -> Iterator[ibis.Table]:
@@ -49,10 +52,15 @@ def _sides(question: Question, span: Span, suffix: str, read: Reader) -> Iterato
         rows = rows_of(question, fact, span, read)
         if span.period is not None:
             rows = rows.filter(span.period.hold(day_of(rows, fact)))
-        yield rows.aggregate(by=keys, **{each.name + suffix: each.of(rows) for each in metrics})
+        yield rows.aggregate(by=keys, **{each.name + suffix: _aggregated(each, rows) for each in metrics})
     for each in question.measures:
         if isinstance(each, Stock):
             yield stock_side(question, each, span, read).rename({each.name + suffix: each.name})
+
+
+def _aggregated(metric: Metric, rows: ibis.Table) -> ir.Scalar:
+    with written(f"measure {metric.name}", f"its value of {metric.fact}"):
+        return metric.of(rows)
 
 
 def _metrics(measures: tuple[Measure, ...]) -> dict[Fact, list[Metric]]:
@@ -61,6 +69,17 @@ def _metrics(measures: tuple[Measure, ...]) -> dict[Fact, list[Metric]]:
     for metric in dict.fromkeys(part for each in measures if not isinstance(each, Stock) for part in parts_of(each)):
         found.setdefault(FACTS[metric.fact], []).append(metric)
     return found
+
+
+def declared(value: ir.Value) -> ir.Value:
+    """The value with a cast to the type that it says it has, where an engine may give a number of another one.
+
+    DuckDB sums whole numbers to 128 bits and gives years 64; ``value.cast`` would be left out as one that changes
+    nothing, and results in batches be refused as what they do not say they are.
+    """
+    kind = value.type()
+    is_exact = kind.is_integer() or (kind.is_decimal() and kind.scale is not None)
+    return ops.Cast(value, to=kind).to_expr() if is_exact else value
 
 
 def _as_it_is(value: ir.Value) -> ir.Value:
