@@ -87,22 +87,23 @@ class OpenRelease:
         self,
         measures: Names,
         *,
-        by: Names = (),
-        where: str | Sequence[str] = (),
-        period: str | None = None,
+        by: Names | None = (),
+        where: str | Sequence[str] | None = (),
+        period: str | int | None = None,
         compare: str | None = None,
         top: int | None = None,
         share: bool = False,
     ) -> ibis.Table:
         """Measures, one row per value of the dimensions ``by``; docs/metrics.md has every name.
 
-        ``where``: filters that must all hold, such as ``productLine=Planes``. ``period``: ``2004``, ``2004-Q2``,
+        ``where``: filters that must all hold, such as ``productLine=Planes``. ``period``: ``2004``, ``"2004-Q2"``,
         ``2003-06..2004-05``. ``compare``: ``year`` or ``before``. ``top``: only rows with most of the first measure.
         ``share``: with each measure its share of the total. Raises ``QuestionError`` that names what is wrong and what
         there is instead; warns of a filter's value that nothing has.
         """
-        filters = [where] if isinstance(where, str) else where
-        question = ask(_names(measures), _names(by), filters, period, compare, top, share)
+        filters = [where] if isinstance(where, str) else where or ()
+        days = str(period) if isinstance(period, int) else period
+        question = ask(_names(measures), _names(by or ()), filters, days, compare, top, share)
         for each in hints(question, self._tables.read):
             warnings.warn(each, stacklevel=2)
         return expression(question, self._tables.read)
@@ -127,13 +128,14 @@ def open(number: int | None = None, settings: Settings | None = None) -> Iterato
 
 
 def describe(name: str) -> str:
-    """What a measure, a dimension, a table or a column (``layer.name.column``) means.
+    """What a measure, a dimension, a table (also by its name alone) or a column (``layer.name.column``) means.
 
     Raises ``QuestionError`` for a name that is none of them.
     """
-    layer, _, rest = name.partition(".")
+    layer, _, rest = name.replace("/", ".").partition(".")
     table, _, column = rest.partition(".")
-    contract = _CONTRACTS.get(f"{layer}/{table}")
+    alone = [each for each in _CONTRACTS.values() if each.name == name]
+    contract = alone[0] if len(alone) == 1 else _CONTRACTS.get(f"{layer}/{table}")
     if contract is None or (column and column not in contract.types):
         description, facts = facts_about(name)
         return "\n".join([description, *(f"{title}: {text}" for title, text in facts.items())])

@@ -41,7 +41,8 @@ def _listed(rows: list[Row]) -> list[Row]:
 
 
 def _dated(rows: list[Row]) -> list[Row]:
-    return [row for row in rows if row["shippedDate"] is not None and row["requiredDate"] is not None]
+    known = [row for row in rows if row["shippedDate"] is not None and row["requiredDate"] is not None]
+    return [row for row in known if row["status"] != "Cancelled"]
 
 
 def _times(rows: list[Row], column: str) -> Decimal:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 import ibis
@@ -19,7 +20,16 @@ from classic_cars.contracts.base import Contract
 from classic_cars.contracts.cuts import DIMENSIONS, Dimension, dimensions_of
 from classic_cars.contracts.measures import MEASURES, additivity
 from classic_cars.errors import QuestionError
-from classic_cars.serving.metrics import Question, ask, columns_of, expression, unknown_values, values_near
+from classic_cars.serving.metrics import (
+    Question,
+    ask,
+    columns_of,
+    expression,
+    latest,
+    not_over,
+    unknown_values,
+    values_near,
+)
 from classic_cars.serving.metrics.rows import contracts as star_schema
 from classic_cars.serving.releases import age, pending
 from classic_cars.settings import Settings
@@ -153,11 +163,14 @@ class Tools:
         return _rows(result, _definition(question), extract, self._notes(question, extract))
 
     def _notes(self, question: Question, extract: Extract) -> list[str]:
-        near = values_near(question, _shown)
-        if near is None:
-            return []
-        found = answered(extract, _sql(near.order_by("place").drop("place")), self.limits)
-        return unknown_values(question, [(str(a), str(b), str(c)) for a, b, c in found.rows])
+        near, days, notes = values_near(question, _shown), latest(question, _shown), []
+        if near is not None:
+            found = answered(extract, _sql(near.order_by("place").drop("place")), self.limits)
+            notes += unknown_values(question, [(str(a), str(b), str(c)) for a, b, c in found.rows])
+        if days is not None:
+            ((last,),) = answered(extract, _sql(days), self.limits).rows
+            notes += not_over(question, date.fromisoformat(last) if last else None)
+        return notes
 
     def read_only_sql(self, sql: str) -> Rows:
         extract = self.extracts.latest()
@@ -253,7 +266,8 @@ def _named(extract: Extract, table: str) -> list[Contract]:
     known = {_sql_name(each): each for each in extract.contracts.values()}
     if not table:
         return list(known.values())
-    name = table.replace("/", ".")
+    alone = [name for name, each in known.items() if each.name == table]
+    name = alone[0] if len(alone) == 1 else table.replace("/", ".")
     if name not in known:
         raise QuestionError(f"there is no such table in the release; there are {', '.join(known)}")
     return [known[name]]

@@ -110,7 +110,7 @@ def _show(reader: pa.RecordBatchReader, question: Question, columns: list[Answer
     grid = Grid([Column(each.name, numeric=bool(each.format), wraps=not each.format) for each in columns])
     rows = (row for batch in reader for row in batch.to_pylist())
     for row in islice(rows, SCREENFUL):
-        grid.add(*[_cell(row[each.name], each.format) for each in columns])
+        grid.add(*[_cell(row[each.name], each) for each in columns])
     grid.show()
     more = sum(1 for _ in rows)
     if more:
@@ -119,7 +119,5 @@ def _show(reader: pa.RecordBatchReader, question: Question, columns: list[Answer
         out.print(f"{each.name}: {escape(each.description)}", style="dim", soft_wrap=True)
 
 
-def _cell(value: Any, form: str) -> str:
-    if value is None:
-        return "[dim]–[/]"
-    return format(value, form) if form else escape(str(value))
+def _cell(value: Any, column: AnswerColumn) -> str:
+    return "[dim]–[/]" if value is None else escape(column.written(value))

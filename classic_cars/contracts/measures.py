@@ -128,7 +128,11 @@ def _at_list_price(lines: ibis.Table) -> ir.DecimalValue:
 
 
 def _dated(lines: ibis.Table) -> ir.BooleanValue:
-    return lines.shippedDate.notnull() & lines.requiredDate.notnull()
+    return not_cancelled(lines) & lines.shippedDate.notnull() & lines.requiredDate.notnull()
+
+
+def _on_time(lines: ibis.Table) -> ir.BooleanValue:
+    return not_cancelled(lines) & (lines.shippedDate <= lines.requiredDate).fill_null(False)
 
 
 def _count(
@@ -155,17 +159,19 @@ _BY_NAME = {each.name: each for each in METRICS}
 LINES_ORDERED = _rows("lines", "Order lines, whatever the order's status", LINES, "orderNumber", FACT_ORDERS)
 DATED_SHIPMENTS = _count(
     "shippedOrders",
-    "Orders that were shipped and say by when they are wanted",
+    "Orders that were shipped, say by when they are wanted and were not cancelled since",
     _dated,
     "shippedDate",
     "requiredDate",
+    "status",
 )
 ON_TIME_SHIPMENTS = _count(
     "onTimeOrders",
     "Shipped orders that left on the day they are wanted, or before",
-    lambda lines: (lines.shippedDate <= lines.requiredDate).fill_null(False),
+    _on_time,
     "shippedDate",
     "requiredDate",
+    "status",
 )
 COSTED_SALES = Metric(
     "costedSales",

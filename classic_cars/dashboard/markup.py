@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import pyarrow as pa
 
 from classic_cars.dashboard.wordings import NOTHING, exact, short, title
-from classic_cars.serving.metrics import AnswerColumn
+from classic_cars.serving.metrics import POINTS, AnswerColumn
 
 #: Rows that a table on the page shows; downloads have all.
 SHOWN = 200
@@ -108,7 +108,7 @@ def _heading(column: AnswerColumn, link: str) -> str:
 
 
 def _cell(value: Any, column: AnswerColumn, link: str, *, first: bool) -> str:
-    text = escape(exact(value, column.format))
+    text = escape(column.written(value) if column.unit == POINTS and value is not None else exact(value, column.format))
     if link and value is not None:
         text = f'<a href="{escape(link + quote(str(value)))}" target="_self">{text}</a>'
     if first:

@@ -39,7 +39,7 @@ def test_every_tool_answers_with_definition_release_and_proof(
     metrics, table, sales, rows, quality = asked(
         server(asked_shop),
         ("list_metrics", {}),
-        ("describe_table", {"table": "warehouse.fact_orders"}),
+        ("describe_table", {"table": "fact_orders"}),
         ("query_metrics", by_country),
         ("read_only_sql", {"sql": "SELECT country, netSales FROM analytics.sales_by_country ORDER BY 1"}),
         ("data_quality", {"table": "warehouse.fact_orders"}),

@@ -97,6 +97,38 @@ def test_numbers_for_people_and_what_they_mean(published: Settings):
     assert "netSales: Net sales: the booked amount without cancelled orders, in USD" in shown
 
 
+def test_days_that_are_compared_are_days_and_shares_lie_points_apart(published: Settings, tmp_path: Path):
+    asked = ("metrics", "query", "--measure", "netSales,margin", "--by", "date", "--period", "2003-02")
+    days, compared = tmp_path / "days.parquet", tmp_path / "compared.parquet"
+    call(published, *asked, "--output", str(days))
+    call(published, *asked, "--compare", "before", "--output", str(compared))
+    alone, beside = pq.read_table(days), pq.read_table(compared)
+    assert pa.types.is_date(beside.schema.field("date").type)
+    assert set(alone["date"].to_pylist()) <= set(beside["date"].to_pylist())
+    in_all = ("metrics", "query", "--measure", "margin", "--period", "2003-02", "--compare", "before")
+    (row,) = json.loads(call(published, *in_all, "--format", "json"), parse_float=Decimal)
+    assert row["marginChange"] == row["margin"] - row["marginBefore"]
+    points = f"{100 * row['marginChange']:+.1f}"
+    assert [f"{row['margin']:.1%}", f"{row['marginBefore']:.1%}", points, "pts"] in lines(call(published, *in_all))
+
+
+def test_a_period_that_is_not_over_is_said_where_it_is_compared(published: Settings):
+    ((last,),) = sql(published, "SELECT max(orderDate) FROM warehouse.fact_orders")
+
+    def said(*more: str) -> str:
+        asked = ("metrics", "query", "--measure", "units", "--format", "json", *more)
+        result = CliRunner().invoke(main, asked, env={"CLASSIC_CARS_HOME": str(published.home)})
+        assert result.exit_code == 0
+        return result.stderr
+
+    assert f"is not over: the latest day is {last}, and it is compared with all of 2002-01-01..2002-12-31" in said(
+        "--period", "2003", "--compare", "year"
+    )
+    assert "2009-01-01..2009-12-31 has nothing yet" in said("--period", "2009", "--compare", "before")
+    for more in (("--period", "2003"), ("--period", f"2003-01-01..{last}", "--compare", "year")):
+        assert "latest day" not in said(*more)
+
+
 def test_top_customers(published: Settings):
     asked = ("--measure", "netSales", "--by", "customer", "--top", "3", "--format", "json")
     rows = json.loads(call(published, "metrics", "query", *asked))

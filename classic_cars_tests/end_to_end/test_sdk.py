@@ -249,6 +249,10 @@ def test_nothing_can_be_written_and_errors_say_what_there_is(release: warehouse.
         release.metrics("netSale")
     with pytest.warns(UserWarning, match="there is no country 'Frence'; did you mean France?"):
         assert release.metrics("units", where="country=Frence").to_pyarrow().to_pylist() == [{"units": 0}]
+    with pytest.raises(QuestionError, match=r"top 2\.5: expected a number of rows from 1 on"):
+        release.metrics("netSales", by="country", top=2.5)
+    year = release.metrics("netSales", by=None, where=None, period=2003).to_pyarrow()
+    assert year == release.metrics("netSales", period="2003").to_pyarrow()
     shares = release.metrics("netSales", by="country", top=1, share=True).to_pyarrow().column_names
     assert shares == ["country", "netSales", "netSalesShare"]
 
@@ -264,7 +268,9 @@ def test_a_release_that_is_not_there_is_an_error(settings: Settings, tmp_path: P
 def test_names_are_described():
     assert warehouse.describe("netSales").startswith("Net sales: the booked amount without cancelled orders")
     assert warehouse.describe("warehouse.dim_locations").startswith("Places of customers")
+    assert warehouse.describe("dim_locations") == warehouse.describe("warehouse.dim_locations")
     assert warehouse.describe("warehouse.dim_locations.city") == "City"
+    assert warehouse.describe("orders").startswith("Orders")  # a measure, and tables of two layers
     with pytest.raises(QuestionError):
         warehouse.describe("warehouse.nothing")
 

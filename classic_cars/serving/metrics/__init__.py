@@ -7,13 +7,14 @@ A question is checked when it is made, before anything is opened: unknown names,
 be cut by, are a ``QuestionError``. The expression reads facts and dimensions of the warehouse and nothing else.
 """
 
-from classic_cars.serving.metrics.columns import AnswerColumn, columns_of
+from classic_cars.serving.metrics.columns import POINTS, AnswerColumn, columns_of
 from classic_cars.serving.metrics.expression import expression
 from classic_cars.serving.metrics.periods import Period
 from classic_cars.serving.metrics.question import Question, ask, facts_about
-from classic_cars.serving.metrics.values import hints, unknown_values, values_near
+from classic_cars.serving.metrics.values import hints, latest, not_over, unknown_values, values_near
 
 __all__ = [
+    "POINTS",
     "AnswerColumn",
     "Period",
     "Question",
@@ -22,6 +23,8 @@ __all__ = [
     "expression",
     "facts_about",
     "hints",
+    "latest",
+    "not_over",
     "unknown_values",
     "values_near",
 ]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from classic_cars.contracts.measures import SHARE, Measure
 from classic_cars.serving.metrics.expression import BEFORE, CHANGE, GROWTH, OF_TOTAL
 from classic_cars.serving.metrics.question import Question
+
+#: Unit of what lies between two shares: of 39.9 % and 39.2 %, -0.7 points, which are no share of anything.
+POINTS = "points"
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,12 @@ class AnswerColumn:
     description: str
     unit: str = ""
     format: str = ""
+
+    def written(self, value: Any) -> str:
+        """A value that is not missing, for people."""
+        if self.unit == POINTS:
+            return f"{100 * value:+.1f} pts"
+        return format(value, self.format) if self.format else str(value)
 
 
 def columns_of(question: Question) -> list[AnswerColumn]:
@@ -38,7 +48,8 @@ def _of(measure: Measure, question: Question) -> Iterator[AnswerColumn]:
         return
     when = "the year before" if question.compare == "year" else "the period before"
     yield AnswerColumn(measure.name + BEFORE, f"{said}; {when}", unit.name, unit.format)
-    yield AnswerColumn(measure.name + CHANGE, f"{measure.name} less that of {when}", unit.name, f"+{unit.format}")
+    apart = POINTS if unit == SHARE else unit.name
+    yield AnswerColumn(measure.name + CHANGE, f"{measure.name} less that of {when}", apart, f"+{unit.format}")
     if unit != SHARE:
         grown = f"Change of {measure.name} as a share of that of {when}; missing where that is 0"
         yield AnswerColumn(measure.name + GROWTH, grown, SHARE.name, f"+{SHARE.format}")

@@ -72,13 +72,13 @@ def _metrics(measures: tuple[Measure, ...]) -> dict[Fact, list[Metric]]:
 
 
 def declared(value: ir.Value) -> ir.Value:
-    """The value with a cast to the type that it says it has, where an engine may give a number of another one.
+    """The value with a cast to the type that it says it has, where an engine may give another one.
 
-    DuckDB sums whole numbers to 128 bits and gives years 64; ``value.cast`` would be left out as one that changes
-    nothing, and results in batches be refused as what they do not say they are.
+    DuckDB sums whole numbers to 128 bits, gives years 64, and moves a day to a point in time; ``value.cast`` would be
+    left out as one that changes nothing, and results in batches be refused as what they do not say they are.
     """
     kind = value.type()
-    is_exact = kind.is_integer() or (kind.is_decimal() and kind.scale is not None)
+    is_exact = kind.is_integer() or kind.is_date() or (kind.is_decimal() and kind.scale is not None)
     return ops.Cast(value, to=kind).to_expr() if is_exact else value
 
 

@@ -58,7 +58,7 @@ def ask(
         raise QuestionError(f"compare {compare!r}: expected {' or '.join(COMPARISONS)}")
     if compare and period is None:
         raise QuestionError("a comparison needs a period, such as 2004: what comes before is told by it")
-    if top is not None and top < 1:
+    if top is not None and (not isinstance(top, int) or top < 1):
         raise QuestionError(f"top {top}: expected a number of rows from 1 on")
     _can_be_answered(asked, cuts, filters)
     if share:

@@ -1,4 +1,6 @@
-"""Values that a filter names and nothing has: a slip of the pen that would be answered with nothing, and no word.
+"""What is to be said beside an answer: values that a filter names and nothing has, and periods that are not over.
+
+The one is a slip of the pen that would be answered with nothing, and no word; of the other a comparison sees a loss.
 
 Asked of the tables that the names are looked up in, in one question. A filter by time is never looked at: days without
 sales are no mistake.
@@ -9,13 +11,15 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from datetime import date
 
 import ibis
 
 from classic_cars.contracts.cuts import DAY, Dimension
-from classic_cars.contracts.measures import FACTS
+from classic_cars.contracts.measures import FACTS, Stock, parts_of
+from classic_cars.serving.metrics.periods import compared
 from classic_cars.serving.metrics.question import Question
-from classic_cars.serving.metrics.rows import Reader, contracts
+from classic_cars.serving.metrics.rows import Reader, contracts, day_of
 
 #: Values that are looked at for each one that is asked for, the likest first, and how like they must be.
 NEAREST, ALIKE = 3, 0.6
@@ -85,10 +89,36 @@ def _meant(dimension: Dimension, asked: str, values: list[str]) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
-def hints(question: Question, read: Reader) -> list[str]:
-    """What :func:`unknown_values` says of the tables of ``read``, which are asked."""
-    near = values_near(question, read)
-    if near is None:
+def latest(question: Question, read: Reader) -> ibis.Table | None:
+    """One row: the ``last`` day of which the measures know anything. None where no days are compared."""
+    facts = {part.fact for each in question.measures if not isinstance(each, Stock) for part in parts_of(each)}
+    if not question.compare or not facts:
+        return None
+    days = [day_of(read(contracts()[each]), FACTS[each]).max().name("last").as_table() for each in sorted(facts)]
+    together = ibis.union(*days) if len(days) > 1 else days[0]
+    return together.aggregate(last=together["last"].max())
+
+
+def not_over(question: Question, last: date | None) -> list[str]:
+    """A sentence where the period goes on after the ``last`` day, and so is compared with more days than it has."""
+    period = question.period
+    if period is None or last is None or period.last <= last:
         return []
-    rows = near.order_by("place").to_pyarrow().to_pylist()
-    return unknown_values(question, [(row["dimension"], row["asked"], row["value"]) for row in rows])
+    before = compared(period, question.compare).period
+    if period.first > last:
+        return [f"{period} has nothing yet: the latest day is {last}; it is compared with {before} all the same"]
+    return [
+        f"{period} is not over: the latest day is {last}, and it is compared with all of {before}; the period "
+        f"{period.first}..{last} is compared with as many days"
+    ]
+
+
+def hints(question: Question, read: Reader) -> list[str]:
+    """What :func:`unknown_values` and :func:`not_over` say of the tables of ``read``, which are asked."""
+    found, near, days = [], values_near(question, read), latest(question, read)
+    if near is not None:
+        rows = near.order_by("place").to_pyarrow().to_pylist()
+        found += unknown_values(question, [(row["dimension"], row["asked"], row["value"]) for row in rows])
+    if days is not None:
+        found += not_over(question, days.to_pyarrow().to_pylist()[0]["last"])
+    return found
