@@ -9,7 +9,8 @@ from typing import Any
 import ibis
 
 from classic_cars.checks.base import Audit, CheckOutcome, Tables, broken_references, duplicates, orphaned, sample
-from classic_cars.contracts.base import Contract, differing_columns
+from classic_cars.contracts.base import Contract
+from classic_cars.contracts.differences import differing_columns
 from classic_cars.contracts.origins import FLAG, Origins
 from classic_cars.contracts.rules import Rule
 from classic_cars.contracts.vocabulary import Reference

@@ -169,7 +169,7 @@ def _show_report(report: RunReport) -> None:
         if check.blocking:
             _show_check("[bold red]failed[/]", check)
     for step, text in report.errors.items():
-        out.print(f"[bold red]error[/]   {step}: {escape(text)}", soft_wrap=True)
+        out.print(f"[bold red]error[/]   {step}: {escape(text.removeprefix(f'{step}: '))}", soft_wrap=True)
     for check in report.failed_checks:
         if not check.blocking:
             _show_check("[yellow]warning[/]", check)

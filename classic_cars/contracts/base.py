@@ -227,16 +227,3 @@ def _rescued_column() -> pa.Column:
         description="Raw values that did not fit their column or were repaired, as JSON; NULL for nearly all rows",
         metadata=PERSONAL | {ORIGIN: ColumnOrigin(derived=True)},
     )
-
-
-def differing_columns(contract: Contract, found: ibis.Schema) -> list[str]:
-    """What is wrong with the columns of a table that should follow the contract; empty when nothing is."""
-    have = {name: kind.copy(nullable=True) for name, kind in found.items()}
-    problems = [f"column {name} is missing" for name in contract.types.names if name not in have]
-    problems += [f"column {name} is not in the contract" for name in have if name not in contract.types]
-    problems += [
-        f"column {name} is {have[name]}, expected {kind}"
-        for name, kind in contract.types.items()
-        if name in have and have[name] != kind.copy(nullable=True)
-    ]
-    return problems

@@ -19,6 +19,7 @@ from classic_cars.contracts.metrics import (
     METRICS,
     MONTH,
     ORDERS,
+    PRODUCT,
     SOLD_ORDERS,
     USD,
     Metric,
@@ -103,15 +104,23 @@ class Stock:
 Measure = Metric | Ratio | Stock
 
 
+_OVER = {MONTH: "time", CUSTOMER: "customers", PRODUCT: "products"}
+
+
 def additivity(measure: Measure) -> str:
     """Over what values of the measure may be summed, in words."""
     if isinstance(measure, Ratio):
         return f"not additive: {measure.part.name} divided by {measure.whole.name}, each aggregated first"
     if isinstance(measure, Stock):
         return "semi-additive: over customers, not over time; of a period it is the value at its end"
-    if measure.additive_over == (MONTH, CUSTOMER):
-        return "semi-additive: over time and customers, not over products; counted at the grain that is asked for"
-    return "additive"
+    over = [called for key, called in _OVER.items() if key in measure.additive_over]
+    others = [called for called in _OVER.values() if called not in over]
+    if not over:
+        return "not additive: worked out at the grain that is asked for"
+    if not others:
+        return "additive"
+    summed = f"over {' and '.join(over)}, not over {' or '.join(others)}"
+    return f"semi-additive: {summed}; counted at the grain that is asked for"
 
 
 def parts_of(measure: Measure) -> tuple[Metric, ...]:

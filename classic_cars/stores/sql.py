@@ -16,6 +16,7 @@ from ibis.backends.duckdb import Backend
 from ibis.backends.sql.datatypes import DuckDBType
 from ibis.common.exceptions import TableNotFound
 
+from classic_cars.contracts.differences import differing_columns
 from classic_cars.errors import ContractError, StoreError
 from classic_cars.months import Months, month_of, spans
 from classic_cars.stores.pins import UNDATED, WHOLE
@@ -90,12 +91,18 @@ def named_tables(sql: str) -> set[str]:
     """The names, without schemas and casefolded, of the tables that a statement names; empty when it names none, or
     cannot be told.
     """
+    return {each.partition(" ")[0].strip('"').casefold() for each in tables_in(sql, qualified=False)}
+
+
+def tables_in(sql: str, *, qualified: bool) -> set[str]:
+    """The tables that a statement names, ``qualified`` with their schemas, as they are written; empty when it names
+    none, or cannot be told.
+    """
     try:
         with _nothing().cursor() as apart:
-            found = apart.get_table_names(sql)
+            return apart.get_table_names(sql, qualified=qualified)
     except (duckdb.BinderException, duckdb.InvalidInputException, duckdb.PermissionException):
         return set()  # DuckDB looks for names without columns, and stumbles over JOIN ... USING and PIVOT
-    return {each.partition(" ")[0].strip('"').casefold() for each in found}
 
 
 def stamped(address: str, first: str, last: str) -> str:
@@ -109,10 +116,9 @@ def stamped(address: str, first: str, last: str) -> str:
 def same_columns(contract: Contract, rows: ibis.Table) -> None:
     """Raises ``ContractError`` when ``rows`` lack a column of the contract, or have it with another type."""
     found = ibis.schema({name: kind for name, kind in rows.schema().items() if name in contract.types})
-    if plain(found) != plain(contract.types):
+    if problems := differing_columns(contract, found):
         raise ContractError(
-            f"{contract.address}: found {listed(found)}, expected {listed(contract.types)}; change the asset's "
-            "function or its contract so that both agree"
+            f"{contract.address}: {'; '.join(problems)}; change the asset's function or its contract so that both agree"
         )
 
 
@@ -133,11 +139,6 @@ def made_table(backend: Backend, contract: Contract) -> ibis.Table:
 def plain(schema: ibis.Schema) -> dict[str, dt.DataType]:
     """Names and types, whatever is known of NULLs."""
     return {name: kind.copy(nullable=True) for name, kind in schema.items()}
-
-
-def listed(schema: ibis.Schema) -> str:
-    """Columns and types, for an error message."""
-    return ", ".join(f"{name} {kind}" for name, kind in schema.items())
 
 
 def duckdb_type(kind: dt.DataType) -> str:

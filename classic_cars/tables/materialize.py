@@ -19,7 +19,8 @@ import sqlalchemy as sa
 from classic_cars.checks import Audit, evaluated, not_examined
 from classic_cars.checks.base import BaseVersion
 from classic_cars.checks.source import SourceRead
-from classic_cars.contracts.base import RESCUED, Contract, differing_columns
+from classic_cars.contracts.base import RESCUED, Contract
+from classic_cars.contracts.differences import differing_columns
 from classic_cars.contracts.origins import FLAG, REJECT, REPAIR
 from classic_cars.contracts.source import OrderSystemTable
 from classic_cars.sources.digests import differing_columns as columns_that_differ

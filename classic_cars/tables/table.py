@@ -18,7 +18,8 @@ import pandera.ibis as pa
 
 from classic_cars import checks
 from classic_cars.contracts.authoring import written
-from classic_cars.contracts.base import LAYERS, RESCUED, Contract, differing_columns
+from classic_cars.contracts.base import LAYERS, RESCUED, Contract
+from classic_cars.contracts.differences import differing_columns
 from classic_cars.contracts.origins import Origins
 from classic_cars.contracts.source import Origin
 from classic_cars.contracts.versions import digest

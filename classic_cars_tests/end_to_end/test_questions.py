@@ -65,6 +65,11 @@ def test_nothing_else_is_carried_out(published: Settings, sql: str):
     assert call(published, "query", sql, status=1).startswith("error: ")
 
 
+def test_a_table_that_no_release_has_is_named_with_the_nearest(published: Settings):
+    said = call(published, "query", "SELECT country FROM analytics.sales_by_countri", status=1)
+    assert "table analytics.sales_by_countri does not exist; did you mean analytics.sales_by_country?" in said
+
+
 def test_a_script_of_another_place_is_not_read(published: Settings, tmp_path: Path):
     (tmp_path / "schema.sql").write_text("SELECT 'read from a file' AS told")
     (tmp_path / "load.sql").write_text("")

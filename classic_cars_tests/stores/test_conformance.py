@@ -254,12 +254,18 @@ def test_reordered_columns_keep_their_values(store: Store):
 
 @NOT_OF_FILES
 @pytest.mark.parametrize(
-    "bend",
-    [lambda rows: rows.drop("note"), lambda rows: rows.mutate(amount=rows.amount.cast("float64"))],
+    ("bend", "said"),
+    [
+        (lambda rows: rows.drop("note"), "column note is missing"),
+        (
+            lambda rows: rows.mutate(amount=rows.amount.cast("float64")),
+            r"column amount is float64, expected decimal\(10, 2\)",
+        ),
+    ],
     ids=["missing column", "other type"],
 )
-def test_rows_of_another_shape_are_refused(store: Store, bend):
-    with pytest.raises(ContractError, match="warehouse/sales: found"), store.begin(BY_TEST) as tx:
+def test_rows_of_another_shape_are_refused_and_only_the_difference_is_said(store: Store, bend, said: str):
+    with pytest.raises(ContractError, match=f"^warehouse/sales: {said}; change"), store.begin(BY_TEST) as tx:
         tx.stage(SALES, bend(tx.receive(arrow(SALES, QUARTER))), FIRST_QUARTER)
     assert not store.exists(SALES)
 
@@ -386,6 +392,13 @@ def test_a_wrong_query_says_what_is_wrong(store: Store, open_another: Open):
         reader.query("SELECT visiters FROM staging.places")
     with pytest.raises(StoreError, match="nowhere"):
         reader.query("SELECT * FROM staging.nowhere")
+
+
+@pytest.mark.parametrize("name", ["staging.place", "analytics.places", '"staging"."Placs"'])
+def test_a_table_that_is_not_there_is_named_with_the_nearest(store: Store, open_another: Open, name: str):
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 2}])
+    with pytest.raises(StoreError, match=r"(?is)table .*plac.* does not exist.*did you mean \W?staging.places"):
+        open_another(read_only=True).query(f"SELECT * FROM {name}")
 
 
 def test_appended_rows_come_beside_all_published_ones(store: Store, open_another: Open):

@@ -9,14 +9,17 @@ import ibis
 import pytest
 
 from classic_cars.assets.dimensions import dim_dates
+from classic_cars.contracts import measures
 from classic_cars.contracts.cuts import DAY, DIMENSIONS, dimensions_of
 from classic_cars.contracts.measures import FACTS, MEASURES, additivity, divided, parts_of
 from classic_cars.errors import QuestionError
 from classic_cars.serving.metrics import Period, ask, columns_of, expression, facts_about, hints
+from classic_cars.serving.metrics.document import metric_definitions
+from classic_cars.serving.metrics.fitting import check_metrics
 from classic_cars.serving.metrics.periods import compared
 from classic_cars.serving.metrics.rows import contracts
 from classic_cars.serving.metrics.values import unknown_values
-from classic_cars_tests.unit.test_metric_questions import read, store
+from classic_cars_tests.unit.test_metric_questions import read, store, tables
 
 # Definitions ---------------------------------------------------------------------------------------------
 
@@ -49,6 +52,21 @@ def test_a_measure_says_what_it_reads(measure):
     assert measure.unit.name
     assert additivity(measure)
     assert format(0, measure.unit.format)
+
+
+def test_the_measure_of_the_page_is_worked_out_and_has_no_shares(monkeypatch: pytest.MonkeyPatch):
+    (code,) = re.findall(r"^```python\n(.*?)^```$", metric_definitions(), re.MULTILINE | re.DOTALL)
+    told = dict(vars(measures))
+    exec(code, told)
+    largest = told["LARGEST_LINE"]
+    check_metrics([largest])
+    monkeypatch.setitem(MEASURES, "largestLine", largest)
+    assert additivity(largest) == "not additive: worked out at the grain that is asked for"
+    (row,) = expression(ask(["largestLine"]), read).to_pyarrow().to_pylist()
+    assert row["largestLine"] == max(tables()["fact_orders"]["orderAmount"])
+    for by in ("country", "month", "productLine"):
+        with pytest.raises(QuestionError, match=f"largestLine by {by} has no share of a total: it is not additive"):
+            ask(["largestLine"], by=[by], share=True)
 
 
 def test_the_calendar_is_that_of_the_warehouse():

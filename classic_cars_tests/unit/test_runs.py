@@ -1,4 +1,4 @@
-"""Which tables the options of ``run`` name, and which months."""
+"""Which tables the options of ``run`` name, which months, and how errors are shown."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import dagster as dg
 import pytest
 
 from classic_cars.assets import ALL_TABLES
+from classic_cars.cli.main import _show_report as show_report
 from classic_cars.definitions import build_defs
 from classic_cars.errors import SettingsError
+from classic_cars.runs.report import RunReport
 from classic_cars.runs.selecting import select_tables, shrinking_tables
 from classic_cars.settings import Settings
 from classic_cars.tables.run_tags import ACCEPT_SHRINK, accepted_shrinks
@@ -81,3 +83,12 @@ def test_what_may_shrink_is_read_from_the_tag_of_a_run() -> None:
         "source/orderdetails",
     }
     assert accepted_shrinks({"another": "tag"}) == frozenset()
+
+
+def test_an_error_names_its_table_once(capsys: pytest.CaptureFixture[str]) -> None:
+    said = {"staging/orders": "staging/orders: column status is missing", "store": "held by another run"}
+    show_report(RunReport("run-1", succeeded=False, errors=said))
+    assert capsys.readouterr().out.splitlines() == [
+        "error   staging/orders: column status is missing",
+        "error   store: held by another run",
+    ]

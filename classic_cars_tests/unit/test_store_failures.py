@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+from datetime import date
 from pathlib import Path
 
 import duckdb
 import pytest
 import requests
 
+from classic_cars.contracts.vocabulary import Text
 from classic_cars.errors import StoreDamaged, StoreError, StoreUnavailable, StoreUnreachable
 from classic_cars.stores.duckdb import DuckDBStore
 from classic_cars.stores.duckdb.failures import clear_errors
 from classic_cars.stores.failures import is_damaged, is_full
 from classic_cars.stores.iceberg import failures as of_lake
 from classic_cars.stores.iceberg.lake import Lake
-from classic_cars_tests.stores.tables import PLACES, publish
+from classic_cars_tests.stores.tables import COLUMNS, FEBRUARY, PLACES, SALES, contract, publish
 
 
 @pytest.fixture
@@ -129,3 +131,17 @@ def test_a_catalog_that_cannot_be_reached_is_not_taken_for_the_folder(tmp_path: 
         raise requests.ConnectionError("connection refused")
     assert str(said.value).startswith("rest catalog at http://127.0.0.1:8181: request failed (ConnectionError)")
     assert "secret" not in str(said.value)
+
+
+def test_of_a_table_with_other_columns_only_the_difference_is_said(tmp_path: Path):
+    store = DuckDBStore(tmp_path / "classic_cars.duckdb")
+    rows = [{"sale": month, "day": date(2004, month, 1)} for month in (1, 2)]
+    publish(store, SALES, rows)
+    wider = contract({**COLUMNS, "place": (Text(), True, "Where it was made")})
+    with pytest.raises(StoreError) as refused:
+        publish(store, wider, rows[1:], FEBRUARY)
+    assert str(refused.value) == (
+        "warehouse/sales: the published table has other columns than its contract now asks for (column place is "
+        "missing); months 2004-02 alone cannot be replaced: materialize all months"
+    )
+    store.end_run()

@@ -47,6 +47,32 @@ through keys that are proven unique, each fact is aggregated apart, at the grain
 afterwards, and a ratio is taken of what was aggregated. Ratios are decimals, rounded half up."""
 
 
+_ADDING = """\
+## Adding a measure
+
+One constant in `classic_cars/contracts/measures.py`, and its name in `_ALL` below it: then every surface has it, and \
+`classic-cars docs` writes it into this page. A `Metric` is a number about the rows of one fact: its name, what it \
+means, how it is worked out of any of the rows, the columns that it reads, and its unit.
+
+```python
+LARGEST_LINE = Metric(
+    "largestLine",
+    "Amount of the largest order line, in USD",
+    lambda lines: amount(lines.orderAmount.max()),
+    ("orderAmount",),
+    additive_over=(),
+)
+```
+
+- `additive_over` says over what its values may be summed up. By default that is everything (`MONTH, CUSTOMER, \
+PRODUCT`), which is true of sums, and wrong of all else: say `()` for a largest, a smallest or a middle value, and \
+`(MONTH, CUSTOMER)` for a number of different orders. `--share` is refused by it.
+- `fact`: `FACT_PAYMENTS` or `FACT_RATINGS`, when it is not about order lines. What is divided is a `Ratio` of two \
+metrics, each aggregated first; what is counted up to a day is a `Stock`.
+- A column that the fact does not have is an error when definitions are loaded. `METRICS` in `metrics.py` are those \
+that tables keep: one more there changes the contracts of all tables of sales."""
+
+
 #: What analysts ask first, and what they type.
 QUESTIONS = {
     "Which product lines grow, and which do not?": "--measure netSales --by productLine --period 2004 --compare year",
@@ -90,7 +116,7 @@ def metric_definitions() -> str:
         f"are exact decimals in USD. Owner: {OWNER}."
     )
     parts = ["# Metrics", note, opening, "## Measures", _measures(), "## Dimensions", _dimensions()]
-    parts += [_ASKING, _questions(), _PARTIALS]
+    parts += [_ASKING, _questions(), _PARTIALS, _ADDING]
     return "\n\n".join(parts) + "\n"
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from classic_cars.contracts.cuts import DAY, DIMENSIONS, EXAMPLES, Dimension, dimensions_of
 from classic_cars.contracts.measures import MEASURES, OWNER, Measure, Metric, Stock, additivity, parts_of
-from classic_cars.contracts.metrics import PRODUCT
+from classic_cars.contracts.metrics import CUSTOMER, MONTH, PRODUCT
 from classic_cars.errors import QuestionError
 from classic_cars.serving.metrics.filters import Filter, parsed, typed
 from classic_cars.serving.metrics.periods import COMPARISONS, Period
@@ -104,16 +104,16 @@ def _can_be_answered(measures: Iterable[Measure], cuts: Iterable[Dimension], fil
 
 def _have_shares(measures: Iterable[Measure], cuts: Iterable[Dimension]) -> None:
     """Rows that are summed up must be the total: an order of two products would be in it twice."""
-    by_product = [each.name for each in cuts if each.key == PRODUCT]
+    over = {each.name: {DAY: MONTH, PRODUCT: PRODUCT}.get(each.key, CUSTOMER) for each in cuts}
     for measure in measures:
         if not isinstance(measure, Metric):
             raise QuestionError(
                 f"{measure.name} has no share of a total: it is {additivity(measure)}; ask for the share of a measure "
                 "that is additive, such as netSales"
             )
-        if by_product and PRODUCT not in measure.additive_over:
+        if wrong := [name for name, key in over.items() if key not in measure.additive_over]:
             raise QuestionError(
-                f"{measure.name} by {', '.join(by_product)} has no share of a total: it is {additivity(measure)}; ask "
+                f"{measure.name} by {', '.join(wrong)} has no share of a total: it is {additivity(measure)}; ask "
                 "for the share of a measure that is additive, such as netSales"
             )
 

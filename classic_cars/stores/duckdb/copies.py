@@ -29,6 +29,7 @@ from classic_cars.months import Months
 from classic_cars.stores.base import Size
 from classic_cars.stores.duckdb.failures import clear_errors
 from classic_cars.stores.folders import own
+from classic_cars.stores.missing import what_is_wrong
 from classic_cars.stores.pins import UNDATED, FolderShelf, Part, Pin, Pins, named_on
 from classic_cars.stores.sql import (
     PUBLISHED_MONTHS,
@@ -255,19 +256,17 @@ class Copies:
     def _view(self, address: str) -> ibis.Table:
         if address not in self._tables:
             layer, _, name = address.partition("/")
-            for part in self._pins[address].parts.values():
+            parts = self._pins[address].parts.values()
+            for part in parts:
                 if file := damaged(self._folder, part):
                     raise StoreDamaged(
                         f"{self._folder / file}: is damaged, or gone with the release that was opened; open the "
                         "current one, or make a whole one: `classic-cars run --full`"
                     )
-            files = [str(self._folder / file) for part in self._pins[address].parts.values() for file in part.files]
-            listed = ", ".join(map(literal, files))
+            listed = ", ".join(literal(str(self._folder / file)) for part in parts for file in part.files)
+            shown = f"FROM read_parquet([{listed}], hive_partitioning = false)"
             with clear_errors(self._folder):
-                self.backend.con.execute(
-                    f"CREATE VIEW {quoted(layer)}.{quoted(name)} AS "
-                    f"FROM read_parquet([{listed}], hive_partitioning = false)"
-                )
+                self.backend.con.execute(f"CREATE VIEW {quoted(layer)}.{quoted(name)} AS {shown}")
             self._tables[address] = self.backend.table(name, database=layer)
         return self._tables[address]
 
@@ -297,4 +296,4 @@ class Copies:
                     self.backend.con.execute(each)
                 return self.backend.con.execute(question).to_arrow_reader(65_536)
         except duckdb.Error as error:
-            raise StoreError(str(error)) from None
+            raise StoreError(what_is_wrong(sql, error, lambda: self._pins)) from None

@@ -32,6 +32,7 @@ from classic_cars.stores.duckdb.transaction import DuckDBTransaction
 from classic_cars.stores.duckdb.turns import Turns
 from classic_cars.stores.failures import is_locked
 from classic_cars.stores.folders import own
+from classic_cars.stores.missing import what_is_wrong
 from classic_cars.stores.pins import FolderShelf, Pin, Pins
 from classic_cars.stores.publications import Publications
 from classic_cars.stores.sql import MEMORY, OWN, PUBLICATIONS, found_table, made_table, one_query, only_reach, quoted
@@ -270,7 +271,7 @@ class DuckDBStore:
                     self.backend.con.execute(each)
                 return self.backend.con.execute(question).to_arrow_reader(65_536)
         except duckdb.Error as error:
-            raise StoreError(str(error)) from None
+            raise StoreError(what_is_wrong(sql, error, self.row_counts)) from None
 
     # Releases ----------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import duckdb
 import ibis
 import pyarrow as pa
 
+from classic_cars.contracts.differences import differing_columns
 from classic_cars.errors import StoreError
 from classic_cars.months import Months
 from classic_cars.stores.base import Maker, Provenance, Staged
@@ -26,9 +27,7 @@ from classic_cars.stores.sql import (
     PUBLISHED_MONTHS_TABLE,
     duckdb_type,
     in_months,
-    listed,
     literal,
-    plain,
     quoted,
     same_columns,
     stamped,
@@ -178,11 +177,10 @@ class DuckDBTransaction:
         return self._execute(query).fetchone() is not None
 
     def _same_published_columns(self, contract: Contract, otherwise: str) -> None:
-        published = self._table(contract).schema()
-        if plain(published) != plain(contract.types):
+        if problems := differing_columns(contract, self._table(contract).schema()):
             raise StoreError(
-                f"{contract.address}: the published table has {listed(published)}, its contract now asks for "
-                f"{listed(contract.types)}; {otherwise}"
+                f"{contract.address}: the published table has other columns than its contract now asks for "
+                f"({'; '.join(problems)}); {otherwise}"
             )
 
     def _create(self, contract: Contract) -> None:

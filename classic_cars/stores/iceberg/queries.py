@@ -15,6 +15,7 @@ from classic_cars.errors import StoreError
 from classic_cars.stores.base import AsOf
 from classic_cars.stores.iceberg import history
 from classic_cars.stores.iceberg.engines import DuckDBEngine
+from classic_cars.stores.missing import what_is_wrong
 from classic_cars.stores.sql import named_tables, one_query
 
 
@@ -31,7 +32,8 @@ def answer(catalog: Catalog, engine: DuckDBEngine, sql: str, as_of: AsOf | None 
             engine.execute(each)
         return engine.execute(question).to_arrow_reader(65_536)
     except duckdb.CatalogException as error:
-        raise StoreError("; ".join([*expired, str(error)])) from None
+        wrong = what_is_wrong(sql, error, lambda: ["/".join(each) for each in all_tables(catalog)])
+        raise StoreError("; ".join([*expired, wrong])) from None
     except duckdb.Error as error:
         raise StoreError(str(error)) from None
 

@@ -1,0 +1,36 @@
+"""What is said of a statement that names a table that is not there: which one, and the nearest that is."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable
+
+import duckdb
+
+from classic_cars.stores.sql import tables_in
+
+#: DuckDB's words for a table that is not there, or whose schema is not.
+_NOT_THERE = re.compile(r"(?i)\btable with name .* does not exist|\bschema .* does not exist")
+
+
+def what_is_wrong(sql: str, error: duckdb.Error, known: Callable[[], Iterable[str]]) -> str:
+    """DuckDB's message; of a table that is not among the known (``layer/name``), that, with the nearest one.
+
+    A statement may have been shown only the tables that it names: DuckDB then knows no near ones, and maybe no schema.
+    """
+    if not (isinstance(error, duckdb.CatalogException) and _NOT_THERE.search(str(error))):
+        return str(error)
+    there = {each.replace("/", ".") for each in known()}
+    spelt = {name.casefold(): each for each in sorted(there) for name in (each, each.partition(".")[2])}
+    lost = sorted(each for each in tables_in(sql, qualified=True) if each.replace('"', "").casefold() not in spelt)
+    if not lost:
+        return str(error)
+    name = lost[0].replace('"', "").casefold()
+    near = [
+        found
+        for each in (name, name.rpartition(".")[2])  # one of another layer, too
+        for found in difflib.get_close_matches(each, spelt, n=1, cutoff=0.75)
+    ]
+    meant = f"did you mean {spelt[near[0]]}?" if near else "`classic-cars tables` lists those that there are"
+    return f"table {lost[0]} does not exist; {meant}"
