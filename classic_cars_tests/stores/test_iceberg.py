@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +25,7 @@ import requests
 from pyiceberg.catalog import load_catalog
 from pyiceberg.table import Table
 
+from classic_cars import doctor
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.vocabulary import Int, Long, Text
 from classic_cars.errors import ContractError, StoreConflict, StoreError
@@ -31,6 +34,7 @@ from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Staged, Store
 from classic_cars.stores.iceberg.engines import DuckDBEngine
+from classic_cars.stores.iceberg.places import must_be_inside
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
     BY_TEST,
@@ -200,6 +204,64 @@ def test_a_query_may_ask_what_was(store: Store, open_another: Open, settings: Se
         reader.query_as_of("SELECT * FROM staging.places", as_of=before)
     with pytest.raises(StoreError, match="no table has a snapshot 7"):
         reader.query_as_of(count, as_of=7)
+
+
+# A lake at another place ---------------------------------------------------------------------------------
+
+
+def everything_in(home: Path) -> dict[Path, bytes]:
+    return {each: each.read_bytes() for each in home.rglob("*") if each.is_file() and "catalog.db" not in each.name}
+
+
+@pytest.mark.parametrize("arrives", [shutil.copytree, shutil.move], ids=["copied", "moved"])
+def test_a_home_at_another_place_is_refused_and_the_first_one_is_left_alone(
+    store: Store, open_another: Open, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arrives
+):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    store.end_run()
+    arrives(settings.home, tmp_path / "other")
+    elsewhere = open_store(Settings(home=tmp_path / "other", store="iceberg"))
+    before = everything_in(settings.home)
+    for attempt in (lambda: publish(elsewhere, SALES, [sale(9, "2004-02-09")], FEBRUARY), elsewhere.row_counts):
+        with pytest.raises(StoreError, match=r"^warehouse/sales: the catalog has it at") as refused:
+            attempt()
+        for named in (f"{settings.home}/", f"{tmp_path}/other/store/lake", "classic-cars export", "moved"):
+            assert named in str(refused.value)
+    assert everything_in(settings.home) == before
+    monkeypatch.setenv("CLASSIC_CARS_HOME", str(tmp_path / "other"))
+    monkeypatch.setenv("CLASSIC_CARS_STORE", "iceberg")
+    found = next(each for each in doctor.examine() if each.subject == "store")
+    assert (found.well, found.text) == (False, str(refused.value))
+    if arrives is shutil.move:  # the advice
+        shutil.move(tmp_path / "other", settings.home)
+    assert seen(open_another(read_only=True), SALES) == QUARTER
+
+
+def test_a_home_may_be_reached_through_a_link(store: Store, settings: Settings, tmp_path: Path):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    (tmp_path / "link").symlink_to(settings.home)
+    linked = open_store(Settings(home=tmp_path / "link", store="iceberg"))
+    publish(linked, SALES, [], FEBRUARY)
+    linked.end_run()
+    store.release()
+    assert held(store, SALES) == [QUARTER[0], QUARTER[2]]
+
+
+@pytest.mark.parametrize(
+    ("warehouse", "metadata", "inside"),
+    [
+        ("s3://bucket/lake", "s3a://bucket/lake/warehouse/sales/metadata/1.json", True),
+        ("s3://bucket/lake/", "s3://bucket/lake/warehouse/sales/metadata/1.json", True),
+        ("s3://bucket/lake", "s3://bucket/lake2/warehouse/sales/metadata/1.json", False),
+        ("s3://bucket/lake", "s3://other/lake/warehouse/sales/metadata/1.json", False),
+        ("file:///data/lake", "file:/data/lake/warehouse/sales/metadata/1.json", True),
+        ("file:///data/lake", "/data/lake/warehouse/sales/metadata/1.json", True),
+        ("file:///data/lake", "file:///data/lake/../old/sales/metadata/1.json", False),
+    ],
+)
+def test_one_place_may_be_written_in_several_ways(warehouse: str, metadata: str, inside: bool):
+    with nullcontext() if inside else pytest.raises(StoreError, match="warehouse/sales"):
+        must_be_inside(warehouse, "warehouse/sales", metadata)
 
 
 # Evolution -----------------------------------------------------------------------------------------------
