@@ -32,7 +32,7 @@ from classic_cars.errors import ContractError, StoreConflict, StoreError
 from classic_cars.months import Months
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
-from classic_cars.stores.base import Staged, Store
+from classic_cars.stores.base import Staged, Store, versions_of
 from classic_cars.stores.iceberg.engines import DuckDBEngine
 from classic_cars.stores.iceberg.places import must_be_inside
 from classic_cars_tests.stores.conftest import Open
@@ -344,12 +344,51 @@ def test_a_change_that_loses_data_is_refused(store: Store, settings: Settings, c
     before = table(settings).metadata
     changed = contract(columns)
     rows = [{name: row.get(name) for name in columns} for row in [sale(2, "2004-02-01", None)]]
-    with pytest.raises(StoreError, match=problem) as refused:
-        stage(store, changed, rows, FEBRUARY)
-    assert "new name" in str(refused.value)
-    store.release()
+    for months, append in ((FEBRUARY, False), (None, True)):
+        with pytest.raises(StoreError, match=problem) as refused:
+            stage(store, changed, rows, months, append=append)
+        assert "`classic-cars run --full`" in str(refused.value)
+        assert "new name" in str(refused.value)
+        store.release()
     assert table(settings).metadata == before
     assert held(store, SALES) == QUARTER
+
+
+OTHERS = {
+    "dropped": {name: each for name, each in COLUMNS.items() if name != "note"},
+    "renamed": {"remark" if name == "note" else name: each for name, each in COLUMNS.items()},
+    "narrowed": {**COLUMNS, "amount": (ibis.dtype("decimal(8, 2)"), True, "")},
+    "retyped": {**COLUMNS, "amount": (Text(), True, "")},
+    "another key": {"number" if name == "sale" else name: each for name, each in COLUMNS.items()},
+}
+
+
+@pytest.mark.parametrize("which", OTHERS)
+def test_a_table_of_which_every_row_is_replaced_may_lose_columns(
+    store: Store, open_another: Open, settings: Settings, which: str
+):
+    """And have them again: a deployment is reverted, and comes back."""
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    changed = contract(OTHERS[which], key=(next(iter(OTHERS[which])),))
+    rows = [dict(zip(OTHERS[which], row.values(), strict=False)) for row in QUARTER]
+    if which == "retyped":
+        rows = [{**row, "amount": row["amount"] and str(row["amount"])} for row in rows]
+    publish(store, changed, rows, FIRST_QUARTER)
+    reader = open_another(read_only=True)
+    assert held(store, changed) == seen(reader, changed) == rows
+    first, second = [each.number for each in reversed(versions_of(store).history(changed))]
+    everything = "SELECT * FROM warehouse.sales ORDER BY 1"
+    assert reader.query_as_of(everything, as_of=first).read_all().to_pylist() == QUARTER
+    assert reader.query_as_of(everything, as_of=second).read_all().to_pylist() == rows
+    with pytest.raises(StoreError, match=rf"version {first} has columns that the table has no more.*--as-of {first}"):
+        versions_of(store).roll_back(changed, first)
+    assert seen(reader, changed) == rows
+    store.release()
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    assert held(store, SALES) == seen(reader, SALES) == QUARTER
+    assert [field.name for field in table(settings).schema().fields] == [*COLUMNS]
+    publish(store, SALES, [], FEBRUARY)
+    assert seen(reader, SALES) == [QUARTER[0], QUARTER[2]]
 
 
 def test_another_partition_is_refused(store: Store):

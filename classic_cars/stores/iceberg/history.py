@@ -94,8 +94,8 @@ def difference(
     for name, paths, side in zip(names, only, sides, strict=True):
         engine.view(contract.layer, f"{contract.name} {name}", paths, _schema_of(table, side), None)
     before, after = (f"{quoted(contract.layer)}.{quoted(f'{contract.name} {name}')}" for name in names)
-    known = [_schema_of(table, side).column_names for side in sides]
-    shared = [name for name in contract.types.names if name in known[0] and name in known[1]]
+    was, now = ({each.name: each.field_id for each in _schema_of(table, side).fields} for side in sides)
+    shared = [name for name in contract.types.names if name in was and was[name] == now.get(name)]
     if not contract.key or not set(contract.key) <= set(shared):
         raise StoreError(
             f"{contract.address}: rows are compared by key ({', '.join(contract.key) or 'it has none'}), "
@@ -143,11 +143,24 @@ def _schema_of(table: Table, side: Snapshot) -> Schema:
 def roll_back(table: Table, contract: Contract, number: int, wait: float) -> None:
     """Make an earlier version the current one, in one commit; every version stays in the history.
 
-    Raises ``StoreConflict`` when others keep publishing.
+    Raises ``StoreError`` for one with columns that the table has no more, and ``StoreConflict`` when others keep
+    publishing.
     """
 
     def attempt() -> None:
-        snapshot(table.refresh(), contract, number)
+        _must_have_its_columns(table.refresh(), contract, number)
         table.manage_snapshots().set_current_snapshot(snapshot_id=number).commit()
 
     commit.commit_with_retries(contract.address, wait, attempt)
+
+
+def _must_have_its_columns(table: Table, contract: Contract, number: int) -> None:
+    """Rows are read by the table's columns: those of others would be gone, or NULL in every row."""
+    now = {field.field_id: field.name for field in table.schema().fields}
+    then = _schema_of(table, snapshot(table, contract, number))
+    if gone := [f"{field.name} ({field.field_type})" for field in then.fields if field.field_id not in now]:
+        raise StoreError(
+            f"{contract.address}: version {number} has columns that the table has no more, and cannot be published "
+            f"again: {', '.join(gone)}; it can be read: `classic-cars query --as-of {number}`. To have such columns "
+            "again, go back to the code that has them and `classic-cars run --full`"
+        )
