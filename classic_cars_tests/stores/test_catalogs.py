@@ -76,11 +76,15 @@ def test_tables_are_published_replaced_and_evolved(store: Store, open_another: O
     assert store.row_counts() == {}
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     wider = contract({**COLUMNS, "seller": (Text(), True, "Who sold it")})
-    publish(store, wider, [{**sale(4, "2004-02-03"), "seller": "Ann"}], FEBRUARY)
+    publish(store, SALES, [], FEBRUARY)
+    publish(store, wider, [{**sale(4, "2004-02-03"), "seller": "Ann"}], append=True)
     reader = open_another(read_only=True)
     assert [(row["sale"], row["seller"]) for row in seen(reader, wider)] == [(1, None), (3, None), (4, "Ann")]
     assert reader.row_counts() == {"warehouse/sales": 3}
     assert reader.query("SELECT sum(sale) AS s FROM warehouse.sales").read_all().to_pylist() == [{"s": 8}]
+    renamed = contract({"remark" if name == "note" else name: each for name, each in COLUMNS.items()})
+    publish(store, renamed, [{"remark" if name == "note" else name: value for name, value in QUARTER[2].items()}])
+    assert [row["remark"] for row in seen(reader, renamed)] == ["free"]
 
 
 @pytest.mark.parametrize("settings", ["postgresql", "glue"], indirect=True)  # a REST server places them itself

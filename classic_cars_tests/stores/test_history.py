@@ -320,6 +320,16 @@ def test_files_of_before_a_new_column_are_put_together(folder_lake: Settings):
     store.end_run()
 
 
+def test_files_of_a_table_that_is_about_to_lose_a_column_are_left_to_the_run_that_replaces_them(folder_lake: Settings):
+    store = open_store(folder_lake)
+    fragmented(store)
+    narrower = contract({"place": (Text(), False, "Name")}, address=PLACES.address, key=("place",), partitioned_by=None)
+    assert list(versions_of(store).maintain([narrower], dry_run=False, **YOUNG)) == []
+    publish(store, narrower, [{"place": "Oslo"}])
+    assert held(store, narrower) == [{"place": "Oslo"}]
+    store.end_run()
+
+
 def test_a_table_that_cannot_be_maintained_keeps_no_other_from_it(
     folder_lake: Settings, monkeypatch: pytest.MonkeyPatch
 ):
