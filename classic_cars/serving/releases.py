@@ -23,6 +23,7 @@ from classic_cars.serving.completeness import ORDER_LINES, Balance, balances, pu
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Pinned, Reading, Store
+from classic_cars.stores.columns import of_other_columns
 from classic_cars.stores.pins import Pin, Pins, Shelf
 from classic_cars.stores.sql import quoted, table_name
 from classic_cars.wording import counted
@@ -131,9 +132,10 @@ def _attempted(
 ) -> Outcome | None:
     """None when another release was made since ``before``, which has that ``number``."""
     shelf = store.shelf
-    missing = sorted({each.address for each in wanted} - store.row_counts().keys())
-    if missing:
+    if missing := sorted({each.address for each in wanted} - store.row_counts().keys()):
         return replace(_refused(shelf, before, [f"{', '.join(missing)} never published"]), missing=True)
+    if of_before := of_other_columns(store, wanted):
+        return _refused(shelf, before, of_before)
     proofs = balances(store)
     if unbalanced := [each.line() for each in proofs if not each.balanced]:
         return _refused(shelf, before, unbalanced)
@@ -223,8 +225,7 @@ def newest(shelf: Shelf) -> int:
 
 def current(shelf: Shelf) -> Release | None:
     """The newest release; None when none was made yet."""
-    number = newest(shelf)
-    return release_of(shelf, number) if number else None
+    return release_of(shelf, number) if (number := newest(shelf)) else None
 
 
 def release_of(shelf: Shelf, number: int) -> Release:
@@ -287,8 +288,7 @@ def last_proven(release: Release, agreed: datetime | None, held_back: str) -> da
     While newer tables are ``held_back`` (:func:`pending`), what was proven since are those; and before it was made, the
     tables may have been others: it may be one that was gone back to.
     """
-    is_of_it = agreed is not None and not held_back and agreed >= release.made
-    return agreed if is_of_it else release.proven
+    return agreed if agreed is not None and not held_back and agreed >= release.made else release.proven
 
 
 def age(moment: datetime, now: datetime | None = None) -> str:
