@@ -58,7 +58,7 @@ def history(table: str) -> None:
 @click.argument("old", type=int)
 @click.argument("new", type=int)
 def diff(table: str, old: int, new: int) -> None:
-    """Rows of TABLE added, removed and changed, by key, from version OLD to version NEW."""
+    """Rows of TABLE added, removed and changed, by key, from version OLD to version NEW; and columns."""
     from classic_cars.stores.base import versions_of
 
     contract = contract_named(table)
@@ -70,6 +70,9 @@ def diff(table: str, old: int, new: int) -> None:
         )
         such = f"   such as {escape(samples)}" if samples else ""
         out.print(f"{kind:<8} {counted(number, 'row'):>17}{such}")
+    for kind, columns in found.columns.items():
+        if columns:
+            out.print(f"{kind:<8} {counted(len(columns), 'column'):>17}   {escape(', '.join(columns))}")
 
 
 @lake.command()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.markup import escape
 
+from classic_cars.cli.catalog import contracts
 from classic_cars.cli.formats import RELEASE, format_of, format_options, give
 from classic_cars.cli.grid import Column, Grid
 from classic_cars.cli.startup import quick_imports
@@ -98,6 +99,7 @@ def query(sql: str | None, kind: str | None, output: Path | None, as_of: str | N
     with quick_imports():
         from classic_cars.serving.consistency import contradictions, reads_compared_tables, reads_released_tables
         from classic_cars.stores.base import versions_of
+        from classic_cars.stores.sql import asks_for_tables
 
     if as_of is not None and number is not None:
         raise click.UsageError("--as-of and --release exclude each other: a release is as it was made")
@@ -111,11 +113,23 @@ def query(sql: str | None, kind: str | None, output: Path | None, as_of: str | N
         return
     with published() as store:
         reader = store.query(sql) if moment is None else versions_of(store).query_as_of(sql, moment)
+        if moment is None and asks_for_tables(sql):
+            reader = _readable(reader)
         give(store, reader, kind, output, _show)
         contradicting = contradictions(store) if moment is None and reads_compared_tables(sql) else []
     show_contradictions(contradicting)
     if contradicting:
         sys.exit(1)
+
+
+def _readable(tables: Any) -> Any:
+    """Of the tables in the store, those that can be asked: a release has none of which the contract is gone."""
+    from classic_cars.contracts.base import RELEASED
+
+    known = {(each.layer, each.name) for each in contracts()}
+    found = tables.read_all()
+    kept = [each["layer"] not in RELEASED or (each["layer"], each["name"]) in known for each in found.to_pylist()]
+    return found.filter(kept).to_reader()
 
 
 def _standard_input() -> str:

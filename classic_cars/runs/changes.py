@@ -26,11 +26,12 @@ from classic_cars.months import Months, month_of, partition_key, span
 from classic_cars.runs.observing import SOURCE, observe_landing, observe_order_system, remember, unread
 from classic_cars.runs.report import RunReport, executed
 from classic_cars.runs.selecting import job_of, partitions_among
+from classic_cars.serving.incident import settle
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import published
 from classic_cars.tables import live_agreement
-from classic_cars.tables.events import entries
+from classic_cars.tables.events import entries, key_of
 from classic_cars.tables.external import WHOLE, claims_of
 from classic_cars.tables.held import held
 from classic_cars.tables.recomputation import disagreement, recomputed_tables
@@ -100,6 +101,8 @@ def make_what_changed(
         owed = {address: found - parts.get(address, set()) for address, found in owed.items()}
         old = _both(_within(months, record, stale(record)), owed)
     remember(instance, order_system, signs, watched)
+    if months is None:  # of these months only, nobody knows of the others
+        settle(instance, _up_to_date(record, _both(old, failed)))
     errors |= _still_due(parts, record)
     return _together(reports, record, {*failed}, errors)
 
@@ -116,6 +119,12 @@ def _record(settings: Settings, defs: dg.Definitions, instance: dg.DagsterInstan
     with published(settings) as store:
         published_by = held(store, [each.contract for each in ALL_TABLES])
         return recorded(instance, defs.get_repository_def().asset_graph, published_by)
+
+
+def _up_to_date(record: Record, old: Parts) -> list[dg.AssetKey]:
+    """The tables that neither are to be made nor wait for one that is."""
+    waiting = held_up(record, old)
+    return [key_of(address) for address, node in record.nodes.items() if not node.external and address not in waiting]
 
 
 def _within(months: Months | None, record: Record, parts: Parts) -> Parts:

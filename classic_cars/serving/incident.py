@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +12,9 @@ import dagster as dg
 
 from classic_cars.errors import SettingsError
 from classic_cars.tables.failures import CHECK_FAILED, innermost, reason_of
+
+#: What the instance remembers: runs that did not make tables which were up to date all the same.
+SETTLED = "classic_cars/settled_attempts"
 
 
 @dataclass(frozen=True)
@@ -136,13 +140,14 @@ def _why_not_begun(event: dg.DagsterEvent) -> str:
 
 
 def failed_attempts(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> dict[dg.AssetKey, str]:
-    """Tables whose latest run raised before it made them, and why; not those that a check refused."""
+    """Tables whose latest run raised before it made them, and why; not those that a check refused, nor those that
+    were found up to date since.
+    """
     tried: dict[str, list[dg.AssetKey]] = {}
-    for record in instance.get_asset_records(keys):
-        entry = record.asset_entry
-        made = entry.last_materialization.run_id if entry.last_materialization else None
-        if entry.last_run_id and entry.last_run_id != made:
-            tried.setdefault(entry.last_run_id, []).append(entry.asset_key)
+    settled = settled_attempts(instance)
+    for key, run_id in _missed(instance, keys).items():
+        if settled.get(key) != run_id:
+            tried.setdefault(run_id, []).append(key)
     if not tried:
         return {}
     failed = dg.RunsFilter(run_ids=list(tried), statuses=[dg.DagsterRunStatus.FAILURE])
@@ -153,6 +158,31 @@ def failed_attempts(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -
         why = {key: reasons.get("__".join(key.path), whole_run) for key in tried[run.run_id]}
         found |= {key: reason for key, reason in why.items() if reason}
     return found
+
+
+def _missed(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> dict[dg.AssetKey, str]:
+    """The latest run of each table that did not make it."""
+    entries = [record.asset_entry for record in instance.get_asset_records(keys)]
+    made = {each.asset_key: each.last_materialization.run_id for each in entries if each.last_materialization}
+    tried = {each.asset_key: each.last_run_id for each in entries if each.last_run_id}
+    return {key: run_id for key, run_id in tried.items() if run_id != made.get(key)}
+
+
+def settle(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> None:
+    """These tables are up to date as they are: that their latest run did not make them is no failure any more."""
+    if not (missed := _missed(instance, keys)):
+        return
+    over = dg.RunsFilter(run_ids=[*{*missed.values()}], statuses=[dg.DagsterRunStatus.FAILURE])
+    failed = {run.run_id for run in instance.get_runs(over)}
+    settled = {key.to_string(): run_id for key, run_id in missed.items() if run_id in failed}
+    if settled:
+        instance.daemon_cursor_storage.set_cursor_values({SETTLED: json.dumps(settled)})
+
+
+def settled_attempts(instance: dg.DagsterInstance) -> dict[dg.AssetKey, str]:
+    """By table, the run that did not make it, where it was found up to date since."""
+    found = json.loads(instance.daemon_cursor_storage.get_cursor_values({SETTLED}).get(SETTLED, "{}"))
+    return {key: run_id for text, run_id in found.items() if (key := dg.AssetKey.from_db_string(text)) is not None}
 
 
 def _reasons(instance: dg.DagsterInstance, run_id: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from classic_cars.serving.compared import contradicting, proves, whole
 from classic_cars.serving.completeness import Balance, balances, published_tally
 from classic_cars.serving.releases import Release, newest, put, release_of
 from classic_cars.stores.base import Reading, Store
+from classic_cars.stores.columns import of_other_columns
 from classic_cars.stores.pins import Pins, Shelf
 from classic_cars.stores.sql import quoted, table_name
 
@@ -71,9 +72,10 @@ def _attempted(
 ) -> Outcome | None:
     """None when another release was made since ``before``, which has that ``number``."""
     shelf = store.shelf
-    missing = sorted({each.address for each in wanted} - store.row_counts().keys())
-    if missing:
+    if missing := sorted({each.address for each in wanted} - store.row_counts().keys()):
         return replace(_refused(shelf, before, [f"{', '.join(missing)} never published"]), missing=True)
+    if of_before := of_other_columns(store, wanted):
+        return _refused(shelf, before, of_before)
     proofs = balances(store)
     if unbalanced := [each.line() for each in proofs if not each.balanced]:
         return _refused(shelf, before, unbalanced)

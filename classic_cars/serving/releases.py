@@ -102,8 +102,7 @@ def newest(shelf: Shelf) -> int:
 
 def current(shelf: Shelf) -> Release | None:
     """The newest release; None when none was made yet."""
-    number = newest(shelf)
-    return release_of(shelf, number) if number else None
+    return release_of(shelf, number) if (number := newest(shelf)) else None
 
 
 def release_of(shelf: Shelf, number: int) -> Release:
@@ -166,8 +165,7 @@ def last_proven(release: Release, agreed: datetime | None, held_back: str) -> da
     While newer tables are ``held_back`` (:func:`pending`), what was proven since are those; and before it was made, the
     tables may have been others: it may be one that was gone back to.
     """
-    is_of_it = agreed is not None and not held_back and agreed >= release.made
-    return agreed if is_of_it else release.proven
+    return agreed if agreed is not None and not held_back and agreed >= release.made else release.proven
 
 
 def age(moment: datetime, now: datetime | None = None) -> str:

@@ -12,6 +12,7 @@ from classic_cars.serving.consistency import contradictions
 from classic_cars.serving.release_making import ATTEMPTS
 from classic_cars.serving.releases import Release, newest, put, release_of
 from classic_cars.stores.base import Store, Versions, versions_of
+from classic_cars.stores.columns import of_other_columns
 from classic_cars.stores.pins import Pins
 
 
@@ -59,6 +60,8 @@ def _outdated(store: Store, contracts: Iterable[Contract], release: Release) -> 
         return [f"it has no {', '.join(lacking)}"]
     tables = store.at(release.tables)
     try:
-        return contradictions(tables)
+        held = [each for each in contracts if each.address in release.tables]
+        lacking = [each.partition("; run")[0] for each in of_other_columns(tables, held, exactly=True)]
+        return lacking or contradictions(tables)
     finally:
         tables.release()

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 import dagster as dg
 
@@ -14,6 +15,7 @@ from classic_cars.contracts.base import Contract
 from classic_cars.serving.incident import failed_attempts
 from classic_cars.stores.base import Store
 from classic_cars.tables import live_agreement, recomputation
+from classic_cars.tables.events import FAILED, PASSED
 
 #: Checks that are evaluated on a schedule of their own, beside those that a table's contract has.
 SCHEDULED = (live_agreement.CHECK.name, recomputation.NAME)
@@ -78,8 +80,8 @@ def table_statuses(contracts: Iterable[Contract], store: Store, instance: dg.Dag
 
 
 def latest_checks(contracts: Collection[Contract], instance: dg.DagsterInstance) -> dict[str, dict[str, Outcome]]:
-    """Per address, each check's latest outcome; checks that never ran, or whose last run did not come to
-    them, are left out."""
+    """Per address, each check's latest outcome, which stands until there is another one: a run that did not come to
+    the check takes nothing back. Checks that never ran are left out."""
     addresses = {_key(contract): contract.address for contract in contracts}
     # Every kind of check for every table: those that a table does not have have no evaluations.
     names = {*(kind.name for kind in KINDS), *SCHEDULED}
@@ -88,9 +90,17 @@ def latest_checks(contracts: Collection[Contract], instance: dg.DagsterInstance)
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
     for key, record in latest.items():
         evaluation = record.evaluation
+        if not isinstance(evaluation, dg.AssetCheckEvaluation):
+            evaluation = _evaluation(instance, key)
         if isinstance(evaluation, dg.AssetCheckEvaluation):
             found.setdefault(keys[key], {})[key.name] = _outcome(evaluation)
     return found
+
+
+def _evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> Any:
+    """The latest one, of a check that is about to be evaluated, or was to be in a run that ended before."""
+    history = instance.event_log_storage.get_asset_check_execution_history
+    return next((each.evaluation for each in history(key, limit=1, status=PASSED | FAILED)), None)
 
 
 def _outcome(evaluation: dg.AssetCheckEvaluation) -> Outcome:

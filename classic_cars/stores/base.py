@@ -245,12 +245,16 @@ class TableVersion:
 
 @dataclass(frozen=True)
 class Difference:
-    """What became of a table between two versions, by its key; ``samples`` holds a few keys for each kind."""
+    """What became of a table between two versions, by its key; ``samples`` holds a few keys for each kind.
+
+    Rows are compared by the columns that both have; ``columns``: names and types of the others, added and removed.
+    """
 
     added: int
     removed: int
     changed: int
     samples: dict[str, list[dict[str, Any]]]
+    columns: dict[str, list[str]] = field(default_factory=dict)
 
 
 #: A moment, or the id of one version of one table: the moment it was published, for all other tables.

@@ -66,7 +66,7 @@ def one_query(sql: str) -> list[duckdb.Statement]:
     DuckDB makes several of a PIVOT: the types of its columns, which have no text of their own, and a SELECT. Raises
     ``StoreError`` for anything else, and ``duckdb.Error`` for what is no SQL.
     """
-    if _SHOW_TABLES.fullmatch(sql):
+    if asks_for_tables(sql):
         sql = SHOW_ALL_TABLES
     with _nothing().cursor() as apart:
         statements = apart.extract_statements(sql)
@@ -85,6 +85,11 @@ def one_query(sql: str) -> list[duckdb.Statement]:
             f"this would do something else ({statements[-1].type.name})"
         )
     return statements
+
+
+def asks_for_tables(sql: str) -> bool:
+    """Whether the statement is ``SHOW TABLES``."""
+    return _SHOW_TABLES.fullmatch(sql) is not None
 
 
 def named_tables(sql: str) -> set[str]:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from classic_cars.errors import StoreError
 from classic_cars.stores.base import Provenance, Store
+from classic_cars.stores.columns import of_other_columns
 from classic_cars.stores.folders import replacing
 from classic_cars.wording import counted
 
@@ -56,8 +57,8 @@ def export_tables(
 
     The folder appears when all of it is proven; one that an export wrote before is replaced in one step. Raises
     ``StoreError`` when the folder holds anything else, cannot be written, a file does not hold what the table does,
-    nothing was published yet, something is published meanwhile, or ``examine`` finds something. None: the tables are
-    moved as they are.
+    nothing was published yet, a table has other columns than its contract, something is published meanwhile, or
+    ``examine`` finds something. None: the tables are moved as they are.
     """
     folder = Path(os.path.realpath(folder.expanduser()))  # of a link, where it points to
     _must_be_ours(folder)
@@ -79,6 +80,8 @@ def _exported(
     wanted = [each for each in contracts if store.exists(each)]
     if not wanted:
         raise StoreError(f"{store.place}: nothing was published yet, and nothing is exported; `classic-cars run` first")
+    if of_before := of_other_columns(store, wanted):
+        raise StoreError(f"nothing is exported: {'; '.join(of_before)}")
     if examine is not None and (wrong := examine(store)):
         raise StoreError(
             f"the tables do not agree, and are not exported: {'; '.join(wrong)}. Export again when they do; --as-is "

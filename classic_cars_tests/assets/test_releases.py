@@ -270,8 +270,20 @@ def test_a_release_that_would_not_be_made_now_is_not_restored(
     store = open_store(published)
     older = {address: pin for address, pin in first.tables.items() if address != "analytics/stock_cover"}
     mixed = store.pin([each for each in CONTRACTS if each.address in first.tables], {})
+    offices = next(each for each in CONTRACTS if each.address == "warehouse/dim_locations")
+    with store.begin(Provenance("a test", offices.address)) as tx:
+        schema = pandera.ibis.DataFrameSchema(
+            {**offices.schema.columns, "of_before": pandera.ibis.Column(Int(), nullable=True)}, name=offices.address
+        )
+        more = Contract.of(schema)
+        tx.stage(more, tx.read(offices).mutate(of_before=ibis.null("int32"))).publish()
+    longer = {**first.tables, **store.pin([more], {})}
     store.end_run()
-    for tables, said in ((older, "it has no analytics/stock_cover"), (mixed, "analytics/stock_cover differs from ")):
+    for tables, said in (
+        (older, "it has no analytics/stock_cover"),
+        (mixed, "analytics/stock_cover differs from "),
+        (longer, "warehouse/dim_locations: .* column of_before is not in the contract"),
+    ):
         number = again(store, first, tables)
         with pytest.raises(StoreError, match=f"release {number}: is not restored, .*: {said}"):
             going_back.restored(store, CONTRACTS, number)
@@ -354,6 +366,21 @@ def test_an_error_that_nobody_foresaw_shows_no_values(
     monkeypatch.setattr(copies, "_write", broken)
     assert run(published, select=["analytics/sales_by_month"], instance=instance).success
     assert verdict(instance).description == "no release was made: unexpected KeyError while the release was made"
+
+
+def test_a_table_of_before_its_contract_changed_is_named_and_not_released(published: Settings) -> None:
+    first = attempt(published).release
+    with duckdb.connect(published.store_path) as connection:
+        connection.execute("ALTER TABLE warehouse.dim_locations RENAME COLUMN city TO town")
+        connection.execute("ALTER TABLE analytics.sales_by_month ADD COLUMN of_before INTEGER")
+    outcome = attempt(published)
+    assert (outcome.release, outcome.is_new) == (first, False)
+    assert outcome.reasons == (
+        "warehouse/dim_locations: its contract changed since it was published: column city is missing; "
+        "run `classic-cars run` first",
+    )
+    assert run(published, select=["warehouse/dim_locations"]).success
+    assert attempt(published).reasons == ()
 
 
 def test_a_damaged_release_is_said(published: Settings) -> None:

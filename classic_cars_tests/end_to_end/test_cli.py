@@ -12,6 +12,7 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from classic_cars.assets import ALL_TABLES
@@ -265,6 +266,18 @@ def test_query_writes_csv_and_json_that_can_be_read_back(published: Settings):
     assert [row["orderMonth"] for row in as_csv] == [row["orderMonth"] for row in as_json]
     assert [float(row["netSales"]) for row in as_csv] == [row["netSales"] for row in as_json]
     assert "2003-01-01" in classic_cars(published.home, "query", sql).stdout
+
+
+def test_tables_that_no_contract_has_any_more_are_not_listed(published: Settings):
+    with duckdb.connect(published.store_path) as connection:
+        connection.execute("CREATE TABLE analytics.of_before AS SELECT 1 AS one")
+        connection.execute("CREATE TABLE staging.of_before AS SELECT 1 AS one")
+    shown = json.loads(classic_cars(published.home, "query", "show tables", "--format", "json").stdout)
+    names = [f"{each['layer']}.{each['name']}" for each in shown]
+    assert {"analytics.sales_by_month", "source.orders", "staging.of_before"} <= {*names}
+    assert "analytics.of_before" not in names
+    asked = [classic_cars(published.home, "query", f"SELECT 1 FROM {name}") for name in (names[0], "staging.of_before")]
+    assert [each.returncode for each in asked] == [0, 0]
 
 
 def test_before_the_first_run_readers_are_told_what_to_do(tmp_path: Path):

@@ -13,6 +13,7 @@ from moto.server import ThreadedMotoServer
 from classic_cars.contracts.vocabulary import Text
 from classic_cars.errors import StoreError
 from classic_cars.settings import Settings
+from classic_cars.stores import open_store
 from classic_cars.stores.base import Staged, Store
 from classic_cars.stores.iceberg.lake import Lake
 from classic_cars_shop.object_store import ObjectStore
@@ -75,11 +76,28 @@ def test_tables_are_published_replaced_and_evolved(store: Store, open_another: O
     assert store.row_counts() == {}
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     wider = contract({**COLUMNS, "seller": (Text(), True, "Who sold it")})
-    publish(store, wider, [{**sale(4, "2004-02-03"), "seller": "Ann"}], FEBRUARY)
+    publish(store, SALES, [], FEBRUARY)
+    publish(store, wider, [{**sale(4, "2004-02-03"), "seller": "Ann"}], append=True)
     reader = open_another(read_only=True)
     assert [(row["sale"], row["seller"]) for row in seen(reader, wider)] == [(1, None), (3, None), (4, "Ann")]
     assert reader.row_counts() == {"warehouse/sales": 3}
     assert reader.query("SELECT sum(sale) AS s FROM warehouse.sales").read_all().to_pylist() == [{"s": 8}]
+    renamed = contract({"remark" if name == "note" else name: each for name, each in COLUMNS.items()})
+    publish(store, renamed, [{"remark" if name == "note" else name: value for name, value in QUARTER[2].items()}])
+    assert [row["remark"] for row in seen(reader, renamed)] == ["free"]
+
+
+@pytest.mark.parametrize("settings", ["postgresql", "glue"], indirect=True)  # a REST server places them itself
+def test_tables_of_another_warehouse_are_refused(store: Store, settings: Settings):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    other = open_store(settings.model_copy(update={"warehouse": f"{settings.warehouse}2"}))
+    with pytest.raises(
+        StoreError, match=rf"warehouse/sales: .* at {settings.warehouse}/.*warehouse {settings.warehouse}2"
+    ):
+        publish(other, SALES, [], FEBRUARY)
+    other.end_run()
+    store.release()
+    assert held(store, SALES) == QUARTER
 
 
 @pytest.mark.parametrize("settings", ["postgresql", "rest"], indirect=True)  # moto's Glue ignores version ids
@@ -108,8 +126,6 @@ def test_writers_of_different_months_all_succeed(store: Store, open_another: Ope
 
 
 def test_a_catalog_that_does_not_answer_is_named_without_its_password(tmp_path: Path):
-    from classic_cars.stores import open_store
-
     settings = Settings(
         home=tmp_path, store="iceberg", catalog_uri="postgresql://someone:hunter2@127.0.0.1:9/lake?connect_timeout=3"
     )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import ibis
 import pyarrow as pa
 import pytest
 
+from classic_cars.contracts.base import Contract
 from classic_cars.contracts.vocabulary import Int, Text
 from classic_cars.errors import ContractError, StoreError, TableMissing
 from classic_cars.months import Months
 from classic_cars.stores.base import Store
+from classic_cars.stores.duckdb import DuckDBStore
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
     BY_TEST,
@@ -425,3 +428,49 @@ def test_the_first_addition_makes_the_table(store: Store):
     publish(store, PLACES, [], append=True)
     assert store.exists(PLACES)
     assert held(store, PLACES) == []
+
+
+VISITED = {"place": (Text(), False, "Name"), "country": (Text(), True, "Land"), "visitors": (Int(), True, "Visitors")}
+FEWER = {name: each for name, each in VISITED.items() if name == "place"}
+
+
+def places(columns: dict[str, tuple[Any, bool, str]]) -> Contract:
+    return contract(columns, address=PLACES.address, key=("place",), partitioned_by=None)
+
+
+@NOT_OF_FILES
+def test_a_table_to_which_rows_are_added_may_gain_a_column_that_may_be_null(store: Store, open_another: Open):
+    oslo, rome = {"place": "Oslo", "visitors": 1}, {"place": "Rome", "country": "Italy", "visitors": 2}
+    publish(store, PLACES, [oslo])
+    wider, expected = places(VISITED), [{"place": "Oslo", "country": None, "visitors": 1}, rome]
+    with store.begin(BY_TEST) as tx:
+        staged(tx, wider, [rome], append=True)
+    assert held(store, PLACES) == [oslo]
+    with store.begin(BY_TEST) as tx:
+        new = staged(tx, wider, [rome], append=True)
+        assert new.others is not None
+        assert [each.select(*VISITED).to_pyarrow().to_pylist() for each in (new.others, new.rows)] == [
+            expected[:1],
+            expected[1:],
+        ]
+        new.publish()
+    publish(store, wider, [], append=True)
+    reader = open_another(read_only=True)
+    assert reader.read(wider).select(*VISITED).order_by("place").to_pyarrow().to_pylist() == expected
+    comment = "SELECT comment FROM duckdb_columns() WHERE table_name = 'places' AND column_name = 'country'"
+    if isinstance(store, DuckDBStore):
+        assert reader.query(comment).read_all().to_pylist() == [{"comment": "Land"}]
+
+
+@NOT_OF_FILES
+@pytest.mark.parametrize(
+    "columns",
+    [FEWER, {**FEWER, "guests": VISITED["visitors"]}, {**VISITED, "country": (Text(), False, "Land")}],
+    ids=["dropped", "renamed", "required"],
+)
+def test_a_table_to_which_rows_are_added_takes_no_other_change(store: Store, columns: dict[str, tuple[Any, bool, str]]):
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 1}])
+    row = {name: {"place": "Rome", "country": "Italy"}.get(name, 2) for name in columns}
+    with pytest.raises(StoreError, match=r"staging/places: .* new name in its contract"):
+        publish(store, places(columns), [row], append=True)
+    assert held(store, PLACES) == [{"place": "Oslo", "visitors": 1}]

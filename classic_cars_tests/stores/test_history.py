@@ -8,9 +8,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pandera.ibis
 import pyarrow
 import pytest
 
+from classic_cars.cli.catalog import contract_named
+from classic_cars.contracts.base import Contract
 from classic_cars.contracts.vocabulary import Int, Text
 from classic_cars.errors import StoreError
 from classic_cars.settings import Settings
@@ -19,6 +22,7 @@ from classic_cars.stores.base import Store, versions_of
 from classic_cars.stores.iceberg import commit, maintenance
 from classic_cars.stores.iceberg.engines import DuckDBEngine
 from classic_cars.stores.maintenance import maintained
+from classic_cars_tests.command_line import classic_cars
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
     BY_TEST,
@@ -92,6 +96,32 @@ def test_versions_with_and_without_a_column_are_compared_by_what_both_have(store
     publish(store, more, [{**each, "colour": "red"} for each in QUARTER], FIRST_QUARTER)
     found = store.difference(SALES, *numbers(store))
     assert (found.added, found.removed, found.changed) == (0, 0, 0)
+    assert found.columns == {"added": ["colour (string)"], "removed": []}
+    back = store.difference(SALES, *reversed(numbers(store)))
+    assert back.columns == {"added": [], "removed": ["colour (string)"]}
+
+
+def test_a_column_of_another_type_is_another_column(folder_lake: Settings):
+    store = open_store(folder_lake)
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    texts = contract({**COLUMNS, "amount": (Text(), True, "What was paid")})
+    publish(store, texts, [{**each, "amount": "much"} for each in QUARTER], FIRST_QUARTER)
+    found = versions_of(store).difference(texts, *numbers(store))
+    assert (found.added, found.removed, found.changed) == (0, 0, 0)
+    assert found.columns == {"added": ["amount (string)"], "removed": ["amount (decimal(10, 2))"]}
+    store.end_run()
+
+
+def test_added_columns_are_told(folder_lake: Settings):
+    store, offices = open_store(folder_lake), contract_named("staging/offices")
+    columns = {name: each for name, each in offices.schema.columns.items() if name != "city"}
+    publish(store, Contract.of(pandera.ibis.DataFrameSchema(columns, name=offices.address)), [])
+    publish(store, offices, [])
+    new, old = (str(each.number) for each in versions_of(store).history(offices))
+    store.end_run()
+    told = classic_cars(folder_lake.home, "lake", "diff", offices.address, old, new, CLASSIC_CARS_STORE="iceberg")
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines()[-1].split() == ["added", "1", "column", "city", "(string)"]
 
 
 def test_rolling_back_shows_an_earlier_version_and_loses_none(store: Store, open_another: Open):
@@ -317,6 +347,16 @@ def test_files_of_before_a_new_column_are_put_together(folder_lake: Settings):
         ("Oslo", 1, None),
         ("Rome", 2, None),
     ]
+    store.end_run()
+
+
+def test_files_of_a_table_that_is_about_to_lose_a_column_are_left_to_the_run_that_replaces_them(folder_lake: Settings):
+    store = open_store(folder_lake)
+    fragmented(store)
+    narrower = contract({"place": (Text(), False, "Name")}, address=PLACES.address, key=("place",), partitioned_by=None)
+    assert list(versions_of(store).maintain([narrower], dry_run=False, **YOUNG)) == []
+    publish(store, narrower, [{"place": "Oslo"}])
+    assert held(store, narrower) == [{"place": "Oslo"}]
     store.end_run()
 
 

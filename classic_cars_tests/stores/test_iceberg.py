@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
 import time
-from datetime import UTC, date, datetime
+from contextlib import nullcontext
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -23,14 +25,16 @@ import requests
 from pyiceberg.catalog import load_catalog
 from pyiceberg.table import Table
 
+from classic_cars import doctor
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.vocabulary import Int, Long, Text
 from classic_cars.errors import ContractError, StoreConflict, StoreError
 from classic_cars.months import Months
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
-from classic_cars.stores.base import Staged, Store
+from classic_cars.stores.base import Staged, Store, versions_of
 from classic_cars.stores.iceberg.engines import DuckDBEngine
+from classic_cars.stores.iceberg.places import must_be_inside
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
     BY_TEST,
@@ -127,7 +131,7 @@ def read_by_duckdb(of: Table) -> list[dict]:
 def test_other_engines_read_the_same_totals(store: Store, settings: Settings, engine: str):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     wider = contract({**COLUMNS, "seller": (Text(), True, "Who sold it")})
-    publish(store, wider, [{**sale(4, "2004-02-03", "7.25"), "seller": "Ann"}], FEBRUARY)
+    publish(store, wider, [{**sale(4, "2004-02-03", "7.25"), "seller": "Ann"}], append=True)
     if engine == "pyarrow":
         rows = table(settings).scan().to_arrow().to_pylist()
     elif engine == "polars":
@@ -136,6 +140,7 @@ def test_other_engines_read_the_same_totals(store: Store, settings: Settings, en
         rows = read_by_duckdb(table(settings))
     assert {row["sale"]: (row["amount"], row["seller"]) for row in rows} == {
         1: (Decimal("1.00"), None),
+        2: (Decimal("2.50"), None),
         3: (None, None),
         4: (Decimal("7.25"), "Ann"),
     }
@@ -202,6 +207,64 @@ def test_a_query_may_ask_what_was(store: Store, open_another: Open, settings: Se
         reader.query_as_of(count, as_of=7)
 
 
+# A lake at another place ---------------------------------------------------------------------------------
+
+
+def everything_in(home: Path) -> dict[Path, bytes]:
+    return {each: each.read_bytes() for each in home.rglob("*") if each.is_file() and "catalog.db" not in each.name}
+
+
+@pytest.mark.parametrize("arrives", [shutil.copytree, shutil.move], ids=["copied", "moved"])
+def test_a_home_at_another_place_is_refused_and_the_first_one_is_left_alone(
+    store: Store, open_another: Open, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arrives
+):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    store.end_run()
+    arrives(settings.home, tmp_path / "other")
+    elsewhere = open_store(Settings(home=tmp_path / "other", store="iceberg"))
+    before = everything_in(settings.home)
+    for attempt in (lambda: publish(elsewhere, SALES, [sale(9, "2004-02-09")], FEBRUARY), elsewhere.row_counts):
+        with pytest.raises(StoreError, match=r"^warehouse/sales: the catalog has it at") as refused:
+            attempt()
+        for named in (f"{settings.home}/", f"{tmp_path}/other/store/lake", "classic-cars export", "moved"):
+            assert named in str(refused.value)
+    assert everything_in(settings.home) == before
+    monkeypatch.setenv("CLASSIC_CARS_HOME", str(tmp_path / "other"))
+    monkeypatch.setenv("CLASSIC_CARS_STORE", "iceberg")
+    found = next(each for each in doctor.examine() if each.subject == "store")
+    assert (found.well, found.text) == (False, str(refused.value))
+    if arrives is shutil.move:  # the advice
+        shutil.move(tmp_path / "other", settings.home)
+    assert seen(open_another(read_only=True), SALES) == QUARTER
+
+
+def test_a_home_may_be_reached_through_a_link(store: Store, settings: Settings, tmp_path: Path):
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    (tmp_path / "link").symlink_to(settings.home)
+    linked = open_store(Settings(home=tmp_path / "link", store="iceberg"))
+    publish(linked, SALES, [], FEBRUARY)
+    linked.end_run()
+    store.release()
+    assert held(store, SALES) == [QUARTER[0], QUARTER[2]]
+
+
+@pytest.mark.parametrize(
+    ("warehouse", "metadata", "inside"),
+    [
+        ("s3://bucket/lake", "s3a://bucket/lake/warehouse/sales/metadata/1.json", True),
+        ("s3://bucket/lake/", "s3://bucket/lake/warehouse/sales/metadata/1.json", True),
+        ("s3://bucket/lake", "s3://bucket/lake2/warehouse/sales/metadata/1.json", False),
+        ("s3://bucket/lake", "s3://other/lake/warehouse/sales/metadata/1.json", False),
+        ("file:///data/lake", "file:/data/lake/warehouse/sales/metadata/1.json", True),
+        ("file:///data/lake", "/data/lake/warehouse/sales/metadata/1.json", True),
+        ("file:///data/lake", "file:///data/lake/../old/sales/metadata/1.json", False),
+    ],
+)
+def test_one_place_may_be_written_in_several_ways(warehouse: str, metadata: str, inside: bool):
+    with nullcontext() if inside else pytest.raises(StoreError, match="warehouse/sales"):
+        must_be_inside(warehouse, "warehouse/sales", metadata)
+
+
 # Evolution -----------------------------------------------------------------------------------------------
 
 
@@ -213,10 +276,29 @@ def test_a_new_nullable_column_keeps_every_field_id(store: Store, settings: Sett
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     before = ids(settings)
     wider = contract({"seller": (Text(), True, "Who sold it"), **COLUMNS})
-    publish(store, wider, [{**sale(2, "2004-02-01"), "seller": "Ann"}], FEBRUARY)
+    publish(store, wider, [{**sale(4, "2004-02-01"), "seller": "Ann"}], append=True)
     assert ids(settings) == {**before, "seller": 5}
-    assert [row["seller"] for row in sorted(held(store, wider), key=lambda row: row["sale"])] == [None, "Ann", None]
+    sellers = [row["seller"] for row in sorted(held(store, wider), key=lambda row: row["sale"])]
+    assert sellers == [None, None, None, "Ann"]
     assert [field.name for field in table(settings).schema().fields] == ["seller", *COLUMNS]
+
+
+def test_a_new_column_asks_for_all_months_whatever_maintenance_did_before(store: Store, open_another: Open):
+    """Months that were not made again would be NULL in it, and nobody would say so."""
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    publish(store, SALES, [sale(4, "2004-02-02")], append=True)
+    wider = contract({**COLUMNS, "seller": (Text(), True, "Who sold it")})
+    rows = [{**sale(number, f"2004-0{number}-01"), "seller": "Ann"} for number in (1, 2, 3)]
+    at_once = {"keep": timedelta(0), "orphan_age": timedelta(days=1), "dry_run": False}
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"column seller is new.*all months.*`classic-cars run --full`"):
+            publish(store, wider, rows[1:2], FEBRUARY)
+        assert "compact" not in "".join(versions_of(store).maintain([wider], **at_once))
+    assert len(held(store, SALES)) == 4
+    publish(store, wider, rows, FIRST_QUARTER)
+    assert seen(open_another(read_only=True), wider) == rows
+    publish(store, wider, [], FEBRUARY)
+    assert seen(open_another(read_only=True), wider) == [rows[0], rows[2]]
 
 
 def test_a_widened_type_keeps_every_value(store: Store, settings: Settings):
@@ -282,12 +364,51 @@ def test_a_change_that_loses_data_is_refused(store: Store, settings: Settings, c
     before = table(settings).metadata
     changed = contract(columns)
     rows = [{name: row.get(name) for name in columns} for row in [sale(2, "2004-02-01", None)]]
-    with pytest.raises(StoreError, match=problem) as refused:
-        stage(store, changed, rows, FEBRUARY)
-    assert "new name" in str(refused.value)
-    store.release()
+    for months, append in ((FEBRUARY, False), (None, True)):
+        with pytest.raises(StoreError, match=problem) as refused:
+            stage(store, changed, rows, months, append=append)
+        assert "`classic-cars run --full`" in str(refused.value)
+        assert "new name" in str(refused.value)
+        store.release()
     assert table(settings).metadata == before
     assert held(store, SALES) == QUARTER
+
+
+OTHERS = {
+    "dropped": {name: each for name, each in COLUMNS.items() if name != "note"},
+    "renamed": {"remark" if name == "note" else name: each for name, each in COLUMNS.items()},
+    "narrowed": {**COLUMNS, "amount": (ibis.dtype("decimal(8, 2)"), True, "")},
+    "retyped": {**COLUMNS, "amount": (Text(), True, "")},
+    "another key": {"number" if name == "sale" else name: each for name, each in COLUMNS.items()},
+}
+
+
+@pytest.mark.parametrize("which", OTHERS)
+def test_a_table_of_which_every_row_is_replaced_may_lose_columns(
+    store: Store, open_another: Open, settings: Settings, which: str
+):
+    """And have them again: a deployment is reverted, and comes back."""
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    changed = contract(OTHERS[which], key=(next(iter(OTHERS[which])),))
+    rows = [dict(zip(OTHERS[which], row.values(), strict=False)) for row in QUARTER]
+    if which == "retyped":
+        rows = [{**row, "amount": row["amount"] and str(row["amount"])} for row in rows]
+    publish(store, changed, rows, FIRST_QUARTER)
+    reader = open_another(read_only=True)
+    assert held(store, changed) == seen(reader, changed) == rows
+    first, second = [each.number for each in reversed(versions_of(store).history(changed))]
+    everything = "SELECT * FROM warehouse.sales ORDER BY 1"
+    assert reader.query_as_of(everything, as_of=first).read_all().to_pylist() == QUARTER
+    assert reader.query_as_of(everything, as_of=second).read_all().to_pylist() == rows
+    with pytest.raises(StoreError, match=rf"version {first} has columns that the table has no more.*--as-of {first}"):
+        versions_of(store).roll_back(changed, first)
+    assert seen(reader, changed) == rows
+    store.release()
+    publish(store, SALES, QUARTER, FIRST_QUARTER)
+    assert held(store, SALES) == seen(reader, SALES) == QUARTER
+    assert [field.name for field in table(settings).schema().fields] == [*COLUMNS]
+    publish(store, SALES, [], FEBRUARY)
+    assert seen(reader, SALES) == [QUARTER[0], QUARTER[2]]
 
 
 def test_another_partition_is_refused(store: Store):

@@ -13,22 +13,33 @@ import pyarrow.parquet as pq
 import pytest
 
 from classic_cars.cli.catalog import contract_named
+from classic_cars.contracts.vocabulary import Long
 from classic_cars.errors import StoreError
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
 from classic_cars.stores.transfer import MANIFEST, export_tables, import_tables
 from classic_cars_tests.command_line import classic_cars
-from classic_cars_tests.stores.tables import FIRST_QUARTER, PLACES, SALES, held, publish, sale
+from classic_cars_tests.stores.tables import (
+    COLUMNS,
+    FEBRUARY,
+    FIRST_QUARTER,
+    PLACES,
+    SALES,
+    contract,
+    held,
+    publish,
+    sale,
+)
 
 QUARTER = [sale(1, "2004-01-31"), sale(2, "2004-02-01", "2.50"), sale(3, "2004-03-15", None, "free")]
 TABLES = [SALES, PLACES]
 
 
 @pytest.fixture
-def exported(tmp_path: Path, folder_lake: Settings) -> Path:
-    """An export of two tables of a lake."""
-    store = open_store(folder_lake)
+def exported(tmp_path: Path) -> Path:
+    """An export of two tables of a lake, in a home of its own: its catalog knows no other warehouse."""
+    store = open_store(Settings(home=tmp_path / "exporting", store="iceberg"))
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     publish(store, PLACES, [])
     folder = tmp_path / "export"
@@ -110,6 +121,21 @@ def test_nothing_is_no_export_and_leaves_the_last_one(exported: Path, tmp_path: 
     with pytest.raises(StoreError, match=r"wrong.*: nothing was published yet, and nothing is exported; `classic-cars"):
         list(export_tables(empty, TABLES, exported))
     assert len(pq.read_table(exported / "warehouse" / "sales.parquet")) == 3
+
+
+def test_a_table_of_before_its_contract_changed_is_named_and_not_exported(store: Store, exported: Path):
+    publish(store, SALES, [], FEBRUARY)
+    columns = {"remark" if name == "note" else name: each for name, each in COLUMNS.items()}
+    changed = contract({**columns, "sale": (Long(), False, "Number")})
+    before = (exported / "warehouse" / "sales.parquet").read_bytes()
+    for examine in (None, lambda _: ["never asked"]):
+        with pytest.raises(StoreError) as refused:
+            list(export_tables(store, [PLACES, changed], exported, examine))
+        assert str(refused.value) == (
+            "nothing is exported: warehouse/sales: its contract changed since it was published: "
+            "column remark is missing; column sale is int32, expected int64; run `classic-cars run` first"
+        )
+    assert (exported / "warehouse" / "sales.parquet").read_bytes() == before
 
 
 def test_what_is_published_while_it_is_examined_is_not_exported(store: Store, exported: Path):

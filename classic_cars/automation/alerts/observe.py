@@ -14,6 +14,7 @@ from classic_cars.automation.alerts.incidents import Incident, Observation
 from classic_cars.automation.refusals import refused_months
 from classic_cars.automation.staleness import recorded, stale_parts
 from classic_cars.automation.stopped import NOTICED_BY
+from classic_cars.serving.incident import settled_attempts
 from classic_cars.serving.release_asset import CHECK as TABLES_AGREE
 from classic_cars.tables.failures import CHECK_FAILED
 
@@ -126,11 +127,15 @@ def _numbers(metadata: Mapping[str, Any]) -> dict[str, float]:
 def failed_runs(
     instance: dg.DagsterInstance, owners: Mapping[dg.AssetKey, tuple[str, ...]], jobs: Iterable[str]
 ) -> Observation:
-    """Tables whose latest run raised, one incident for those of one run, and jobs without tables that failed."""
+    """Tables whose latest run raised, one incident for those of one run, and jobs without tables that failed.
+
+    Not tables that were found up to date since: that is over.
+    """
     latest: dict[str, list[dg.AssetKey]] = {}
-    for record in instance.get_asset_records(list(owners)):
-        if record.asset_entry.last_run_id:
-            latest.setdefault(record.asset_entry.last_run_id, []).append(record.asset_entry.asset_key)
+    settled = settled_attempts(instance)
+    for entry in (record.asset_entry for record in instance.get_asset_records(list(owners))):
+        if entry.last_run_id and entry.last_run_id != settled.get(entry.asset_key):
+            latest.setdefault(entry.last_run_id, []).append(entry.asset_key)
     runs = instance.get_run_records(dg.RunsFilter(run_ids=list(latest))) if latest else []
     incidents, unknown = [], set()
     for found in runs:

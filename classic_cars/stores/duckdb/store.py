@@ -216,9 +216,9 @@ class DuckDBStore:
                 self._tables[contract.address] = found_table(backend, contract)
         return self._tables[contract.address]
 
-    def made(self, contract: Contract) -> None:
-        """The open transaction made the table anew, with the contract's columns."""
-        self._tables[contract.address] = made_table(self.backend, contract)
+    def made(self, contract: Contract, *, anew: bool = True) -> None:
+        """The open transaction made the table anew, with the contract's columns; or gave it those that it lacked."""
+        self._tables[contract.address] = (made_table if anew else found_table)(self.backend, contract)
 
     def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:
         self.backend.con.register(ARRIVAL, rows)

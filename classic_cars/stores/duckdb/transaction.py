@@ -104,13 +104,30 @@ class DuckDBTransaction:
         return self._staged.add(staged, append)
 
     def _append(self, contract: Contract, query: str) -> Staged:
-        self._same_published_columns(contract, "rows cannot be added to it: give the table a new name in its contract")
+        self._add_new_columns(contract)
+        self._same_published_columns(
+            contract,
+            "rows are only added to it, so it may gain columns that may be NULL and change no other: make such a "
+            "change, or give the table a new name in its contract",
+        )
         # Rows that are not committed yet have numbers above those of all that are.
         found = self._execute(f"SELECT coalesce(max(rowid), -1) FROM {table_name(contract)}").fetchone()
         statement, _ = self._insert(contract, query)
         table = self._table(contract)
         is_new = table.rowid() > (found[0] if found else -1)
         return Staged(contract, None, table.filter(is_new), table.filter(~is_new), statement, self)
+
+    def _add_new_columns(self, contract: Contract) -> None:
+        """Of the contract, that may be NULL: they are, in the rows of before."""
+        published = self._table(contract).schema()
+        columns = contract.schema.columns
+        new = [name for name in contract.types.names if name not in published and columns[name].nullable]
+        for name in new:
+            column = f"{quoted(name)} {duckdb_type(contract.types[name])}"
+            self._execute(f"ALTER TABLE {table_name(contract)} ADD COLUMN {column}")
+            self._execute(self._comment(contract, name))
+        if new:
+            self._store.made(contract, anew=False)
 
     def _replace(self, contract: Contract, query: str, months: Months | None) -> Staged:
         if months is None or not self._has_rows_outside(contract, months):
@@ -188,12 +205,13 @@ class DuckDBTransaction:
         self._execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(contract.layer)}")
         self._execute(f"CREATE OR REPLACE TABLE {table_name(contract)} ({columns})")
         comments = [f"COMMENT ON TABLE {table_name(contract)} IS {literal(contract.description)}"]
-        comments += [
-            f"COMMENT ON COLUMN {table_name(contract)}.{quoted(name)} IS {literal(contract.describe(name))}"
-            for name in contract.types.names
-        ]
+        comments += [self._comment(contract, name) for name in contract.types.names]
         self._execute("; ".join(comments))
         self._store.made(contract)
+
+    @staticmethod
+    def _comment(contract: Contract, column: str) -> str:
+        return f"COMMENT ON COLUMN {table_name(contract)}.{quoted(column)} IS {literal(contract.describe(column))}"
 
     # Its end -----------------------------------------------------------------------------------------
 

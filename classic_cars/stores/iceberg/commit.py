@@ -144,7 +144,7 @@ def _planned(table: Table, version: Version) -> tuple[list[DataFile], Transactio
     must_be_clear(table, contract.address, change, version.base)
     removed = _removed(table, version)
     transaction = _LeavingFiles(_once(table))
-    evolve(contract, transaction, staying(table, contract, change.kind, version.months))
+    evolve(contract, transaction, change.kind, staying(table, contract, change.kind, version.months))
     _same_field_ids(version, transaction.table_metadata.schema())
     return removed, transaction
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -94,14 +95,22 @@ def difference(
     for name, paths, side in zip(names, only, sides, strict=True):
         engine.view(contract.layer, f"{contract.name} {name}", paths, _schema_of(table, side), None)
     before, after = (f"{quoted(contract.layer)}.{quoted(f'{contract.name} {name}')}" for name in names)
-    known = [_schema_of(table, side).column_names for side in sides]
-    shared = [name for name in contract.types.names if name in known[0] and name in known[1]]
+    schemas = [_schema_of(table, side) for side in sides]
+    was, now = ({each.name: each.field_id for each in schema.fields} for schema in schemas)
+    shared = [name for name in contract.types.names if name in was and was[name] == now.get(name)]
     if not contract.key or not set(contract.key) <= set(shared):
         raise StoreError(
             f"{contract.address}: rows are compared by key ({', '.join(contract.key) or 'it has none'}), "
             "which both versions must have"
         )
-    return _compared(engine, contract, before, after, shared, at_most)
+    found = _compared(engine, contract, before, after, shared, at_most)
+    return replace(found, columns={"added": _beyond(*reversed(schemas)), "removed": _beyond(*schemas)})
+
+
+def _beyond(one: Schema, other: Schema) -> list[str]:
+    """The columns that the other schema does not have; nor has it one of another type that only has the name."""
+    known = {field.field_id for field in other.fields}
+    return [f"{field.name} ({field.field_type})" for field in one.fields if field.field_id not in known]
 
 
 def _compared(
@@ -143,11 +152,22 @@ def _schema_of(table: Table, side: Snapshot) -> Schema:
 def roll_back(table: Table, contract: Contract, number: int, wait: float) -> None:
     """Make an earlier version the current one, in one commit; every version stays in the history.
 
-    Raises ``StoreConflict`` when others keep publishing.
+    Raises ``StoreError`` for one with columns that the table has no more, and ``StoreConflict`` when others keep
+    publishing.
     """
 
     def attempt() -> None:
-        snapshot(table.refresh(), contract, number)
+        _must_have_its_columns(table.refresh(), contract, number)
         table.manage_snapshots().set_current_snapshot(snapshot_id=number).commit()
 
     commit.commit_with_retries(contract.address, wait, attempt)
+
+
+def _must_have_its_columns(table: Table, contract: Contract, number: int) -> None:
+    """Rows are read by the table's columns: those of others would be gone, or NULL in every row."""
+    if gone := _beyond(_schema_of(table, snapshot(table, contract, number)), table.schema()):
+        raise StoreError(
+            f"{contract.address}: version {number} has columns that the table has no more, and cannot be published "
+            f"again: {', '.join(gone)}; it can be read: `classic-cars query --as-of {number}`. To have such columns "
+            "again, go back to the code that has them and `classic-cars run --full`"
+        )

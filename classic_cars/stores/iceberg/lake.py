@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -13,6 +14,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from classic_cars.errors import StoreError
 from classic_cars.stores.iceberg.aws import S3Access
 from classic_cars.stores.iceberg.encryption import KEY_PROPERTY, EncryptingFileIO
+from classic_cars.stores.iceberg.places import GlueOfWarehouse, SqlOfWarehouse
 
 #: The name under which an SQL catalog keeps its tables; others may keep theirs in the same database.
 CATALOG_NAME = "classic_cars"
@@ -27,6 +29,8 @@ _retry_transient = Retrying(
     wait=wait_random(0.05, 0.3),
     reraise=True,
 )
+
+_CATALOGS: dict[str, Callable[..., Catalog]] = {"sql": SqlOfWarehouse, "rest": load_catalog, "glue": GlueOfWarehouse}
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Lake:
             properties |= {"py-io-impl": f"{EncryptingFileIO.__module__}.EncryptingFileIO", KEY_PROPERTY: self.kms_key}
         properties |= {"sql": self._sql, "rest": self._rest, "glue": self._glue}[self.kind](access)
         try:
-            return _retry_transient(lambda: load_catalog(CATALOG_NAME, **properties))
+            return _retry_transient(lambda: _CATALOGS[self.kind](CATALOG_NAME, **properties))
         except Exception as error:
             # A driver's message may quote the whole address.
             raise StoreError(

@@ -1,7 +1,8 @@
 """Contracts as Iceberg schemas: column types, field ids, the month partition, and how a table may evolve.
 
 A contract may gain nullable columns, widen types and reword descriptions: the table follows in place and every
-column keeps its field id. Anything that would lose data is refused, with what to do instead.
+column keeps its field id. Where every row is replaced, columns may go and become others, too: earlier versions keep
+their own. Anything else that would lose data is refused, with what to do instead; so are new columns in some months.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from pyiceberg.types import (
 
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ContractError, StoreError
+from classic_cars.stores.iceberg.changes import Kind
 from classic_cars.stores.sql import duckdb_type
 
 #: Iceberg's name of a table's description, as Spark and Trino show it.
@@ -126,10 +128,12 @@ def _identifier(contract: Contract) -> list[str]:
     return list(contract.key) if all(_is_required(contract, name) for name in contract.key) else []
 
 
-def evolve(contract: Contract, transaction: Transaction, staying: Callable[[], Sequence[DataFile]]) -> None:
+def evolve(contract: Contract, transaction: Transaction, kind: Kind, staying: Callable[[], Sequence[DataFile]]) -> None:
     """Make the table of ``transaction`` fit the contract; nothing happens when it does already.
 
-    ``staying`` finds the files that are not replaced. Raises ``StoreError`` for a change that would lose data.
+    ``staying`` finds the files that a change of this kind does not replace: where there are none, columns may go or
+    become others. Raises ``StoreError`` for a change that would lose data, and for new columns where some months are
+    replaced: they would be NULL in all others.
     """
     metadata = transaction.table_metadata  # PyIceberg makes a copy each time it is asked
     schema = metadata.schema()
@@ -138,7 +142,14 @@ def evolve(contract: Contract, transaction: Transaction, staying: Callable[[], S
         transaction.set_properties({COMMENT: contract.description})
     if _fits(contract, schema):
         return
-    _refuse_losses(contract, schema, staying)
+    _refuse_losses(contract, schema, kind, staying)
+    if lost := _lost(contract, schema):
+        # By themselves first: of a column that becomes another one, the new one has its name.
+        with transaction.update_schema() as update:
+            update.set_identifier_fields()
+            for name in lost:
+                update.delete_column(name)
+        schema = transaction.table_metadata.schema()
     # Making a column required counts as incompatible; that nothing is NULL was proven above.
     with transaction.update_schema(allow_incompatible_changes=True) as update:
         for name in contract.types.names:
@@ -179,33 +190,39 @@ def _reorder(contract: Contract, schema: Schema, update: UpdateSchema) -> None:
         update.move_after(name, before)
 
 
-def _refuse_losses(contract: Contract, schema: Schema, staying: Callable[[], Sequence[DataFile]]) -> None:
-    problems = [
-        f"column {field.name} ({field.field_type}) is no longer in the contract"
-        for field in schema.fields
-        if field.name not in contract.types
+def _lost(contract: Contract, schema: Schema) -> dict[str, str]:
+    """Columns of the table that the contract has no more, or with a type that does not hold every value; and why."""
+    found = {}
+    for field in schema.fields:
+        if field.name not in contract.types:
+            found[field.name] = f"column {field.name} ({field.field_type}) is no longer in the contract"
+        elif not _widens(field.field_type, kind := iceberg_type(contract, field.name)):
+            found[field.name] = f"column {field.name} is {field.field_type}, the contract asks for {kind}"
+    return found
+
+
+def _refuse_losses(contract: Contract, schema: Schema, kind: Kind, staying: Callable[[], Sequence[DataFile]]) -> None:
+    lost = _lost(contract, schema)
+    new = [name for name in contract.types.names if kind == Kind.REPLACE and name not in schema.column_names]
+    now_required = [
+        name
+        for name in contract.types.names
+        if _is_required(contract, name) and not (name in schema.column_names and schema.find_field(name).required)
     ]
-    now_required = []
-    for name in contract.types.names:
-        field = schema.find_field(name) if name in schema.column_names else None
-        kind = iceberg_type(contract, name)
-        if field is not None and not _widens(field.field_type, kind):
-            problems.append(f"column {name} is {field.field_type}, the contract asks for {kind}")
-        if _is_required(contract, name) and (field is None or not field.required):
-            now_required.append(name)
-    if now_required:
-        files = staying()
-        problems += [
-            f"column {name} may no longer be NULL, but there are NULLs in the rows that stay"
-            for name in now_required
-            if any(_holds_null(each, schema, name) for each in files)
-        ]
+    files = staying() if lost or new or now_required else []
+    problems = [*lost.values()] if files or contract.partitioned_by in lost else []
+    problems += [f"column {name} is new, and would be NULL in the months that stay" for name in new if files]
+    problems += [
+        f"column {name} may no longer be NULL, but there are NULLs in the rows that stay"
+        for name in now_required
+        if any(_holds_null(each, schema, name) for each in files)
+    ]
     if problems:
         raise StoreError(
-            f"{contract.address}: its contract changed in a way that loses data: {'; '.join(problems)}. Either make "
-            "the change without loss (add a nullable column and fill it, widen a type), or give the table a new "
-            "name in its contract and keep this one for its history, or drop this one from the catalog and "
-            "materialize all months"
+            f"{contract.address}: its contract changed, and rows that stay do not fit it: {'; '.join(problems)}. "
+            "Run all months, which replaces every row (`classic-cars run --full`); of a table to which rows are only "
+            "added, make the change without loss (add a nullable column, widen a type), or give the table a new name "
+            "in its contract and keep this one for its history"
         )
 
 
@@ -222,7 +239,7 @@ def _refuse_other_partitions(contract: Contract, metadata: TableMetadata) -> Non
     if found != expected:
         raise StoreError(
             f"{contract.address}: the table is partitioned by {found or 'nothing'}, its contract asks for "
-            f"{expected or 'nothing'}; give it a new name, or drop it from the catalog and materialize all months"
+            f"{expected or 'nothing'}; give the table a new name in its contract"
         )
 
 
@@ -233,3 +250,9 @@ def _widens(found: IcebergType, wanted: IcebergType) -> bool:
     if isinstance(found, DecimalType) and isinstance(wanted, DecimalType):
         return wanted.scale == found.scale and wanted.precision >= found.precision
     return (type(found), type(wanted)) in {(IntegerType, LongType), (FloatType, DoubleType)}
+
+
+def awaits_all_rows(contract: Contract, schema: Schema) -> bool:
+    """Whether the contract has other columns, which the table only gets when every row is replaced."""
+    is_new = any(name not in schema.column_names for name in contract.types.names)
+    return bool(_lost(contract, schema)) or (is_new and contract.partitioned_by is not None)

@@ -122,7 +122,7 @@ def evolved(table: Table, contract: Contract, kind: Kind, months: Months | None)
     Raises ``StoreError`` for a contract that would lose data.
     """
     transaction = table.transaction()
-    evolve(contract, transaction, staying(table, contract, kind, months))
+    evolve(contract, transaction, kind, staying(table, contract, kind, months))
     return Table(table.name(), transaction.table_metadata, table.metadata_location, table.io, table.catalog)
 
 
