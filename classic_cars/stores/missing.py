@@ -23,14 +23,16 @@ def what_is_wrong(sql: str, error: duckdb.Error, known: Callable[[], Iterable[st
         return str(error)
     there = {each.replace("/", ".") for each in known()}
     spelt = {name.casefold(): each for each in sorted(there) for name in (each, each.partition(".")[2])}
-    lost = sorted(each for each in tables_in(sql, qualified=True) if each.replace('"', "").casefold() not in spelt)
+    asked = {each.replace('"', "").casefold(): each for each in sorted(tables_in(sql, qualified=True))}
+    said = str(error).casefold()
+    lost = [each for each in asked if each not in spelt and each.rpartition(".")[2] in said.partition("does not")[0]]
     if not lost:
         return str(error)
-    name = lost[0].replace('"', "").casefold()
+    name = lost[0]
     near = [
         found
         for each in (name, name.rpartition(".")[2])  # one of another layer, too
         for found in difflib.get_close_matches(each, spelt, n=1, cutoff=0.75)
     ]
     meant = f"did you mean {spelt[near[0]]}?" if near else "`classic-cars tables` lists those that there are"
-    return f"table {lost[0]} does not exist; {meant}"
+    return f"table {asked[name]} does not exist; {meant}"

@@ -397,7 +397,9 @@ def test_a_wrong_query_says_what_is_wrong(store: Store, open_another: Open):
         reader.query("SELECT * FROM staging.nowhere")
 
 
-@pytest.mark.parametrize("name", ["staging.place", "analytics.places", '"staging"."Placs"'])
+@pytest.mark.parametrize(
+    "name", ["staging.place", "analytics.places", '"staging"."Placs"', "information_schema.tables, staging.place"]
+)
 def test_a_table_that_is_not_there_is_named_with_the_nearest(store: Store, open_another: Open, name: str):
     publish(store, PLACES, [{"place": "Oslo", "visitors": 2}])
     with pytest.raises(StoreError, match=r"(?is)table .*plac.* does not exist.*did you mean \W?staging.places"):
