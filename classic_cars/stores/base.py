@@ -246,9 +246,7 @@ class TableVersion:
 @dataclass(frozen=True)
 class Difference:
     """What became of a table between two versions, by its key; ``samples`` holds a few keys for each kind.
-
-    Rows are compared by the columns that both have; ``columns``: names and types of the others, added and removed.
-    """
+    ``columns``: those that only one has, added and removed, with their types."""
 
     added: int
     removed: int
