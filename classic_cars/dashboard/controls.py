@@ -20,6 +20,8 @@ from classic_cars.settings import Settings
 #: ``measure`` are.
 FILTERED = ("country", "productLine", "status")
 PARAMETERS = ("measure", "period", "days", "compare", *FILTERED)
+#: What the address calls a choice that has another name here: Streamlit keeps there what it shows.
+CALLED = {"measure": {each: title(each) for each in CHOOSABLE}, "compare": COMPARISONS}
 HELP = {
     "country": "Country of the customer",
     "productLine": "Product line",
@@ -64,8 +66,11 @@ def chosen(there: Known) -> Filters:
         st.html('<p class="cc-brand">Classic Cars</p>')
         st.html('<h2 class="cc-side">Show</h2>')
         choices = periods(there.first, there.last)
+        _as_it_is_kept()
         lost = _not_there(there, choices)  # before Streamlit takes them out of the address
-        measure = st.selectbox("Measure", CHOOSABLE, format_func=title, key="measure", bind="query-params")
+        measure = st.selectbox(
+            "Measure", CHOOSABLE, format_func=CALLED["measure"].__getitem__, key="measure", bind="query-params"
+        )
         choice = st.selectbox("Period", choices, key="period", bind="query-params")
         days: tuple[date, ...] = ()
         if choice == CUSTOM:
@@ -97,9 +102,18 @@ def chosen(there: Known) -> Filters:
     return Filters(measure or CHOOSABLE[0], period, compare or "before", picked, there.last)
 
 
+def _as_it_is_kept() -> None:
+    """Open an address that somebody wrote with our own names, such as ``measure=netSales``, as the page writes it."""
+    asked = {key: st.query_params.get(key, "") for key in CALLED if key not in st.session_state}
+    if found := {key: CALLED[key][name] for key, name in asked.items() if name in CALLED[key]}:
+        st.query_params.update(found)
+        st.rerun()
+
+
 def _not_there(there: Known, choices: Collection[str]) -> list[str]:
     """What the page's address asks for that cannot be chosen, such as ``country Atlantis``."""
-    values = {"measure": CHOOSABLE, "period": choices, "compare": COMPARISONS, **there.values}
+    called = {name: each.values() for name, each in CALLED.items()}
+    values = {**called, "period": choices, **there.values}
     asked = {name: st.query_params.get_all(name) for name in PARAMETERS}
     lost = [
         f"{title(name).lower()} {each}" for name in values for each in asked[name] if each and each not in values[name]

@@ -14,10 +14,11 @@ from streamlit.testing.v1 import AppTest
 
 from classic_cars.dashboard import app, quality
 from classic_cars.dashboard.asking import PLAIN
-from classic_cars.dashboard.filters import CUSTOM, Asked, Filters
+from classic_cars.dashboard.filters import COMPARISONS, CUSTOM, Asked, Filters
 from classic_cars.dashboard.panels import columns_shown, headlines, nothing
 from classic_cars.dashboard.views import countries, customers
 from classic_cars.dashboard.views import quality as quality_page
+from classic_cars.dashboard.wordings import title
 from classic_cars.errors import QuestionError
 from classic_cars.serving.status import Outcome
 
@@ -193,6 +194,28 @@ def test_filters_are_blamed_only_where_there_are_some():
     assert nothing(france, france.asked(["netSales"])).endswith(": take a filter away, or choose a longer period.")
 
 
+def opened_at(address: dict[str, list[str]]) -> AppTest:
+    """The filters beside a page, as an address has them."""
+
+    def app() -> None:
+        from datetime import date
+
+        from classic_cars.dashboard.controls import Known, chosen
+
+        values = {"country": ["France"], "productLine": ["Ships"], "status": ["Shipped"]}
+        chosen(Known(date(2003, 1, 6), date(2005, 5, 31), values))
+
+    page = AppTest.from_function(app)
+    page.query_params.update(address)
+    page.run()
+    assert not page.exception
+    return page
+
+
+def alerts(page: AppTest) -> list[str]:
+    return [each.proto.body for each in page.sidebar.get("html") if "alert" in each.proto.body]
+
+
 @pytest.mark.parametrize(
     ("address", "left_out"),
     [
@@ -207,19 +230,26 @@ def test_filters_are_blamed_only_where_there_are_some():
     ids=str,
 )
 def test_a_shared_filter_that_is_not_there_is_said_to_be_left_out(address: dict[str, list[str]], left_out: str):
-    def app() -> None:
-        from datetime import date
-
-        from classic_cars.dashboard.controls import Known, chosen
-
-        values = {"country": ["France"], "productLine": ["Ships"], "status": ["Shipped"]}
-        chosen(Known(date(2003, 1, 6), date(2005, 5, 31), values))
-
-    page = AppTest.from_function(app)
-    page.query_params.update(address)
-    page.run()
-    assert not page.exception
-    (said,) = (each.proto.body for each in page.sidebar.get("html") if "alert" in each.proto.body)
+    page = opened_at(address)
+    (said,) = alerts(page)
     assert said.endswith(f">Not in this release, so left out: {left_out}.</p>")
-    page.run()
-    assert not any("alert" in each.proto.body for each in page.sidebar.get("html"))
+    assert alerts(page.run()) == []
+
+
+@pytest.mark.parametrize(
+    ("measure", "compare"), [("netSales", "before"), ("onTimeShipmentShare", "year"), ("orders", "year")]
+)
+def test_an_address_that_the_page_wrote_or_somebody_who_knows_the_names_is_taken(measure: str, compare: str):
+    """The page writes what it shows: ``measure=Net+sales``."""
+    for address in (
+        {"measure": [title(measure)], "compare": [COMPARISONS[compare]]},
+        {"measure": [measure], "compare": [compare]},
+    ):
+        page = opened_at(address)
+        for _ in range(2):
+            assert (page.selectbox(key="measure").value, page.selectbox(key="compare").value) == (measure, compare)
+            assert alerts(page) == []
+            assert page.query_params.get("measure", title("netSales")) == title(measure), "whoever is sent it"
+            page.run()
+        assert page.selectbox(key="measure").select("units").run().selectbox(key="measure").value == "units"
+        assert alerts(page) == []
