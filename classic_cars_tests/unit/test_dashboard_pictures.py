@@ -186,6 +186,27 @@ def test_the_map_is_of_shapes_that_are_shipped():
     assert '"country": "Singapore"' in spec
 
 
+@pytest.mark.parametrize(
+    ("measure", "values", "coloured"),
+    [
+        ("netSales", ["5.00", "0.00", "0.00", "2.00"], ["France", "Singapore"]),
+        ("orders", ["5", "0", "0", "2"], ["France", "Singapore"]),
+        ("onTimeShipmentShare", ["1.0000", None, "0.0000", "0.5000"], ["France", "UK", "Singapore"]),
+    ],
+)
+def test_countries_of_the_days_compared_with_alone_are_grey(
+    measure: str, values: list[str | None], coloured: list[str]
+):
+    """A share of 0 is one: all that was shipped was late."""
+    found = [None if each is None else Decimal(each) for each in values]
+    rows = pa.table({"country": ["France", "Spain", "UK", "Singapore"], measure: found})
+    spec = world(rows, columns_of(ask([measure], by=["country"])), measure).to_dict()
+    data = spec["layer"][1]["transform"][0]["from"]["data"]["name"]
+    assert [each["country"] for each in spec["datasets"][data]] == coloured
+    points = spec["datasets"][spec["layer"][2]["data"]["name"]]
+    assert [each["country"] for each in points] == ["Singapore"]
+
+
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 def test_texts_stand_out_from_their_background(theme: dict[str, str]):
     for colour in ("textColor", "linkColor", "primaryColor"):
