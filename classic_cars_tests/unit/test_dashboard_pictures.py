@@ -162,7 +162,9 @@ def test_ridges_below_nothing_stay_in_their_room():
     assert high - low == 2
 
 
-def test_bars_are_in_order_and_labels_clear_of_the_marks():
+@pytest.mark.parametrize("before", ["netSalesBefore", ""])
+def test_bars_are_in_order_and_their_values_at_no_mark(before: str):
+    """Beside the mark of what it is compared with, a value would be read as that of the mark."""
     question = ask(["netSales"], by=["productLine"], period="2004", compare="before")
     lines = {
         "productLine": ["Planes", "Ships"],
@@ -171,11 +173,15 @@ def test_bars_are_in_order_and_labels_clear_of_the_marks():
         "netSalesChange": [Decimal(-8), Decimal(3)],
         "netSalesGrowth": [Decimal(-1), Decimal(1)],
     }
-    chart = charts.bars(pa.table(lines), columns_of(question), "productLine", "netSales", before="netSalesBefore")
-    spec = chart.to_dict()
-    assert spec["layer"][0]["encoding"]["y"]["sort"] == ["Ships", "Planes"]
-    (data,) = spec["datasets"].values()
-    assert [row["_end"] for row in data] == [9, 5]
+    spec = charts.bars(pa.table(lines), columns_of(question), "productLine", "netSales", before=before).to_dict()
+    assert [each["mark"]["type"] for each in spec["layer"]] == ["bar", "tick"]
+    names, values = (each["encoding"]["y"] for each in spec["layer"])
+    assert names["sort"] == values["sort"] == ["Ships", "Planes"]
+    assert spec["resolve"] == {"axis": {"y": "independent"}}
+    assert (values["axis"]["orient"], values["axis"]["labelExpr"]) == (
+        "right",
+        '{"Planes": "1.00", "Ships": "5.00"}[datum.value]',
+    )
 
 
 def test_the_map_is_of_shapes_that_are_shipped():
