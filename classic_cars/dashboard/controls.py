@@ -22,6 +22,8 @@ FILTERED = ("country", "productLine", "status")
 PARAMETERS = ("measure", "period", "days", "compare", *FILTERED)
 #: What the address calls a choice that has another name here: Streamlit keeps there what it shows.
 CALLED = {"measure": {each: title(each) for each in CHOOSABLE}, "compare": COMPARISONS}
+#: Under this name a session keeps what was cut off from the days of its address, until that is said.
+CUT = "cut"
 HELP = {
     "country": "Country of the customer",
     "productLine": "Product line",
@@ -45,6 +47,20 @@ class Known:
         except ValueError:
             return False
 
+    def days_of(self, asked: list[str]) -> tuple[list[str], list[str]]:
+        """The first and the last of some days, without those that are before the first order or after the last, and
+        what was left out, in words; ``asked`` itself when it is no day, or has none in common."""
+        try:
+            days = [day_of(each) for each in asked]
+        except ValueError:
+            return asked, []
+        if not days or max(days) < self.first or min(days) > self.last:
+            return asked, []
+        kept = [str(max(min(days), self.first)), str(min(max(days), self.last))]
+        before = [f"days before {self.first}"] if min(days) < self.first else []
+        after = [f"days after {self.last}"] if max(days) > self.last else []
+        return (kept, [*before, *after]) if before or after else (asked, [])
+
 
 def known(settings: Settings, release: Release) -> Known | None:
     """None when the release has no order."""
@@ -66,8 +82,11 @@ def chosen(there: Known) -> Filters:
         st.html('<p class="cc-brand">Classic Cars</p>')
         st.html('<h2 class="cc-side">Show</h2>')
         choices = periods(there.first, there.last)
-        _as_it_is_kept()
-        lost = _not_there(there, choices)  # before Streamlit takes them out of the address
+        _as_it_is_kept(there)
+        lost = [
+            *_not_there(there, choices),
+            *st.session_state.pop(CUT, []),
+        ]  # before Streamlit takes them out of the address
         measure = st.selectbox(
             "Measure", CHOOSABLE, format_func=CALLED["measure"].__getitem__, key="measure", bind="query-params"
         )
@@ -102,10 +121,19 @@ def chosen(there: Known) -> Filters:
     return Filters(measure or CHOOSABLE[0], period, compare or "before", picked, there.last)
 
 
-def _as_it_is_kept() -> None:
-    """Open an address that somebody wrote with our own names, such as ``measure=netSales``, as the page writes it."""
+def _as_it_is_kept(there: Known) -> None:
+    """Open an address that somebody wrote as the page writes it, where Streamlit would drop what it asks for.
+
+    Such as our own names, ``measure=netSales``, and days of which some are before the first order.
+    """
     asked = {key: st.query_params.get(key, "") for key in CALLED if key not in st.session_state}
-    if found := {key: CALLED[key][name] for key, name in asked.items() if name in CALLED[key]}:
+    found: dict[str, str | list[str]] = {key: CALLED[key][name] for key, name in asked.items() if name in CALLED[key]}
+    days = st.query_params.get_all("days") if "days" not in st.session_state else []
+    kept, cut = there.days_of(days)
+    if kept != days:
+        found["days"] = kept
+        st.session_state[CUT] = cut
+    if found:
         st.query_params.update(found)
         st.rerun()
 

@@ -224,7 +224,7 @@ def alerts(page: AppTest) -> list[str]:
             "period 1999, country &lt;b&gt;",
         ),
         ({"measure": ["profits"], "compare": ["week"]}, "measure profits, compare week"),
-        ({"period": [CUSTOM], "days": ["2003-01-05", "2005-05-31"]}, "day 2003-01-05"),
+        ({"period": [CUSTOM], "days": ["2002-01-01", "2002-12-31"]}, "day 2002-01-01, day 2002-12-31"),
         ({"period": [CUSTOM], "days": ["May", "2005-06-01"]}, "day May, day 2005-06-01"),
     ],
     ids=str,
@@ -234,6 +234,27 @@ def test_a_shared_filter_that_is_not_there_is_said_to_be_left_out(address: dict[
     (said,) = alerts(page)
     assert said.endswith(f">Not in this release, so left out: {left_out}.</p>")
     assert alerts(page.run()) == []
+
+
+@pytest.mark.parametrize(
+    ("days", "kept", "left_out"),
+    [
+        (["2003-01-01", "2003-01-31"], ["2003-01-06", "2003-01-31"], "days before 2003-01-06"),
+        (["2005-06-30", "2005-05-01"], ["2005-05-01", "2005-05-31"], "days after 2005-05-31"),
+        (["2003", "2006"], ["2005-03-03", "2005-05-31"], "day 2003, day 2006"),
+        (
+            ["2003-01-01", "2006-12-31"],
+            ["2003-01-06", "2005-05-31"],
+            "days before 2003-01-06, days after 2005-05-31",
+        ),
+    ],
+)
+def test_days_of_which_some_are_there_are_those(days: list[str], kept: list[str], left_out: str):
+    page = opened_at({"period": [CUSTOM], "days": days})
+    for said in ([f'<p class="cc-note" role="alert">Not in this release, so left out: {left_out}.</p>'], []):
+        assert alerts(page) == said
+        assert [str(each) for each in page.date_input(key="days").value] == kept
+        page.run()
 
 
 @pytest.mark.parametrize(
