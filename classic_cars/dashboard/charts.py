@@ -59,7 +59,7 @@ def without_gaps(data: pd.DataFrame, unit: str, *, by: str = "") -> pd.DataFrame
     return whole.fillna(dict.fromkeys(summed, 0.0)).reset_index()
 
 
-#: d3 writes 0M and 500k.
+#: d3 writes 0M and 500k. Three digits: a legend of one value alone is no round number.
 _TICKS = "datum.value === 0 ? '0' : replace(replace(datum.label, 'k', 'K'), 'G', 'B')"
 
 
@@ -67,7 +67,7 @@ def ticks(column: AnswerColumn) -> dict[str, Any]:
     """How a column is written on an axis or a legend: short, as headlines are."""
     if "%" in column.format:
         return {"format": ".0%"}
-    return {"format": "~s", "labelExpr": _TICKS}
+    return {"format": ".3~s", "labelExpr": _TICKS}
 
 
 def tooltips(columns: Sequence[AnswerColumn], *, names: Sequence[str] = ()) -> list[alt.Tooltip]:

@@ -149,6 +149,27 @@ def test_a_page_says_when_the_customer_of_its_address_is_not_there(monkeypatch: 
     assert shown == ['<p class="cc-empty">There is no customer &lt;b&gt; with orders and these filters.</p>']
 
 
+@pytest.mark.parametrize(
+    ("into", "said"),
+    [
+        ("<b>", ["There is no country &lt;b&gt; with orders in this period and with these filters."]),
+        ("USA", []),
+        ("", []),
+    ],
+)
+def test_a_page_says_when_the_country_of_its_address_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, into: str, said: list[str]
+):
+    shown: list[str] = []
+    monkeypatch.setattr(st, "query_params", {"into": into} if into else {})
+    monkeypatch.setattr(st, "selectbox", lambda *_, **__: None)
+    monkeypatch.setattr(st, "html", shown.append)
+    monkeypatch.setattr(countries, "panel", lambda *_, **__: pa.table({"country": ["USA", None]}))
+    view: Any = SimpleNamespace(filters=Filters())
+    countries.page(view)
+    assert shown == [f'<p class="cc-empty" role="alert">{each}</p>' for each in said]
+
+
 def test_money_of_lines_and_of_payments_is_no_sum():
     def row(table: str, rows: int, amount: str | None, *, kept: bool = True) -> dict[str, Any]:
         return {"table": table, "rows": rows, "amount": None if amount is None else Decimal(amount), "kept": kept}

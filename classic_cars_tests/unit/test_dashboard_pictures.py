@@ -192,6 +192,13 @@ def test_the_map_is_of_shapes_that_are_shipped():
     assert '"country": "Singapore"' in spec
 
 
+def test_the_legend_of_one_country_is_written_in_three_digits():
+    """Its value is no round number: d3 writes 1.485054M, and with three digits 1.49M."""
+    rows = pa.table({"country": ["USA"], "netSales": [Decimal("1485054.00")]})
+    spec = world(rows, columns_of(ask(["netSales"], by=["country"])), "netSales").to_dict()
+    assert spec["layer"][1]["encoding"]["color"]["legend"]["format"] == ".3~s"
+
+
 @pytest.mark.parametrize(
     ("measure", "values", "coloured"),
     [
