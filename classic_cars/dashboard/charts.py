@@ -59,7 +59,7 @@ def without_gaps(data: pd.DataFrame, unit: str, *, by: str = "") -> pd.DataFrame
     return whole.fillna(dict.fromkeys(summed, 0.0)).reset_index()
 
 
-#: d3 writes 0M and 500k.
+#: d3 writes 0M and 500k. Three digits: a legend of one value alone is no round number.
 _TICKS = "datum.value === 0 ? '0' : replace(replace(datum.label, 'k', 'K'), 'G', 'B')"
 
 
@@ -67,7 +67,7 @@ def ticks(column: AnswerColumn) -> dict[str, Any]:
     """How a column is written on an axis or a legend: short, as headlines are."""
     if "%" in column.format:
         return {"format": ".0%"}
-    return {"format": "~s", "labelExpr": _TICKS}
+    return {"format": ".3~s", "labelExpr": _TICKS}
 
 
 def tooltips(columns: Sequence[AnswerColumn], *, names: Sequence[str] = ()) -> list[alt.Tooltip]:
@@ -87,23 +87,39 @@ def tooltips(columns: Sequence[AnswerColumn], *, names: Sequence[str] = ()) -> l
 def bars(
     rows: pa.Table, columns: Sequence[AnswerColumn], by: str, measure: str, *, before: str = "", step: int = BAR
 ) -> AnyChart:
-    """Ranked bars, longest first; ``before``: the column of what they are compared with, as a tick beside each."""
+    """Ranked bars, longest first, with their values in a column at the right, where no mark is.
+
+    ``before``: the column of what they are compared with, as a tick beside each.
+    """
     data, column = frame(rows), _named(columns, measure)
     order = data.sort_values(measure, ascending=False)[by].tolist()
-    data["_end"] = data[[measure, *([before] if before else [])]].max(axis=1)
-    data["_label"] = [short(each, column.format) for each in rows[measure].to_pylist()]
-    base = alt.Chart(data, height=alt.Step(step)).encode(
-        y=alt.Y(f"{by}:N", sort=order, title=None, axis=alt.Axis(labelLimit=190, ticks=False, domain=False))
-    )
+    base = alt.Chart(data, height=alt.Step(step))
+    names = _row(by, order, alt.Axis(labelLimit=190, ticks=False, domain=False))
     x = alt.X(f"{measure}:Q", title=None, axis=alt.Axis(**ticks(column), tickCount=4, domain=False))
     drawn = base.mark_bar(cornerRadiusEnd=3, height=min(22, step - 10))
-    layers: list[Any] = [drawn.encode(x=x, tooltip=tooltips(columns))]
-    label = base.mark_text(align="left", dx=5, fontSize=11, color=QUIET)
-    layers.append(label.encode(x=alt.X("_end:Q"), text="_label:N"))
-    if before:
-        tick = base.mark_tick(thickness=2.5, size=20, opacity=0.9, color=QUIET)
-        layers.append(tick.encode(x=alt.X(f"{before}:Q"), tooltip=tooltips(columns)))
-    return alt.layer(*layers)
+    layers: list[Any] = [drawn.encode(x=x, y=names, tooltip=tooltips(columns))]
+    written = {
+        name: short(value, column.format) for name, value in zip(data[by], rows[measure].to_pylist(), strict=True)
+    }
+    at_right = alt.Axis(
+        orient="right",
+        labelExpr=f"{json.dumps(written)}[datum.value]",
+        labelFontSize=11,
+        labelColor=QUIET,
+        ticks=False,
+        domain=False,
+        grid=False,
+    )
+    # The values are the axis of the ticks, which are not seen where there is nothing to compare with.
+    tick = base.mark_tick(thickness=2.5, size=20, opacity=0.9 if before else 0, color=QUIET)
+    layers.append(
+        tick.encode(x=alt.X(f"{before or measure}:Q"), y=_row(by, order, at_right), tooltip=tooltips(columns))
+    )
+    return alt.layer(*layers).resolve_axis(y="independent")
+
+
+def _row(by: str, order: list[Any], axis: alt.Axis) -> alt.Y:
+    return alt.Y(f"{by}:N", sort=order, title=None, axis=axis)
 
 
 def over_time(

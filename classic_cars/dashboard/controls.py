@@ -20,6 +20,10 @@ from classic_cars.settings import Settings
 #: ``measure`` are.
 FILTERED = ("country", "productLine", "status")
 PARAMETERS = ("measure", "period", "days", "compare", *FILTERED)
+#: What the address calls a choice that has another name here: Streamlit keeps there what it shows.
+CALLED = {"measure": {each: title(each) for each in CHOOSABLE}, "compare": COMPARISONS}
+#: Under this name a session keeps what was cut off from the days of its address, until that is said.
+CUT = "cut"
 HELP = {
     "country": "Country of the customer",
     "productLine": "Product line",
@@ -43,6 +47,20 @@ class Known:
         except ValueError:
             return False
 
+    def days_of(self, asked: list[str]) -> tuple[list[str], list[str]]:
+        """The first and the last of some days, without those that are before the first order or after the last, and
+        what was left out, in words; ``asked`` itself when it is no day, or has none in common."""
+        try:
+            days = [day_of(each) for each in asked]
+        except ValueError:
+            return asked, []
+        if not days or max(days) < self.first or min(days) > self.last:
+            return asked, []
+        kept = [str(max(min(days), self.first)), str(min(max(days), self.last))]
+        before = [f"days before {self.first}"] if min(days) < self.first else []
+        after = [f"days after {self.last}"] if max(days) > self.last else []
+        return (kept, [*before, *after]) if before or after else (asked, [])
+
 
 def known(settings: Settings, release: Release) -> Known | None:
     """None when the release has no order."""
@@ -64,8 +82,14 @@ def chosen(there: Known) -> Filters:
         st.html('<p class="cc-brand">Classic Cars</p>')
         st.html('<h2 class="cc-side">Show</h2>')
         choices = periods(there.first, there.last)
-        lost = _not_there(there, choices)  # before Streamlit takes them out of the address
-        measure = st.selectbox("Measure", CHOOSABLE, format_func=title, key="measure", bind="query-params")
+        _as_it_is_kept(there)
+        lost = [
+            *_not_there(there, choices),
+            *st.session_state.pop(CUT, []),
+        ]  # before Streamlit takes them out of the address
+        measure = st.selectbox(
+            "Measure", CHOOSABLE, format_func=CALLED["measure"].__getitem__, key="measure", bind="query-params"
+        )
         choice = st.selectbox("Period", choices, key="period", bind="query-params")
         days: tuple[date, ...] = ()
         if choice == CUSTOM:
@@ -97,9 +121,27 @@ def chosen(there: Known) -> Filters:
     return Filters(measure or CHOOSABLE[0], period, compare or "before", picked, there.last)
 
 
+def _as_it_is_kept(there: Known) -> None:
+    """Open an address that somebody wrote as the page writes it, where Streamlit would drop what it asks for.
+
+    Such as our own names, ``measure=netSales``, and days of which some are before the first order.
+    """
+    asked = {key: st.query_params.get(key, "") for key in CALLED if key not in st.session_state}
+    found: dict[str, str | list[str]] = {key: CALLED[key][name] for key, name in asked.items() if name in CALLED[key]}
+    days = st.query_params.get_all("days") if "days" not in st.session_state else []
+    kept, cut = there.days_of(days)
+    if kept != days:
+        found["days"] = kept
+        st.session_state[CUT] = cut
+    if found:
+        st.query_params.update(found)
+        st.rerun()
+
+
 def _not_there(there: Known, choices: Collection[str]) -> list[str]:
     """What the page's address asks for that cannot be chosen, such as ``country Atlantis``."""
-    values = {"measure": CHOOSABLE, "period": choices, "compare": COMPARISONS, **there.values}
+    called = {name: each.values() for name, each in CALLED.items()}
+    values = {**called, "period": choices, **there.values}
     asked = {name: st.query_params.get_all(name) for name in PARAMETERS}
     lost = [
         f"{title(name).lower()} {each}" for name in values for each in asked[name] if each and each not in values[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -31,7 +31,11 @@ COMPARISONS = {"before": "period before", "year": "year before"}
 
 @dataclass(frozen=True)
 class Asked:
-    """A question in words, as it is remembered: see :func:`classic_cars.serving.metrics.ask`."""
+    """A question in words, as it is remembered: see :func:`classic_cars.serving.metrics.ask`.
+
+    ``parts``: what is asked in its place where its measures cannot have the same filters, each with those that it has;
+    the answers are put side by side. ``where`` is then what all have.
+    """
 
     measures: tuple[str, ...]
     by: tuple[str, ...] = ()
@@ -39,6 +43,7 @@ class Asked:
     period: str | None = None
     compare: str | None = None
     top: int | None = None
+    parts: tuple[Asked, ...] = ()
 
     @property
     def question(self) -> Question:
@@ -64,26 +69,34 @@ class Filters:
         *,
         where: Iterable[str] = (),
         compare: bool = False,
-        top: int | None = None,
         always: bool = False,
     ) -> Asked:
-        """The question about what is chosen; ``always``: of all days. Filters that a measure cannot have are left out:
-        see :meth:`left_out`."""
-        out = self.left_out(measures)
-        conditions = [condition(name, values) for name, values in self.chosen.items() if values and name not in out]
+        """The question about what is chosen; ``always``: of all days. A filter that a measure cannot have is left out
+        for it alone: see :meth:`left_out`."""
         period, comparison = None if always else self.period, None
         if compare and period is not None:
             period, comparison = _alike(period, self.compare, self.last)
-        names = tuple(dict.fromkeys(measures))
-        return Asked(names, tuple(by), (*conditions, *where), period, comparison, top)
+        groups, added = self.left_out(measures), tuple(where)
+        parts = tuple(
+            Asked(names, tuple(by), (*self._conditions(out), *added), period, comparison)
+            for out, names in groups.items()
+        )
+        if len(parts) == 1:
+            return parts[0]
+        common = (*self._conditions({name for out in groups for name in out}), *added)
+        return Asked(tuple(dict.fromkeys(measures)), tuple(by), common, period, comparison, parts=parts)
 
-    def left_out(self, measures: Sequence[str]) -> list[str]:
-        """Dimensions that are filtered by, and that one of the measures has not."""
-        return [
-            name
-            for name, values in self.chosen.items()
-            if values and any(name not in {each.name for each in dimensions_of(MEASURES[m])} for m in measures)
-        ]
+    def _conditions(self, out: Collection[str]) -> list[str]:
+        return [condition(name, values) for name, values in self.chosen.items() if values and name not in out]
+
+    def left_out(self, measures: Sequence[str]) -> dict[tuple[str, ...], tuple[str, ...]]:
+        """Measures that are alike, by the dimensions that are filtered by and that they have not."""
+        found: dict[tuple[str, ...], tuple[str, ...]] = {}
+        for measure in dict.fromkeys(measures):
+            has = {each.name for each in dimensions_of(MEASURES[measure])}
+            out = tuple(name for name, values in self.chosen.items() if values and name not in has)
+            found[out] = (*found.get(out, ()), measure)
+        return found
 
 
 def _alike(period: str, comparison: str, last: date | None) -> tuple[str, str]:

@@ -201,6 +201,8 @@ def headed(name: str, heading: str, said: str, rows: pa.Table, table: str = "") 
 
 
 def _left_out(view: View, measures: Sequence[str]) -> None:
-    if out := view.filters.left_out(measures):
-        kinds = " and ".join(title(each).lower() for each in out)
-        st.html(f'<p class="cc-note">Not filtered by {kinds}: not all of these measures have it.</p>')
+    """Which measures have not what is filtered by; the others are filtered."""
+    for out, names in view.filters.left_out(measures).items():
+        if out:
+            kinds, of = (" and ".join(map(title, each)) for each in (out, names))
+            st.html(f'<p class="cc-note">Not filtered by {kinds.lower()}: {of}.</p>')

@@ -256,6 +256,17 @@ def test_each_filter_changes_what_it_should_and_the_address_holds_all(
     colleague.page.close()
 
 
+def test_each_measure_has_the_filters_that_it_can_have(analyst: Analyst, frames: dict[str, pd.DataFrame]):
+    planes = {**frames, "products": frames["products"][frames["products"]["productLine"] == "Planes"]}
+    expected = expected_sales(planes, "productLine")["Planes"]
+    analyst.open("customers?period=all+time&productLine=Planes")
+    assert analyst.headline("netSales") == expected["netSales"]
+    assert analyst.headline("orders") == expected["orders"]
+    assert analyst.headline("payments") == sum(Decimal(str(each)) for each in frames["payments"]["amount"])
+    notes = [each for each in analyst.page.locator(".cc-note").all_inner_texts() if each.startswith("Not filtered")]
+    assert notes == ["Not filtered by product line: Payments."]
+
+
 def test_a_file_has_what_the_page_has(analyst: Analyst):
     analyst.open("?period=all+time")
     page = [[cell.replace(",", "") for cell in row] for row in analyst.table("lines-table")]

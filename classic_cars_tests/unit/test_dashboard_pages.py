@@ -14,10 +14,11 @@ from streamlit.testing.v1 import AppTest
 
 from classic_cars.dashboard import app, quality
 from classic_cars.dashboard.asking import PLAIN
-from classic_cars.dashboard.filters import CUSTOM, Asked, Filters
+from classic_cars.dashboard.filters import COMPARISONS, CUSTOM, Asked, Filters
 from classic_cars.dashboard.panels import columns_shown, headlines, nothing
 from classic_cars.dashboard.views import countries, customers
 from classic_cars.dashboard.views import quality as quality_page
+from classic_cars.dashboard.wordings import title
 from classic_cars.errors import QuestionError
 from classic_cars.serving.status import Outcome
 
@@ -148,6 +149,27 @@ def test_a_page_says_when_the_customer_of_its_address_is_not_there(monkeypatch: 
     assert shown == ['<p class="cc-empty">There is no customer &lt;b&gt; with orders and these filters.</p>']
 
 
+@pytest.mark.parametrize(
+    ("into", "said"),
+    [
+        ("<b>", ["There is no country &lt;b&gt; with orders in this period and with these filters."]),
+        ("USA", []),
+        ("", []),
+    ],
+)
+def test_a_page_says_when_the_country_of_its_address_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, into: str, said: list[str]
+):
+    shown: list[str] = []
+    monkeypatch.setattr(st, "query_params", {"into": into} if into else {})
+    monkeypatch.setattr(st, "selectbox", lambda *_, **__: None)
+    monkeypatch.setattr(st, "html", shown.append)
+    monkeypatch.setattr(countries, "panel", lambda *_, **__: pa.table({"country": ["USA", None]}))
+    view: Any = SimpleNamespace(filters=Filters())
+    countries.page(view)
+    assert shown == [f'<p class="cc-empty" role="alert">{each}</p>' for each in said]
+
+
 def test_money_of_lines_and_of_payments_is_no_sum():
     def row(table: str, rows: int, amount: str | None, *, kept: bool = True) -> dict[str, Any]:
         return {"table": table, "rows": rows, "amount": None if amount is None else Decimal(amount), "kept": kept}
@@ -193,20 +215,9 @@ def test_filters_are_blamed_only_where_there_are_some():
     assert nothing(france, france.asked(["netSales"])).endswith(": take a filter away, or choose a longer period.")
 
 
-@pytest.mark.parametrize(
-    ("address", "left_out"),
-    [
-        (
-            {"country": ["France", "<b>"], "productLine": ["Ships"], "period": ["1999"]},
-            "period 1999, country &lt;b&gt;",
-        ),
-        ({"measure": ["profits"], "compare": ["week"]}, "measure profits, compare week"),
-        ({"period": [CUSTOM], "days": ["2003-01-05", "2005-05-31"]}, "day 2003-01-05"),
-        ({"period": [CUSTOM], "days": ["May", "2005-06-01"]}, "day May, day 2005-06-01"),
-    ],
-    ids=str,
-)
-def test_a_shared_filter_that_is_not_there_is_said_to_be_left_out(address: dict[str, list[str]], left_out: str):
+def opened_at(address: dict[str, list[str]]) -> AppTest:
+    """The filters beside a page, as an address has them."""
+
     def app() -> None:
         from datetime import date
 
@@ -219,7 +230,68 @@ def test_a_shared_filter_that_is_not_there_is_said_to_be_left_out(address: dict[
     page.query_params.update(address)
     page.run()
     assert not page.exception
-    (said,) = (each.proto.body for each in page.sidebar.get("html") if "alert" in each.proto.body)
+    return page
+
+
+def alerts(page: AppTest) -> list[str]:
+    return [each.proto.body for each in page.sidebar.get("html") if "alert" in each.proto.body]
+
+
+@pytest.mark.parametrize(
+    ("address", "left_out"),
+    [
+        (
+            {"country": ["France", "<b>"], "productLine": ["Ships"], "period": ["1999"]},
+            "period 1999, country &lt;b&gt;",
+        ),
+        ({"measure": ["profits"], "compare": ["week"]}, "measure profits, compare week"),
+        ({"period": [CUSTOM], "days": ["2002-01-01", "2002-12-31"]}, "day 2002-01-01, day 2002-12-31"),
+        ({"period": [CUSTOM], "days": ["May", "2005-06-01"]}, "day May, day 2005-06-01"),
+    ],
+    ids=str,
+)
+def test_a_shared_filter_that_is_not_there_is_said_to_be_left_out(address: dict[str, list[str]], left_out: str):
+    page = opened_at(address)
+    (said,) = alerts(page)
     assert said.endswith(f">Not in this release, so left out: {left_out}.</p>")
-    page.run()
-    assert not any("alert" in each.proto.body for each in page.sidebar.get("html"))
+    assert alerts(page.run()) == []
+
+
+@pytest.mark.parametrize(
+    ("days", "kept", "left_out"),
+    [
+        (["2003-01-01", "2003-01-31"], ["2003-01-06", "2003-01-31"], "days before 2003-01-06"),
+        (["2005-06-30", "2005-05-01"], ["2005-05-01", "2005-05-31"], "days after 2005-05-31"),
+        (["2003", "2006"], ["2005-03-03", "2005-05-31"], "day 2003, day 2006"),
+        (
+            ["2003-01-01", "2006-12-31"],
+            ["2003-01-06", "2005-05-31"],
+            "days before 2003-01-06, days after 2005-05-31",
+        ),
+    ],
+)
+def test_days_of_which_some_are_there_are_those(days: list[str], kept: list[str], left_out: str):
+    page = opened_at({"period": [CUSTOM], "days": days})
+    for said in ([f'<p class="cc-note" role="alert">Not in this release, so left out: {left_out}.</p>'], []):
+        assert alerts(page) == said
+        assert [str(each) for each in page.date_input(key="days").value] == kept
+        page.run()
+
+
+@pytest.mark.parametrize(
+    ("measure", "compare"), [("netSales", "before"), ("onTimeShipmentShare", "year"), ("orders", "year")]
+)
+def test_an_address_that_the_page_wrote_or_somebody_who_knows_the_names_is_taken(measure: str, compare: str):
+    """The page writes what it shows: ``measure=Net+sales``."""
+    for address in (
+        {"measure": [title(measure)], "compare": [COMPARISONS[compare]]},
+        {"measure": [measure], "compare": [compare]},
+    ):
+        page = opened_at(address)
+        for _ in range(2):
+            assert (page.selectbox(key="measure").value, page.selectbox(key="compare").value) == (measure, compare)
+            assert alerts(page) == []
+            assert page.query_params.get("measure", title("netSales")) == title(measure), "whoever is sent it"
+            page.run()
+        assert page.selectbox(key="measure").select("units").run().selectbox(key="measure").value == "units"
+        assert alerts(page) == []

@@ -162,7 +162,9 @@ def test_ridges_below_nothing_stay_in_their_room():
     assert high - low == 2
 
 
-def test_bars_are_in_order_and_labels_clear_of_the_marks():
+@pytest.mark.parametrize("before", ["netSalesBefore", ""])
+def test_bars_are_in_order_and_their_values_at_no_mark(before: str):
+    """Beside the mark of what it is compared with, a value would be read as that of the mark."""
     question = ask(["netSales"], by=["productLine"], period="2004", compare="before")
     lines = {
         "productLine": ["Planes", "Ships"],
@@ -171,11 +173,15 @@ def test_bars_are_in_order_and_labels_clear_of_the_marks():
         "netSalesChange": [Decimal(-8), Decimal(3)],
         "netSalesGrowth": [Decimal(-1), Decimal(1)],
     }
-    chart = charts.bars(pa.table(lines), columns_of(question), "productLine", "netSales", before="netSalesBefore")
-    spec = chart.to_dict()
-    assert spec["layer"][0]["encoding"]["y"]["sort"] == ["Ships", "Planes"]
-    (data,) = spec["datasets"].values()
-    assert [row["_end"] for row in data] == [9, 5]
+    spec = charts.bars(pa.table(lines), columns_of(question), "productLine", "netSales", before=before).to_dict()
+    assert [each["mark"]["type"] for each in spec["layer"]] == ["bar", "tick"]
+    names, values = (each["encoding"]["y"] for each in spec["layer"])
+    assert names["sort"] == values["sort"] == ["Ships", "Planes"]
+    assert spec["resolve"] == {"axis": {"y": "independent"}}
+    assert (values["axis"]["orient"], values["axis"]["labelExpr"]) == (
+        "right",
+        '{"Planes": "1.00", "Ships": "5.00"}[datum.value]',
+    )
 
 
 def test_the_map_is_of_shapes_that_are_shipped():
@@ -184,6 +190,34 @@ def test_the_map_is_of_shapes_that_are_shipped():
     assert set(re.findall(r'"url": "([^"]*)"', spec)) == {"/app/static/world.json"}
     assert (APP.parent / "static" / "world.json").is_file()
     assert '"country": "Singapore"' in spec
+
+
+def test_the_legend_of_one_country_is_written_in_three_digits():
+    """Its value is no round number: d3 writes 1.485054M, and with three digits 1.49M."""
+    rows = pa.table({"country": ["USA"], "netSales": [Decimal("1485054.00")]})
+    spec = world(rows, columns_of(ask(["netSales"], by=["country"])), "netSales").to_dict()
+    assert spec["layer"][1]["encoding"]["color"]["legend"]["format"] == ".3~s"
+
+
+@pytest.mark.parametrize(
+    ("measure", "values", "coloured"),
+    [
+        ("netSales", ["5.00", "0.00", "0.00", "2.00"], ["France", "Singapore"]),
+        ("orders", ["5", "0", "0", "2"], ["France", "Singapore"]),
+        ("onTimeShipmentShare", ["1.0000", None, "0.0000", "0.5000"], ["France", "UK", "Singapore"]),
+    ],
+)
+def test_countries_of_the_days_compared_with_alone_are_grey(
+    measure: str, values: list[str | None], coloured: list[str]
+):
+    """A share of 0 is one: all that was shipped was late."""
+    found = [None if each is None else Decimal(each) for each in values]
+    rows = pa.table({"country": ["France", "Spain", "UK", "Singapore"], measure: found})
+    spec = world(rows, columns_of(ask([measure], by=["country"])), measure).to_dict()
+    data = spec["layer"][1]["transform"][0]["from"]["data"]["name"]
+    assert [each["country"] for each in spec["datasets"][data]] == coloured
+    points = spec["datasets"][spec["layer"][2]["data"]["name"]]
+    assert [each["country"] for each in points] == ["Singapore"]
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])

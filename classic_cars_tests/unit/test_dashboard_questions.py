@@ -11,6 +11,7 @@ import pytest
 
 from classic_cars.contracts.countries import COUNTRIES
 from classic_cars.dashboard import shapes
+from classic_cars.dashboard.asking import side_by_side
 from classic_cars.dashboard.filters import ALL, CHOOSABLE, CUSTOM, LATEST, Asked, Filters, condition, period_of, periods
 from classic_cars.dashboard.serve import APP, command, stay_on_this_machine
 from classic_cars.dashboard.worldmap import drawn, points_with
@@ -28,8 +29,29 @@ def test_what_is_chosen_is_asked():
 
 def test_filters_that_a_measure_has_not_are_left_out_and_named():
     assert CHOSEN.asked(["payments"]).where == ("country in France,UK",)
-    assert CHOSEN.left_out(["netSales", "balance"]) == ["status"]
-    assert CHOSEN.left_out(["netSales"]) == []
+    assert CHOSEN.left_out(["netSales", "balance", "orders"]) == {(): ("netSales", "orders"), ("status",): ("balance",)}
+
+
+def test_unlike_measures_have_the_filters_that_each_can_have():
+    asked = CHOSEN.asked(["netSales", "payments", "orders"], ["country"], where=["customer=1"], compare=True)
+    assert (asked.measures, asked.where) == (("netSales", "payments", "orders"), ("country in France,UK", "customer=1"))
+    assert [(each.measures, each.where) for each in asked.parts] == [
+        (("netSales", "orders"), ("country in France,UK", "status in Shipped", "customer=1")),
+        (("payments",), ("country in France,UK", "customer=1")),
+    ]
+    assert {(each.by, each.period, each.compare) for each in asked.parts} == {(("country",), "2004", "before")}
+
+
+def test_answers_side_by_side_have_every_group_once():
+    """Missing groups meet missing ones; of what an answer has no group of, sums are 0 and ratios missing."""
+    sales = answer(country=["France", None], netSales=[Decimal("5.00"), Decimal("2.00")])
+    rated = answer(country=["Spain", None], averageRating=[Decimal("4.00"), Decimal("3.00")], ratings=[2, 1])
+    question = Asked(("averageRating", "netSales", "ratings"), ("country",)).question
+    assert [tuple(each.values()) for each in rows_of(side_by_side([sales, rated], question))] == [
+        ("France", None, Decimal("5.00"), 0),
+        ("Spain", Decimal("4.00"), Decimal("0.00"), 2),
+        (None, Decimal("3.00"), Decimal("2.00"), 1),
+    ]
 
 
 def test_all_days_have_nothing_to_compare_with():
@@ -64,7 +86,8 @@ def test_values_with_commas_and_quotes_stay_one_value(value: str):
 
 @pytest.mark.parametrize("measure", CHOOSABLE)
 def test_every_measure_that_can_be_chosen_can_be_filtered_by_all(measure: str):
-    assert Filters(chosen=dict.fromkeys(("country", "productLine", "status"), ("x",))).left_out([measure]) == []
+    filters = Filters(chosen=dict.fromkeys(("country", "productLine", "status"), ("x",)))
+    assert filters.left_out([measure]) == {(): (measure,)}
 
 
 def test_periods_are_those_that_have_orders():

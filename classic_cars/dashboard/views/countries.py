@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from html import escape
 from typing import Any
 
 import streamlit as st
@@ -34,9 +35,13 @@ def page(view: View) -> None:
             said="Choose a country on the map, or from the list below, to look into it.",
         )
         names = [each for each in rows["country"].to_pylist() if each]
+        wanted = st.query_params.get(INTO, "")  # before Streamlit takes it out of the address
         into = st.selectbox(
             "Look into a country", names, index=None, key=INTO, bind="query-params", placeholder="none chosen"
         )
+        if wanted and wanted not in names:
+            said = f"There is no country {wanted} with orders in this period and with these filters."
+            st.html(f'<p class="cc-empty" role="alert">{escape(said)}</p>')
     with right:
         panel(
             view,

@@ -34,7 +34,7 @@ def page(view: View) -> None:
             asked,
             partial(world, measure=measure),
             key="world",
-            said="Grey: no sales. The rows, and the page Countries, have them all.",
+            said="Grey: none. The rows, and the page Countries, have them all.",
         )
     asked = filters.asked([measure], ["month"], compare=True)
     chart = partial(charts.over_time, unit="month", measure=measure, before=before)
