@@ -100,9 +100,10 @@ class Filters:
 
 
 def _alike(period: str, comparison: str, last: date | None) -> tuple[str, str]:
-    """The period and what it is compared with: of one that is not over, as many days as there are are compared.
+    """The period and what it is compared with: of one that is not over, the days that there are are compared.
 
-    A year with the same days of the year before, whose season is the same; a quarter with as many days before it.
+    A year with the same days of the year before, whose season is the same; a quarter with the period before these days:
+    as many months where they are whole months, and otherwise as many days.
     """
     whole = Period.parse(period)
     if last is None or not whole.first <= last < whole.last:

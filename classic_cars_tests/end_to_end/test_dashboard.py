@@ -266,6 +266,15 @@ def test_each_measure_has_the_filters_that_it_can_have(analyst: Analyst, frames:
     notes = [each for each in analyst.page.locator(".cc-note").all_inner_texts() if each.startswith("Not filtered")]
     assert notes == ["Not filtered by product line: Payments."]
 
+    shipped = {**frames, "orders": frames["orders"][frames["orders"]["status"] == "Shipped"]}
+    sold = expected_sales(shipped, "productCode")
+    analyst.open("products?period=all+time&status=Shipped")
+    rated = analyst.rows("ratings")
+    assert sum(int(row["ratings"]) for row in rated) > 0
+    assert {row["product"]: Decimal(row["netSales"]) for row in rated} == {
+        row["product"]: sold[row["product"]]["netSales"] if row["product"] in sold else 0 for row in rated
+    }
+
 
 def test_a_file_has_what_the_page_has(analyst: Analyst):
     analyst.open("?period=all+time")

@@ -16,6 +16,7 @@ from classic_cars.dashboard.filters import ALL, CHOOSABLE, CUSTOM, LATEST, Asked
 from classic_cars.dashboard.serve import APP, command, stay_on_this_machine
 from classic_cars.dashboard.worldmap import drawn, points_with
 from classic_cars.errors import SettingsError
+from classic_cars.serving.metrics.periods import compared
 from classic_cars.settings import Settings
 
 CHOSEN = Filters(period="2004", chosen={"country": ("France", "UK"), "status": ("Shipped",), "productLine": ()})
@@ -71,11 +72,23 @@ def test_all_days_have_nothing_to_compare_with():
         ("2004-05-18..2005-05-17", "before", ("2004-05-18..2005-05-17", "before")),
     ],
 )
-def test_what_is_not_over_is_compared_with_as_many_days(period: str, compare: str, expected: tuple[str, str]):
+def test_what_is_not_over_is_compared_with_like_days(period: str, compare: str, expected: tuple[str, str]):
     filters = Filters(period=period, compare=compare, last=date(2005, 5, 17))
     asked = filters.asked(["netSales"], compare=True)
     assert (asked.period, asked.compare) == expected
     assert filters.asked(["netSales"]).period == period  # all of it, where nothing is compared
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [(date(2005, 5, 31), "2005-02-01..2005-03-31"), (date(2005, 5, 17), "2005-02-13..2005-03-31")],
+)
+def test_whole_months_of_a_quarter_are_compared_with_whole_months_and_other_days_with_as_many(
+    last: date, expected: str
+):
+    asked = Filters(period="2005-Q2", last=last).asked(["netSales"], compare=True)
+    assert asked.question.period is not None
+    assert str(compared(asked.question.period, "before").period) == expected
 
 
 @pytest.mark.parametrize("value", ["Korea, Republic of", 'The "Best" Shop', "O'Brien"])
