@@ -37,21 +37,26 @@ class RunServer:
     def execute(self, command: Sequence[str]) -> bool:
         """Have a command line of ``dagster`` executed by a process of its own; False when there is no server for it.
 
-        Of the first one it is known as soon as the definitions are loaded: a server that cannot load them ends.
+        Of the first one it is known as soon as the definitions are loaded: a server that cannot load them ends. One
+        that ended later has a successor.
         """
         with self._one_at_a_time:
-            try:
-                server = self._current()
-                if server.stdin is None or server.stdout is None:
-                    return False
-                server.stdin.write(json.dumps(list(command)) + "\n")
-                server.stdin.flush()
-                if server.stdout.readline():
-                    return True
-            except OSError:
-                pass
-            self.close()
-            return False
+            was_there = self._process is not None
+            return self._answers(command) or (was_there and self._answers(command))
+
+    def _answers(self, command: Sequence[str]) -> bool:
+        try:
+            server = self._current()
+            if server.stdin is None or server.stdout is None:
+                return False
+            server.stdin.write(json.dumps(list(command)) + "\n")
+            server.stdin.flush()
+            if server.stdout.readline():
+                return True
+        except OSError:
+            pass
+        self.close()
+        return False
 
     def close(self) -> None:
         """End the server; what it forked goes on."""

@@ -158,6 +158,6 @@ def test_a_server_that_dies_over_a_request_keeps_nobody_waiting_for_the_runs_tha
     time.sleep(0.3)
     os.kill(pid, signal.SIGKILL)
     asking.join(10)
-    assert answered == [False]
+    assert answered == [True]  # of another server
     assert launcher.terminate(run_id)
     reached(instance, run_id, lambda run: run.is_finished)
