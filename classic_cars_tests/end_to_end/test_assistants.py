@@ -63,13 +63,14 @@ def test_every_tool_answers_with_definition_release_and_proof(
 def test_metrics_are_filtered_compared_and_cut_to_the_most(asked_shop: Settings, order_frames: dict[str, pd.DataFrame]):
     in_usa = {"measures": ["netSales"], "by": ["productLine"], "where": ["country=USA"], "top": 2}
     alone = {"measures": "netSales", "by": "productLine", "where": "country=USA", "top": 2}
-    most, unlisted, compared, shares, slip = asked(
+    most, unlisted, compared, shares, slip, ahead = asked(
         server(asked_shop),
         ("query_metrics", in_usa),
         ("query_metrics", alone),
         ("query_metrics", {"measures": ["netSales"], "period": "2003-Q2", "compare": "before"}),
         ("query_metrics", in_usa | {"share": True}),
         ("query_metrics", {"measures": ["netSales"], "where": ["country=Frence", "customer=1"]}),
+        ("query_metrics", {"measures": ["netSales"], "period": "2099", "compare": "year"}),
     )
     here = order_frames | {
         "customers": order_frames["customers"][order_frames["customers"]["country"].str.strip() == "USA"]
@@ -90,6 +91,11 @@ def test_metrics_are_filtered_compared_and_cut_to_the_most(asked_shop: Settings,
     ]
     assert (most.told["notes"], shares.told["notes"]) == ([], [])
     assert slip.told["notes"] == ["there is no country 'Frence'; did you mean France?", "there is no customer '1'"]
+    last = f"{pd.to_datetime(order_frames['orders']['orderDate']).max():%Y-%m-%d}"
+    (said,) = ahead.told["notes"]
+    assert said.startswith(
+        f"2099-01-01..2099-12-31 has nothing yet: the latest day is {last}; it is compared with 2098"
+    )
     assert list(compared.told["columns"]) == ["netSales", "netSalesBefore", "netSalesChange", "netSalesGrowth"]
 
 

@@ -124,6 +124,10 @@ def test_a_period_that_is_not_over_is_said_where_it_is_compared(published: Setti
     assert f"is not over: the latest day is {last}, and it is compared with all of 2002-01-01..2002-12-31" in said(
         "--period", "2003", "--compare", "year"
     )
+    ((paid,),) = sql(published, "SELECT max(paymentDate) FROM warehouse.fact_payments")
+    both = said("--measure", "payments", "--period", "2003", "--compare", "year")
+    assert paid != last
+    assert f"the latest day is {max(last, paid)}," in both
     assert "2009-01-01..2009-12-31 has nothing yet" in said("--period", "2009", "--compare", "before")
     for more in (("--period", "2003"), ("--period", f"2003-01-01..{last}", "--compare", "year")):
         assert "latest day" not in said(*more)

@@ -20,7 +20,7 @@ from classic_cars.dashboard.theme import DARK, LIGHT
 from classic_cars.dashboard.trust import Proof, difference, verdict
 from classic_cars.dashboard.wordings import exact, short, title
 from classic_cars.serving.completeness import Balance, MonthBalance, Tally
-from classic_cars.serving.metrics import AnswerColumn, ask, columns_of
+from classic_cars.serving.metrics import POINTS, AnswerColumn, ask, columns_of
 from classic_cars.serving.releases import Release
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -70,6 +70,12 @@ def test_a_name_is_never_markup():
     assert "<script>" not in shown
     assert "&lt;script&gt;" in shown
     assert 'aria-label="a &quot;caption&quot;"' in shown
+
+
+def test_in_a_table_shares_lie_points_apart():
+    column = AnswerColumn("marginChange", "Change", POINTS, "+.1%")
+    rows = pa.table({"marginChange": [Decimal("-0.0070"), None]})
+    assert "-0.7 pts" in markup.table(rows, [column], "")
 
 
 def test_a_table_says_how_many_rows_it_leaves_out():
