@@ -18,6 +18,7 @@ from classic_cars.automation.alerts.deliver import accepts, addresses, numbered,
 from classic_cars.automation.alerts.incidents import REPORT, Message
 from classic_cars.automation.alerts.incidents import subject as titled
 from classic_cars.errors import ClassicCarsError, SettingsError
+from classic_cars.months import UNDATED
 from classic_cars.serving.releases import opened, pending
 from classic_cars.settings import Settings, load_settings, unknown_variables
 from classic_cars.sources.order_system import open_order_system
@@ -127,8 +128,10 @@ def _order_system(settings: Settings) -> str:
     order_system = open_order_system(settings.order_system_url, settings.connect_timeout)
     order_system.probe()
     months = order_system.months()
-    span = f"orders from {months[0]:%Y-%m} to {months[-1]:%Y-%m}" if months else "no orders"
-    return f"{order_system.redacted}: readable, {span}"
+    dated = [each for each in months if each != UNDATED]
+    span = f"orders from {dated[0]:%Y-%m} to {dated[-1]:%Y-%m}" if dated else "no orders with a date"
+    undated = "; some rows have no usable order date (expected: a day, no time)" if UNDATED in months else ""
+    return f"{order_system.redacted}: readable, {span}{undated}"
 
 
 def _store(settings: Settings) -> str:

@@ -12,8 +12,11 @@ from classic_cars.checks.compared import Compared, Group
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.origins import Origins
 from classic_cars.contracts.source import CONTRACTS
+from classic_cars.months import UNDATED, partition_key
 from classic_cars.wording import counted
 
+#: The home of rows without a usable order date.
+NO_DATE = partition_key(UNDATED)
 #: Months, and columns, that a failed check names.
 NAMED = 12
 
@@ -138,6 +141,9 @@ class Volume:
             for part, (old, new) in list(shrunk.items())[:NAMED]
         )
         summary = f"shrank by more than {limits.shrink:.0%} ({named})"
+        homeless = now.get(NO_DATE, 0) - before.rows.get(NO_DATE, 0)
+        if homeless > 0 and NO_DATE not in shrunk:
+            summary += f"; {counted(homeless, 'row')} more without a usable order date (expected: a day, no time)"
         if audit.shrink_accepted:
             return CheckOutcome(self.name, True, f"{summary}; accepted for this run", facts)
         summary += f"; if that is right: classic-cars run --accept-shrink {audit.contract.address}"

@@ -30,7 +30,8 @@ MISSING_WORDS = ("no such table", "unable to open database", "not a database", "
 CHANGED_WORDS = ("no such column",)
 PASSING_WORDS = (
     *("connect", "resolve host", "translate host", "socket", "closed", "terminat", "gone away"),
-    *("timed out", "timeout", "locked", "disk i/o"),
+    *("timed out", "timeout", "locked", "deadlock", "disk i/o", "eof detected", "too many"),
+    *("starting up", "shutting down", "shutdown", "recovery", "serialize access"),
     "readonly database",  # a reader of a SQLite file that met a commit halfway
 )
 
@@ -46,6 +47,17 @@ FIX = {
     SourceError: "this failure is not transient: fix what the message names, then run again",
 }
 
+#: What servers say of a table that another session keeps to itself, by number and in words.
+LOCKED = (1205, "55P03")
+LOCKED_WORDS = ("lock wait timeout", "lock timeout")
+FIX_LOCKED = "another session keeps a table locked: run again when it has ended"
+#: What servers say of a question that took longer than it may.
+SLOW = (1969, 3024, "57014")
+FIX_SLOW = "the order system is slow, or busy with something else: run again when it has less to do"
+#: The query as a scanner quotes it, before what the server says, and after that the scanner's own.
+QUOTED_QUERY = re.compile(r"(Failed to [\w ]+) \".*?\": ", re.DOTALL)
+SCANNERS_OWN = re.compile(r"\s*\nLINE \d+:.*", re.DOTALL)
+
 #: The permission without which MariaDB and MySQL do not tell the columns of a view.
 VIEWS = "SHOW VIEW"
 FIX_VIEWS = (
@@ -60,7 +72,15 @@ def translate_error(error: BaseException, url: SourceURL) -> SourceError:
         return error
     cause = getattr(error, "orig", None) or error
     kind, text = _kind(cause), scrubbed(_text(cause), url)
-    return kind(f"{url}: {text}; {FIX_VIEWS if VIEWS in text.upper() else FIX[kind]}")
+    return kind(f"{url}: {text}; {_fix(kind, _code(cause), text)}")
+
+
+def _fix(kind: type[SourceError], code: int | str | None, text: str) -> str:
+    if VIEWS in text.upper():
+        return FIX_VIEWS
+    if code in LOCKED:
+        return FIX_LOCKED
+    return FIX_SLOW if code in SLOW else FIX[kind]
 
 
 def _kind(cause: BaseException) -> type[SourceError]:
@@ -86,19 +106,35 @@ def _kind(cause: BaseException) -> type[SourceError]:
 
 
 def lost_connection(error: BaseException, url: SourceURL) -> bool:
-    """Whether a scanner's error says that the order system went away, and not that a value is bad."""
+    """Whether a scanner's error says that the order system went away for a while, and not that a value is bad."""
     if isinstance(error, UnicodeError):
         return False
-    if isinstance(error, duckdb.IOException | OSError) and not url.is_sqlite:
+    is_answer = is_refused(error) or "ERROR:" in str(error)
+    if isinstance(error, duckdb.IOException | OSError) and not url.is_sqlite and not is_answer:
         return True
-    text = re.sub(r"\"[^\"]*\"|'[^']*'", "", str(error)).lower()
+    text = re.sub(r"\"[^\"]*\"|'[^']*'", "", _without_query(str(error))).lower()
     return any(words in text for words in PASSING_WORDS)
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether a scanner's error is what the server said of the query itself."""
+    return QUOTED_QUERY.search(str(error)) is not None
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether a scanner's error says that another session holds a lock."""
+    text = _without_query(str(error)).lower()
+    return any(words in text for words in LOCKED_WORDS)
 
 
 def said_by_scanner(error: BaseException, url: SourceURL) -> str:
     """A scanner's message in one line, without the query, the values and the password that it quotes."""
-    text = " ".join(without_values(scrubbed(str(error), url)).split())
+    text = " ".join(without_values(scrubbed(_without_query(str(error)), url)).split())
     return text[:300] or type(error).__name__
+
+
+def _without_query(text: str) -> str:
+    return SCANNERS_OWN.sub("", QUOTED_QUERY.sub(r"\1: ", text))
 
 
 def _code(cause: BaseException) -> int | str | None:

@@ -271,6 +271,17 @@ def test_a_truncated_table_is_not_published_until_somebody_accepts_it(published:
     assert "accepted for this run" in accepted.checks["source/orders", "volume"].description
 
 
+def test_a_shop_that_begins_to_note_the_time_of_orders_is_told_so(published: Settings):
+    from classic_cars import doctor
+
+    assert "usable" not in doctor._order_system(published)
+    change(published.order_system_url, "UPDATE orders SET orderDate = orderDate || ' 12:30:00'")
+    assert "no orders with a date; some rows have no usable order date" in doctor._order_system(published)
+    said = run(published, select=ORDERED).checks["source/orders", "volume"]
+    assert not said.passed
+    assert "more without a usable order date (expected: a day, no time)" in said.description
+
+
 def test_an_order_that_moved_to_a_month_that_is_not_read_fails_and_names_both_months(published: Settings):
     day = ask(published, "SELECT max(orderDate)::VARCHAR FROM source.orders WHERE orderDate < '2003-06-01'")[0][0]
     change(

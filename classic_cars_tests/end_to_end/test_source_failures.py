@@ -101,6 +101,41 @@ def test_a_missing_permission_is_named(server: Server, shop: str) -> None:
         drop_reader(server, shop)
 
 
+@contextmanager
+def locked(server: Server, shop: str, table: str) -> Iterator[None]:
+    """The table, kept by another session to itself, as by one that alters it."""
+    with server.engine(shop.rpartition("/")[2]).connect() as connection:
+        lock = f"LOCK TABLES {table} WRITE" if server.scheme == "mariadb" else f"BEGIN; LOCK TABLE {table}"
+        connection.exec_driver_sql(lock)
+        yield
+
+
+def test_nobody_waits_for_ever_for_a_table_that_another_session_keeps(server: Server, shop: str) -> None:
+    system = open_order_system(shop, connect_timeout=1)
+    with system.snapshot() as snapshot, locked(server, shop, "orders"):
+        for look in (system.probe, lambda: system.months(TODAY), lambda: snapshot.read(orders).read_all()):
+            with said_soon(SourceUnreachable, "another session keeps a table locked"):
+                look()
+    system.probe()
+    with system.snapshot() as snapshot:
+        assert snapshot.read(orders).read_all().num_rows == 1
+
+
+def test_rows_that_a_policy_hides_are_no_rows_that_are_not_there(postgresql_server: Server) -> None:
+    with postgresql_server.database() as url:
+        one_order(url)
+        change(url, "ALTER TABLE orders ENABLE ROW LEVEL SECURITY")
+        reader = reader_of(postgresql_server, url, *ALL)
+        try:
+            system = open_order_system(reader)
+            with said_soon(SourceAccessDenied, "row-level security", '"orders"'):
+                system.probe()
+            with said_soon(SourceError, "row-level security"), system.snapshot() as snapshot:
+                snapshot.read(orders).read_all()
+        finally:
+            drop_reader(postgresql_server, url)
+
+
 def test_views_without_the_permission_to_show_them_are_named(mariadb_server: Server) -> None:
     with mariadb_server.database() as url:
         one_order(url)

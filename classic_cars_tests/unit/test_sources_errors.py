@@ -128,6 +128,29 @@ def test_a_value_that_speaks_of_connections_is_no_lost_connection() -> None:
     assert lost_connection(duckdb.Error("database is locked"), LITE)
 
 
+@pytest.mark.parametrize(
+    ("said", "is_lost", "shown"),
+    [
+        ("Failed to prepare MySQL query \"SELECT 1\": 'd.t.day' isn't in GROUP BY", False, "isn't in GROUP BY"),
+        ('Failed to prepare MySQL query "SELECT 1": Lost connection to server during query', True, "Lost connection"),
+        ('Failed to execute MySQL query "SELECT 1": Lock wait timeout exceeded', True, "query: Lock wait timeout"),
+        ("Failed to fetch header for COPY: ERROR:  division by zero", False, "division by zero"),
+        ('Failed to prepare COPY "COPY (x)": FATAL:  the database system is shutting down', True, "shutting down"),
+        ("Failed to fetch result row", True, "result row"),
+    ],
+)
+def test_what_a_server_says_of_a_query_is_no_lost_connection(said: str, is_lost: bool, shown: str) -> None:
+    error = duckdb.IOException(f"IO Error: {said}\n\nLINE 1: SELECT * FROM mysql_query('order_system', 'SELECT 1')\n ^")
+    assert lost_connection(error, URL) is is_lost
+    assert "SELECT" not in said_by_scanner(error, URL)
+    assert shown.removeprefix("isn't") in said_by_scanner(error, URL)
+
+
+def test_a_value_in_what_a_server_says_of_a_query_is_not_shown() -> None:
+    said = 'Failed to prepare query "SELECT 1": ERROR:  invalid input syntax for type date: "Jane": at home"'
+    assert "home" not in said_by_scanner(duckdb.IOException(said), URL)
+
+
 def failing(times: int, error: Exception) -> tuple[list[int], object]:
     """A question that fails the first ``times`` times, and the list of its attempts."""
     attempts: list[int] = []

@@ -58,6 +58,11 @@ class Database(ABC):
     def redacted(self) -> str:
         return str(self.url)
 
+    @property
+    def lock_seconds(self) -> int:
+        """So long a question waits for a table that another session keeps to itself."""
+        return max(1, int(self.timeout))
+
     # Of each database its own -----------------------------------------------------------------------
 
     @cached_property

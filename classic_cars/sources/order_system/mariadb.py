@@ -41,6 +41,8 @@ from classic_cars.sources.retries import retry_transient
 SCANNER = "mysql"
 #: As booleans their values would all become 0 or 1.
 SETTINGS = ("SET mysql_tinyint1_as_boolean = false", "SET mysql_bit1_as_boolean = false")
+#: Before a scanner's query, which has a session of its own: how long it waits for a lock. MySQL reads a comment.
+PATIENCE = "/*M! SET STATEMENT lock_wait_timeout = {} FOR */ "
 #: So much longer waits the client, so that it is the server that ends a query.
 GRACE_SECONDS = 5
 
@@ -70,8 +72,8 @@ class MariaDB(Database):
                 "init_command": "SET SESSION TRANSACTION READ ONLY",
             },
         )
-        seconds = self.query_seconds
-        sa.event.listen(engine, "connect", lambda connection, _record: _limit_queries(connection, seconds))
+        limits = self.query_seconds, self.lock_seconds
+        sa.event.listen(engine, "connect", lambda connection, _record: _limit_queries(connection, *limits))
         return engine
 
     def _attach(self, connection: duckdb.DuckDBPyConnection | None) -> duckdb.DuckDBPyConnection:  # noqa: ARG002
@@ -160,14 +162,22 @@ def _with_account(
 
 
 def _accounts(database: MariaDB, selection: Selection, others: int) -> list[sa.Select]:
-    """A text per day of what the server says of its rows; before it so many empty columns."""
+    """A text per day of what the server says of its rows; before it so many empty columns.
+
+    Put together one query further out: beside its groups MySQL takes what they are grouped by as it stands, and no
+    expression of it (``ONLY_FULL_GROUP_BY``, its default).
+    """
     totals, by = account.totals(database, selection.table), account.by_day(selection.table, _day)
 
     def columns(day: OrderDate) -> list[Any]:
-        text = sa.func.concat_ws(BETWEEN, *totals(day), *(by(day) if by else []))
-        return [*[sa.null()] * others, text]
+        parts = [*totals(day), *(by(day) if by else [])]
+        return [each.label(f"part_{place}") for place, each in enumerate(parts)]
 
-    return selection.queries(columns, by)
+    def in_one_text(groups: sa.Select) -> sa.Select:
+        said = groups.subquery("said")
+        return sa.select(*[sa.null()] * others, sa.func.concat_ws(BETWEEN, *said.c))
+
+    return [in_one_text(each) for each in selection.queries(columns, by)]
 
 
 def _day(day: OrderDate) -> list[sa.ColumnElement]:
@@ -223,7 +233,8 @@ def _stream(
         at_end()
 
     try:
-        raw = connection.execute(scanner.pushed_down(SCANNER, query)).to_arrow_reader(BATCH_ROWS)
+        patient = PATIENCE.format(database.lock_seconds) + query
+        raw = connection.execute(scanner.pushed_down(SCANNER, patient)).to_arrow_reader(BATCH_ROWS)
         shaping.register(ARRIVAL, _without_account(raw, said, causes))
         arriving = CompilingOnce.from_connection(shaping).table(ARRIVAL)
         batches = opened(shaping, shaped(arriving, shape, months))
@@ -241,9 +252,10 @@ def _question(table: sa.Table, months: Sequence[date] | None) -> Any:
     return table.name, None if months is None else tuple(months)
 
 
-def _limit_queries(connection: Any, seconds: float) -> None:
+def _limit_queries(connection: Any, seconds: float, lock_seconds: int) -> None:
     connection._read_timeout = seconds + GRACE_SECONDS
     with connection.cursor() as cursor:
         # Each of the two servers reads the other's as a comment.
         cursor.execute(f"/*!50708 SET SESSION max_execution_time = {int(seconds * 1000)} */")
         cursor.execute(f"/*M! SET SESSION max_statement_time = {seconds} */")
+        cursor.execute(f"SET SESSION lock_wait_timeout = {lock_seconds}")

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from classic_cars.contracts.source import MONTH
 from classic_cars.errors import SourceError, SourceUnreachable
-from classic_cars.sources.errors import lost_connection, said_by_scanner
+from classic_cars.sources.errors import FIX_LOCKED, is_locked, is_refused, lost_connection, said_by_scanner
 from classic_cars.sources.home_months import spans
 from classic_cars.sources.urls import SourceURL
 
@@ -78,6 +78,10 @@ def guarded(
 
 def unreadable(table: sa.Table, error: Exception, url: SourceURL) -> SourceError:
     text = said_by_scanner(error, url)
+    if is_locked(error):
+        return SourceUnreachable(f"{url}: table {table.name} could not be read: {text}; {FIX_LOCKED}")
     if lost_connection(error, url):
         return SourceUnreachable(f"{url}: the connection broke while table {table.name} was read: {text}")
+    if is_refused(error):
+        return SourceError(f"{url}: the server refuses the question for table {table.name}: {text}")
     return SourceError(f"{url}: table {table.name} holds something that cannot be read as declared: {text}")
