@@ -22,7 +22,7 @@ from classic_cars.sources.landing import Landing
 from classic_cars.sources.urls import SourceURL
 from classic_cars_shop import bulk, catalogue, database, lifecycle
 from classic_cars_shop.columns import batch, day_number, day_of, days
-from classic_cars_shop.faults import refuse_during_outage, refuse_while_drifted
+from classic_cars_shop.faults import faults_set_aside, refuse_during_outage, refuse_while_drifted
 from classic_cars_shop.generate import DECK
 from classic_cars_shop.ownership import Mark, look, move_mark, owned
 from classic_cars_shop.people import customer_row
@@ -53,7 +53,7 @@ PAYMENTS_END = timedelta(days=lifecycle.PAID_AFTER[1])
 #: Keys in one ``IN (...)``.
 KEYS_AT_A_TIME = 500
 
-#: How often buyers are sought among order numbers that may not exist.
+#: How often buyers are sought among order numbers that may not exist, before all orders are read.
 ATTEMPTS = 20
 
 
@@ -112,12 +112,13 @@ def advance(
         refuse_while_drifted(source, connection)
         if mark.shop_date.toordinal() + days > LAST_DAY_OF_ALL.toordinal():
             raise ShopInputError(f"the shop is at {mark.shop_date}; it lives until {LAST_DAY_OF_ALL} at most")
-        running = _RunningShop(connection, mark, mark.seed if seed is None else seed)
         drops = []
-        for done in range(days):
-            progress("days passed", done, days)
-            running.live_one_day()
-            drops.append(todays_drop(connection, running.seed, running.today) if landing else None)
+        with faults_set_aside(connection):
+            running = _RunningShop(connection, mark, mark.seed if seed is None else seed)
+            for done in range(days):
+                progress("days passed", done, days)
+                running.live_one_day()
+                drops.append(todays_drop(connection, running.seed, running.today) if landing else None)
         move_mark(connection, mark, running.today)
     if landing:
         running.summary.ratings = _deliver(landing, [each for each in drops if each is not None])
@@ -484,7 +485,7 @@ class _RunningShop:
         o = shop.orders.c
         first = self.connection.scalar(sa.select(sa.func.min(o.orderNumber))) or 0
         found: list[int] = []
-        # Numbers can have gaps in a loaded shop: those are passed over.
+        # Numbers can have gaps in a loaded shop: small ones are passed over.
         for _ in range(ATTEMPTS):
             drawn = self._rng.integers(first, self._next_order, (count - len(found)) * 5 // 4 + 5).tolist()
             known: dict[int, int] = {}
@@ -493,8 +494,10 @@ class _RunningShop:
                 known.update((row[0], row[1]) for row in self.connection.execute(query))
             found += [known[number] for number in drawn if number in known]
             if len(found) >= count:
-                break
-        return found[:count]
+                return found[:count]
+        buyers = list(self.connection.scalars(sa.select(o.customerNumber).order_by(o.orderNumber)))
+        places = self._rng.integers(0, max(len(buyers), 1), count - len(found) if buyers else 0)
+        return found + [buyers[place] for place in places.tolist()]
 
     def _insert(self, table: sa.Table, columns: dict[str, Any]) -> None:
         bulk.insert(self.connection, table, [batch(table, columns)], lambda _table, _rows: None)
