@@ -20,8 +20,9 @@ from classic_cars_shop import database
 from classic_cars_shop.fault_kinds import AWAY, KINDS, Kind, planted_rows
 from classic_cars_shop.ownership import look, owned, planted
 
-#: Faults in rows, in the order in which they are planted again: each copies what the ones before it changed.
-IN_ROWS = ("negatives", "late", "orphans", "duplicates")
+#: Faults in rows that life in the shop would heed, in the order in which they are planted again: late orders copy
+#: negative quantities, too. Nobody asks for the lines of orders that do not exist.
+HEEDED = ("negatives", "late", "duplicates")
 
 
 def break_shop(url: str, kind: str) -> tuple[Kind, int]:
@@ -98,12 +99,12 @@ def refuse_while_drifted(source: SourceURL, connection: sa.Connection) -> None:
 
 @contextmanager
 def faults_set_aside(connection: sa.Connection) -> Iterator[None]:
-    """Meanwhile the rows are as if no fault were planted; afterwards all are planted again.
+    """Meanwhile the rows are such that life goes on as if no fault were planted; afterwards all are planted again.
 
     Late orders are then copied again from those that they came from, as those are by now. For the middle of a
     transaction: when the block fails, nothing is planted again.
     """
-    there = [kind for kind in IN_ROWS if kind in _kinds(connection)]
+    there = [kind for kind in HEEDED if kind in _kinds(connection)]
     for kind in reversed(there):
         KINDS[kind].mend(connection)
     yield
