@@ -7,16 +7,19 @@ from pathlib import Path
 
 import click
 
+from classic_cars import interrupts
 from classic_cars.cli.terminal import Commands, err, out, progress
 from classic_cars.wording import counted
 
 
 @click.group(cls=Commands)
-def shop() -> None:
+@click.pass_context
+def shop(context: click.Context) -> None:
     """Make an order system of any size, and let time pass in it.
 
     Works on CLASSIC_CARS_SOURCE_URL, and only on tables that it made itself.
     """
+    context.with_resource(interrupts.listening())
 
 
 _replace = click.option(

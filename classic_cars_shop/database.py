@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -32,13 +33,14 @@ _CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 @contextmanager
-def transaction(url: SourceURL) -> Iterator[sa.Connection]:
+def transaction(url: SourceURL, file: Path | None = None) -> Iterator[sa.Connection]:
     """A connection in a transaction that no other simulator writes beside; undone when the block fails.
 
+    ``file``: of SQLite, another one than the URL's, which errors name all the same.
     MySQL and MariaDB commit at every CREATE, DROP and RENAME; the caller keeps those for the end.
     Raises a ``SourceError`` that hides the password when the database refuses or breaks.
     """
-    engine = _engine(url)
+    engine = _engine(url, file)
     try:
         with engine.begin() as connection:
             _lock(connection)
@@ -54,10 +56,10 @@ def exists(url: SourceURL) -> bool:
     return not url.is_sqlite or url.path.exists()
 
 
-def _engine(url: SourceURL) -> sa.Engine:
+def _engine(url: SourceURL, file: Path | None) -> sa.Engine:
     address = url.for_sqlalchemy()
     if url.is_sqlite:
-        address = address.set(database=str(url.path))
+        address = address.set(database=str(file or url.path))
     arguments = _CONNECT_ARGUMENTS[address.get_backend_name()]
     engine = sa.create_engine(address, poolclass=sa.NullPool, connect_args=arguments)
     if url.is_sqlite:
