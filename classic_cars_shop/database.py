@@ -56,6 +56,11 @@ def exists(url: SourceURL) -> bool:
     return not url.is_sqlite or url.path.exists()
 
 
+def is_empty(file: Path) -> bool:
+    """Whether a SQLite file has nothing in it, or is not there: a shop has to be made first."""
+    return not file.exists() or file.stat().st_size == 0
+
+
 def _engine(url: SourceURL, file: Path | None) -> sa.Engine:
     address = url.for_sqlalchemy()
     if url.is_sqlite:
