@@ -99,6 +99,7 @@ def advance(
 
     What happens follows from the shop and ``seed``, by default the one that the shop was created with. ``landing``:
     where customers' ratings are dropped as files (``file:///folder`` or ``s3://bucket/prefix``); nowhere when None.
+    When they cannot be dropped no day passes; whoever tries again drops the same files.
     """
     if not 1 <= days <= LONGEST:
         raise ShopInputError(f"days: found {days}, expected a number from 1 to {LONGEST:,}")
@@ -120,8 +121,8 @@ def advance(
                 running.live_one_day()
                 drops.append(todays_drop(connection, running.seed, running.today) if landing else None)
         move_mark(connection, mark, running.today)
-    if landing:
-        running.summary.ratings = _deliver(landing, [each for each in drops if each is not None])
+        if landing:
+            running.summary.ratings = _deliver(landing, [each for each in drops if each is not None])
     return running.summary
 
 
