@@ -17,7 +17,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from classic_cars.contracts import order_system as shop
-from classic_cars.errors import SourceMissing
+from classic_cars.errors import ShopRefused, SourceMissing
 from classic_cars.sources.landing import Landing
 from classic_cars.sources.urls import SourceURL
 from classic_cars_shop import bulk, catalogue, database, lifecycle
@@ -49,6 +49,9 @@ RELEASED, GIVEN_UP, SETTLED = 40, 10, 50
 
 #: No payment comes later than this after shipping.
 PAYMENTS_END = timedelta(days=lifecycle.PAID_AFTER[1])
+
+#: The largest number that the column of a key holds.
+LARGEST_NUMBER = 2**31 - 1
 
 #: Keys in one ``IN (...)``.
 KEYS_AT_A_TIME = 500
@@ -253,6 +256,7 @@ class _RunningShop:
         count = self._how_many(self._customers, NEW_CUSTOMERS)
         if not count:
             return []
+        _refuse_when_used_up(shop.customers.c.customerNumber, self._next_customer, count)
         numbers = list(range(self._next_customer, self._next_customer + count))
         places = [place for place in catalogue.PLACES for _ in range(place.buyers)]
         chosen = self._rng.integers(0, len(places), count).tolist()
@@ -425,6 +429,7 @@ class _RunningShop:
         self._orders_per_day[self.today] = len(buyers)
         if not buyers:
             return
+        _refuse_when_used_up(shop.orders.c.orderNumber, self._next_order, len(buyers))
         numbers = self._next_order + np.arange(len(buyers), dtype=np.int64)
         self._next_order += len(buyers)
         required = self._day + lifecycle.draw_after(self._rng, lifecycle.REQUIRED_AFTER, len(buyers))
@@ -502,6 +507,15 @@ class _RunningShop:
 
     def _insert(self, table: sa.Table, columns: dict[str, Any]) -> None:
         bulk.insert(self.connection, table, [batch(table, columns)], lambda _table, _rows: None)
+
+
+def _refuse_when_used_up(key: sa.Column, first: int, count: int) -> None:
+    """Raises ``ShopRefused`` when there are not so many numbers left."""
+    if first + count - 1 > LARGEST_NUMBER:
+        raise ShopRefused(
+            f"{key}: found {first - 1:,}, expected room for {count} more below {LARGEST_NUMBER:,}, the largest number "
+            "that the column holds; nothing was changed; load the shop again with smaller numbers"
+        )
 
 
 def _cents(amount: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:

@@ -21,7 +21,7 @@ from classic_cars.errors import ShopRefused, SourceError, SourceMissing
 from classic_cars.sources.urls import SourceURL
 from classic_cars_shop import api as simulator
 from classic_cars_shop import database
-from classic_cars_tests.command_line import PROGRAM
+from classic_cars_tests.command_line import PROGRAM, classic_cars
 
 SIZES = {"customers": 30, "employees": 23, "offices": 7, "orders": 65, "productlines": 7, "products": 49}
 MARKER = "classic_cars_shop"
@@ -210,6 +210,14 @@ def test_a_process_killed_half_way_leaves_the_old_shop_and_the_next_one_works(or
     simulator.create(order_system_url, scale=0.2, seed=2, replace=True)
     assert dump(order_system_url) != before
     assert names(order_system_url) == {*metadata.tables, MARKER}
+
+
+@pytest.mark.parametrize("command", ["create", "advance"])
+def test_a_seed_that_no_database_holds_is_refused(tmp_path: Path, command: str) -> None:
+    assert classic_cars(tmp_path, "shop", "create", "--scale", "0.2", "--seed", str(-(2**63))).returncode == 0
+    ran = classic_cars(tmp_path, "shop", command, "--seed", "99999999999999999999")
+    assert ran.returncode == 2
+    assert "Invalid value for '--seed': 99999999999999999999 is not in the range" in ran.stderr
 
 
 def test_of_two_that_make_a_new_file_at_once_one_has_its_shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
