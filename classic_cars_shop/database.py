@@ -84,10 +84,28 @@ def _begin_immediately(connection: sa.Connection) -> None:
 
 
 def _lock(connection: sa.Connection) -> None:
-    """Waits for another simulator; the lock goes with the transaction or the connection."""
-    if connection.dialect.name == "postgresql":
+    """Waits for another simulator of the same shop; the lock goes with the transaction or the connection."""
+    match connection.dialect.name:
+        case "postgresql":
+            got = _locked_in_postgresql(connection)
+        case "mysql" | "mariadb":
+            # The whole server knows a lock's name, which has 64 characters at most; so many a database's may have.
+            name = sa.func.concat(f"{LOCK_NAME} ", sa.func.md5(sa.func.database()))
+            got = connection.scalar(sa.select(sa.func.get_lock(name, LOCK_TIMEOUT))) == 1
+        case _:
+            got = True
+    if not got:
+        raise SourceUnreachable(f"another simulator has been writing for {LOCK_TIMEOUT} s; try again later")
+
+
+def _locked_in_postgresql(connection: sa.Connection) -> bool:
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
+    try:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_NUMBER)))
-    elif connection.dialect.name in ("mysql", "mariadb"):
-        got = connection.scalar(sa.select(sa.func.get_lock(LOCK_NAME, LOCK_TIMEOUT)))
-        if got != 1:
-            raise SourceUnreachable(f"another simulator has been writing for {LOCK_TIMEOUT} s; try again later")
+    except sa.exc.OperationalError as error:
+        if isinstance(error.orig, psycopg.errors.LockNotAvailable):
+            return False
+        raise
+    # Tables that somebody reads for long are waited for.
+    connection.exec_driver_sql("SET LOCAL lock_timeout TO DEFAULT")
+    return True

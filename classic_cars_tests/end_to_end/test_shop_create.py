@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from classic_cars.contracts.order_system import metadata
-from classic_cars.errors import ShopRefused, SourceError, SourceMissing
+from classic_cars.errors import ShopRefused, SourceError, SourceMissing, SourceUnreachable
 from classic_cars.sources.urls import SourceURL
 from classic_cars_shop import api as simulator
 from classic_cars_shop import database
@@ -321,6 +321,18 @@ def test_a_mariadb_that_takes_no_files_from_clients_gets_the_same_rows(
     other = f"sqlite:///{tmp_path / 'shop.sqlite'}"
     simulator.create(other, scale=0.2)
     assert dump(mariadb_url) == dump(other)
+
+
+@pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
+def test_a_shop_that_is_written_is_waited_for_and_another_one_is_not(
+    request: pytest.FixtureRequest, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "LOCK_TIMEOUT", 1)
+    server = request.getfixturevalue(f"{kind}_server")
+    with server.database() as url, server.database() as other, database.transaction(SourceURL.parse(url)):
+        simulator.create(other, scale=0.2)
+        with pytest.raises(SourceUnreachable, match="another simulator has been writing for 1 s; try again later"):
+            simulator.create(url, scale=0.2)
 
 
 def test_errors_of_the_database_hide_the_password(mariadb_url: str) -> None:
