@@ -27,7 +27,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@touch $@
 
 demo: setup ## Make a shop, read it, check it, show the analysts' answers
-	@test -n "$$CLASSIC_CARS_SOURCE_URL" -o -e "$(CLASSIC_CARS_HOME)/shop.sqlite" || $(BIN)/classic-cars shop create
+	@test -n "$$CLASSIC_CARS_SOURCE_URL" -o -s "$(CLASSIC_CARS_HOME)/shop.sqlite" || $(BIN)/classic-cars shop create
 	$(BIN)/classic-cars run
 	$(BIN)/classic-cars answers
 	@echo

@@ -17,12 +17,12 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from classic_cars.contracts import order_system as shop
-from classic_cars.errors import SourceMissing
+from classic_cars.errors import ShopRefused, SourceMissing
 from classic_cars.sources.landing import Landing
 from classic_cars.sources.urls import SourceURL
 from classic_cars_shop import bulk, catalogue, database, lifecycle
 from classic_cars_shop.columns import batch, day_number, day_of, days
-from classic_cars_shop.faults import refuse_during_outage, refuse_while_drifted
+from classic_cars_shop.faults import faults_set_aside, refuse_during_outage, refuse_while_drifted
 from classic_cars_shop.generate import DECK
 from classic_cars_shop.ownership import Mark, look, move_mark, owned
 from classic_cars_shop.people import customer_row
@@ -50,10 +50,13 @@ RELEASED, GIVEN_UP, SETTLED = 40, 10, 50
 #: No payment comes later than this after shipping.
 PAYMENTS_END = timedelta(days=lifecycle.PAID_AFTER[1])
 
+#: The largest number that the column of a key holds.
+LARGEST_NUMBER = 2**31 - 1
+
 #: Keys in one ``IN (...)``.
 KEYS_AT_A_TIME = 500
 
-#: How often buyers are sought among order numbers that may not exist.
+#: How often buyers are sought among order numbers that may not exist, before all orders are read.
 ATTEMPTS = 20
 
 
@@ -99,6 +102,7 @@ def advance(
 
     What happens follows from the shop and ``seed``, by default the one that the shop was created with. ``landing``:
     where customers' ratings are dropped as files (``file:///folder`` or ``s3://bucket/prefix``); nowhere when None.
+    When they cannot be dropped no day passes; whoever tries again drops the same files.
     """
     if not 1 <= days <= LONGEST:
         raise ShopInputError(f"days: found {days}, expected a number from 1 to {LONGEST:,}")
@@ -112,15 +116,16 @@ def advance(
         refuse_while_drifted(source, connection)
         if mark.shop_date.toordinal() + days > LAST_DAY_OF_ALL.toordinal():
             raise ShopInputError(f"the shop is at {mark.shop_date}; it lives until {LAST_DAY_OF_ALL} at most")
-        running = _RunningShop(connection, mark, mark.seed if seed is None else seed)
         drops = []
-        for done in range(days):
-            progress("days passed", done, days)
-            running.live_one_day()
-            drops.append(todays_drop(connection, running.seed, running.today) if landing else None)
+        with faults_set_aside(connection):
+            running = _RunningShop(connection, mark, mark.seed if seed is None else seed)
+            for done in range(days):
+                progress("days passed", done, days)
+                running.live_one_day()
+                drops.append(todays_drop(connection, running.seed, running.today) if landing else None)
         move_mark(connection, mark, running.today)
-    if landing:
-        running.summary.ratings = _deliver(landing, [each for each in drops if each is not None])
+        if landing:
+            running.summary.ratings = _deliver(landing, [each for each in drops if each is not None])
     return running.summary
 
 
@@ -251,6 +256,7 @@ class _RunningShop:
         count = self._how_many(self._customers, NEW_CUSTOMERS)
         if not count:
             return []
+        _refuse_when_used_up(shop.customers.c.customerNumber, self._next_customer, count)
         numbers = list(range(self._next_customer, self._next_customer + count))
         places = [place for place in catalogue.PLACES for _ in range(place.buyers)]
         chosen = self._rng.integers(0, len(places), count).tolist()
@@ -423,6 +429,7 @@ class _RunningShop:
         self._orders_per_day[self.today] = len(buyers)
         if not buyers:
             return
+        _refuse_when_used_up(shop.orders.c.orderNumber, self._next_order, len(buyers))
         numbers = self._next_order + np.arange(len(buyers), dtype=np.int64)
         self._next_order += len(buyers)
         required = self._day + lifecycle.draw_after(self._rng, lifecycle.REQUIRED_AFTER, len(buyers))
@@ -484,7 +491,7 @@ class _RunningShop:
         o = shop.orders.c
         first = self.connection.scalar(sa.select(sa.func.min(o.orderNumber))) or 0
         found: list[int] = []
-        # Numbers can have gaps in a loaded shop: those are passed over.
+        # Numbers can have gaps in a loaded shop: small ones are passed over.
         for _ in range(ATTEMPTS):
             drawn = self._rng.integers(first, self._next_order, (count - len(found)) * 5 // 4 + 5).tolist()
             known: dict[int, int] = {}
@@ -493,11 +500,22 @@ class _RunningShop:
                 known.update((row[0], row[1]) for row in self.connection.execute(query))
             found += [known[number] for number in drawn if number in known]
             if len(found) >= count:
-                break
-        return found[:count]
+                return found[:count]
+        buyers = list(self.connection.scalars(sa.select(o.customerNumber).order_by(o.orderNumber)))
+        places = self._rng.integers(0, max(len(buyers), 1), count - len(found) if buyers else 0)
+        return found + [buyers[place] for place in places.tolist()]
 
     def _insert(self, table: sa.Table, columns: dict[str, Any]) -> None:
         bulk.insert(self.connection, table, [batch(table, columns)], lambda _table, _rows: None)
+
+
+def _refuse_when_used_up(key: sa.Column, first: int, count: int) -> None:
+    """Raises ``ShopRefused`` when there are not so many numbers left."""
+    if first + count - 1 > LARGEST_NUMBER:
+        raise ShopRefused(
+            f"{key}: found {first - 1:,}, expected room for {count} more below {LARGEST_NUMBER:,}, the largest number "
+            "that the column holds; nothing was changed; load the shop again with smaller numbers"
+        )
 
 
 def _cents(amount: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:

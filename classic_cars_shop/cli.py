@@ -7,17 +7,23 @@ from pathlib import Path
 
 import click
 
+from classic_cars import interrupts
 from classic_cars.cli.terminal import Commands, err, out, progress
 from classic_cars.wording import counted
 
 
 @click.group(cls=Commands)
-def shop() -> None:
+@click.pass_context
+def shop(context: click.Context) -> None:
     """Make an order system of any size, and let time pass in it.
 
     Works on CLASSIC_CARS_SOURCE_URL, and only on tables that it made itself.
     """
+    context.with_resource(interrupts.listening())
 
+
+#: What a shop's mark holds in every database.
+_seed = click.IntRange(-(2**63), 2**63 - 1)
 
 _replace = click.option(
     "--replace", is_flag=True, help="Delete the order system's tables that are there, whoever made them."
@@ -26,7 +32,9 @@ _replace = click.option(
 
 @shop.command()
 @click.option("--scale", default=1.0, show_default=True, help="1: 3,000 order lines; 1000: 3 million.")
-@click.option("--seed", default=0, show_default=True, help="The same seed makes the same rows on every database.")
+@click.option(
+    "--seed", default=0, type=_seed, show_default=True, help="The same seed makes the same rows on every database."
+)
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="The shop's last day; 29 months end there.")
 @_replace
 def create(scale: float, seed: int, until: datetime | None, replace: bool) -> None:
@@ -56,7 +64,7 @@ def load(folder: Path, replace: bool) -> None:
 
 @shop.command()
 @click.option("--days", default=1, show_default=True, type=click.IntRange(min=1))
-@click.option("--seed", type=int, help="Makes what happens repeatable.")
+@click.option("--seed", type=_seed, help="Makes what happens repeatable.")
 def advance(days: int, seed: int | None) -> None:
     """Let time pass: orders, shipments, payments, a price change, a new customer, a customer who moves.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -32,13 +33,14 @@ _CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 @contextmanager
-def transaction(url: SourceURL) -> Iterator[sa.Connection]:
+def transaction(url: SourceURL, file: Path | None = None) -> Iterator[sa.Connection]:
     """A connection in a transaction that no other simulator writes beside; undone when the block fails.
 
+    ``file``: of SQLite, another one than the URL's, which errors name all the same.
     MySQL and MariaDB commit at every CREATE, DROP and RENAME; the caller keeps those for the end.
     Raises a ``SourceError`` that hides the password when the database refuses or breaks.
     """
-    engine = _engine(url)
+    engine = _engine(url, file)
     try:
         with engine.begin() as connection:
             _lock(connection)
@@ -54,10 +56,15 @@ def exists(url: SourceURL) -> bool:
     return not url.is_sqlite or url.path.exists()
 
 
-def _engine(url: SourceURL) -> sa.Engine:
+def is_empty(file: Path) -> bool:
+    """Whether a SQLite file has nothing in it, or is not there: a shop has to be made first."""
+    return not file.exists() or file.stat().st_size == 0
+
+
+def _engine(url: SourceURL, file: Path | None) -> sa.Engine:
     address = url.for_sqlalchemy()
     if url.is_sqlite:
-        address = address.set(database=str(url.path))
+        address = address.set(database=str(file or url.path))
     arguments = _CONNECT_ARGUMENTS[address.get_backend_name()]
     engine = sa.create_engine(address, poolclass=sa.NullPool, connect_args=arguments)
     if url.is_sqlite:
@@ -77,10 +84,28 @@ def _begin_immediately(connection: sa.Connection) -> None:
 
 
 def _lock(connection: sa.Connection) -> None:
-    """Waits for another simulator; the lock goes with the transaction or the connection."""
-    if connection.dialect.name == "postgresql":
+    """Waits for another simulator of the same shop; the lock goes with the transaction or the connection."""
+    match connection.dialect.name:
+        case "postgresql":
+            got = _locked_in_postgresql(connection)
+        case "mysql" | "mariadb":
+            # The whole server knows a lock's name, which has 64 characters at most; so many a database's may have.
+            name = sa.func.concat(f"{LOCK_NAME} ", sa.func.md5(sa.func.database()))
+            got = connection.scalar(sa.select(sa.func.get_lock(name, LOCK_TIMEOUT))) == 1
+        case _:
+            got = True
+    if not got:
+        raise SourceUnreachable(f"another simulator has been writing for {LOCK_TIMEOUT} s; try again later")
+
+
+def _locked_in_postgresql(connection: sa.Connection) -> bool:
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
+    try:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_NUMBER)))
-    elif connection.dialect.name in ("mysql", "mariadb"):
-        got = connection.scalar(sa.select(sa.func.get_lock(LOCK_NAME, LOCK_TIMEOUT)))
-        if got != 1:
-            raise SourceUnreachable(f"another simulator has been writing for {LOCK_TIMEOUT} s; try again later")
+    except sa.exc.OperationalError as error:
+        if isinstance(error.orig, psycopg.errors.LockNotAvailable):
+            return False
+        raise
+    # Tables that somebody reads for long are waited for.
+    connection.exec_driver_sql("SET LOCAL lock_timeout TO DEFAULT")
+    return True

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from classic_cars_shop.database import is_empty
 from classic_cars_shop.object_store import seaweedfs
 
 PROGRAM = Path(sys.executable).parent / "classic-cars"
@@ -51,7 +52,7 @@ def main() -> None:
             subprocess.run(command, env=environment, check=True)
 
         print(f"S3 server at {server.endpoint}, bucket {bucket}", flush=True)
-        if not os.environ.get("CLASSIC_CARS_SOURCE_URL") and not (home / "shop.sqlite").exists():
+        if not os.environ.get("CLASSIC_CARS_SOURCE_URL") and is_empty(home / "shop.sqlite"):
             step(str(PROGRAM), "shop", "create")
         step(str(PROGRAM), "run")
         step(str(PROGRAM), "answers")

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from classic_cars.settings import Settings
+from classic_cars_shop.database import is_empty
 from classic_cars_shop.identical import counted, differing_tables
 from classic_cars_shop.servers import ProgramMissing
 from classic_cars_shop.spark import QUICK, QUICK_JAVA, workers
@@ -28,7 +29,7 @@ def main() -> None:
     try:
         with workers() as cluster, cluster.server(QUICK, QUICK_JAVA) as spark:
             print(f"Spark Connect server at {spark.address}, two workers, page {spark.page}", flush=True)
-            if not os.environ.get("CLASSIC_CARS_SOURCE_URL") and not (home / "shop.sqlite").exists():
+            if not os.environ.get("CLASSIC_CARS_SOURCE_URL") and is_empty(home / "shop.sqlite"):
                 _step({"CLASSIC_CARS_HOME": str(home)}, "shop", "create")
             for folder in homes.values():
                 shutil.rmtree(folder, ignore_errors=True)

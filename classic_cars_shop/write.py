@@ -1,14 +1,18 @@
 """A whole shop into a database, all or nothing: create the tables, fill them, mark them, put them in place.
 
-SQLite and PostgreSQL do it in one transaction. MySQL and MariaDB cannot undo CREATE and DROP, so the new
-shop is built beside the old one under names that begin with ``classic_cars_shop_new_``, and then all tables
-are renamed in one atomic statement. Where the rows come from is the caller's concern.
+SQLite and PostgreSQL do it in one transaction. A SQLite file that is not there yet gets its name when it is whole.
+MySQL and MariaDB cannot undo CREATE and DROP, so the new shop is built beside the old one under names that begin with
+``classic_cars_shop_new_``, and then all tables are renamed in one atomic statement. Where the rows come from is the
+caller's concern.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -50,27 +54,63 @@ def write_shop(
     way, or an outage is planted.
     """
     refuse_during_outage(url)
-    is_new_file = not database.exists(url)
-    if url.is_sqlite:
-        _make_folder(url)
-    try:
-        with database.transaction(url) as connection:
-            refuse_during_outage(url, connection)
-            present = look(connection)
-            refuse_to_overwrite(url, connection, present, replace)
-            build = _build_beside if connection.dialect.name in ("mysql", "mariadb") else _build_in_place
-            return build(connection, present, rows, mark, written)
-    except BaseException:
-        if is_new_file:
-            url.path.unlink(missing_ok=True)
-        raise
+    if not database.exists(url):
+        return _write_new_file(url, rows, mark, written)
+    with database.transaction(url) as connection:
+        refuse_during_outage(url, connection)
+        present = look(connection)
+        refuse_to_overwrite(url, connection, present, replace)
+        build = _build_beside if connection.dialect.name in ("mysql", "mariadb") else _build_in_place
+        return build(connection, present, rows, mark, written)
 
 
-def _make_folder(url: SourceURL) -> None:
+def _write_new_file(url: SourceURL, rows: Rows, mark: Callable[[], Mark], written: bulk.Written) -> dict[str, int]:
+    """Under another name until it is whole: a kill leaves no half shop, and of two at once one is refused."""
+    place = url.path.resolve()
+    _make_folder(url, place.parent)
+    _remove(*_beside(place))
+    unfinished = place.with_name(f"{place.name}_new_{uuid4().hex[:8]}")
     try:
-        url.path.parent.mkdir(parents=True, exist_ok=True)
+        with database.transaction(url, unfinished) as connection:
+            counts = _build_in_place(connection, look(connection), rows, mark, written)
+        _put_in_place(url, unfinished, place)
+    finally:
+        _remove(unfinished, *_beside(unfinished))
+    return counts
+
+
+def _make_folder(url: SourceURL, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SourceMissing(f"{url}: the folder cannot be made: {error.strerror}; choose another path") from None
+
+
+def _beside(file: Path) -> list[Path]:
+    """What SQLite keeps beside a file; of a file that is gone it would be taken for the next one's."""
+    return [file.with_name(f"{file.name}-{kind}") for kind in ("journal", "wal", "shm")]
+
+
+def _remove(*files: Path) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
+
+
+def _put_in_place(url: SourceURL, file: Path, place: Path) -> None:
+    """Raises ``ShopRefused`` when there is a file at ``place`` by now, which stays as it is."""
+    try:
+        os.link(file, place)
+        return
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links
+        if not place.exists():
+            file.rename(place)
+            return
+    raise ShopRefused(
+        f"{url}: another process made this file meanwhile; nothing was changed. Use what is there, or name another "
+        "database in CLASSIC_CARS_SOURCE_URL"
+    )
 
 
 def _build_in_place(

@@ -134,6 +134,27 @@ def test_a_loaded_shop_lives_on_from_its_last_order(order_system_url: str, tmp_p
     assert paid[7] == 606_678 or paid[7] <= owed[7]
 
 
+def test_when_the_numbers_of_orders_are_used_up_no_day_passes(order_system_url: str, tmp_path: Path) -> None:
+    for name, text in GOOD.items():
+        numbered = text.replace('"11"', '"2147483647"') if name.startswith("order") else text
+        (tmp_path / f"{name}.csv").write_text(numbered, encoding="utf-8", newline="")
+    simulator.load(order_system_url, tmp_path)
+    before = dump(order_system_url)
+    with pytest.raises(ShopRefused, match=r"orders.orderNumber: found 2,147,483,647, .*; nothing was changed; load"):
+        simulator.advance(order_system_url, 60, seed=1)
+    assert dump(order_system_url) == before
+
+
+def test_when_the_numbers_of_customers_are_used_up_no_day_passes(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'shop.sqlite'}"
+    simulator.create(url, scale=0.3)
+    run_sql(url, "UPDATE customers SET customerNumber = 2147483647 WHERE customerNumber = 103")
+    before = dump(url)
+    with pytest.raises(ShopRefused, match=r"customers.customerNumber: found 2,147,483,647, .*; nothing was changed"):
+        simulator.advance(url, 60, seed=1)
+    assert dump(url) == before
+
+
 def test_tables_without_the_mark_are_never_advanced(order_system_url: str) -> None:
     with pytest.raises((ShopRefused, SourceMissing)):
         simulator.advance(order_system_url, 1)

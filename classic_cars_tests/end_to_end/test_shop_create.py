@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from classic_cars.contracts.order_system import metadata
-from classic_cars.errors import ShopRefused, SourceError, SourceMissing
+from classic_cars.errors import ShopRefused, SourceError, SourceMissing, SourceUnreachable
 from classic_cars.sources.urls import SourceURL
 from classic_cars_shop import api as simulator
 from classic_cars_shop import database
+from classic_cars_tests.command_line import PROGRAM, classic_cars
 
 SIZES = {"customers": 30, "employees": 23, "offices": 7, "orders": 65, "productlines": 7, "products": 49}
 MARKER = "classic_cars_shop"
@@ -205,6 +212,107 @@ def test_a_process_killed_half_way_leaves_the_old_shop_and_the_next_one_works(or
     assert names(order_system_url) == {*metadata.tables, MARKER}
 
 
+@pytest.mark.parametrize("command", ["create", "advance"])
+def test_a_seed_that_no_database_holds_is_refused(tmp_path: Path, command: str) -> None:
+    assert classic_cars(tmp_path, "shop", "create", "--scale", "0.2", "--seed", str(-(2**63))).returncode == 0
+    ran = classic_cars(tmp_path, "shop", command, "--seed", "99999999999999999999")
+    assert ran.returncode == 2
+    assert "Invalid value for '--seed': 99999999999999999999 is not in the range" in ran.stderr
+
+
+def test_of_two_that_make_a_new_file_at_once_one_has_its_shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, together, exists = f"sqlite:///{tmp_path / 'shop.sqlite'}", threading.Barrier(2), database.exists
+
+    def both_ask_first(asked: SourceURL) -> bool:
+        found = exists(asked)
+        together.wait()
+        return found
+
+    def make(seed: int) -> int:
+        simulator.create(url, scale=0.2, seed=seed)
+        return seed
+
+    monkeypatch.setattr(database, "exists", both_ask_first)
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(make, seed) for seed in (1, 2)]
+    monkeypatch.undo()
+    refused = [each.exception() for each in both if each.exception()]
+    assert [type(each) for each in refused] == [ShopRefused]
+    (seed,) = [each.result() for each in both if not each.exception()]
+    simulator.create(f"sqlite:///{tmp_path / 'same.sqlite'}", scale=0.2, seed=seed)
+    assert dump(url) == dump(f"sqlite:///{tmp_path / 'same.sqlite'}")
+    assert {each.name for each in tmp_path.iterdir()} == {"shop.sqlite", "same.sqlite"}
+
+
+def test_a_file_that_came_while_the_shop_was_made_stays_as_it_is(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'shop.sqlite'}"
+
+    def another(what: str, done: int, total: int) -> None:
+        if not (tmp_path / "shop.sqlite").exists():
+            simulator.create(url, scale=0.2, seed=1)
+
+    with pytest.raises(ShopRefused, match="another process made this file meanwhile; nothing was changed"):
+        simulator.create(url, scale=0.2, seed=2, progress=another)
+    assert [each.name for each in tmp_path.iterdir()] == ["shop.sqlite"]
+    simulator.create(f"sqlite:///{tmp_path / 'same.sqlite'}", scale=0.2, seed=1)
+    assert dump(url) == dump(f"sqlite:///{tmp_path / 'same.sqlite'}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_new_file_is_whole_or_not_there(tmp_path: Path, number: signal.Signals) -> None:
+    running = subprocess.Popen(
+        [PROGRAM, "shop", "create", "--scale", "200"],
+        env={"CLASSIC_CARS_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not any(each.stat().st_size for each in tmp_path.glob("shop.sqlite*")):
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.01)
+    running.send_signal(number)
+    said = running.communicate()
+    assert not (tmp_path / "shop.sqlite").exists()
+    if number != signal.SIGKILL:
+        assert (running.returncode, said) == (130, ("", "interrupted\n"))
+        assert list(tmp_path.iterdir()) == []
+    simulator.create(f"sqlite:///{tmp_path / 'shop.sqlite'}", scale=0.2)
+
+
+@pytest.mark.parametrize("kind", ["journal", "wal"])
+def test_what_sqlite_left_of_a_file_that_is_gone_does_no_harm(tmp_path: Path, kind: str) -> None:
+    url, path = f"sqlite:///{tmp_path / 'shop.sqlite'}", tmp_path / "shop.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = wal" if kind == "wal" else "PRAGMA cache_size = 1")
+        connection.execute("CREATE TABLE payments (x)")
+        connection.commit()
+        connection.executemany("INSERT INTO payments VALUES (?)", [(f"{each:0100}",) for each in range(10_000)])
+        left = (tmp_path / f"shop.sqlite-{kind}").read_bytes()
+    path.unlink()
+    (tmp_path / f"shop.sqlite-{kind}").write_bytes(left)
+    simulator.create(url, scale=0.2)
+    assert len(dump(url)["orders"]) == SIZES["orders"]
+    assert [each.name for each in tmp_path.iterdir()] == ["shop.sqlite"]
+
+
+def test_a_link_to_a_file_that_is_not_there_yet_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "shop.sqlite").symlink_to(tmp_path / "disk" / "real.sqlite")
+    simulator.create(f"sqlite:///{tmp_path / 'shop.sqlite'}", scale=0.2)
+    assert (tmp_path / "shop.sqlite").is_symlink()
+    assert [each.name for each in (tmp_path / "disk").iterdir()] == ["real.sqlite"]
+
+
+def test_a_file_system_without_hard_links_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuse)
+    url = f"sqlite:///{tmp_path / 'shop.sqlite'}"
+    simulator.create(url, scale=0.2)
+    assert len(dump(url)["orders"]) == SIZES["orders"]
+    assert [each.name for each in tmp_path.iterdir()] == ["shop.sqlite"]
+
+
 def test_a_mariadb_that_takes_no_files_from_clients_gets_the_same_rows(
     mariadb_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +321,18 @@ def test_a_mariadb_that_takes_no_files_from_clients_gets_the_same_rows(
     other = f"sqlite:///{tmp_path / 'shop.sqlite'}"
     simulator.create(other, scale=0.2)
     assert dump(mariadb_url) == dump(other)
+
+
+@pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
+def test_a_shop_that_is_written_is_waited_for_and_another_one_is_not(
+    request: pytest.FixtureRequest, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "LOCK_TIMEOUT", 1)
+    server = request.getfixturevalue(f"{kind}_server")
+    with server.database() as url, server.database() as other, database.transaction(SourceURL.parse(url)):
+        simulator.create(other, scale=0.2)
+        with pytest.raises(SourceUnreachable, match="another simulator has been writing for 1 s; try again later"):
+            simulator.create(url, scale=0.2)
 
 
 def test_errors_of_the_database_hide_the_password(mariadb_url: str) -> None:

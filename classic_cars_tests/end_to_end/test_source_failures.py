@@ -21,6 +21,7 @@ from classic_cars.errors import (
     SourceUnreachable,
 )
 from classic_cars.sources.order_system import open_order_system
+from classic_cars.sources.urls import SourceURL
 from classic_cars_shop.servers import PASSWORD, Server, free_port, silent_port
 from classic_cars_tests.order_systems import TODAY, arrived, change, make_tables, one_order, said_now
 
@@ -216,10 +217,19 @@ def test_a_file_that_is_no_sqlite_database_is_named(tmp_path: Path) -> None:
 
 def test_an_empty_database_lacks_every_table(order_system_url: str) -> None:
     if order_system_url.startswith("sqlite"):
-        make_tables(order_system_url)
-        change(order_system_url, "DROP TABLE orders")
-    with said_soon(SourceMissing, "order"):
+        SourceURL.parse(order_system_url).path.touch()
+    with said_soon(SourceMissing, "no table order", "to make one to play with: `classic-cars shop create`"):
         open_order_system(order_system_url).probe()
+
+
+def test_whose_tables_are_there_but_for_one_is_not_told_to_make_a_shop(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'shop.sqlite'}"
+    make_tables(url)
+    change(
+        url, "DROP TABLE orders", "ALTER TABLE payments RENAME TO paid", "CREATE VIEW payments AS SELECT * FROM paid"
+    )
+    with pytest.raises(SourceMissing, match=r"no table orders; expected the eight .* CLASSIC_CARS_SOURCE_URL$"):
+        open_order_system(url).probe()
 
 
 @pytest.mark.parametrize(

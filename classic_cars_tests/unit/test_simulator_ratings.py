@@ -54,6 +54,20 @@ def test_ratings_change_nothing_else_in_the_shop(shop: Path, tmp_path: Path):
     assert [each.name for each in (tmp_path / "unrated").iterdir()] == ["shop.sqlite"]
 
 
+def test_ratings_that_cannot_be_dropped_keep_the_days_from_passing(shop: Path, tmp_path: Path):
+    shutil.copy(shop, tmp_path / "shop.sqlite")
+    url, landing = f"sqlite:///{tmp_path / 'shop.sqlite'}", tmp_path / "landing"
+    landing.write_text("in the way")
+    with pytest.raises(OSError, match="landing"):
+        simulator.advance(url, 10, landing=f"file://{landing}")
+    landing.unlink()
+    summary = simulator.advance(url, 10, landing=f"file://{landing}")
+    assert summary.first_day == date(2005, 6, 1)
+    assert summary.ratings > 0
+    dropped = {each.name: hashlib.sha256(each.read_bytes()).hexdigest() for each in landing.iterdir()}
+    assert dropped == advanced(shop, tmp_path / "undisturbed", 10)
+
+
 def test_customers_rate_what_was_shipped_to_them_lately(shop: Path, tmp_path: Path):
     advanced(shop, tmp_path / "shop", 10)
     delivered = """

@@ -18,12 +18,12 @@ from typing import Any, ClassVar
 import duckdb
 import sqlalchemy as sa
 
-from classic_cars.contracts.order_system import PARTITIONED
+from classic_cars.contracts.order_system import PARTITIONED, metadata
 from classic_cars.errors import SourceError, SourceMissing, SourceUnreachable
 from classic_cars.months import UNDATED, month_of
 from classic_cars.sources.columns import kind_of
 from classic_cars.sources.control_totals import proven
-from classic_cars.sources.errors import lost_connection, said_by_scanner, translate_error
+from classic_cars.sources.errors import FIX, lost_connection, said_by_scanner, translate_error
 from classic_cars.sources.home_months import away, home_of, home_of_text
 from classic_cars.sources.near_dates import Near
 from classic_cars.sources.order_system.drift import SchemaDrift, drift_of, probe, unreadable
@@ -176,15 +176,13 @@ class Database(ABC):
         """The columns that the order system has now, in its order."""
 
         def ask() -> Types:
-            try:
-                with self.engine.connect() as connection:
-                    columns = sa.inspect(connection).get_columns(table.name)
-                return {each["name"]: each["type"] for each in columns}
-            except sa.exc.NoSuchTableError:
-                raise SourceMissing(
-                    f"{self.url}: no table {table.name}; expected the eight tables of classicmodels; check the "
-                    "database in CLASSIC_CARS_SOURCE_URL"
-                ) from None
+            with self.engine.connect() as connection:
+                inspector = sa.inspect(connection)
+                try:
+                    return {each["name"]: each["type"] for each in inspector.get_columns(table.name)}
+                except sa.exc.NoSuchTableError:
+                    there = {*inspector.get_table_names(), *inspector.get_view_names()}
+                    raise SourceMissing(f"{self.url}: no table {table.name}; {_what_to_do(there)}") from None
 
         known = self._known_types
         if known is None:
@@ -239,6 +237,13 @@ class Database(ABC):
     def sql(self, query: Any) -> str:
         """The query as text in the order system's dialect, values included."""
         return str(query.compile(self.engine, compile_kwargs={"literal_binds": True}))
+
+
+def _what_to_do(there: set[str]) -> str:
+    """About a table that is missing beside these: where none of the eight is, nobody has one to lose."""
+    if there.isdisjoint(metadata.tables):
+        return FIX[SourceMissing]
+    return "expected the eight tables of classicmodels; check the database in CLASSIC_CARS_SOURCE_URL"
 
 
 def read_only(url: SourceURL, **options: Any) -> sa.Engine:
