@@ -70,6 +70,14 @@ def detach(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(statement)
 
 
+def closed(connection: duckdb.DuckDBPyConnection) -> None:
+    """Ends the transaction, if there is one, and closes: a scanner whose server is gone meanwhile says so of a ROLLBACK
+    that it is told, and ends the whole process over one that closing begins."""
+    with suppress(duckdb.Error):
+        connection.execute("ROLLBACK")
+    connection.close()
+
+
 @contextmanager
 def lent(
     attach: Callable[[duckdb.DuckDBPyConnection | None], duckdb.DuckDBPyConnection],

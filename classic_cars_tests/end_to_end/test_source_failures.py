@@ -122,6 +122,21 @@ def test_nobody_waits_for_ever_for_a_table_that_another_session_keeps(server: Se
         assert snapshot.read(orders).read_all().num_rows == 1
 
 
+@pytest.mark.parametrize("is_read", [True, False], ids=["between tables", "in the middle of one"])
+def test_a_server_that_ends_the_session_does_not_end_the_process(postgresql_server: Server, is_read: bool) -> None:
+    with postgresql_server.database() as url:
+        one_order(url)
+        with open_order_system(url).snapshot() as snapshot:
+            rows = snapshot.read(orders)
+            if is_read:
+                assert rows.read_all().num_rows == 1
+            others = "datname = current_database() AND pid <> pg_backend_pid()"
+            change(url, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+            if is_read:  # what comes next is of a session, and a snapshot, of its own
+                assert snapshot.read(orderdetails).read_all().num_rows == 1
+                assert [each.cents for each in snapshot.control_totals(orderdetails).values()] == [375]
+
+
 def test_rows_that_a_policy_hides_are_no_rows_that_are_not_there(postgresql_server: Server) -> None:
     with postgresql_server.database() as url:
         one_order(url)

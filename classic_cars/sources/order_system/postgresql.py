@@ -144,7 +144,7 @@ class _Snapshot:
 
     def close(self) -> None:
         if self._connection is not None:
-            self._connection.close()
+            scanner.closed(self._connection)
         self._connection = None
 
 
