@@ -1,4 +1,4 @@
-"""Processes of this machine: which of them live, and the folders that killed ones left behind.
+"""Processes of this machine: which of them live, and what killed ones leave behind: folders, and their children.
 
 A folder that is one process's, for as long as it works, has its number in its name: ``order-system-4711-k3j2``.
 Whoever needs one removes those of processes that are gone; copies in them may hold personal data.
@@ -6,10 +6,12 @@ Whoever needs one removes those of processes that are gone; copies in them may h
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -40,6 +42,20 @@ def living(pid: int, named: float) -> psutil.Process | None:
     except psutil.AccessDenied:
         return process  # somebody else's, of which nothing is told
     return None if over else process
+
+
+def end_with_parent() -> None:
+    """From now on this process ends, on the spot, with the one that started it by ``multiprocessing``, if one did.
+
+    Otherwise it would go on, and at its end wait for ever for somebody to read what it has to say.
+    """
+    if (parent := multiprocessing.parent_process()) is not None:
+
+        def wait() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=wait, daemon=True, name="parent").start()
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from classic_cars.processes import (
     LANDING,
     LONGEST_RUN_SECONDS,
     ORDER_SYSTEM,
+    living,
     own_folder,
     remove_abandoned,
 )
@@ -24,6 +25,22 @@ from classic_cars.settings import Settings
 from classic_cars.sources.order_system import open_order_system
 from classic_cars_tests.programs import ended_process
 
+#: Starts a child as Dagster starts those of its steps, says its number, and waits.
+PARENT = """
+import multiprocessing, sys, time
+from classic_cars.processes import end_with_parent
+def child(numbers):
+    end_with_parent()
+    numbers.put(multiprocessing.current_process().pid)
+    time.sleep(600)
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    numbers = context.Queue()
+    process = context.Process(target=child, args=(numbers,))
+    process.start()
+    print(numbers.get(), flush=True)
+    time.sleep(600)
+"""
 DIES = """
 import os, sys
 from pathlib import Path
@@ -86,3 +103,18 @@ def test_the_copy_of_a_reader_that_was_killed_goes_with_the_next(shop: Settings,
     with open_order_system(shop.order_system_url).snapshot(scratch) as snapshot:
         snapshot.read(orderdetails).read_all()
         assert not left.exists()
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_process_of_a_step_ends_with_the_run_s(tmp_path: Path, method: str) -> None:
+    program = tmp_path / "parent.py"
+    program.write_text(PARENT)
+    with subprocess.Popen([sys.executable, program, method], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid, since = int(parent.stdout.readline()), time.time()
+        assert living(pid, since) is not None
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while living(pid, since) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
