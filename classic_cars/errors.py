@@ -57,6 +57,10 @@ class ContractError(ClassicCarsError):
     """A table's function and its contract disagree: an error of the author, found at load time."""
 
 
+class PartitionsError(ClassicCarsError):
+    """A run of a table with months names none, or no range of months."""
+
+
 class StoreError(ClassicCarsError):
     """The store could not be read or written."""
 

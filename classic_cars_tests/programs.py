@@ -1,8 +1,10 @@
-"""Programs that a user's machine may lack: a test that needs one skips there with the reason, and fails in CI."""
+"""Other programs: one that a machine may lack is skipped with the reason, and fails in CI; one that is over."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
@@ -27,3 +29,10 @@ def or_skip(server: AbstractContextManager[Running]) -> Iterator[Running]:
         yield entered
     finally:
         server.__exit__(None, None, None)
+
+
+def ended_process() -> int:
+    """The number of a process that is over."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid

@@ -132,6 +132,5 @@ def condition_sensor(layers: Sequence[str], moved: Moved, status: dg.DefaultSens
         moved,
         target=dg.AssetSelection.groups(*layers),
         default_status=status,
-        description="Materializes the source tables and months for which an observation reports new data, and rebuilds "
-        "the tables downstream, for the months that changed; never past a failed blocking check.",
+        description="Materializes tables and months whose inputs changed; never past a failed blocking check.",
     )

@@ -8,6 +8,7 @@ import dagster as dg
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.instance import retention
+from classic_cars.processes import remove_abandoned
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
@@ -112,8 +113,11 @@ def maintenance_job(settings: Settings, contracts: Sequence[Contract]) -> dg.Job
             {"runs deleted": runs, "observations deleted": observations, "files of refused rows deleted": files}
         )
 
-    @dg.op(description="Expires old versions, compacts small files, removes orphan files")
+    @dg.op(
+        description="Expires old versions, compacts small files, removes orphan files and copies that killed runs left"
+    )
     def maintain_store(context: dg.OpExecutionContext) -> None:
+        remove_abandoned(settings.home / "store")
         done = _maintain_store(settings, contracts, f"run {context.run_id}")
         context.add_output_metadata({"done": dg.MetadataValue.md("\n".join(f"- {line}" for line in done) or "nothing")})
 

@@ -58,8 +58,7 @@ def order_system_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
         minimum_interval_seconds=TICK_SECONDS,
         default_status=status,
         required_resource_keys={SYSTEM},
-        description="Observes what changed in the order system: new orders, edits of old ones, deletions. "
-        "One aggregate query for each table that may have changed, at most a twentieth of the time on average.",
+        description="Observes what changed in the order system: new rows, edits of old ones, deletions.",
     )
     def order_system_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         memory = context.instance.daemon_cursor_storage

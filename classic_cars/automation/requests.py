@@ -10,7 +10,7 @@ from classic_cars.months import UNDATED, month_of, partition_key
 from classic_cars.tables.run_tags import range_tags
 
 NO_DATE = partition_key(UNDATED)
-#: Tag of a run: what it was asked for, in words.
+#: Tag of a run: what it was asked for, in words; a name stands for the tables of all layers that have it.
 CHANGED = "classic_cars/changed"
 #: A run costs seconds however little it makes: months that are no further apart are one range, with those between ...
 NEAR = 3
@@ -115,7 +115,7 @@ def _run_request(
     dated: set[dg.AssetKey], whole: set[dg.AssetKey], tags: Mapping[str, str], first: str = "", last: str = ""
 ) -> dg.RunRequest:
     months = f" {first}" if first == last else f" {first}..{last}"
-    names = [f"{key.path[-1]}{months}" for key in sorted(dated)] + [key.path[-1] for key in sorted(whole)]
+    names = {f"{key.path[-1]}{months}" for key in dated} | {key.path[-1] for key in whole}
     return dg.RunRequest(
         asset_selection=sorted(dated | whole),
         tags={

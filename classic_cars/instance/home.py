@@ -28,6 +28,7 @@ from dagster._core.instance import InstanceRef
 from filelock import FileLock
 
 from classic_cars.errors import SettingsError, StoreUnavailable
+from classic_cars.instance import configured
 from classic_cars.settings import Settings, load_settings
 
 CONFIG_FILE = "dagster.yaml"
@@ -168,16 +169,32 @@ def _has_storage(home: Path) -> bool:
 def open_instance(settings: Settings, *, ephemeral: bool = False) -> Iterator[DagsterInstance]:
     """The home's instance, closed on exit; an ``ephemeral`` one keeps its runs in memory and forgets them.
 
-    Raises ``StoreUnavailable``, then or later, when its files cannot be read or written.
+    Raises ``SettingsError`` when the database that a ``dagster.yaml`` names cannot be opened, and ``StoreUnavailable``,
+    then or later, when Dagster's files, or that database, cannot be read or written.
     """
     try:
-        with DagsterInstance.ephemeral() if ephemeral else DagsterInstance.from_ref(_instance_ref(settings)) as opened:
+        with DagsterInstance.ephemeral() if ephemeral else _opened(settings) as opened:
             yield opened
-    except sa.exc.DatabaseError as error:
-        raise StoreUnavailable(
-            f"{settings.dagster_home}: Dagster's files cannot be used ({error.orig}); make the folder writable and "
-            "free some space on its disk. The published tables are whole."
-        ) from None
+    except Exception as error:
+        if not isinstance(error, sa.exc.DatabaseError) and not configured.gave_up(error):
+            raise
+        raise StoreUnavailable(f"{_unusable(settings, error)}. The published tables are whole.") from None
+
+
+def _opened(settings: Settings) -> DagsterInstance:
+    if settings.dagster_config is None:
+        return DagsterInstance.from_ref(_instance_ref(settings))
+    with configured.opening(settings.dagster_config / CONFIG_FILE):
+        return DagsterInstance.from_ref(_instance_ref(settings))
+
+
+def _unusable(settings: Settings, error: Exception) -> str:
+    if settings.dagster_config is not None and configured.names_storage(settings.dagster_config / CONFIG_FILE):
+        return configured.unusable(settings.dagster_config / CONFIG_FILE, error)
+    return (
+        f"{settings.dagster_home}: Dagster's files cannot be used ({getattr(error, 'orig', error)}); make the folder "
+        "writable and free some space on its disk"
+    )
 
 
 def config_folder() -> Path:

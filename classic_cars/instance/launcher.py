@@ -24,11 +24,10 @@ from dagster._grpc.types import ExecuteRunArgs
 
 from classic_cars.instance.home import PooledInstance
 from classic_cars.instance.run_server import RunServer
+from classic_cars.processes import living
 
 #: Tag of a run that a code server started.
 GRPC = ".dagster/grpc_info"
-#: Seconds that the clock may have been put forward while a run's process lived.
-CLOCK_STEP_SECONDS = 10.0
 
 
 class LocalRunLauncher(DefaultRunLauncher):
@@ -108,19 +107,7 @@ class LocalRunLauncher(DefaultRunLauncher):
 
     def _processes(self, run_id: str) -> list[psutil.Process]:
         """Those of them that live. After a restart of the machine their numbers are mostly those of others."""
-        return [each for pid, said in self._named(run_id).items() if (each := _living(pid, said)) is not None]
-
-
-def _living(pid: int, named: float) -> psutil.Process | None:
-    """The process, if it is not over and had begun when it was named."""
-    try:
-        process = psutil.Process(pid)
-        over = process.status() == psutil.STATUS_ZOMBIE or process.create_time() > named + CLOCK_STEP_SECONDS
-    except psutil.NoSuchProcess:
-        return None
-    except psutil.AccessDenied:
-        return process  # somebody else's, of which nothing is told
-    return None if over else process
+        return [each for pid, said in self._named(run_id).items() if (each := living(pid, said)) is not None]
 
 
 def fail_dead_runs(instance: DagsterInstance) -> None:

@@ -117,20 +117,22 @@ def _become(execute: object, command: list[str], answers: int) -> None:
     The answers are the parent's: when it dies, whoever waits for one must see their end though runs go on.
     """
     code = 1
+    log = os.fdopen(os.dup(2), "w")
     try:
         os.close(answers)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         nothing = os.open(os.devnull, os.O_RDWR)
-        os.dup2(nothing, 0)
-        # Dagster's command says all events on the one, its console logger on the other; they are in the run's log.
-        os.dup2(nothing, 1)
-        sys.stderr = os.fdopen(nothing, "w")
+        # Dagster's command says all events on the one, its console logger on the other, in processes of steps, too;
+        # they are in the run's log.
+        for stream in (0, 1, 2):
+            os.dup2(nothing, stream)
         sys.argv = ["dagster", *command]
         execute()  # type: ignore[operator]
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
-        traceback.print_exc(file=sys.__stderr__)
+        traceback.print_exc(file=log)
     finally:
+        log.close()
         os._exit(code)

@@ -20,6 +20,7 @@ from pydantic import Field, PrivateAttr
 from classic_cars import interrupts
 from classic_cars.assets import ALL_TABLES
 from classic_cars.compiled import recall, remember
+from classic_cars.processes import end_with_parent
 from classic_cars.resources.landing import LandingZone
 from classic_cars.serving.postgresql.asset import serve_release
 from classic_cars.serving.release_asset import release_after_run
@@ -61,12 +62,19 @@ class _Tables(dg.ConfigurableIOManagerFactory):
         """The store; nothing is opened before it is first used."""
         raise NotImplementedError
 
+    @property
+    def is_of_one_step(self) -> bool:
+        """Whether the process was started by the run's for one step."""
+        return False
+
     def create_io_manager(self, context: dg.InitResourceContext) -> StoreIOManager:  # noqa: ARG002
         return StoreIOManager(self.open(), {each.address: each for each in CONTRACTS})
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[StoreIOManager]:
         manager, is_new = self.create_io_manager(context), False
+        if context.run is not None and self.is_of_one_step:
+            end_with_parent()
         with interrupts.listening():
             if context.run is not None:
                 manager.store.begin_run(f"run {context.run.run_id}")
@@ -115,6 +123,11 @@ class TablesInALake(_Tables):
     engine: str = Field("duckdb", description="What computes the tables made from other tables: duckdb or spark")
     spark_remote: str = Field("", description="Address of the Spark Connect server")
     spark_page: str = Field("", description="Address of Spark's web page")
+    executor: str = Field("in_process", description="How steps work: multiprocess gives each a process of its own")
+
+    @property
+    def is_of_one_step(self) -> bool:
+        return self.executor == "multiprocess"
 
     def open(self) -> Store:
         # Imported late: whoever keeps tables in DuckDB need not wait for PyIceberg to load.
@@ -168,6 +181,7 @@ def _tables(settings: Settings) -> _Tables:
         engine=settings.engine,
         spark_remote=_named("CLASSIC_CARS_SPARK_REMOTE", settings.spark_remote.get_secret_value()),
         spark_page=settings.spark_page,
+        executor=settings.executor,
         **shared,
     )
 

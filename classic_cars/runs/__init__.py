@@ -18,6 +18,7 @@ from classic_cars.contracts.order_system import orderdetails
 from classic_cars.definitions import build_defs
 from classic_cars.instance import fail_dead_runs, open_instance
 from classic_cars.months import Months, partition_key
+from classic_cars.processes import remove_abandoned
 from classic_cars.runs.changes import make_what_changed
 from classic_cars.runs.releasing import release_what_is_published
 from classic_cars.runs.report import FailedCheck, RunReport, executed
@@ -69,7 +70,7 @@ def execute(
     else:
         months, there = None, []
     with interrupts.listening(), _stopping(), open_instance(settings, ephemeral=ephemeral) as instance:
-        fail_dead_runs(instance)
+        _clear_up(settings, instance)
         if there:
             add_months(instance, map(partition_key, there))
             months = partitions_among(instance, months or Months(there[0], there[-1]))
@@ -97,7 +98,7 @@ def execute_what_changed(
     order_system = open_order_system(settings.order_system_url, settings.connect_timeout)
     unreadable = order_system.unreadable()
     with interrupts.listening(), _stopping(), open_instance(settings, ephemeral=False) as instance:
-        fail_dead_runs(instance)
+        _clear_up(settings, instance)
         again = accepted_shrinks(tags)
         tags |= {RELEASE: LATER}  # there may be several runs: what they publish belongs together
         report = make_what_changed(settings, defs, order_system, instance, tags, again, months, unreadable)
@@ -105,6 +106,12 @@ def execute_what_changed(
             return report
         run_id = report.run_id if _publishes_for_analysts(report) else ""
         return _without_release(report, release_what_is_published(settings, CONTRACTS, instance, run_id))
+
+
+def _clear_up(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """What killed runs left: in the history, and copies of what they read."""
+    fail_dead_runs(instance)
+    remove_abandoned(settings.home / "store")
 
 
 def _without_release(report: RunReport, broken: str) -> RunReport:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from classic_cars.processes import remove_abandoned
+
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 #: What a file system says that cannot exchange two names.
 CANNOT = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
@@ -26,10 +28,7 @@ def own(parent: Path, name: str, *, shared: bool = False) -> Path:
     DuckDB names its temporary files the same in every process, and who closes removes those of all: in a folder that
     two connections share, one reads what the other wrote.
     """
-    for each in parent.glob(f"{name}-*"):
-        pid = each.name.removeprefix(f"{name}-").partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(each, ignore_errors=True)
+    remove_abandoned(parent, [name])
     return parent / (f"{name}-{os.getpid()}" + ("" if shared else f"-{uuid.uuid4().hex[:8]}"))
 
 

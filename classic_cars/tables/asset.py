@@ -20,6 +20,7 @@ from dagster import AssetExecutionContext
 from classic_cars import checks, interrupts
 from classic_cars.checks.base import CheckOutcome, Limits
 from classic_cars.contracts.measures import OWNER
+from classic_cars.errors import PartitionsError
 from classic_cars.months import Months
 from classic_cars.stores.base import Provenance
 from classic_cars.tables import alone, failures
@@ -130,7 +131,7 @@ def _materialized(context: AssetExecutionContext, table: Table, catalog: Catalog
     """One step: stage and audit, then the verdicts, and the staged version if nothing speaks against it."""
     must_go_on()
     started = time.perf_counter()
-    months = months_of(context.partition_key_range) if table.contract.partitioned_by else None
+    months = _months(context, table) if table.contract.partitioned_by else None
     with _step(context, table, catalog, runtime, months) as step:
         try:
             store, keys = context.resources.io_manager.store, context.partition_keys if months else ()
@@ -153,6 +154,15 @@ def _materialized(context: AssetExecutionContext, table: Table, catalog: Catalog
     # Discarded before anybody is notified.
     yield from (_check_result(each) for each in outcome.verdicts)
     _say_what_failed(context, table, outcome)
+
+
+def _months(context: AssetExecutionContext, table: Table) -> Months:
+    """The months that are to be made."""
+    named = context.has_partition_key or context.has_partition_key_range
+    try:
+        return months_of(table.address, context.partition_key_range if named else None)
+    except PartitionsError as error:
+        failures.report(table.address, error, context.retry_number)
 
 
 def _checked(context: AssetExecutionContext, table: Table, catalog: Catalog, runtime: Runtime) -> Iterator[Any]:

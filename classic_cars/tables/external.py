@@ -34,6 +34,8 @@ EMPTY = "empty"
 #: The one part of a table without months.
 WHOLE = ""
 
+#: The sensors in ``automation`` that observe what is outside, by system.
+OBSERVED_BY = {"order_system": "order_system_changes", "landing": "landed_files"}
 DESCRIPTIONS = {
     "order_system": "Table of the retailer's order system. Its data version is a fingerprint that the order system "
     "works out itself, by month where there are months.",
@@ -107,7 +109,11 @@ def _external(table: Table, key: dg.AssetKey, claims: Claims | None) -> Any:
 
     @dg.observable_source_asset(
         key=key,
-        description=DESCRIPTIONS.get(system, f"What arrives from {system}."),
+        description=_description(system),
+        metadata={
+            "read by": dg.MetadataValue.asset(dg.AssetKey(table.address.split("/"))),
+            **({"observed by": f"sensor {OBSERVED_BY[system]}"} if system in OBSERVED_BY else {}),
+        },
         group_name=system,
         tags={"layer": system},
         partitions_def=MONTHLY if table.contract.partitioned_by else None,
@@ -120,6 +126,13 @@ def _external(table: Table, key: dg.AssetKey, claims: Claims | None) -> Any:
         return dg.DataVersion(versions.get("", EMPTY))
 
     return observe
+
+
+def _description(system: str) -> str:
+    said = DESCRIPTIONS.get(system, f"What arrives from {system}.")
+    if (sensor := OBSERVED_BY.get(system)) is None:
+        return said
+    return f"{said} The sensor {sensor} observes it, and so does *Observe*; nothing materializes it."
 
 
 def _versions(table: Table, system: Any, claims: Claims | None) -> Mapping[str, str]:

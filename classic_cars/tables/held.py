@@ -23,17 +23,25 @@ class Held(Publications):
 
 
 def held(store: Store, contracts: Iterable[Contract]) -> dict[str, Held]:
-    """By address; without tables that are not there, or miss what is published with them."""
+    """By address; without tables that are not there, or miss what is published with them.
+
+    Ledgers need only be there: they are only added to, so that of one in an older store no run is known for as long as
+    no file lands.
+    """
     wanted = {each.address: each for each in contracts}
-    together = {other.address for each in wanted.values() for other in each.co_published}
+    together = {other.address for each in wanted.values() for other in _of_the_same_runs(each)}
     found = store.published_by({*wanted, *together})
     return {
         address: Held(found[address].spans, tuple(found[other.address] for other in _of_the_same_runs(contract)))
         for address, contract in wanted.items()
-        if {address, *(other.address for other in contract.co_published)} <= found.keys()
+        if {address, *(other.address for other in _of_the_same_runs(contract))} <= found.keys()
+        and all(map(store.exists, _ledgers(contract)))
     }
 
 
 def _of_the_same_runs(contract: Contract) -> list[Contract]:
-    """Not ledgers, which are only added to."""
     return [each for each in contract.co_published if each.layer in (QUARANTINE, CONTROL)]
+
+
+def _ledgers(contract: Contract) -> list[Contract]:
+    return [each for each in contract.co_published if each.layer not in (QUARANTINE, CONTROL)]

@@ -35,7 +35,7 @@ class StoreIOManager(dg.IOManager):
         contract = self._contract(context.asset_key)
         months = None
         if contract.partitioned_by and context.has_asset_partitions and _is_partitioned(context):
-            months = months_of(context.asset_partition_key_range)
+            months = months_of(contract.address, context.asset_partition_key_range)
         return as_kind(self.store.read(contract, months), context.dagster_type.typing_type)
 
     def handle_output(self, context: dg.OutputContext, obj: Staged | Unchanged) -> None:

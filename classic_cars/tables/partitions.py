@@ -11,6 +11,7 @@ from itertools import takewhile
 
 import dagster as dg
 
+from classic_cars.errors import PartitionsError
 from classic_cars.instance.event_log import at_once
 from classic_cars.months import Months, month_of
 
@@ -18,9 +19,19 @@ from classic_cars.months import Months, month_of
 MONTHLY = dg.DynamicPartitionsDefinition(name="months")
 
 
-def months_of(keys: dg.PartitionKeyRange) -> Months:
-    """The months that a range of partition keys covers."""
-    return Months.parse(f"{keys.start}..{keys.end}")
+def months_of(address: str, keys: dg.PartitionKeyRange | None) -> Months:
+    """The months of a table that a range of partition keys covers. Raises ``PartitionsError`` when it is none."""
+    if keys is None:
+        raise PartitionsError(
+            f"{address}: is made by month, and the run names none; give it a partition or a range of them, or use "
+            "`classic-cars run`, which knows the months that there are"
+        )
+    try:
+        return Months.parse(f"{keys.start}..{keys.end}")
+    except ValueError as error:
+        raise PartitionsError(
+            f"{address}: cannot be made for the partitions that the run names; {error}; launch it again for others"
+        ) from None
 
 
 def known_months(instance: dg.DagsterInstance) -> list[str]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import dagster as dg
 import pytest
 
+from classic_cars.definitions import build_defs
+from classic_cars.runs.selecting import job_of
+from classic_cars.serving.incident import incident_report
 from classic_cars.settings import Settings
+from classic_cars.tables.partitions import MONTHLY
+from classic_cars.tables.run_tags import RANGE_END, RANGE_START
 from classic_cars_tests.platform import SALES, ask, change, fingerprint, run
 
 MONTH = ("2003-04", "2003-04")
@@ -31,6 +37,25 @@ def test_a_run_of_one_month_touches_only_that_month(published: Settings):
     assert ran.success, ran.errors
     after = months_of(published, "warehouse.fact_orders", "orderDate")
     assert {f"{month:%Y-%m}" for month in before if before[month] != after[month]} == {"2003-04"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({}, "source/orders: is made by month, and the run names none; give it a partition"),
+        ({RANGE_START: "2003-05", RANGE_END: "2003-04"}, "found '2003-05..2003-04': the range ends before it starts"),
+        ({RANGE_START: "May", RANGE_END: "May"}, "found 'May..May', expected a month such as 2004-01"),
+    ],
+)
+def test_a_run_that_names_no_months_is_told_so(shop: Settings, tags: dict[str, str], said: str):
+    """Started by hand, with Dagster's own tools."""
+    defs = build_defs(shop)
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(str(MONTHLY.name), ["2003-04", "2003-05", "May"])
+        job = job_of(defs, [dg.AssetKey(["source", "orders"])])
+        ran = job.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+        why = incident_report(instance, ran.run_id).timeline
+    assert any(said in each.what for each in why), why
 
 
 @pytest.mark.exhaustive

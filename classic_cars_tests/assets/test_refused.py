@@ -29,6 +29,7 @@ from classic_cars.serving.incident import incident_report
 from classic_cars.settings import Settings
 from classic_cars.tables import refused
 from classic_cars_tests.platform import Ran, ask, change, fingerprint, run, swapped
+from classic_cars_tests.programs import ended_process
 
 PAYMENTS = "staging/payments"
 PAID = ["source/payments", PAYMENTS]
@@ -222,13 +223,15 @@ def test_the_newest_files_of_a_table_are_kept(tmp_path: Path):
 
 def test_maintenance_deletes_files_as_old_as_the_runs_that_it_deletes(published: Settings):
     planted(published)
+    left = published.home / "store" / f"order-system-{ended_process()}-k3j2"
+    left.mkdir()
     old, new = kept(run(published, select=PAID)), kept(run(published, select=PAID))
     aged(old, days=published.keep_days + 1)
     aged(new, days=published.keep_days - 1)
     with dg.DagsterInstance.ephemeral() as instance:
         done = maintenance_job(published, []).execute_in_process(instance=instance)
     assert done.success
-    assert [old.exists(), new.exists()] == [False, True]
+    assert [old.exists(), new.exists(), left.exists()] == [False, True, False]
     told = next(
         each for each in done.all_node_events if each.is_successful_output and each.node_name == "delete_old_runs"
     )

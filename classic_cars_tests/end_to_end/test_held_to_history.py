@@ -85,6 +85,7 @@ def test_a_month_that_a_killed_run_published_is_made_again_whatever_was_publishe
     [
         ("quarantine.orders", "staging/orders"),
         ("warehouse.dim_products", "warehouse/dim_products"),
+        ("source.ratings_files", "source/ratings"),
     ],
 )
 def test_a_table_that_is_gone_is_made_again_with_what_it_is_published_with(
@@ -107,6 +108,20 @@ def test_what_is_published_with_a_table_is_there_and_of_the_same_runs(made: Sett
     assert "analytics/monthly_sales_by_product" in found
     assert "analytics/monthly_sales_by_customer" in found
     assert nothing_more(made)
+
+
+def test_a_store_of_before_ledgers_were_said_to_be_of_a_run_is_not_made_again_for_ever(made: Settings) -> None:
+    """As an older version left it: no run is known of anything, and ledgers get none until a file lands."""
+    with duckdb.connect(str(made.store_path)) as store:
+        store.execute("DELETE FROM platform.published_by")
+    report = again(made)
+    assert {"source/ratings", "source/stock_counts"} < {*report.published}
+    with duckdb.connect(str(made.store_path), read_only=True) as store:
+        of_ledgers = "SELECT * FROM platform.published_by WHERE address LIKE '%_files'"
+        assert store.execute(of_ledgers).fetchall() == []
+    number = released(made)
+    assert nothing_more(made)
+    assert released(made) == number
 
 
 def test_each_month_that_a_recomputation_found_different_is_made_again(made: Settings) -> None:

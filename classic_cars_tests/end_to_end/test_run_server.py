@@ -41,7 +41,11 @@ MODULE = """
     def waiting():
         wait()
 
-    defs = dg.Definitions(jobs=[saying, waiting])
+    @dg.job(executor_def=dg.multiprocess_executor)
+    def saying_apart():
+        say()
+
+    defs = dg.Definitions(jobs=[saying, saying_apart, waiting])
 """
 
 
@@ -100,6 +104,15 @@ def test_a_run_is_a_process_of_its_own_of_a_server_that_stays(instance: dg.Dagst
     assert int(server.removeprefix("by ")) != os.getpid()
     instance.run_launcher.dispose()
     assert said(instance, launched(instance, "saying")) != first
+
+
+@pytest.mark.usefixtures("module")
+def test_all_that_is_said_in_a_process_of_a_step_is_in_the_run_s_log_only(
+    instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert said(instance, launched(instance, "saying_apart"))[0] == "said SAID"
+    instance.run_launcher.dispose()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_run_is_of_the_code_as_it_is_when_it_starts(instance: dg.DagsterInstance, module: Path) -> None:

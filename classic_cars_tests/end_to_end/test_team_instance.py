@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from classic_cars.errors import SettingsError
+from classic_cars import doctor
+from classic_cars.errors import ClassicCarsError, SettingsError
 from classic_cars.instance import open_instance
 from classic_cars.instance.home import EVENTS_AT_ONCE
 from classic_cars.runs import execute
@@ -55,6 +56,47 @@ def test_connections_that_were_lost_are_made_anew(
         assert instance.event_log_storage.get_maximum_record_id() is None
         instance.dispose()
         wait_for("the end of all connections", lambda: other.scalar(sa.text(f"SELECT count(*) {others}")) == 0)
+
+
+VARIABLE = "CLASSIC_CARS_DAGSTER_POSTGRES_URL"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (None, rf"{VARIABLE}: not set, and .*examples/team/dagster.yaml needs it"),
+        ("postgresql+psycopg2://dagster:secret@127.0.0.1:1/dagster", r"port 1 failed: Connection refused\); check"),
+        ("postgresql+psycopg2://dagster:very@secret@127.0.0.1:1/dagster", "more than one @"),
+        ("postgresql+psycopg2://dagster:secret@127.0.0.1:543x/dagster", "its URL cannot be read"),
+        ("secret", "its URL cannot be read"),
+        ("secret://dagster@127.0.0.1/dagster", "its URL cannot be read"),
+    ],
+)
+def test_what_is_wrong_with_the_database_is_said_by_commands_and_doctor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], url: str | None, said: str
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if url is not None:
+        monkeypatch.setenv(VARIABLE, url)
+    settings = Settings(home=tmp_path / "home", dagster_config=EXAMPLE)
+    with pytest.raises(SettingsError, match=said) as raised, open_instance(settings):
+        pass
+    with pytest.raises(ClassicCarsError) as found:
+        doctor._dagster(settings)
+    assert str(found.value) == str(raised.value)
+    assert VARIABLE in str(raised.value)
+    assert "secret" not in str(raised.value) + capfd.readouterr().err
+
+
+def test_a_refused_password_is_not_said(tmp_path: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = sa.make_url(postgresql_url.replace("://", "+psycopg2://")).set(username="nobody", password="topsecret")
+    monkeypatch.setenv(VARIABLE, url.render_as_string(hide_password=False))
+    with (
+        pytest.raises(SettingsError, match='"nobody"') as raised,
+        open_instance(Settings(home=tmp_path, dagster_config=EXAMPLE)),
+    ):
+        pass
+    assert "topsecret" not in str(raised.value)
 
 
 def test_a_folder_without_dagster_yaml_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ from classic_cars.tables.run_tags import RANGE_END, RANGE_START
 from classic_cars_shop import api as simulator
 from classic_cars_tests.landed import drop, jsonl, rating
 from classic_cars_tests.platform import ask, change, expected_sales, fingerprint, order_system_frames, published_sales
+from classic_cars_tests.programs import ended_process
 
 ORDERS = {"source/orders", "staging/orders", "warehouse/fact_orders", "analytics/sales_by_month"}
 SHOP = {"customers", "employees", "offices", "orderdetails", "orders", "payments", "productlines", "products"}
@@ -87,6 +88,13 @@ def test_nothing_is_made_when_nothing_changed(made: Settings) -> None:
     assert fingerprint(made) == before
     with open_instance(made) as instance:
         assert instance.get_runs_count() == 1
+
+
+def test_copies_that_a_killed_run_left_go_though_nothing_is_to_be_made(made: Settings) -> None:
+    left = made.home / "store" / f"order-system-{ended_process()}-k3j2"
+    left.mkdir()
+    assert nothing_more(made)
+    assert not left.exists()
 
 
 @pytest.mark.exhaustive

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
+import dagster as dg
 import pytest
 
+from classic_cars.automation import landing_sensor, order_system_sensor
 from classic_cars.automation.environments import AUTOMATION
 from classic_cars.definitions import build_defs
 from classic_cars.errors import SettingsError
@@ -21,6 +23,28 @@ def running(settings: Settings) -> set[str]:
         for each in [*repository.sensor_defs, *repository.schedule_defs]
         if each.default_status.value == "RUNNING"
     }
+
+
+#: Dagster's page has each description in one line, however narrow the window is.
+ONE_LINE = 110
+
+
+def test_what_runs_by_itself_is_described_in_a_line_of_the_page(tmp_path: Path) -> None:
+    repository = build_defs(Settings(home=tmp_path)).get_repository_def()
+    described = {each.name: each.description or "" for each in [*repository.sensor_defs, *repository.schedule_defs]}
+    assert {name: text for name, text in described.items() if not 0 < len(text) <= ONE_LINE} == {}
+
+
+def test_assets_outside_say_which_sensor_observes_them(tmp_path: Path) -> None:
+    repository = build_defs(Settings(home=tmp_path)).get_repository_def()
+    observing = {"order_system": order_system_sensor.SENSOR, "landing": landing_sensor.SENSOR}
+    outside = [each for each in repository.asset_graph.asset_nodes if each.key.path[0] in observing]
+    assert len(outside) == 10
+    for each in outside:
+        sensor = observing[each.key.path[0]]
+        assert sensor in (each.description or "")
+        assert each.metadata["observed by"] == f"sensor {sensor}"
+        assert each.metadata["read by"] == dg.MetadataValue.asset(dg.AssetKey(["source", each.key.path[1]]))
 
 
 EVERYTHING = {

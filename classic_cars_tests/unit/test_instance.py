@@ -31,8 +31,9 @@ from classic_cars.instance import (
     open_instance,
 )
 from classic_cars.instance.event_log import PooledSqliteEventLogStorage
-from classic_cars.instance.launcher import CLOCK_STEP_SECONDS
+from classic_cars.processes import CLOCK_STEP_SECONDS
 from classic_cars.settings import Settings
+from classic_cars_tests.programs import ended_process
 
 PROJECT = Path(__file__).parents[2]
 KEY = dg.AssetKey("seen")
@@ -218,12 +219,6 @@ def health(instance: dg.DagsterInstance, *pids: int) -> WorkerStatus:
     launcher = instance.run_launcher
     assert isinstance(launcher, LocalRunLauncher)
     return launcher.check_run_worker_health(run).status
-
-
-def ended_process() -> int:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,12 @@ def test_a_run_has_all_tables_of_its_months_and_says_what_it_was_asked_for() -> 
     assert found.tags[CHANGED] == "b, orderdetails 2003-01..2003-02, orders 2003-01..2003-02"
 
 
+def test_tables_of_several_layers_are_named_once() -> None:
+    dated = [request("2003-01", "source/orders"), request("2003-01", "staging/orders")]
+    (found,) = run_requests([*dated, request(None, "source/products"), request(None, "staging/products")], MONTHS, {})
+    assert found.tags[CHANGED] == "orders 2003-01, products"
+
+
 @pytest.mark.parametrize("at_most", [1, 2])
 def test_at_most_so_many(at_most: int) -> None:
     assert len(ranges(MONTHS, {"2003-01", "2005-01", "2010-01"}, at_most)) == at_most

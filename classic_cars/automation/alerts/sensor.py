@@ -96,8 +96,7 @@ def alerts_sensor(settings: Settings, jobs: Sequence[str], status: dg.DefaultSen
         name=SENSOR,
         minimum_interval_seconds=TICK_SECONDS,
         default_status=status,
-        description="Notifies people of failed runs and checks, stale tables and failing sensors, once each, and when "
-        "they are over.",
+        description="Notifies people of failed runs and checks, stale tables and failing sensors, once each.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         repository: Any = context.repository_def

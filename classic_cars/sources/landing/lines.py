@@ -6,12 +6,9 @@ one that is no JSON object, or has not as many fields as its header, is kept who
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from classic_cars.contracts.base import RESCUED
 from classic_cars.contracts.landed import LINE_COLUMNS
 from classic_cars.errors import SourceError
 from classic_cars.interrupts import interruptible
+from classic_cars.processes import LANDING, own_folder
 from classic_cars.sources.landing import digests
 from classic_cars.sources.landing.copies import Copier, Copy
 from classic_cars.sources.landing.listing import LandedFile
@@ -34,8 +32,6 @@ from classic_cars.sources.scanner import MEMORY, literal
 BATCH_ROWS = 122_880
 #: Files copied at once: a bucket answers slowly, and hashing uses all cores.
 THREADS = 8
-#: Of the folders that copies are in; the process follows.
-PREFIX = "landing-"
 
 Shape = Callable[[ibis.Table], ibis.Table]
 
@@ -46,11 +42,10 @@ CSV_LINE = r'(?:"(?:[^"]|"")*"|[^",]*)(?:,(?:"(?:[^"]|"")*"|[^",]*))*'
 
 
 class Intake:
-    """Copies of landed files, in a folder that is gone afterwards."""
+    """Copies of landed files, in a folder."""
 
     def __init__(self, landing: Landing, folder: Path, columns: Sequence[str]) -> None:
         self._columns = tuple(columns)
-        self._folder = folder
         self._connection = interruptible(
             duckdb.connect(
                 config={
@@ -130,27 +125,13 @@ class Intake:
 
     def close(self) -> None:
         self._connection.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @contextmanager
 def intake(landing: Landing, scratch: Path, columns: Sequence[str]) -> Iterator[Intake]:
     """An intake that copies to a folder of its own below ``scratch``."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(scratch)
-    opened = Intake(landing, Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=scratch)), columns)
-    try:
+    with own_folder(scratch, LANDING) as folder, closing(Intake(landing, folder, columns)) as opened:
         yield opened
-    finally:
-        opened.close()
-
-
-def _remove_abandoned(scratch: Path) -> None:
-    """Remove the copies of processes that were killed."""
-    for each in scratch.glob(f"{PREFIX}*"):
-        pid = each.name.removeprefix(PREFIX).partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
-            shutil.rmtree(each, ignore_errors=True)
 
 
 def _lines(copies: Sequence[Copy]) -> str:

@@ -30,6 +30,7 @@ import sqlalchemy as sa
 
 from classic_cars.contracts.order_system import PARTITIONED, READ_ORDER
 from classic_cars.errors import SourceError, SourceUnreachable
+from classic_cars.processes import COPY, ORDER_SYSTEM, own_folder
 from classic_cars.sources import canonical_sqlite, digests, fingerprints, scanner
 from classic_cars.sources.control_totals import ControlTotals, proven
 from classic_cars.sources.errors import lost_connection, said_by_scanner
@@ -96,10 +97,8 @@ class SQLite(Database):
 
     @contextmanager
     def _new_snapshot(self, scratch: Path | None) -> Iterator[_Snapshot]:
-        with (
-            tempfile.TemporaryDirectory(prefix="order-system-", dir=scratch, ignore_cleanup_errors=True) as folder,
-            closing(_Snapshot(self, Path(folder))) as snapshot,
-        ):
+        place = scratch or Path(tempfile.gettempdir())
+        with own_folder(place, ORDER_SYSTEM) as folder, closing(_Snapshot(self, folder)) as snapshot:
             yield snapshot
 
     def column_digests(
@@ -272,7 +271,7 @@ def copied(database: SQLite, folder: Path) -> SQLite | None:
     must_be_readable(database.path)
     if shutil.disk_usage(folder).free < ROOM * database.path.stat().st_size:
         return None
-    path = folder / "copy.sqlite"
+    path = folder / COPY
     with closing(database.connect()) as source, closing(sqlite3.connect(path)) as target:
         target.execute("PRAGMA journal_mode = OFF")
         target.execute("PRAGMA synchronous = OFF")
