@@ -35,6 +35,8 @@ from classic_cars.serving.releases import age, pending
 from classic_cars.settings import Settings
 from classic_cars.stores.failures import without_places
 
+#: Characters of a statement that somebody sends; more is no question that anybody could check.
+LONGEST = 20_000
 NOT_COMPARED = "not yet compared with the live order system when the release was made"
 
 
@@ -173,6 +175,8 @@ class Tools:
         return notes
 
     def read_only_sql(self, sql: str) -> Rows:
+        if len(sql) > LONGEST:
+            raise QuestionError(f"expected one SELECT of at most {LONGEST:,} characters, found {len(sql):,}")
         extract = self.extracts.latest()
         result = answered(extract, sql, self.limits)
         said = {name: text for name in result.columns if (text := _meaning(extract, name))}
@@ -238,7 +242,7 @@ def _proof(extract: Extract) -> dict[str, Any]:
 
 
 def _sql(rows: ibis.Table) -> str:
-    return str(ibis.to_sql(rows, dialect="duckdb"))
+    return str(ibis.to_sql(rows, dialect="duckdb", pretty=False))
 
 
 def _rows(result: Result, definition: dict[str, str], extract: Extract, notes: Sequence[str] = ()) -> Rows:

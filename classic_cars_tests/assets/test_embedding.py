@@ -32,9 +32,10 @@ from classic_cars.serving.embedding import server
 from classic_cars.serving.embedding.links import SALT, Refused, customer_of, link
 from classic_cars.serving.html import day, money
 from classic_cars.settings import Settings
+from classic_cars.tables.run_tags import ACCEPT_SHRINK
 from classic_cars_tests.command_line import PROGRAM, classic_cars
 from classic_cars_tests.landed import RATED, drop, jsonl, rating
-from classic_cars_tests.platform import ask, order_system_frames, run
+from classic_cars_tests.platform import ask, change, order_system_frames, run
 
 KEY, OLD = "k" * 40, "o" * 40
 WEEK = timedelta(days=7)
@@ -95,8 +96,24 @@ def test_a_customer_sees_each_order_of_theirs_to_the_cent_and_none_of_others(
     counted = own[own.status != "Cancelled"]
     assert f'<dd class="value">{money(sum(counted.amount, Decimal(0)))}</dd>' in text
     assert f'<dt>Orders</dt><dd class="value">{own.orderNumber.nunique()}</dd>' in text
-    shipped = own[own.shippedDate.notna()].orderNumber.nunique()
+    shipped = counted[counted.shippedDate.notna()].orderNumber.nunique()
     assert f'<dt>Shipped</dt><dd class="value">{shipped}</dd>' in text
+
+
+def test_an_order_that_was_cancelled_after_it_was_sent_is_cancelled_and_not_shipped(published: Settings) -> None:
+    change(
+        published.order_system_url,
+        "DELETE FROM orderdetails WHERE orderNumber NOT IN (SELECT min(orderNumber) FROM orders WHERE shippedDate > 0)",
+        "DELETE FROM orders WHERE orderNumber NOT IN (SELECT orderNumber FROM orderdetails)",
+        "UPDATE orders SET status = 'Cancelled'",
+    )
+    assert run(published, tags={ACCEPT_SHRINK: "source/orders,source/orderdetails"}).success
+    ((customer,),) = ask(published, "SELECT DISTINCT customerNumber FROM warehouse.fact_orders")
+    text = client(settings_of(published.home)).get(f"/embed/{token_of(settings_of(published.home), customer)}").text
+    for name, count in (("Orders", 1), ("Shipped", 0), ("Not shipped yet", 0)):
+        assert f'<dt>{name}</dt><dd class="value">{count}</dd>' in text
+    assert 'chip stopped">Cancelled<' in text
+    assert "chip late" not in text
 
 
 def test_ratings_are_those_of_the_customer(published: Settings, frames: dict[str, pd.DataFrame], busy: int) -> None:

@@ -21,6 +21,7 @@ from mcp import Client, StdioServerParameters
 from classic_cars.assistants.extract import Extracts
 from classic_cars.assistants.sandbox import Limits, answered
 from classic_cars.assistants.server import server
+from classic_cars.contracts.measures import MEASURES
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars_shop.servers import free_port
@@ -97,6 +98,12 @@ def test_metrics_are_filtered_compared_and_cut_to_the_most(asked_shop: Settings,
         f"2099-01-01..2099-12-31 has nothing yet: the latest day is {last}; it is compared with 2098"
     )
     assert list(compared.told["columns"]) == ["netSales", "netSalesBefore", "netSalesChange", "netSalesGrowth"]
+
+
+def test_a_question_of_many_measures_is_not_too_long_however_long_its_sql_is(asked_shop: Settings):
+    everything = {"measures": list(MEASURES), "by": ["country"], "period": "2003", "compare": "year"}
+    (answer,) = asked(server(asked_shop), ("query_metrics", everything))
+    assert set(MEASURES) <= {*answer.told["columns"]}
 
 
 def test_whole_numbers_are_whole_numbers(asked_shop: Settings, order_frames: dict[str, pd.DataFrame]):

@@ -16,7 +16,7 @@ import ibis.expr.types as ir
 
 from classic_cars.contracts.base import Contract
 from classic_cars.contracts.dimensions import DimCustomers, DimProducts
-from classic_cars.contracts.metrics import not_cancelled
+from classic_cars.contracts.metrics import CANCELLED, not_cancelled
 from classic_cars.contracts.warehouse import FactOrders, FactRatings
 from classic_cars.stores.base import Reading
 
@@ -50,9 +50,11 @@ class Order:
     @property
     def delivery(self) -> str:
         """What became of it: ``shipped``, ``late``, ``stopped`` (cancelled) or ``open``."""
-        if self.shipped:
-            return "late" if self.days_late else "shipped"
-        return "stopped" if self.status == "Cancelled" else "open"
+        if self.status == CANCELLED:
+            return "stopped"
+        if self.shipped is None:
+            return "open"
+        return "late" if self.days_late else "shipped"
 
 
 @dataclass(frozen=True)
@@ -116,12 +118,13 @@ def _orders(tables: Reading, number: int) -> ir.Table:
 
 
 def _totals(orders: ir.Table) -> Totals:
+    stands, shipped = not_cancelled(orders), orders.shippedDate.notnull()
     (row,) = _rows(
         orders.aggregate(
             orders=orders.count(),
             amount=orders.counted.sum().fill_null(0),
-            shipped=orders.shippedDate.count(),
-            open=orders.count(where=orders.shippedDate.isnull() & (orders.status != "Cancelled")),
+            shipped=orders.count(where=stands & shipped),
+            open=orders.count(where=stands & ~shipped),
         )
     )
     return Totals(**row)
