@@ -20,8 +20,9 @@ import io
 import json
 import pickle
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +32,7 @@ import duckdb
 import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.operations as ops
+import pyarrow as pa
 import sqlglot as sg
 import sqlglot.expressions as sge
 from ibis.backends.duckdb import Backend
@@ -38,10 +40,16 @@ from ibis.backends.sql.datatypes import DuckDBType
 from ibis.common.exceptions import TableNotFound
 from ibis.expr.types import Expr
 
+from classic_cars.interrupts import interruptible
+
 #: Expressions of which the SQL is kept; those that were used last.
 MOST = 1_000
 #: Changes when the same libraries are asked to write other SQL.
 WRITTEN = "in place"
+#: Rows of an answer that come together.
+BATCH_ROWS = 65_536
+#: What Ibis sets on its connection, and a session does not take over from another.
+OF_A_SESSION = ("SET timezone = 'UTC'", "SET python_enable_replacements = false")
 LIBRARIES = ("ibis-framework", "sqlglot", "duckdb")
 
 _known: dict[str, str] = {}
@@ -78,6 +86,77 @@ class CompilingOnce(Backend):
         if len(_known) > MOST:
             _known.pop(next(iter(_known)), None)
         return sql
+
+    def answer(self, statements: Iterable[str | duckdb.Statement]) -> pa.RecordBatchReader:
+        """The rows of the last one, in batches of so many that come as they are taken."""
+        for each in statements:
+            result = self.con.execute(each)
+        return result.to_arrow_reader(BATCH_ROWS)
+
+
+class SideBySide(CompilingOnce):
+    """The same over tables that are only read: each question has a connection of its own.
+
+    DuckDB gives up a result when its connection is asked the next question: what is read in batches would end early,
+    without a word, and threads would take each other's answers. What is made for all questions, such as views, is made
+    by ``con`` as ever, by one thread at a time.
+    """
+
+    @property
+    def con(self) -> duckdb.DuckDBPyConnection:
+        return getattr(self._asking, "con", None) or self._first
+
+    @con.setter
+    def con(self, first: duckdb.DuckDBPyConnection) -> None:
+        self._first, self._asking = first, threading.local()
+
+    @contextmanager
+    def _a_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """This thread's, for one question and all that belongs to it."""
+        if (asking := getattr(self._asking, "con", None)) is not None:
+            yield asking
+            return
+        self._asking.con = interruptible(self._first.cursor())
+        try:
+            for each in OF_A_SESSION:
+                self._asking.con.execute(each)
+            yield self._asking.con
+        finally:
+            self._asking.con = None
+
+    def _register_in_memory_tables(self, expr: Expr) -> None:
+        for each in self._verify_in_memory_tables_are_unique(expr):
+            self._register_in_memory_table(each)  # each connection knows its own
+
+    def execute(self, expr: Expr, /, **how: Any) -> Any:
+        with self._a_connection():
+            return super().execute(expr, **how)
+
+    def to_pyarrow(self, expr: Expr, /, **how: Any) -> Any:
+        with self._a_connection():
+            return super().to_pyarrow(expr, **how)
+
+    def to_pyarrow_batches(self, expr: Expr, /, **how: Any) -> pa.RecordBatchReader:
+        with self._a_connection() as connection:
+            return _held_open(super().to_pyarrow_batches(expr, **how), connection)
+
+    def raw_sql(self, query: Any, **how: Any) -> Any:
+        with self._a_connection():
+            return super().raw_sql(query, **how)
+
+    def answer(self, statements: Iterable[str | duckdb.Statement]) -> pa.RecordBatchReader:
+        with self._a_connection() as connection:
+            return _held_open(super().answer(statements), connection)
+
+
+def _held_open(batches: pa.RecordBatchReader, connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:
+    """The same stream, which keeps the connection for as long as somebody reads: it can be interrupted."""
+
+    def passing() -> Iterator[pa.RecordBatch]:
+        yield from batches
+        connection.close()
+
+    return pa.RecordBatchReader.from_batches(batches.schema, passing())
 
 
 @cache

@@ -6,18 +6,21 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import ibis
 import pytest
 
 from classic_cars.contracts.vocabulary import Date, Int
 from classic_cars.errors import StoreDamaged, StoreError, StoreUnavailable, TableMissing
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
-from classic_cars.stores.base import Store, versions_of
+from classic_cars.stores.base import Pinned, Store, versions_of
 from classic_cars.stores.duckdb.copies import GRACE_SECONDS
 from classic_cars.stores.iceberg import Lake
 from classic_cars.stores.iceberg.aws import S3
@@ -103,6 +106,53 @@ def test_nobody_waits_for_whoever_reads_what_is_pinned(store: Store, open_anothe
     publish(store, SALES, [], FIRST_QUARTER)
     assert held(then, SALES) == QUARTER
     then.release()
+
+
+MANY, PLACE = 150_000, PLACES.address.replace("/", ".")
+
+
+@pytest.fixture
+def then(store: Store, open_another: Open) -> Iterator[Pinned]:
+    """Many sales of one place, pinned, and asked by several."""
+    publish(store, SALES, [sale(number, "2004-01-31", "1.00") for number in range(MANY)], JANUARY)
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 7}])
+    pins = store.pin(ALL, {})
+    store.release()
+    pinned = open_another(read_only=True).at(pins)
+    yield pinned
+    pinned.release()
+
+
+def test_what_is_read_in_batches_is_whole_whatever_is_asked_meanwhile(then: Pinned) -> None:
+    sales, places = then.read(SALES), then.read(PLACES)
+    known = ibis.memtable({"place": ["Oslo"], "country": ["Norway"]})
+    for stream in (
+        sales.to_pyarrow_batches(chunk_size=1_000),
+        then.query("SELECT * FROM warehouse.sales"),
+        sales.cross_join(known).to_pyarrow_batches(chunk_size=1_000),
+    ):
+        rows = 0
+        for place, batch in enumerate(stream):
+            rows += batch.num_rows
+            if place < 3:
+                assert places.visitors.sum().to_pyarrow().as_py() == 7
+                assert then.query(f"SELECT sum(visitors) AS visitors FROM {PLACE}").read_all().num_rows == 1
+                assert places.join(known, "place").country.execute().tolist() == ["Norway"]
+        assert rows == MANY
+
+
+def test_each_thread_has_its_own_answers(then: Pinned) -> None:
+    asked = {
+        f"SELECT sum(visitors)::BIGINT AS number FROM {PLACE}": lambda: then.read(PLACES).visitors.sum(),
+        "SELECT count(*) AS number FROM warehouse.sales": lambda: then.read(SALES).count(),
+    }
+
+    def answers(sql: str) -> set[int]:
+        rows = (then.query(sql).read_all().to_pylist() for _ in range(40))
+        return {row["number"] for (row,) in rows} | {asked[sql]().to_pyarrow().as_py() for _ in range(40)}
+
+    with ThreadPoolExecutor(4) as threads:
+        assert [*threads.map(answers, [*asked] * 2)] == [{7}, {MANY}] * 2
 
 
 def test_only_what_was_published_since_is_copied_again(duckdb_store: Store) -> None:

@@ -7,6 +7,7 @@ not published again since the last copy are not copied again.
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 import uuid
 from collections import defaultdict
@@ -19,9 +20,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import ibis
 import pyarrow as pa
-from ibis.backends.duckdb import Backend
 
-from classic_cars.compiled import CompilingOnce
+from classic_cars.compiled import SideBySide
 from classic_cars.contracts.versions import digest
 from classic_cars.errors import StoreDamaged, StoreError, TableMissing
 from classic_cars.interrupts import interruptible
@@ -214,15 +214,16 @@ class Copies:
 
     def __init__(self, folder: Path, pins: Pins, config: Mapping[str, Any], beside: Path | None = None) -> None:
         self._folder, self._pins, self._config, self._beside = folder, pins, config, beside
-        self._backend: Backend | None = None
+        self._backend: SideBySide | None = None
         self._tables: dict[str, ibis.Table] = {}
+        self._turn = threading.RLock()  # threads may ask side by side
 
     @property
     def place(self) -> str:
         return str(self._folder)
 
     @property
-    def backend(self) -> Backend:
+    def backend(self) -> SideBySide:
         if self._backend is None:
             self._spill = own(self._folder.parent, "spill")
             config = {**self._config, "temp_directory": str(self._spill)}
@@ -230,7 +231,7 @@ class Copies:
             for layer in sorted({address.partition("/")[0] for address in self._pins}):
                 connection.execute(f"CREATE SCHEMA {quoted(layer)}")
             only_reach(connection, [str(each) for each in (self._folder, self._beside) if each])
-            self._backend = CompilingOnce.from_connection(connection)
+            self._backend = SideBySide.from_connection(connection)
         return self._backend
 
     def release(self) -> None:
@@ -254,6 +255,10 @@ class Copies:
         return table
 
     def _view(self, address: str) -> ibis.Table:
+        with self._turn:
+            return self._shown(address)
+
+    def _shown(self, address: str) -> ibis.Table:
         if address not in self._tables:
             layer, _, name = address.partition("/")
             parts = self._pins[address].parts.values()
@@ -287,13 +292,12 @@ class Copies:
     def query(self, sql: str) -> pa.RecordBatchReader:
         try:
             with clear_errors(self._folder):
-                *before, question = one_query(sql)
-                named = named_tables(sql)
+                statements, named = one_query(sql), named_tables(sql)
                 for address in self._pins:
                     if not named or address.partition("/")[2].casefold() in named:
                         self._view(address)
-                for each in before:
-                    self.backend.con.execute(each)
-                return self.backend.con.execute(question).to_arrow_reader(65_536)
+                with self._turn:
+                    backend = self.backend
+                return backend.answer(statements)
         except duckdb.Error as error:
             raise StoreError(what_is_wrong(sql, error, lambda: self._pins)) from None

@@ -15,6 +15,7 @@ from classic_cars.errors import StoreError
 from classic_cars.stores.base import AsOf
 from classic_cars.stores.iceberg import history
 from classic_cars.stores.iceberg.engines import DuckDBEngine
+from classic_cars.stores.iceberg.failures import clear_errors
 from classic_cars.stores.missing import what_is_wrong
 from classic_cars.stores.sql import named_tables, one_query
 
@@ -25,12 +26,12 @@ def answer(catalog: Catalog, engine: DuckDBEngine, sql: str, as_of: AsOf | None 
     """
     expired: list[str] = []
     try:
-        *before, question = one_query(sql)
-        engine.forget()
-        expired += _show_tables(catalog, engine, sql, as_of)
-        for each in before:
-            engine.execute(each)
-        return engine.execute(question).to_arrow_reader(65_536)
+        statements = one_query(sql)
+        with engine.turn:
+            engine.forget()
+            expired += _show_tables(catalog, engine, sql, as_of)
+            with clear_errors(engine.lake):
+                return engine.backend.answer(statements)
     except duckdb.CatalogException as error:
         wrong = what_is_wrong(sql, error, lambda: ["/".join(each) for each in all_tables(catalog)])
         raise StoreError("; ".join([*expired, wrong])) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +17,10 @@ from typing import Any
 import duckdb
 import ibis
 import pyarrow as pa
-from ibis.backends.duckdb import Backend
 from pyiceberg.io import FileIO
 from pyiceberg.schema import Schema
 
-from classic_cars.compiled import CompilingOnce
+from classic_cars.compiled import CompilingOnce, SideBySide
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import StoreError
 from classic_cars.interrupts import interruptible
@@ -54,15 +54,19 @@ class DuckDBEngine:
         self.read_only = read_only
         self._scratches = scratch
         self._config = config
-        self._backend: Backend | None = None
+        self._backend: CompilingOnce | None = None
         self._access: S3Access | None = None
         self._views: dict[tuple[str, str], tuple[str, ibis.Table]] = {}
 
+        #: Whoever shows tables holds it: threads may ask side by side.
+        self.turn = threading.RLock()
+
     @property
-    def backend(self) -> Backend:
+    def backend(self) -> CompilingOnce:
         if self._backend is None:
+            kind = SideBySide if self.read_only else CompilingOnce
             with clear_errors(self.lake):
-                self._backend = CompilingOnce.from_connection(self._connect())
+                self._backend = kind.from_connection(self._connect())
         return self._backend
 
     @cached_property
@@ -132,14 +136,15 @@ class DuckDBEngine:
         else:
             columns = ", ".join(f"NULL::{kind} AS {quoted(column)}" for column, kind in kinds.items())
             query = f"SELECT {columns} WHERE false"
-        shown = self._views.get((layer, name))
-        if shown is not None and shown[0] == query:
-            return shown[1]
-        self.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(layer)}")
-        self.execute(f"CREATE OR REPLACE VIEW {quoted(layer)}.{quoted(name)} AS {query}")
-        rows = self.backend.table(name, database=layer)
-        self._views[layer, name] = query, rows
-        return rows
+        with self.turn:
+            shown = self._views.get((layer, name))
+            if shown is not None and shown[0] == query:
+                return shown[1]
+            self.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(layer)}")
+            self.execute(f"CREATE OR REPLACE VIEW {quoted(layer)}.{quoted(name)} AS {query}")
+            rows = self.backend.table(name, database=layer)
+            self._views[layer, name] = query, rows
+            return rows
 
     def write(
         self, io: FileIO, contract: Contract, rows: ibis.Table, folder: str, schema: Schema, months: Months | None
