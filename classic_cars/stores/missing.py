@@ -14,12 +14,17 @@ from classic_cars.stores.sql import tables_in
 _NOT_THERE = re.compile(r"(?i)\btable with name .* does not exist|\bschema .* does not exist")
 
 
+def of_no_table(error: duckdb.Error) -> bool:
+    """Whether DuckDB says that a table is not there."""
+    return isinstance(error, duckdb.CatalogException) and _NOT_THERE.search(str(error)) is not None
+
+
 def what_is_wrong(sql: str, error: duckdb.Error, known: Callable[[], Iterable[str]]) -> str:
     """DuckDB's message; of a table that is not among the known (``layer/name``), that, with the nearest one.
 
     A statement may have been shown only the tables that it names: DuckDB then knows no near ones, and maybe no schema.
     """
-    if not (isinstance(error, duckdb.CatalogException) and _NOT_THERE.search(str(error))):
+    if not of_no_table(error):
         return str(error)
     there = {each.replace("/", ".") for each in known()}
     spelt = {name.casefold(): each for each in sorted(there) for name in (each, each.partition(".")[2])}

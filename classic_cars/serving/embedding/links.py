@@ -42,7 +42,8 @@ class Refused(Exception):
 
 def link(settings: Settings, customer: int, lifetime: timedelta, now: datetime | None = None) -> str:
     """The address of the customer's page, until ``lifetime`` is over. Raises ``SettingsError`` without a key."""
-    if not 1 <= customer <= LARGEST or not timedelta() < lifetime <= LONGEST:
+    is_number = isinstance(customer, int) and not isinstance(customer, bool)
+    if not is_number or not 1 <= customer <= LARGEST or not timedelta() < lifetime <= LONGEST:
         raise ValueError(f"expected a customer's number from 1 to {LARGEST}, and a lifetime of at most 90 days")
     until = int(((now or datetime.now(UTC)) + lifetime).timestamp())
     token = _serializer(settings).dumps({"customer": customer, "until": until})

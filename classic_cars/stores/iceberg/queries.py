@@ -16,7 +16,7 @@ from classic_cars.stores.base import AsOf
 from classic_cars.stores.iceberg import history
 from classic_cars.stores.iceberg.engines import DuckDBEngine
 from classic_cars.stores.iceberg.failures import clear_errors
-from classic_cars.stores.missing import what_is_wrong
+from classic_cars.stores.missing import of_no_table, what_is_wrong
 from classic_cars.stores.sql import named_tables, one_query
 
 
@@ -24,17 +24,17 @@ def answer(catalog: Catalog, engine: DuckDBEngine, sql: str, as_of: AsOf | None 
     """The statement's result, in batches. Raises ``StoreError`` for a statement that is wrong or would write, or asks
     for a version that was expired.
     """
-    expired: list[str] = []
+    lacking: list[str] = []
     try:
         statements = one_query(sql)
         with engine.turn:
             engine.forget()
-            expired += _show_tables(catalog, engine, sql, as_of)
+            lacking += _show_tables(catalog, engine, sql, as_of)
             with clear_errors(engine.lake):
                 return engine.backend.answer(statements)
     except duckdb.CatalogException as error:
         wrong = what_is_wrong(sql, error, lambda: ["/".join(each) for each in all_tables(catalog)])
-        raise StoreError("; ".join([*expired, wrong])) from None
+        raise StoreError("; ".join([*lacking, *([] if lacking and of_no_table(error) else [wrong])])) from None
     except duckdb.Error as error:
         raise StoreError(str(error)) from None
 
@@ -52,7 +52,7 @@ def all_tables(catalog: Catalog) -> list[tuple[str, str]]:
 def _show_tables(catalog: Catalog, engine: DuckDBEngine, sql: str, as_of: AsOf | None) -> list[str]:
     """Make views of the tables that the statement names; of all when it names none (``SHOW TABLES``).
 
-    Says which have none, because their version of that moment was expired.
+    Says which have none: their version of that moment was expired, or there was none yet.
     """
     named = named_tables(sql)
     tables = {
@@ -60,24 +60,26 @@ def _show_tables(catalog: Catalog, engine: DuckDBEngine, sql: str, as_of: AsOf |
         for layer, name in all_tables(catalog)
         if not named or name.casefold() in named or isinstance(as_of, int)
     }
-    moment, expired = _moment(tables, as_of), []
+    moment, lacking = _moment(tables, as_of), []
     for (layer, name), table in tables.items():
         if named and name.casefold() not in named:
             continue
         try:
             snapshot = _snapshot_of(table, as_of, moment)
         except LookupError:
-            expired.append(
+            lacking.append(
                 f"{layer}/{name}: its version of {moment:%Y-%m-%d %H:%M:%S %Z} was expired by maintenance; "
                 f"`classic-cars lake history {layer}/{name}` lists those that are kept"
             )
             continue
         if snapshot is None:
+            if moment is not None:
+                lacking.append(f"{layer}/{name}: nothing of it was published by {moment:%Y-%m-%d %H:%M:%S %Z}")
             continue
         schema = table.schemas()[snapshot.schema_id] if snapshot.schema_id is not None else table.schema()
         tasks = table.scan(snapshot_id=snapshot.snapshot_id).plan_files()
         engine.view(layer, name, [task.file.file_path for task in tasks], schema, None)
-    return expired
+    return lacking
 
 
 def _moment(tables: dict[tuple[str, str], Table], as_of: AsOf | None) -> datetime | None:
