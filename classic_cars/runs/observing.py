@@ -7,6 +7,7 @@ and cents; otherwise by every value.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -37,6 +38,9 @@ from classic_cars.tables.external import (
     order_system_versions,
 )
 from classic_cars.tables.partitions import add_months, known_months
+from classic_cars.wording import counted
+
+progress = logging.getLogger("classic_cars.progress")
 
 SYSTEM, LANDING, SOURCE = "order_system", "landing", "source"
 #: What the instance remembers of the order system: the signs of change that stand for what is observed, and
@@ -152,7 +156,11 @@ def observe_landing(instance: dg.DagsterInstance, settings: Settings, claims: Ma
     except SourceError as error:
         return {f"{SOURCE}/{name}": str(error) for name in claims}
     for name, claimed in claims.items():
-        found = {WHOLE: digest_of(listing.of(claimed).files)}
+        theirs = listing.of(claimed)
+        if theirs.growing:
+            waiting = counted(theirs.unsettled, "file")
+            progress.info("landing/%s: %s still being written; a later run reads what is complete", name, waiting)
+        found = {WHOLE: digest_of(theirs.files)}
         for each in observations(instance, dg.AssetKey([LANDING, name]), found, partitioned=False):
             instance.report_runless_asset_event(each)
     return {}

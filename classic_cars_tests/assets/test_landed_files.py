@@ -16,6 +16,8 @@ import ibis
 import pytest
 
 from classic_cars.assets import analytics, partners, source, warehouse
+from classic_cars.instance import open_instance
+from classic_cars.runs.observing import observe_landing
 from classic_cars.settings import Settings
 from classic_cars.stores.iceberg import commit
 from classic_cars.tables import landed
@@ -170,6 +172,14 @@ def test_bad_files_are_written_down_with_their_reason_and_keep_nobody_out(publis
         {"what": "7.jsonl", "found": "3 columns, such as shop"}
     ]
     assert shown.metadata["still being written"].value == 1
+
+
+def test_who_runs_right_after_files_landed_is_told_that_they_come_later(published: Settings, codes, caplog):
+    (customer, *_), (product, *_) = codes
+    drop(published, "ratings/new.jsonl", jsonl(rating(customer, product, 4)), seconds_ago=0)
+    with open_instance(published) as instance, caplog.at_level("INFO", "classic_cars.progress"):
+        assert observe_landing(instance, published, {"ratings": lambda name: name.startswith("ratings/")}) == {}
+    assert "landing/ratings: 1 file still being written" in caplog.text
 
 
 def test_ratings_of_a_product_that_nobody_knows_are_quarantined_all_of_them(published: Settings, codes):
