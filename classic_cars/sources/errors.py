@@ -51,6 +51,10 @@ FIX = {
 LOCKED = (1205, "55P03")
 LOCKED_WORDS = ("lock wait timeout", "lock timeout")
 FIX_LOCKED = "another session keeps a table locked: run again when it has ended"
+FIX_FILE = (
+    "another program holds the file, or its disk does not answer: run again when that is over; with a write-ahead log "
+    "(PRAGMA journal_mode = WAL) readers do not wait for writers"
+)
 #: What servers say of a question that took longer than it may.
 SLOW = (1969, 3024, "57014")
 FIX_SLOW = "the order system is slow, or busy with something else: run again when it has less to do"
@@ -72,7 +76,8 @@ def translate_error(error: BaseException, url: SourceURL) -> SourceError:
         return error
     cause = getattr(error, "orig", None) or error
     kind, text = _kind(cause), scrubbed(_text(cause), url)
-    return kind(f"{url}: {text}; {_fix(kind, _code(cause), text)}")
+    held = kind is SourceUnreachable and url.is_sqlite
+    return kind(f"{url}: {text}; {FIX_FILE if held else _fix(kind, _code(cause), text)}")
 
 
 def _fix(kind: type[SourceError], code: int | str | None, text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from base64 import b64decode
 from collections.abc import Iterator
@@ -260,6 +261,24 @@ def test_a_message_that_nobody_takes_is_given_up_after_a_day(caplog: pytest.LogC
     letter = Notification(address, "title", "body", NOW)
     assert deliver([letter], "json://nobody", NOW + GIVE_UP_SECONDS + 1, lambda *_: False) == ([], 0)
     assert "given up" in caplog.text
+
+
+def test_an_address_that_does_not_come_to_an_end_keeps_no_other_one_from_its_message(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("classic_cars.automation.alerts.deliver.ATTEMPT_SECONDS", 0.2)
+    urls, over, got = "json://slow json://good", threading.Event(), []
+
+    def send(url: str, message: Message) -> bool:
+        if url == "json://slow":
+            over.wait(30)
+        got.append(url)
+        return True
+
+    started = time.monotonic()
+    outbox = [Notification(each, "t", "b", NOW) for each in addresses(urls)]
+    left, delivered = deliver(outbox, urls, NOW, send)
+    assert time.monotonic() - started < 10
+    assert ([each.attempts for each in left], delivered, got) == ([1], 1, ["json://good"])
+    over.set()
 
 
 def test_a_library_that_raises_breaks_nothing_and_shows_no_password(caplog: pytest.LogCaptureFixture) -> None:

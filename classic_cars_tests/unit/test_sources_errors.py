@@ -66,6 +66,12 @@ def test_each_failure_has_its_kind(error: Exception, kind: type[SourceError]) ->
     assert str(found).startswith("postgresql://reader:***@db.example:5433/classicmodels: ")
 
 
+def test_a_file_that_is_locked_has_no_host_and_no_firewall() -> None:
+    said = str(translate_error(sqlite3.OperationalError("database is locked"), LITE))
+    assert "another program holds the file" in said
+    assert "host" not in said
+
+
 @pytest.mark.parametrize("spelling", [PASSWORD, quote(PASSWORD, safe=""), quote(PASSWORD), repr(PASSWORD)[1:-1]])
 def test_a_password_that_a_driver_quotes_is_not_shown(spelling: str) -> None:
     shown = str(translate_error(psycopg.OperationalError(f"cannot connect with password={spelling}"), URL))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,8 +24,11 @@ log = logging.getLogger("classic_cars.alerts")
 RETRY_SECONDS = (30.0, 60.0, 300.0, 900.0)
 #: A message that nobody took for so long is given up.
 GIVE_UP_SECONDS = 86_400.0
+#: An attempt that takes longer counts as not accepted: a server that answers a byte a second keeps a library busy for a
+#: minute, and Dagster ends a tick after one, which forgets what was delivered.
+ATTEMPT_SECONDS = 15.0
 #: No more is begun in a tick after so many seconds.
-TICK_SECONDS = 30.0
+TICK_SECONDS = 25.0
 
 HTML = "html"
 _LINK = re.compile(r"https?://[^\s<>]+[^\s<>.,;:)]")
@@ -124,12 +128,22 @@ def send_with_apprise(url: str, message: Message) -> bool:
 
 
 def accepts(url: str, message: Message, send: Send = send_with_apprise) -> bool:
-    """Send it; false also for whatever a library raises: an alert must not break anything else."""
-    try:
-        return send(url, message)
-    except Exception as error:
-        log.warning("alert to %s: %s", scheme(url), type(error).__name__)
-        return False
+    """Send it; false also for whatever a library raises, or when it takes too long: an alert must not break anything."""
+    accepted: list[bool] = []
+
+    def attempt() -> None:
+        try:
+            accepted.append(send(url, message))
+        except Exception as error:
+            log.warning("alert to %s: %s", scheme(url), type(error).__name__)
+            accepted.append(False)
+
+    thread = threading.Thread(target=attempt, daemon=True, name="alert")
+    thread.start()
+    thread.join(ATTEMPT_SECONDS)
+    if not accepted:
+        log.warning("alert to %s: no answer after %.0f s", scheme(url), ATTEMPT_SECONDS)
+    return accepted == [True]
 
 
 def html(text: str) -> str:
