@@ -128,7 +128,7 @@ def send_with_apprise(url: str, message: Message) -> bool:
 
 
 def accepts(url: str, message: Message, send: Send = send_with_apprise) -> bool:
-    """Send it; false also for whatever a library raises, or when it takes too long: an alert must not break anything."""
+    """Send it; false also for whatever a library raises, or when it takes too long: alerts break nothing."""
     accepted: list[bool] = []
 
     def attempt() -> None:
