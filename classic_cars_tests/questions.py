@@ -342,14 +342,15 @@ def _balances(
             {} if others else {(): Decimal(0)}
         )
     finest = min(times, key=TIME.index)
-    known = [day for each in flows.values() for day, _ in each if day is not None]
+    known = [row["day"] for fact in ("orders", "payments") for row in rows[fact] if row["day"] is not None]
     if bounded:
-        days = {window.moved(day) for day in calendar if window.first <= day <= window.last}
+        shown = window.shown or (window.first, window.last)
+        days = {day for day in calendar if shown[0] <= day <= shown[1]}
     else:
-        first, last = (time_value(finest, edge(known)) for edge in (min, max)) if known else (None, None)
-        days = {day for day in calendar if known and first <= time_value(finest, day) <= last}
+        first, last = (time_value(finest, edge(known)) for edge in (min, max))
+        days = {day for day in calendar if first <= time_value(finest, day) <= last}
     # The last day of each unit stands for it.
-    ends = {time_value(finest, day): day for day in sorted(day for day in days if day is not None)}
+    ends = {time_value(finest, day): day for day in sorted(days)}
     found = {}
     for group, each in flows.items():
         starts = [None if day is None else time_value(finest, day) for day, _ in each]
