@@ -70,11 +70,11 @@ RATINGS: dict[str, Callable[[list[Row]], Any]] = {
 }
 #: Divided, and rounded to so many decimals.
 RATIOS = {
-    "margin": ("grossProfit", "costedSales", 4),
+    "margin": ("grossProfit", "costedSales", 8),
     "averageOrderValue": ("netSales", "soldOrders", 2),
     "linesPerOrder": ("lines", "orders", 2),
-    "discount": ("discountAmount", "listAmount", 4),
-    "onTimeShipmentShare": ("onTimeOrders", "shippedOrders", 4),
+    "discount": ("discountAmount", "listAmount", 8),
+    "onTimeShipmentShare": ("onTimeOrders", "shippedOrders", 8),
     "averageRating": ("stars", "ratings", 2),
 }
 #: Whose rows add up to a total: of orders only when no product cuts them.
@@ -254,13 +254,13 @@ def _row(asked: Asked, group: tuple, now: Row | None, before: Row | None, totals
         new, old = [(side or _nothing(asked))[name] for side in (now, before)]
         row[name] = new
         if asked.share:
-            row[f"{name}Share"] = _divided(Decimal(new), Decimal(totals[name]), 4) if totals[name] > 0 else None
+            row[f"{name}Share"] = _divided(Decimal(new), Decimal(totals[name]), 8) if totals[name] > 0 else None
         if asked.compare:
             row[f"{name}Before"] = old
             row[f"{name}Change"] = None if new is None or old is None else new - old
             if name not in SHARES:
                 row[f"{name}Growth"] = (
-                    None if new is None or not old else _divided(Decimal(new) - Decimal(old), abs(Decimal(old)), 4)
+                    None if new is None or not old else _divided(Decimal(new) - Decimal(old), abs(Decimal(old)), 8)
                 )
     return row
 

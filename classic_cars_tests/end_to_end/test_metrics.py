@@ -160,7 +160,7 @@ def test_shares_are_of_everything_and_not_of_the_top(published: Settings):
     rows = json.loads(call(published, "metrics", "query", *asked))
     sold = {name: each["netSales"] for name, each in frames_sales(published).items()}
     best = sorted(sold, key=lambda name: -sold[name])[:2]
-    share = {name: (sold[name] / sum(sold.values())).quantize(Decimal("0.0001"), ROUND_HALF_UP) for name in best}
+    share = {name: (sold[name] / sum(sold.values())).quantize(Decimal("0.00000001"), ROUND_HALF_UP) for name in best}
     assert {row["country"]: Decimal(str(row["netSalesShare"])) for row in rows} == share
 
 

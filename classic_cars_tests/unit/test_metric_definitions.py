@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from decimal import Decimal
 
 import ibis
 import pytest
@@ -92,11 +93,20 @@ def test_the_calendar_is_that_of_the_warehouse():
         ("0.01", "99999999999.99", 4, "0.0000"),
         ("99999999.99", "0.01", 2, "9999999999.00"),
         ("0.05", "1000", 4, "0.0001"),
+        ("369807.37", "9604190.61", 8, "0.03850479"),
+        ("-0.01", "3.00", 8, "-0.00333333"),
+        ("-3.00", "0.02", 8, "-150.00000000"),
+        ("999999999999.99", "1000000000000.00", 8, "1.00000000"),
     ],
 )
 def test_a_ratio_is_rounded_half_up_to_the_last_digit(part: str, whole: str, decimals: int, expected: str):
     values = [ibis.literal(each).cast("decimal(18, 2)") for each in (part, whole)]
     assert str(store().execute(divided(*values, decimals))) == expected
+
+
+def test_growth_from_a_cent_to_billions_is_a_number():
+    now, before = (ibis.literal(each).cast("decimal(18, 2)") for each in ("10015006585.01", "0.01"))
+    assert abs(store().execute(divided(now, before, 8)) - 1_001_500_658_501) < Decimal("0.001")
 
 
 # Refused -------------------------------------------------------------------------------------------------

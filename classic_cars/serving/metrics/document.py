@@ -35,7 +35,7 @@ only), `state=` (missing). Values are read as the dimension's type.
 Months stand beside months, also where these are longer.
 - `--top 10`: only the rows with most of the first measure.
 - `--share` adds each measure's share of the total of all rows, also of those that `--top` leaves out: \
-`netSalesShare`, rounded half up to a hundredth of a percent, missing where the total is not above 0. Of additive \
+`netSalesShare`, missing where the total is not above 0. Of additive \
 measures only, and of orders unless they are cut by products: rows of the others do not add up to a total.
 
 A value of a filter that nothing has, such as `productLine=Plane`, is answered with nothing, and named with the values \
@@ -44,7 +44,12 @@ that come nearest: on standard error, as a warning in Python, in `notes` for ass
 In Python: `from classic_cars.serving.metrics import ask, expression`. One pure function makes one Ibis expression of \
 the question, which the engine carries out as a whole. No row is counted twice, whatever is asked: names are looked up \
 through keys that are proven unique, each fact is aggregated apart, at the grain that is asked for, and joined \
-afterwards, and a ratio is taken of what was aggregated. Ratios are decimals, rounded half up."""
+afterwards, and a ratio is taken of what was aggregated.
+
+Ratios, shares and changes as a share are decimals of eight digits behind the point, half of the last rounded up \
+(towards +∞); averages of money, lines and stars have two. What is written for people, such as 38.5%, is rounded from \
+these, half of the last digit away from 0, by the same function on the command line, in reports and on the dashboard: \
+it is what the quotient itself rounds to, but for one that lies less than a hundred-millionth below a half."""
 
 
 _ADDING = """\
