@@ -175,6 +175,23 @@ def test_a_value_that_nothing_has_is_said_beside_the_answer(published: Settings)
     assert "there is no country 'Frence'; did you mean France?" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (("--by", "country", "--period", "1999"), "no rows: there is nothing in 1999-01-01..1999-12-31"),
+        (("--by", "month", "--where", "year>2030"), "no rows: there is nothing of which all filters hold"),
+        (
+            ("--by", "month", "--where", "country=USA", "--where", "year<2000", "--period", "2003"),
+            "no rows: there is nothing in 2003-01-01..2003-12-31 of which all filters hold",
+        ),
+    ],
+)
+def test_an_answer_without_rows_says_so(published: Settings, asked: tuple[str, ...], said: str):
+    question = ("metrics", "query", "--measure", "units", *asked)
+    result = CliRunner().invoke(main, question, env={"CLASSIC_CARS_HOME": str(published.home)})
+    assert (result.exit_code, said in result.stderr.splitlines()) == (0, True)
+
+
 def test_everything_is_listed_and_described(tmp_path: Path):
     nothing = Settings(home=tmp_path)
     listed = {line[0] for line in lines(call(nothing, "metrics", "list"))}

@@ -20,7 +20,7 @@ from classic_cars.serving.metrics.fitting import check_metrics
 from classic_cars.serving.metrics.periods import compared
 from classic_cars.serving.metrics.rows import contracts
 from classic_cars.serving.metrics.values import unknown_values
-from classic_cars_tests.unit.test_metric_questions import read, store, tables
+from classic_cars_tests.unit.test_metric_questions import joined, read, store, tables
 
 # Definitions ---------------------------------------------------------------------------------------------
 
@@ -214,14 +214,31 @@ def test_hostile_names_are_no_names():
             "there is no status 'Canceled'; did you mean Cancelled?",
             "there is no city 'Kansas'; did you mean Kansas City?",
         ]),
-        # Another number is another customer, and no day is wrong because nothing happened on it.
+        # Another number is another customer, and a bound is right wherever it is.
         (["customer=99", "salesRep=1001"], ["there is no customer '99'"]),
-        (["month=1999-01", "date>=1999-01-01", "state="], []),
+        (["date>=1999-01-01", "year<2030", "state=", "month=", "year in 2003,2004", "quarter!=2004-Q1"], []),
+        (["year=2030"], ["nothing has the year 2030"]),
+        (["month in 2004-03,2030-01", "country=USA"], ["nothing has the month 2030-01"]),
+        (["quarter!=1999-Q4", "date=2004-02-29", "country=Frnace"], [
+            "nothing has the quarter 1999-Q4",
+            "there is no country 'Frnace'; did you mean France?",
+        ]),
+        (["date=2004-02-29", "date=2004-03-01"], ["nothing has the date 2004-03-01"]),
         (["productLine=' OR 1=1 --"], ["there is no productLine \"' OR 1=1 --\""]),
     ],
 )  # fmt: skip
 def test_a_value_that_nothing_has_is_named_with_those_that_are_like_it(where: list[str], said: list[str]):
     assert hints(ask(["netSales"], where=where), read) == said
+
+
+def test_a_time_is_looked_for_where_the_measures_are_from():
+    """Of the day of an order that has no payment, or the other way round, one measure knows nothing."""
+    days = {name: {row["day"] for row in joined()[name]} for name in ("orders", "payments")}
+    ordered, paid = (min(days[a] - days[b] - {None}) for a, b in [("orders", "payments"), ("payments", "orders")])
+    where = [f"date in {ordered},{paid}"]
+    assert hints(ask(["netSales"], where=where), read) == [f"nothing has the date {paid}"]
+    assert hints(ask(["payments"], where=where), read) == [f"nothing has the date {ordered}"]
+    assert hints(ask(["payments", "netSales"], where=where), read) == []
 
 
 def test_where_only_the_case_is_wrong_nothing_else_is_meant():
