@@ -314,3 +314,18 @@ def _last_flow() -> date:
 def test_everything_that_can_be_asked_is_compared():
     assert sorted(NAMES) == sorted(MEASURES)
     assert sorted(questions.CUTS["orders"]) == sorted(DIMENSIONS)
+
+
+def test_a_filter_of_time_is_about_the_days_asked_for_on_both_sides():
+    """As docs/metrics.md says: what was before is shown on those days, and filtered by them."""
+    for bound in ("quarter<=2004-Q1", "month<2005-03"):
+        (row,) = store().to_pyarrow(expression(ask(["netSales"], (), [bound], "2005-03", "year"), read)).to_pylist()
+        assert (row["netSales"], row["netSalesBefore"], row["netSalesGrowth"]) == (0, 0, None)
+
+
+def test_growth_is_against_the_absolute_value_of_what_was_before():
+    rows = _balances("customer", "2004", "year")
+    below = [row for row in rows if row["balanceBefore"] < 0 and row["balanceChange"]]
+    assert below
+    assert all((row["balanceGrowth"] > 0) == (row["balanceChange"] > 0) for row in below)
+    assert all(row["balanceGrowth"] is None for row in rows if not row["balanceBefore"])
