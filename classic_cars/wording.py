@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from typing import Any
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
     """The number with its noun, in the singular only for 1."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def rounded(value: Any, form: str) -> str:
+    """A number as Python's ``format`` has it, but half away from zero: ``0.0385`` is ``3.9%``, ``-0.0385`` ``-3.9%``.
+
+    Of floats what they are written as counts, so that they are rounded as the decimals that they were.
+    """
+    with localcontext(rounding=ROUND_HALF_UP):
+        return format(Decimal(str(value)) if isinstance(value, float) else value, form)
 
 
 def told_apart(names: Sequence[str]) -> list[str]:

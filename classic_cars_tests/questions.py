@@ -70,11 +70,11 @@ RATINGS: dict[str, Callable[[list[Row]], Any]] = {
 }
 #: Divided, and rounded to so many decimals.
 RATIOS = {
-    "margin": ("grossProfit", "costedSales", 4),
+    "margin": ("grossProfit", "costedSales", 8),
     "averageOrderValue": ("netSales", "soldOrders", 2),
     "linesPerOrder": ("lines", "orders", 2),
-    "discount": ("discountAmount", "listAmount", 4),
-    "onTimeShipmentShare": ("onTimeOrders", "shippedOrders", 4),
+    "discount": ("discountAmount", "listAmount", 8),
+    "onTimeShipmentShare": ("onTimeOrders", "shippedOrders", 8),
     "averageRating": ("stars", "ratings", 2),
 }
 #: Whose rows add up to a total: of orders only when no product cuts them.
@@ -254,13 +254,13 @@ def _row(asked: Asked, group: tuple, now: Row | None, before: Row | None, totals
         new, old = [(side or _nothing(asked))[name] for side in (now, before)]
         row[name] = new
         if asked.share:
-            row[f"{name}Share"] = _divided(Decimal(new), Decimal(totals[name]), 4) if totals[name] > 0 else None
+            row[f"{name}Share"] = _divided(Decimal(new), Decimal(totals[name]), 8) if totals[name] > 0 else None
         if asked.compare:
             row[f"{name}Before"] = old
             row[f"{name}Change"] = None if new is None or old is None else new - old
             if name not in SHARES:
                 row[f"{name}Growth"] = (
-                    None if new is None or not old else _divided(Decimal(new) - Decimal(old), abs(Decimal(old)), 4)
+                    None if new is None or not old else _divided(Decimal(new) - Decimal(old), abs(Decimal(old)), 8)
                 )
     return row
 
@@ -342,14 +342,15 @@ def _balances(
             {} if others else {(): Decimal(0)}
         )
     finest = min(times, key=TIME.index)
-    known = [day for each in flows.values() for day, _ in each if day is not None]
+    known = [row["day"] for fact in ("orders", "payments") for row in rows[fact] if row["day"] is not None]
     if bounded:
-        days = {window.moved(day) for day in calendar if window.first <= day <= window.last}
+        shown = window.shown or (window.first, window.last)
+        days = {day for day in calendar if shown[0] <= day <= shown[1]}
     else:
-        first, last = (time_value(finest, edge(known)) for edge in (min, max)) if known else (None, None)
-        days = {day for day in calendar if known and first <= time_value(finest, day) <= last}
+        first, last = (time_value(finest, edge(known)) for edge in (min, max))
+        days = {day for day in calendar if first <= time_value(finest, day) <= last}
     # The last day of each unit stands for it.
-    ends = {time_value(finest, day): day for day in sorted(day for day in days if day is not None)}
+    ends = {time_value(finest, day): day for day in sorted(days)}
     found = {}
     for group, each in flows.items():
         starts = [None if day is None else time_value(finest, day) for day, _ in each]

@@ -112,11 +112,20 @@ def _show(reader: pa.RecordBatchReader, question: Question, columns: list[Answer
     for row in islice(rows, SCREENFUL):
         grid.add(*[_cell(row[each.name], each) for each in columns])
     grid.show()
+    if not grid.rows:
+        err.print(_nothing(question), style="yellow", markup=False, soft_wrap=True)
     more = sum(1 for _ in rows)
     if more:
         out.print(f"{counted(more, 'more row')}; --format csv shows all", style="dim", soft_wrap=True)
     for each in question.measures:
         out.print(f"{each.name}: {escape(each.description)}", style="dim", soft_wrap=True)
+
+
+def _nothing(question: Question) -> str:
+    """Why there are no rows."""
+    where = [f" in {question.period}"] if question.period else []
+    where += [" of which all filters hold"] if question.where else []
+    return f"no rows: there is nothing{''.join(where)}"
 
 
 def _cell(value: Any, column: AnswerColumn) -> str:

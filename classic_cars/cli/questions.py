@@ -17,7 +17,7 @@ from classic_cars.cli.grid import Column, Grid
 from classic_cars.cli.startup import quick_imports
 from classic_cars.cli.terminal import agreeing, out, published, show_balance, show_contradictions
 from classic_cars.serving.formats import plain
-from classic_cars.wording import counted
+from classic_cars.wording import counted, rounded
 
 if TYPE_CHECKING:
     from classic_cars.serving.completeness import Balance
@@ -65,7 +65,7 @@ def _answer(title: str, first: str, rows: list[dict[str, Any]]) -> Grid:
     grid = Grid([Column(first), *(Column(name, numeric=True) for name in numbers)], title=title, last=True)
     total = sum((row["netSales"] for row in rows), Decimal(0))
     for row in rows:
-        share = f"{row['netSales'] / total:.1%}" if total else ""
+        share = rounded(row["netSales"] / total, ".1%") if total else ""
         amounts = [f"{row[name]:,.2f}" for name in ("bookedAmount", "netSales", "grossProfit")]
         grid.add(escape(str(row[first])), f"{row['orders']:,}", f"{row['units']:,}", *amounts, share)
     sums = [

@@ -14,7 +14,7 @@ import altair as alt
 import pandas as pd
 import pyarrow as pa
 
-from classic_cars.contracts.measures import MEASURES
+from classic_cars.contracts.measures import DECIMALS, MEASURES
 from classic_cars.contracts.metrics import Metric
 from classic_cars.dashboard.wordings import short, title
 from classic_cars.serving.metrics import AnswerColumn
@@ -30,12 +30,17 @@ QUIET = "#78817c"
 AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart
 
 
+#: Shares are drawn so much further from 0, a few units of a float's last digit: d3 writes ``100 * share``, of which
+#: half the last digit that is written may come out too small.
+_OVER_HALF = 1 + 2**-51
+
+
 def frame(rows: pa.Table) -> pd.DataFrame:
     """For pictures: decimals as floats."""
     found = rows.to_pandas()
     for field in rows.schema:
         if pa.types.is_decimal(field.type):
-            found[field.name] = found[field.name].astype("float64")
+            found[field.name] = found[field.name].astype("float64") * (1 if field.type.scale < DECIMALS else _OVER_HALF)
     return found
 
 

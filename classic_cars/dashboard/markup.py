@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from classic_cars.dashboard.wordings import NOTHING, exact, short, title
 from classic_cars.serving.metrics import POINTS, AnswerColumn
+from classic_cars.wording import rounded
 
 #: Rows that a table on the page shows; downloads have all.
 SHOWN = 200
@@ -44,7 +45,7 @@ BETTER_UP = (
 def _size(tile: Tile) -> str:
     """Of the change: a share, and of shares the points between them."""
     size = abs(tile.change)
-    return f"{100 * size:.1f} pts" if "%" in tile.column.format else exact(size, ".1%")
+    return f"{rounded(100 * size, '.1f')} pts" if "%" in tile.column.format else exact(size, ".1%")
 
 
 def tiles(shown: Iterable[Tile]) -> str:

@@ -7,6 +7,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from classic_cars.wording import rounded
+
 NOTHING = "–"
 _SIZES = ((Decimal(10**9), "B"), (Decimal(10**6), "M"), (Decimal(10**3), "K"))
 #: Titles that a name does not give by itself.
@@ -46,9 +48,9 @@ def short(value: Any, form: str) -> str:
         return exact(value, form.replace(".2f", ".0f") if "," in form and abs(value) >= 1_000 else form)
     for size, letter in _SIZES:
         if abs(value) >= size:
-            shown = Decimal(value) / size
+            shown = Decimal(str(value)) / size
             digits = 2 if letter != "K" and abs(shown) < 100 else 0
-            return f"{shown:.{digits}f}{letter}".replace("-", "−")
+            return f"{rounded(shown, f'.{digits}f')}{letter}".replace("-", "−")
     return exact(value, form)
 
 
@@ -62,4 +64,4 @@ def exact(value: Any, form: str = "") -> str:
         return value.isoformat()
     if not form:
         return str(value)
-    return format(int(value) if form.endswith("d") else value, form).replace("-", "−")
+    return rounded(int(value) if form.endswith("d") else value, form).replace("-", "−")

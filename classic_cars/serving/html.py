@@ -16,6 +16,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from classic_cars.wording import rounded
+
 TEMPLATES = Path(__file__).with_name("templates")
 NOTHING = "–"
 MINUS = "\N{MINUS SIGN}"
@@ -54,8 +56,8 @@ def _environment() -> Environment:
 
 
 def number(value: Any, form: str = ",d") -> str:
-    """As Python's ``format`` has it, with a real minus sign; a dash for what is not known."""
-    return NOTHING if value is None else format(value, form).replace("-", MINUS)
+    """As :func:`~classic_cars.wording.rounded` has it, with a real minus sign; a dash for what is not known."""
+    return NOTHING if value is None else rounded(value, form).replace("-", MINUS)
 
 
 def money(value: Decimal | None) -> str:
@@ -81,7 +83,7 @@ def month(value: date) -> str:
 
 def change(found: Any) -> str:
     """A change's size, its direction beside it: ``12.3%``, of shares ``1.2 points``."""
-    return f"{abs(found.value) * 100:,.1f}{' points' if found.points else '%'}"
+    return rounded(abs(found.value) * 100, ",.1f") + (" points" if found.points else "%")
 
 
 def headline(found: Any) -> str:

@@ -63,8 +63,8 @@ def net(lines: pd.DataFrame) -> Decimal:
     return total(lines[lines.status != "Cancelled"].amount)
 
 
-def share(part: Decimal, whole: Decimal, decimals: str = "0.1") -> str:
-    return f"{(100 * part / whole).quantize(Decimal('0.0001'), ROUND_HALF_UP):,.1f}"
+def share(part: Decimal, whole: Decimal) -> str:
+    return f"{(100 * part / whole).quantize(Decimal('0.1'), ROUND_HALF_UP):,}"
 
 
 def table(text: str, title: str) -> list[list[str]]:

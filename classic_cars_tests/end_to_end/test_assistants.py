@@ -88,7 +88,7 @@ def test_metrics_are_filtered_compared_and_cut_to_the_most(asked_shop: Settings,
     assert [row[:2] for row in shares.told["rows"]] == most.told["rows"]
     parts = [Decimal(net) / sum(sold.values()) for _, net in best]
     assert [Decimal(row[2]) for row in shares.told["rows"]] == [
-        each.quantize(Decimal("0.0001"), ROUND_HALF_UP) for each in parts
+        each.quantize(Decimal("0.00000001"), ROUND_HALF_UP) for each in parts
     ]
     assert (most.told["notes"], shares.told["notes"]) == ([], [])
     assert slip.told["notes"] == ["there is no country 'Frence'; did you mean France?", "there is no customer '1'"]

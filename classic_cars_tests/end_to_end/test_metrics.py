@@ -160,7 +160,7 @@ def test_shares_are_of_everything_and_not_of_the_top(published: Settings):
     rows = json.loads(call(published, "metrics", "query", *asked))
     sold = {name: each["netSales"] for name, each in frames_sales(published).items()}
     best = sorted(sold, key=lambda name: -sold[name])[:2]
-    share = {name: (sold[name] / sum(sold.values())).quantize(Decimal("0.0001"), ROUND_HALF_UP) for name in best}
+    share = {name: (sold[name] / sum(sold.values())).quantize(Decimal("0.00000001"), ROUND_HALF_UP) for name in best}
     assert {row["country"]: Decimal(str(row["netSalesShare"])) for row in rows} == share
 
 
@@ -173,6 +173,23 @@ def test_a_value_that_nothing_has_is_said_beside_the_answer(published: Settings)
     result = CliRunner().invoke(main, asked, env={"CLASSIC_CARS_HOME": str(published.home)})
     assert (result.exit_code, json.loads(result.stdout)) == (0, [{"units": 0}])
     assert "there is no country 'Frence'; did you mean France?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (("--by", "country", "--period", "1999"), "no rows: there is nothing in 1999-01-01..1999-12-31"),
+        (("--by", "month", "--where", "year>2030"), "no rows: there is nothing of which all filters hold"),
+        (
+            ("--by", "month", "--where", "country=USA", "--where", "year<2000", "--period", "2003"),
+            "no rows: there is nothing in 2003-01-01..2003-12-31 of which all filters hold",
+        ),
+    ],
+)
+def test_an_answer_without_rows_says_so(published: Settings, asked: tuple[str, ...], said: str):
+    question = ("metrics", "query", "--measure", "units", *asked)
+    result = CliRunner().invoke(main, question, env={"CLASSIC_CARS_HOME": str(published.home)})
+    assert (result.exit_code, said in result.stderr.splitlines()) == (0, True)
 
 
 def test_everything_is_listed_and_described(tmp_path: Path):

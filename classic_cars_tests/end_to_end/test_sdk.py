@@ -82,7 +82,7 @@ def total(values: pd.Series) -> Decimal:
 
 
 def share(part: Decimal, whole: Decimal) -> Decimal:
-    return (part / whole).quantize(Decimal("0.0001"), ROUND_HALF_UP)
+    return (part / whole).quantize(Decimal("0.00000001"), ROUND_HALF_UP)
 
 
 def orders(lines: pd.DataFrame) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -36,11 +36,33 @@ NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
         (Decimal("5053.18"), ",.2f", "5,053"),
         (Decimal("9.20"), ",.2f", "9.20"),
         (Decimal("0.3984"), ".1%", "39.8%"),
+        (Decimal("0.38450000"), ".1%", "38.5%"),
+        (Decimal("0.38449999"), ".1%", "38.4%"),
+        (0.0385, ".1%", "3.9%"),
+        (0.0725, ".1%", "7.3%"),
+        (Decimal("10500"), ",d", "11K"),
         (None, ",d", "–"),
     ],
 )
 def test_headlines_are_short(value: Any, form: str, said: str):
     assert short(value, form) == said
+
+
+@pytest.mark.parametrize(
+    ("unit", "form", "value", "said"),
+    [
+        ("share", ".1%", "0.03850479", "3.9%"),
+        ("share", ".1%", "0.03850000", "3.9%"),
+        ("share", ".1%", "0.03849521", "3.8%"),
+        ("share", "+.1%", "-0.34350000", "-34.4%"),
+        ("share", "+.1%", "0.34350000", "+34.4%"),
+        (POINTS, "+.1%", "-0.01050000", "-1.1 pts"),
+        (POINTS, "+.1%", "0.01049999", "+1.0 pts"),
+        ("USD", ",.2f", "1234.50", "1,234.50"),
+    ],
+)
+def test_half_of_the_last_digit_is_written_away_from_0(unit: str, form: str, value: str, said: str):
+    assert AnswerColumn("any", "", unit, form).written(Decimal(value)) == said
 
 
 def test_what_is_exact_has_every_digit():
@@ -95,6 +117,8 @@ def test_values_lead_to_what_is_below_them_with_the_filters_kept():
         ("netSales", ",.2f", Decimal("0.25"), "▲ 25.0%", markup.GOOD),
         ("netSales", ",.2f", Decimal("-0.25"), "▼ 25.0%", markup.BAD),
         ("margin", ".1%", Decimal("-0.011"), "▼ 1.1 pts", markup.BAD),
+        ("margin", ".1%", Decimal("-0.0105"), "▼ 1.1 pts", markup.BAD),
+        ("netSales", ",.2f", Decimal("0.1245"), "▲ 12.5%", markup.GOOD),
         ("balance", ",.2f", Decimal("0.25"), "▲ 25.0%", markup.NEUTRAL),
         ("netSales", ",.2f", None, "–", markup.NEUTRAL),
     ],
@@ -113,6 +137,15 @@ def test_files_have_every_digit():
 
 
 # Charts ------------------------------------------------------------------------------------------------
+
+
+def test_shares_in_pictures_are_rounded_as_those_in_tables():
+    """JavaScript writes ``(100 * share).toFixed(1)``: half away from zero, of the float as it is."""
+    halves = [sign * Decimal(odd) / 2000 for odd in range(1, 2000, 2) for sign in (1, -1)]
+    shares = pa.array(halves, pa.decimal128(22, 8))
+    drawn = charts.frame(pa.table({"margin": shares}))["margin"]
+    written = [Decimal(100.0 * each).quantize(Decimal("0.1"), ROUND_HALF_UP) for each in drawn.tolist()]
+    assert [f"{each}%".replace("-", "−") for each in written] == [exact(each, ".1%") for each in halves]
 
 
 def test_months_without_sales_are_nothing_and_not_left_out():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from decimal import Decimal
 
 import ibis
 import pytest
@@ -19,7 +20,7 @@ from classic_cars.serving.metrics.fitting import check_metrics
 from classic_cars.serving.metrics.periods import compared
 from classic_cars.serving.metrics.rows import contracts
 from classic_cars.serving.metrics.values import unknown_values
-from classic_cars_tests.unit.test_metric_questions import read, store, tables
+from classic_cars_tests.unit.test_metric_questions import joined, read, store, tables
 
 # Definitions ---------------------------------------------------------------------------------------------
 
@@ -92,11 +93,20 @@ def test_the_calendar_is_that_of_the_warehouse():
         ("0.01", "99999999999.99", 4, "0.0000"),
         ("99999999.99", "0.01", 2, "9999999999.00"),
         ("0.05", "1000", 4, "0.0001"),
+        ("369807.37", "9604190.61", 8, "0.03850479"),
+        ("-0.01", "3.00", 8, "-0.00333333"),
+        ("-3.00", "0.02", 8, "-150.00000000"),
+        ("999999999999.99", "1000000000000.00", 8, "1.00000000"),
     ],
 )
 def test_a_ratio_is_rounded_half_up_to_the_last_digit(part: str, whole: str, decimals: int, expected: str):
     values = [ibis.literal(each).cast("decimal(18, 2)") for each in (part, whole)]
     assert str(store().execute(divided(*values, decimals))) == expected
+
+
+def test_growth_from_a_cent_to_billions_is_a_number():
+    now, before = (ibis.literal(each).cast("decimal(18, 2)") for each in ("10015006585.01", "0.01"))
+    assert abs(store().execute(divided(now, before, 8)) - 1_001_500_658_501) < Decimal("0.001")
 
 
 # Refused -------------------------------------------------------------------------------------------------
@@ -204,14 +214,31 @@ def test_hostile_names_are_no_names():
             "there is no status 'Canceled'; did you mean Cancelled?",
             "there is no city 'Kansas'; did you mean Kansas City?",
         ]),
-        # Another number is another customer, and no day is wrong because nothing happened on it.
+        # Another number is another customer, and a bound is right wherever it is.
         (["customer=99", "salesRep=1001"], ["there is no customer '99'"]),
-        (["month=1999-01", "date>=1999-01-01", "state="], []),
+        (["date>=1999-01-01", "year<2030", "state=", "month=", "year in 2003,2004", "quarter!=2004-Q1"], []),
+        (["year=2030"], ["nothing has the year 2030"]),
+        (["month in 2004-03,2030-01", "country=USA"], ["nothing has the month 2030-01"]),
+        (["quarter!=1999-Q4", "date=2004-02-29", "country=Frnace"], [
+            "nothing has the quarter 1999-Q4",
+            "there is no country 'Frnace'; did you mean France?",
+        ]),
+        (["date=2004-02-29", "date=2004-03-01"], ["nothing has the date 2004-03-01"]),
         (["productLine=' OR 1=1 --"], ["there is no productLine \"' OR 1=1 --\""]),
     ],
 )  # fmt: skip
 def test_a_value_that_nothing_has_is_named_with_those_that_are_like_it(where: list[str], said: list[str]):
     assert hints(ask(["netSales"], where=where), read) == said
+
+
+def test_a_time_is_looked_for_where_the_measures_are_from():
+    """Of the day of an order that has no payment, or the other way round, one measure knows nothing."""
+    days = {name: {row["day"] for row in joined()[name]} for name in ("orders", "payments")}
+    ordered, paid = (min(days[a] - days[b] - {None}) for a, b in [("orders", "payments"), ("payments", "orders")])
+    where = [f"date in {ordered},{paid}"]
+    assert hints(ask(["netSales"], where=where), read) == [f"nothing has the date {paid}"]
+    assert hints(ask(["payments"], where=where), read) == [f"nothing has the date {ordered}"]
+    assert hints(ask(["payments", "netSales"], where=where), read) == []
 
 
 def test_where_only_the_case_is_wrong_nothing_else_is_meant():

@@ -265,6 +265,67 @@ def test_a_balance_is_compared_as_far_as_the_calendar_goes():
     assert all(row["balance"] and row["balanceBefore"] for row in found)
 
 
+def _balances(by: str, period: str | None = None, compare: str | None = None, where: tuple[str, ...] = ()) -> list[Any]:
+    return store().to_pyarrow(expression(ask(["balance"], by.split(","), where, period, compare), read)).to_pylist()
+
+
+def _balance_on(day: str) -> Decimal:
+    (row,) = store().to_pyarrow(expression(ask(["balance"], period=day), read)).to_pylist()
+    return row["balance"]
+
+
+@pytest.mark.parametrize(
+    ("period", "compare", "day", "beside"),
+    [
+        ("2004-03", "before", "2004-03-29", "2004-02-29"),
+        ("2004-03", "before", "2004-03-30", "2004-02-29"),
+        ("2004-03", "before", "2004-03-31", "2004-02-29"),
+        ("2004-02", "year", "2004-02-29", "2003-02-28"),
+        ("2004-02-29", "year", "2004-02-29", "2003-02-28"),
+        ("2004", "year", "2004-02-29", "2003-02-28"),
+        ("2005-02", "year", "2005-02-28", "2004-02-29"),
+        ("2004-02", "before", "2004-02-29", "2004-01-31"),
+        ("2004-12", "before", "2004-12-31", "2004-11-30"),
+        ("2005-03", "before", "2005-03-29", "2005-02-28"),
+        ("2004-03-29..2004-04-02", "year", "2004-03-31", "2003-03-31"),
+    ],
+)
+def test_a_day_that_the_days_before_do_not_have_stands_beside_the_balance_of_their_last(
+    period: str, compare: str, day: str, beside: str
+):
+    rows = {str(row["date"]): row for row in _balances("date", period, compare)}
+    assert rows[day]["balance"] == _balance_on(day)
+    assert rows[day]["balanceBefore"] == _balance_on(beside) != 0
+
+
+@pytest.mark.parametrize("by", ["date", "month", "quarter", "year"])
+def test_a_filter_leaves_out_no_unit_of_time_of_a_balance(by: str):
+    for country in ("France", "USA", "Norway", "Unknown"):
+        unfiltered = [row for row in _balances(f"country,{by}") if row["country"] == country]
+        assert _balances(f"country,{by}", where=(f"country={country}",)) == unfiltered
+        assert unfiltered[-1][by] == questions.time_value(by, _last_flow())
+
+
+def _last_flow() -> date:
+    rows = [*joined()["orders"], *joined()["payments"]]
+    return max(row["day"] for row in rows if row["day"] is not None)
+
+
 def test_everything_that_can_be_asked_is_compared():
     assert sorted(NAMES) == sorted(MEASURES)
     assert sorted(questions.CUTS["orders"]) == sorted(DIMENSIONS)
+
+
+def test_a_filter_of_time_is_about_the_days_asked_for_on_both_sides():
+    """As docs/metrics.md says: what was before is shown on those days, and filtered by them."""
+    for bound in ("quarter<=2004-Q1", "month<2005-03"):
+        (row,) = store().to_pyarrow(expression(ask(["netSales"], (), [bound], "2005-03", "year"), read)).to_pylist()
+        assert (row["netSales"], row["netSalesBefore"], row["netSalesGrowth"]) == (0, 0, None)
+
+
+def test_growth_is_against_the_absolute_value_of_what_was_before():
+    rows = _balances("customer", "2004", "year")
+    below = [row for row in rows if row["balanceBefore"] < 0 and row["balanceChange"]]
+    assert below
+    assert all((row["balanceGrowth"] > 0) == (row["balanceChange"] > 0) for row in below)
+    assert all(row["balanceGrowth"] is None for row in rows if not row["balanceBefore"])

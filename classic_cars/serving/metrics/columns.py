@@ -9,6 +9,7 @@ from typing import Any
 from classic_cars.contracts.measures import SHARE, Measure
 from classic_cars.serving.metrics.expression import BEFORE, CHANGE, GROWTH, OF_TOTAL
 from classic_cars.serving.metrics.question import Question
+from classic_cars.wording import rounded
 
 #: Unit of what lies between two shares: of 39.9 % and 39.2 %, -0.7 points, which are no share of anything.
 POINTS = "points"
@@ -26,8 +27,8 @@ class AnswerColumn:
     def written(self, value: Any) -> str:
         """A value that is not missing, for people."""
         if self.unit == POINTS:
-            return f"{100 * value:+.1f} pts"
-        return format(value, self.format) if self.format else str(value)
+            return f"{rounded(100 * value, '+.1f')} pts"
+        return rounded(value, self.format) if self.format else str(value)
 
 
 def columns_of(question: Question) -> list[AnswerColumn]:

@@ -31,20 +31,37 @@ by is an error that names those it can.
 only), `state=` (missing). Values are read as the dimension's type.
 - `--period`: {EXPECTED}.
 - `--compare year` or `--compare before` adds the same of the year, or of the period of the same length, before: \
-`netSalesBefore`, `netSalesChange` (the difference) and `netSalesGrowth` (the difference as a share; not of shares). \
-Months stand beside months, also where these are longer.
+`netSalesBefore`, `netSalesChange` (the difference) and `netSalesGrowth` (not of shares): the difference as a share of \
+the absolute value of what was before, so that less is always below 0, and missing where that was 0. Months stand \
+beside months, also where these are longer. Filters of time are about the days asked for, and what was before is shown \
+on those: `quarter<=2004-Q1` of `2005-03` holds for nothing, neither now nor in the year before.
 - `--top 10`: only the rows with most of the first measure.
 - `--share` adds each measure's share of the total of all rows, also of those that `--top` leaves out: \
-`netSalesShare`, rounded half up to a hundredth of a percent, missing where the total is not above 0. Of additive \
-measures only, and of orders unless they are cut by products: rows of the others do not add up to a total.
+`netSalesShare`, missing where the total is not above 0. Of additive measures only, and of orders unless they are \
+cut by products: rows of the others do not add up to a total.
 
-A value of a filter that nothing has, such as `productLine=Plane`, is answered with nothing, and named with the values \
-that come nearest: on standard error, as a warning in Python, in `notes` for assistants.
+A balance by time has a row for each day, month, quarter or year of the period that is in the calendar \
+(`warehouse/dim_dates`: the first to the last day of any order or payment, also of those on which orders are wanted or \
+shipped), or, without a period, from the first to the last day of orders and payments; of each group from its first \
+order or payment on, and whatever the filters. Without a cut by time it is the balance at the end of the period, also \
+of one that the calendar does not have: of 2006, when the calendar ends in 2005, it is what was owed then, and by year \
+there is no row. On days that the month before does not have, such as 31 March beside February, what is compared with \
+is the balance of its last day.
+
+A value of a filter that nothing has, such as `productLine=Plane` or `month=2030-01`, is answered with nothing, and \
+named, with the values that come nearest where it is no time: on standard error, as a warning in Python, in `notes` \
+for assistants. Bounds of time, such as `month>=2030-01`, are not. On the terminal, an answer without rows is said to \
+be one.
 
 In Python: `from classic_cars.serving.metrics import ask, expression`. One pure function makes one Ibis expression of \
 the question, which the engine carries out as a whole. No row is counted twice, whatever is asked: names are looked up \
 through keys that are proven unique, each fact is aggregated apart, at the grain that is asked for, and joined \
-afterwards, and a ratio is taken of what was aggregated. Ratios are decimals, rounded half up."""
+afterwards, and a ratio is taken of what was aggregated.
+
+Ratios, shares and changes as a share are decimals of eight digits behind the point, half of the last rounded up \
+(towards +∞); averages of money, lines and stars have two. What is written for people, such as 38.5%, is rounded from \
+these, half of the last digit away from 0, by the same function on the command line, in reports and on the dashboard: \
+it is what the quotient itself rounds to, but for one that lies less than a hundred-millionth below a half."""
 
 
 _ADDING = """\
@@ -139,5 +156,10 @@ def _dimensions() -> str:
     rows = [f"| {name} | {each.description} | {each.column} |" for name, each in DIMENSIONS.items()]
     lines = [" → ".join(each.name for each in reversed(found)) for found in hierarchies() if len(found) > 1]
     table = "\n".join(["| dimension | meaning | from |", "|---|---|---|", *rows])
-    note = "A city is one of its country and state, whose columns it brings along."
+    along = "; ".join(
+        f"{name} {', '.join(other for other in each.names if other != name)}"
+        for name, each in DIMENSIONS.items()
+        if len(each.names) > 1
+    )
+    note = f"Some bring columns along that tell their values apart, or what these are called: {along}."
     return f"{table}\n\nHierarchies: {'; '.join(lines)}. {note}"

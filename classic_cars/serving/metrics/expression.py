@@ -14,7 +14,18 @@ import ibis.expr.types as ir
 
 from classic_cars.contracts.authoring import written
 from classic_cars.contracts.cuts import DAY
-from classic_cars.contracts.measures import FACTS, SHARE, Fact, Measure, Metric, Ratio, Stock, divided, parts_of
+from classic_cars.contracts.measures import (
+    DECIMALS,
+    FACTS,
+    SHARE,
+    Fact,
+    Measure,
+    Metric,
+    Ratio,
+    Stock,
+    divided,
+    parts_of,
+)
 from classic_cars.serving.metrics.periods import Span, compared
 from classic_cars.serving.metrics.question import Question
 from classic_cars.serving.metrics.rows import ADDED, Reader, day_of, rows_of, united
@@ -22,9 +33,8 @@ from classic_cars.serving.metrics.stocks import stock_side
 
 #: Added to the name of a measure: its value in the days compared with, the difference, and the same as a share of it.
 BEFORE, CHANGE, GROWTH = "Before", "Change", "Growth"
-#: The same, for its value as a share of the total; decimals of both shares.
+#: The same, for its value as a share of the total.
 OF_TOTAL = "Share"
-_GROWTH = 4
 
 
 def expression(question: Question, read: Reader) -> ibis.Table:
@@ -103,12 +113,12 @@ def _columns(measure: Measure, question: Question, whole: ibis.Table) -> Iterato
 def share_of_total(value: ir.NumericValue) -> ir.DecimalValue:
     """The value as a share of the sum over all rows; NULL when that is not above 0."""
     total = value.sum().over(ibis.window())
-    return divided(value, ibis.ifelse(total > 0, total, None), _GROWTH)
+    return divided(value, ibis.ifelse(total > 0, total, None), DECIMALS)
 
 
 def growth(now: ir.NumericValue, before: ir.NumericValue) -> ir.DecimalValue:
     """The change as a share of what was before; NULL when that was nothing."""
-    return divided(now - before, before.abs(), _GROWTH)
+    return divided(now - before, before.abs(), DECIMALS)
 
 
 def _value(measure: Measure, whole: ibis.Table, suffix: str) -> ir.NumericValue:

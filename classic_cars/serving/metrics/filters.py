@@ -36,6 +36,11 @@ class Filter:
     operator: str
     values: tuple[Any, ...]
 
+    @property
+    def is_bound(self) -> bool:
+        """Such as ``month>=2004-03``: its value need not be one that anything has."""
+        return self.operator in _ORDERED
+
     def holds(self, value: ir.Value) -> ir.BooleanValue:
         """Never NULL: ``!=`` is what ``=`` is not, also where the value is missing."""
         if self.operator in _ORDERED:

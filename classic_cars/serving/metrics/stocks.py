@@ -28,7 +28,7 @@ def stock_side(question: Question, stock: Stock, span: Span, read: Reader) -> ib
     # The finest decides; the others follow from it.
     finest = min(times, key=lambda each: ("date", "month", "quarter", "year").index(each.name))
     flows = _flows(question, stock, span, groups, finest, read)
-    ends = _ends(flows, finest, span, read)
+    ends = _ends(stock, finest, span, read)
     summed = _summed_up(flows, ends, groups)
     found = summed.semi_join(ends, _END)
     moments = {ADDED + each.name: each.of(found[_END]) for each in times if each.of is not None}
@@ -58,22 +58,22 @@ def _per(flows: ibis.Table, keys: list[str]) -> ibis.Table:
     return flows.aggregate(by=keys, **{_FLOW: flows[_FLOW].sum().fill_null(0).cast("decimal(18, 2)")})
 
 
-def _ends(flows: ibis.Table, finest: Dimension, span: Span, read: Reader) -> ibis.Table:
-    """The units of time to say the stock at: those of the span, or from the first flow to the last.
+def _ends(stock: Stock, finest: Dimension, span: Span, read: Reader) -> ibis.Table:
+    """The units of time to say the stock at: those of the period, or of all flows, as far as the calendar goes.
 
-    Of both sides of a comparison the same, as far as the calendar goes: later ones have no stock on either.
+    Of both sides of a comparison the same: where the earlier one has no such day, as February has no 31st, the stock of
+    the day before stands there too. Filters change nothing about them: a stock is there when nothing flows.
     """
     days = read(CALENDAR)
     assert finest.of is not None  # noqa: S101
     if span.period is not None:
-        held = days.filter(span.period.hold(days.date))
-        ends = held.select(**{_END: finest.of(span.moved(held.date))}).distinct()
-        if span.shown is None:
-            return ends
-        shown = days.filter(span.shown.hold(days.date))
-        return ends.semi_join(shown.select(**{_END: finest.of(shown.date)}), _END)
+        days = days.filter((span.shown or span.period).hold(days.date))
     ends = days.select(**{_END: finest.of(days.date)}).distinct()
-    known = flows.filter(flows[_END] > ibis.date(BEGINNING))
+    if span.period is not None:
+        return ends
+    facts = [FACTS[each.fact] for each in stock.parts]
+    flown = ibis.union(*[day_of(read(contracts()[each.address]), each).name(_END).as_table() for each in facts])
+    known = flown.select(**{_END: finest.of(flown[_END])})
     return ends.filter(ends[_END].between(known[_END].min().as_scalar(), known[_END].max().as_scalar()))
 
 

@@ -2,8 +2,8 @@
 
 The one is a slip of the pen that would be answered with nothing, and no word; of the other a comparison sees a loss.
 
-Asked of the tables that the names are looked up in, in one question. A filter by time is never looked at: days without
-sales are no mistake.
+Asked of the tables that the names are looked up in, and of time of the facts themselves, in one question. Bounds of
+time are never looked at: ``date>=1999-01-01`` is no mistake.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import difflib
 import re
 from collections.abc import Iterable
 from datetime import date
+from typing import Any
 
 import ibis
 
 from classic_cars.contracts.cuts import DAY, Dimension
 from classic_cars.contracts.measures import FACTS, Stock, parts_of
+from classic_cars.serving.metrics.filters import Filter
 from classic_cars.serving.metrics.periods import compared
 from classic_cars.serving.metrics.question import Question
 from classic_cars.serving.metrics.rows import Reader, contracts, day_of
@@ -35,10 +37,39 @@ def values_near(question: Question, read: Reader) -> ibis.Table | None:
     """
     asked: dict[Dimension, list[str]] = {}
     for each in question.where:
-        if each.dimension.key != DAY:
-            asked.setdefault(each.dimension, []).extend(str(value) for value in each.values if value is not None)
-    sides = [_near(dimension, dict.fromkeys(texts), read) for dimension, texts in asked.items() if texts]
+        asked.setdefault(each.dimension, []).extend(_texts(each))
+    sides = [
+        _times(question, dimension, texts, read) if dimension.key == DAY else _near(dimension, texts, read)
+        for dimension, texts in ((each, list(dict.fromkeys(texts))) for each, texts in asked.items())
+        if texts
+    ]
     return ibis.union(*sides) if len(sides) > 1 else sides[0] if sides else None
+
+
+def _texts(condition: Filter) -> list[str]:
+    """The values that a filter names, as people write them; none of a bound."""
+    if condition.is_bound:
+        return []
+    return [_text(condition.dimension, value) for value in condition.values if value is not None]
+
+
+def _text(dimension: Dimension, value: Any) -> str:
+    if dimension.key != DAY:
+        return str(value)
+    quarter = f"{value:%Y}-Q{(value.month + 2) // 3}"
+    return {"year": f"{value:%Y}", "quarter": quarter, "month": f"{value:%Y-%m}"}.get(dimension.name, str(value))
+
+
+def _times(question: Question, dimension: Dimension, texts: list[str], read: Reader) -> ibis.Table:
+    """Those of the texts that rows of the measures' facts have, as :func:`_near` has values."""
+    assert dimension.of is not None and dimension.shown is not None  # noqa: S101, PT018
+    facts = [FACTS[name] for name in sorted({part.fact for each in question.measures for part in parts_of(each)})]
+    days = [day_of(read(contracts()[each.address]), each).name("day").as_table() for each in facts]
+    known = ibis.union(*days) if len(days) > 1 else days[0]
+    known = known.select(value=dimension.shown(dimension.of(known.day)).cast("string")).distinct()
+    known = known.filter(known.value.isin(texts))
+    place = ibis.literal(0).cast("int64")
+    return known.select(dimension=ibis.literal(dimension.name), asked=known.value, value=known.value, place=place)
 
 
 def _near(dimension: Dimension, texts: Iterable[str], read: Reader) -> ibis.Table:
@@ -68,10 +99,15 @@ def unknown_values(question: Question, near: Iterable[tuple[str, str, str]]) -> 
         likes.setdefault((dimension, asked), []).append(value)
     found = []
     for each in question.where:
-        for asked in (str(value) for value in each.values if value is not None and each.dimension.key != DAY):
-            values = likes.get((each.dimension.name, asked), [])
-            if asked not in values:
-                found.append(f"there is no {each.dimension.name} {asked!r}{_meant(each.dimension, asked, values)}")
+        name = each.dimension.name
+        for asked in _texts(each):
+            values = likes.get((name, asked), [])
+            if asked in values:
+                continue
+            if each.dimension.key == DAY:
+                found.append(f"nothing has the {name} {asked}")
+            else:
+                found.append(f"there is no {name} {asked!r}{_meant(each.dimension, asked, values)}")
     return list(dict.fromkeys(found))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any
 
 import ibis
@@ -189,8 +189,8 @@ def _change(name: str, now: Row, before: Row) -> Change:
 
 
 def _divided(part: Any, whole: Any) -> Decimal | None:
-    """Rounded half up to four digits, as the metrics' own ratios are; None where ``whole`` is 0."""
-    return (Decimal(part) / Decimal(whole)).quantize(Decimal("0.0001"), ROUND_HALF_UP) if whole else None
+    """As finely as Python divides, which is more than is written; None where ``whole`` is 0."""
+    return Decimal(part) / Decimal(whole) if whole else None
 
 
 def back(month: Month, months: int) -> Month:
