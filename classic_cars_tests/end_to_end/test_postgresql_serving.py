@@ -279,6 +279,43 @@ def test_commands_say_what_is_missing(published: Settings) -> None:
     assert "s3cret" not in refused.stderr
 
 
+# Two homes, and a home that is behind ------------------------------------------------------------------------
+
+
+def test_the_release_of_another_home_is_named_and_replaced_only_when_told(served: Settings) -> None:
+    environment = {"CLASSIC_CARS_SERVING_URL": served.serving_url.get_secret_value()}
+    for other in ("run = 'of another home', made = made - interval '1 hour'", "number = number + 900"):
+        done(served, f"UPDATE platform.release SET {other}")
+        assert "which this home did not make" in str(postgresql_check(served)().description), other
+        there = asked(served, TOTALS)
+        with pytest.raises(ServingError, match="releases serve --take-over"):
+            refreshed(served)
+        examined = classic_cars(served.home, "doctor", **environment)
+        assert "which this home did not make" in examined.stdout + examined.stderr
+        assert asked(served, TOTALS) == there
+        assert classic_cars(served.home, "releases", "serve", **environment).returncode == 1
+        taken = classic_cars(served.home, "releases", "serve", "--take-over", **environment)
+        assert taken.returncode == 0, taken.stderr
+        must_be_equal(served)
+
+
+def test_what_was_not_served_is_said_and_a_run_that_needs_nothing_else_serves_it(served: Settings) -> None:
+    url = served.serving_url.get_secret_value()
+    away = f"{url.rpartition('/')[0]}/absent"
+    home = {"CLASSIC_CARS_SOURCE_URL": served.order_system_url, "CLASSIC_CARS_SERVING_URL": url}
+    change(served.order_system_url, DEARER_IN_MAY)
+    ran = classic_cars(served.home, "run", **home | {"CLASSIC_CARS_SERVING_URL": away})
+    assert (ran.returncode, "not served: " in ran.stderr) == (0, True), ran.stdout + ran.stderr
+    examined = classic_cars(served.home, "doctor", **home)
+    assert "the current one is 2" in examined.stdout + examined.stderr
+    assert examined.returncode == 1
+    again = classic_cars(served.home, "run", **home)
+    assert "no run was needed" in again.stdout
+    assert "not served" not in again.stderr
+    must_be_equal(served)
+    assert "holds release 2" in classic_cars(served.home, "doctor", **home).stdout
+
+
 # On a lake --------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from classic_cars.serving.postgresql.connection import Connection
 from classic_cars.serving.releases import Release
@@ -45,12 +47,24 @@ def is_set_up(connection: Connection) -> bool:
     return bool(there)
 
 
-def number(connection: Connection) -> int | None:
-    """Of the release that is held; None when there is none."""
+@dataclass(frozen=True)
+class Holding:
+    """What tells the release that is held from every other one; homes number theirs apart."""
+
+    number: int
+    made: datetime
+    run: str
+
+    def line(self) -> str:
+        return f"release {self.number} (made {self.made.astimezone(UTC):%Y-%m-%d %H:%M} UTC, run {self.run})"
+
+
+def holding(connection: Connection) -> Holding | None:
+    """The release that is held; None when there is none."""
     if not is_set_up(connection):
         return None
-    row = connection.execute(f"SELECT number FROM {OWN}.release").fetchone()
-    return int(row[0]) if row else None
+    row = connection.execute(f"SELECT number, made, run FROM {OWN}.release").fetchone()
+    return Holding(*row) if row else None
 
 
 def all_marks(connection: Connection) -> dict[str, Marks]:

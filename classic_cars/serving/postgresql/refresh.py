@@ -15,7 +15,7 @@ from psycopg import errors
 
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ServingError
-from classic_cars.serving.postgresql import held, rows, shape
+from classic_cars.serving.postgresql import held, rows, shape, standing
 from classic_cars.serving.postgresql.connection import Connection, Server, connected
 from classic_cars.serving.postgresql.shape import READER, Shape
 from classic_cars.serving.releases import Release, opened_in
@@ -57,9 +57,12 @@ class Refreshed:
         return f"{self.place} holds release {self.release.number}: {done} in {self.seconds:.1f} s"
 
 
-def refresh(server: Server, store: Store, contracts: Iterable[Contract]) -> Refreshed | None:
+def refresh(
+    server: Server, store: Store, contracts: Iterable[Contract], *, take_over: bool = False
+) -> Refreshed | None:
     """Bring PostgreSQL to the current release; None when none was made yet.
 
+    ``take_over``: in place of another home's release, too.
     Raises ``ServingError`` when PostgreSQL refuses, and ``StoreError`` when the release cannot be read: PostgreSQL then
     holds what it held.
     """
@@ -71,16 +74,18 @@ def refresh(server: Server, store: Store, contracts: Iterable[Contract]) -> Refr
             if current is None:
                 return None
             release, tables = current
+            if not take_over:
+                _must_be_of_this_home(connection, store)
             written = _brought(connection, release, tables, [each for each in contracts if tables.exists(each)])
     done = Refreshed(release, str(server), written, time.perf_counter() - started)
     progress.info("%s", done.line())
     return done
 
 
-def held_release(server: Server) -> int | None:
-    """The number of the release that PostgreSQL holds; None when it holds none. Raises ``ServingError``."""
+def held_release(server: Server) -> held.Holding | None:
+    """The release that PostgreSQL holds; None when it holds none. Raises ``ServingError``."""
     with connected(server) as connection:
-        return held.number(connection)
+        return held.holding(connection)
 
 
 def _brought(connection: Connection, release: Release, tables: Pinned, contracts: list[Contract]) -> dict[str, int]:
@@ -106,7 +111,8 @@ def _brought(connection: Connection, release: Release, tables: Pinned, contracts
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     _finished(connection, contracts, wants)
     _must_be_equal(connection, tables, [addresses[each] for each in written])
-    if held.number(connection) != release.number or written:
+    holding = held.holding(connection)
+    if holding is None or not standing.is_of(release, holding) or written:
         held.hold(connection, release)
     return written
 
@@ -126,6 +132,13 @@ def _set_up(connection: Connection) -> None:
             connection.execute(each)
         connection.execute(f"GRANT USAGE ON SCHEMA {held.OWN} TO {READER}")
         connection.execute(f"GRANT SELECT ON {held.OWN}.release TO {READER}")
+
+
+def _must_be_of_this_home(connection: Connection, store: Store) -> None:
+    """Two homes that serve into one database would replace each other's releases by turns."""
+    holding = held.holding(connection)
+    if holding is not None and (strange := standing.foreign(store.shelf, holding)):
+        raise ServingError(strange)
 
 
 def _must_be_ours(there: Iterable[str], known: Iterable[str]) -> None:

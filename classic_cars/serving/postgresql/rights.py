@@ -24,7 +24,7 @@ def examined(server: Server) -> str:
     schemas = [*RELEASED, held.OWN]
     with connected(server) as connection:
         (row,) = connection.execute(QUESTION, (schemas, READER)).fetchall()
-        number = held.number(connection)
+        holding = held.holding(connection)
     user, database, version, encoding, temporary, creates, usable, has_reader, makes_roles, replica = row
     missing = []
     if replica:
@@ -39,5 +39,5 @@ def examined(server: Server) -> str:
         missing.append(f"CREATE ROLE {READER} NOLOGIN")
     if missing:
         raise ServingError(f"{server}: {'; '.join(missing)}")
-    holds = f"holds release {number}" if number is not None else "holds no release yet"
+    holds = f"holds release {holding.number}" if holding is not None else "holds no release yet"
     return f"{server}: PostgreSQL {version}, {holds}"
