@@ -28,7 +28,9 @@ def served(*, take_over: bool = False) -> bool:
 
     with progress("loading PostgreSQL"), open_instance(settings) as instance:
         store = open_store(settings, read_only=True)
-        done, wrong = serve_release(url, settings.connect_timeout, store, contracts(), instance, take_over=take_over)
+        done, wrong = serve_release(
+            url, settings.connect_timeout, store, contracts(), instance, take_over=take_over, brief=False
+        )
     if wrong:
         err.print(f"[bold red]not served[/]: {escape(wrong)}", soft_wrap=True)
     else:

@@ -21,9 +21,12 @@ from classic_cars.cli.catalog import contracts
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ServingError
 from classic_cars.serving import releases
-from classic_cars.serving.postgresql import rows
+from classic_cars.serving.postgresql import patience, rows
 from classic_cars.serving.postgresql.asset import KEY, postgresql_check
-from classic_cars.serving.postgresql.connection import Server
+from classic_cars.serving.postgresql.connection import Server, connected
+from classic_cars.serving.postgresql.patience import Patience
+from classic_cars.serving.postgresql.refresh import refresh
+from classic_cars.serving.postgresql.shape import READER
 from classic_cars.serving.releases import current, opened
 from classic_cars.settings import Settings
 from classic_cars.sources.urls import SourceURL
@@ -48,6 +51,8 @@ from classic_cars_tests.postgresql_serving import (
     refreshed,
     verdict,
 )
+
+HURRIED = Patience(turn=1, longest=60)
 
 
 @pytest.fixture
@@ -213,6 +218,49 @@ def test_a_server_that_is_away_fails_neither_run_nor_release(
     must_be_equal(served)
     assert verdict(instance).passed
     assert postgresql_check(served)().passed
+
+
+def test_whoever_may_only_read_keeps_no_load_waiting(served: Settings) -> None:
+    done(served, "UPDATE platform.held SET marks = NULL")
+    with connect(served) as reader:
+        reader.execute(f"SET ROLE {READER}")
+        reader.execute("SELECT pg_advisory_lock(hashtext('classic-cars'))")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), reader.transaction():
+            reader.execute(patience.LOCK)
+        started = time.monotonic()
+        assert refresh(Server.of(served), open_store(served, read_only=True), CONTRACTS, patience=HURRIED) is not None
+        assert time.monotonic() - started < 60
+
+
+def test_a_load_within_a_run_waits_seconds_for_another_and_says_so(
+    served: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "classic_cars.progress")
+    with connect(served) as another, another.transaction():
+        another.execute(patience.LOCK)
+        with pytest.raises(ServingError, match="another load was not done after 1 s"):
+            refresh(Server.of(served), open_store(served, read_only=True), CONTRACTS, patience=HURRIED)
+    assert "waiting for another load" in caplog.text
+    assert refreshed(served).tables == {}
+
+
+def test_a_load_that_never_ends_is_given_up(served: Settings) -> None:
+    """As where the server is frozen: it neither answers nor goes away."""
+    started = time.monotonic()
+    with (
+        pytest.raises(ServingError, match="not done after 1 second, and given up"),
+        connected(Server.of(served), longest=1) as connection,
+    ):
+        connection.execute("SELECT pg_sleep(30)")
+    assert time.monotonic() - started < 10
+
+
+def test_a_database_that_is_read_only_by_default_is_written(served: Settings) -> None:
+    ((name,),) = asked(served, "SELECT current_database()")
+    done(served, "UPDATE platform.held SET marks = NULL")
+    done(served, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    refreshed(served)
+    must_be_equal(served)
 
 
 def test_a_row_that_gets_lost_on_the_way_is_noticed(served: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,19 +68,24 @@ def serve_release(
     instance: dg.DagsterInstance,
     *,
     take_over: bool = False,
+    brief: bool = True,
 ) -> tuple[Refreshed | None, str]:
     """Bring PostgreSQL to the current release, and record what came of it; what went wrong, if anything did.
 
-    ``timeout``: seconds to wait for it to answer; ``take_over`` as in ``refresh``. Never raises: the release stays
+    ``timeout``: seconds to wait for it to answer; ``take_over`` as in ``refresh``; ``brief``: within a run, which
+    does not wait long. Never raises: the release stays
     whatever becomes of PostgreSQL.
     """
     from classic_cars.serving.postgresql.connection import Server
+    from classic_cars.serving.postgresql.patience import BRIEF, PATIENT
     from classic_cars.serving.postgresql.refresh import refresh
     from classic_cars.serving.postgresql.standing import HEAL, TAKE_OVER
 
     done, wrong = None, ""
     try:
-        done = refresh(Server.parse(url, timeout), store, contracts, take_over=take_over)
+        done = refresh(
+            Server.parse(url, timeout), store, contracts, take_over=take_over, patience=BRIEF if brief else PATIENT
+        )
     except ClassicCarsError as error:
         wrong = str(error)
     except Exception as error:

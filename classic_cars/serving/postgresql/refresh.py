@@ -17,6 +17,7 @@ from classic_cars.contracts.base import Contract
 from classic_cars.errors import ServingError
 from classic_cars.serving.postgresql import held, rows, shape, standing
 from classic_cars.serving.postgresql.connection import Connection, Server, connected
+from classic_cars.serving.postgresql.patience import PATIENT, Patience, alone
 from classic_cars.serving.postgresql.shape import READER, Shape
 from classic_cars.serving.releases import Release, opened_in
 from classic_cars.stores.base import Pinned, Store
@@ -28,6 +29,7 @@ progress = logging.getLogger("classic_cars.progress")
 
 #: Whatever the role or the database say. Names of the catalog's definitions come with their schemas.
 SESSION = (
+    "SET TRANSACTION READ WRITE",
     "SET LOCAL statement_timeout = 0",
     "SET LOCAL idle_in_transaction_session_timeout = 0",
     "SET LOCAL search_path = pg_catalog",
@@ -35,11 +37,6 @@ SESSION = (
     # A month is compared, and an index built, without temporary files.
     "SET LOCAL work_mem = '64MB'",
     "SET LOCAL maintenance_work_mem = '256MB'",
-    # One at a time: who comes second finds the release that is current when the first is done.
-    "SET LOCAL lock_timeout = '10min'",
-    "SELECT pg_advisory_xact_lock(hashtext('classic-cars'))",
-    # Changes of columns wait for readers, and others wait behind them: not for long.
-    "SET LOCAL lock_timeout = '30s'",
 )
 
 
@@ -58,7 +55,12 @@ class Refreshed:
 
 
 def refresh(
-    server: Server, store: Store, contracts: Iterable[Contract], *, take_over: bool = False
+    server: Server,
+    store: Store,
+    contracts: Iterable[Contract],
+    *,
+    take_over: bool = False,
+    patience: Patience = PATIENT,
 ) -> Refreshed | None:
     """Bring PostgreSQL to the current release; None when none was made yet.
 
@@ -67,9 +69,10 @@ def refresh(
     holds what it held.
     """
     started = time.perf_counter()
-    with connected(server) as connection:
+    with connected(server, patience.longest) as connection:
         for each in SESSION:
             connection.execute(each)
+        alone(connection, patience.turn)
         with opened_in(store) as current:
             if current is None:
                 return None

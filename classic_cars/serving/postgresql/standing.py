@@ -40,8 +40,8 @@ def foreign(shelf: Shelf, holding: Holding) -> str:
     if is_ours:
         return ""
     return (
-        f"PostgreSQL holds {holding.line()}, which this home did not make (its newest is {newest(shelf)}): another home "
-        "serves there, or this one's releases were deleted; name another database in CLASSIC_CARS_SERVING_URL, or "
+        f"PostgreSQL holds {holding.line()}, which this home did not make (its newest is {newest(shelf)}): another "
+        "home serves there, or this one's releases were deleted; name another database in CLASSIC_CARS_SERVING_URL, or "
         f"replace what is there: {TAKE_OVER}"
     )
 
