@@ -25,8 +25,8 @@ from classic_cars.serving.postgresql import patience, rows
 from classic_cars.serving.postgresql.asset import KEY, postgresql_check
 from classic_cars.serving.postgresql.connection import Server, connected
 from classic_cars.serving.postgresql.patience import Patience
+from classic_cars.serving.postgresql.reader import READER
 from classic_cars.serving.postgresql.refresh import refresh
-from classic_cars.serving.postgresql.shape import READER
 from classic_cars.serving.releases import current, opened
 from classic_cars.settings import Settings
 from classic_cars.sources.urls import SourceURL

@@ -20,8 +20,8 @@ from classic_cars.contracts.vocabulary import Int, Text
 from classic_cars.errors import ServingError
 from classic_cars.serving.postgresql import rows, shape
 from classic_cars.serving.postgresql.connection import Server
+from classic_cars.serving.postgresql.reader import READER
 from classic_cars.serving.postgresql.rights import examined
-from classic_cars.serving.postgresql.shape import READER
 from classic_cars.settings import Settings
 from classic_cars.sources.urls import SourceURL
 from classic_cars.stores.sql import table_name
@@ -34,6 +34,8 @@ from classic_cars_tests.postgresql_serving import (
     must_be_equal,
     refreshed,
 )
+
+SCHEMAS = (*RELEASED, "platform")
 
 # What somebody changed by hand ------------------------------------------------------------------------------
 
@@ -56,7 +58,6 @@ CHANGES = {
         'DROP INDEX warehouse."fact_orders_orderDate_idx"',
         "COMMENT ON TABLE warehouse.fact_orders IS 'mine'",
         'ALTER TABLE warehouse.fact_orders DROP CONSTRAINT "fact_orders_orderDate_fkey"',
-        f"REVOKE SELECT ON warehouse.fact_orders FROM {READER}",
         "DROP TRIGGER changed_by_hand ON warehouse.fact_orders",
     ],
     "everything dropped": ["DROP SCHEMA warehouse, analytics, platform CASCADE"],
@@ -171,6 +172,36 @@ def test_who_is_granted_the_role_reads_and_does_nothing_else(served: Settings) -
         done(served, f"DROP ROLE {user}")
 
 
+def readable(settings: Settings) -> dict[str, bool]:
+    """By table, whether the role of the readers may."""
+    question = f"""SELECT c.oid::regclass::text, has_schema_privilege('{READER}', relnamespace, 'USAGE')
+        AND has_table_privilege('{READER}', c.oid, 'SELECT') FROM pg_class c WHERE relkind = 'r'
+        AND relnamespace::regnamespace::text IN ('warehouse', 'analytics', 'platform')"""
+    return dict(asked(settings, question))
+
+
+def test_what_was_taken_from_the_readers_stays_taken(served: Settings) -> None:
+    before = readable(served)
+    assert before.pop("platform.held") is False
+    assert all(before.values())
+    done(served, f"REVOKE SELECT ON warehouse.dim_customers FROM {READER}")
+    done(served, f"REVOKE USAGE ON SCHEMA analytics FROM {READER}", "DROP TABLE analytics.sales_by_month")
+    refreshed(served)
+    expected = {name: not name.startswith("analytics.") and name != "warehouse.dim_customers" for name in before}
+    assert readable(served) == expected | {"platform.held": False}
+
+
+def test_readers_who_are_new_to_the_database_read_all_of_it(served: Settings) -> None:
+    before = readable(served)
+    done(
+        served,
+        *(f"REVOKE ALL ON ALL TABLES IN SCHEMA {each} FROM {READER}" for each in SCHEMAS),
+        *(f"REVOKE ALL ON SCHEMA {each} FROM {READER}" for each in SCHEMAS),
+    )
+    refreshed(served)
+    assert readable(served) == before
+
+
 def test_the_doctor_names_each_right_that_is_missing(postgresql_url: str) -> None:
     server = Server.parse(postgresql_url, 4)
     assert "holds no release yet" in examined(server)
@@ -224,6 +255,22 @@ def test_a_contract_with_another_column_changes_the_table_and_keeps_views(servin
     assert asked(serving, "SELECT to_regclass('analytics.sales_by_month')") == [(None,)]
 
 
+def test_a_dimension_that_is_retired_goes_while_a_fact_referred_to_it(served: Settings) -> None:
+    done(
+        served,
+        "CREATE TABLE warehouse.dim_colours (colour text PRIMARY KEY)",
+        "CREATE TABLE warehouse.fact_colours (colour text REFERENCES warehouse.dim_colours)",
+        "INSERT INTO platform.held VALUES ('warehouse/dim_colours', '{}'), ('warehouse/fact_colours', '{}')",
+        'ALTER TABLE warehouse.fact_orders ADD CONSTRAINT "fact_orders_comments_fkey" '
+        "FOREIGN KEY (comments) REFERENCES warehouse.dim_colours NOT VALID",
+    )
+    refreshed(served)
+    assert asked(served, "SELECT to_regclass('warehouse.dim_colours'), count(*) FROM platform.held") == [
+        (None, len(CONTRACTS))
+    ]
+    must_be_equal(served)
+
+
 HARD = [
     "",
     "NULL",
@@ -254,6 +301,7 @@ def test_hard_texts_arrive_as_they_are_but_for_what_postgresql_cannot_hold(postg
     held = "SELECT number, text FROM warehouse.hard ORDER BY number"
     expected = [(number, text and text.replace("\0", "")) for number, text in enumerate(HARD)]
     with psycopg.connect(postgresql_url) as connection:
+        connection.execute("CREATE SCHEMA warehouse")
         for each in shape.prepared(contract, shape.wanted(contract, []), None):
             connection.execute(each)
         assert rows.filled(connection, contract, release) == len(HARD)

@@ -81,9 +81,8 @@ def connected(server: Server, longest: float = QUESTION) -> Iterator[Connection]
     }
     try:
         # Not prepared: a pooler may hand each transaction another connection.
-        with psycopg.connect(**where, prepare_threshold=None) as connection:
-            with _hung_up(connection, longest, late):
-                yield connection
+        with psycopg.connect(**where, prepare_threshold=None) as connection, _hung_up(connection, longest, late):
+            yield connection
     except psycopg.Error as error:
         if late.is_set():
             raise ServingError(f"{url}: not done after {counted(round(longest), 'second')}, and given up") from None
@@ -92,7 +91,7 @@ def connected(server: Server, longest: float = QUESTION) -> Iterator[Connection]
 
 @contextmanager
 def _hung_up(connection: Connection, longest: float, late: threading.Event) -> Iterator[None]:
-    """The connection ends after ``longest`` seconds. PostgreSQL's own timeouts need a server that still does something."""
+    """The connection ends after ``longest`` seconds: PostgreSQL's own timeouts need a server that still works."""
 
     def hang_up() -> None:
         late.set()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from classic_cars.serving.postgresql.connection import Connection
 from classic_cars.serving.releases import Release
+from classic_cars.stores.sql import quoted
 
 OWN = "platform"
 #: By month (``""``: all of the table), a mark of its rows; None when nobody knows what the table holds.
@@ -26,7 +27,6 @@ BEGIN
 END $$
 """
 SET_UP = (
-    f"CREATE SCHEMA IF NOT EXISTS {OWN}",
     f"CREATE TABLE {OWN}.release (number bigint PRIMARY KEY, made timestamptz NOT NULL, run text NOT NULL, "
     "proven timestamptz, proof text NOT NULL, loaded timestamptz NOT NULL)",
     f"COMMENT ON TABLE {OWN}.release IS 'The release that the tables of this database hold; one row'",
@@ -40,6 +40,13 @@ SET_UP = (
     f"COMMENT ON TABLE {OWN}.held IS 'What the platform loaded of each table; NULL when somebody else changed it'",
     FUNCTION,
 )
+
+
+def make_schemas(connection: Connection, layers: Iterable[str]) -> None:
+    """Those that are absent: ``IF NOT EXISTS`` needs the right to create them, too, where they are there."""
+    there = {name for (name,) in connection.execute("SELECT nspname FROM pg_namespace")}
+    for name in sorted({OWN, *layers} - there):
+        connection.execute(f"CREATE SCHEMA {quoted(name)}")
 
 
 def is_set_up(connection: Connection) -> bool:

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-
-from psycopg import errors
 
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ServingError
-from classic_cars.serving.postgresql import held, rows, shape, standing
+from classic_cars.serving.postgresql import held, reader, rows, shape, standing
 from classic_cars.serving.postgresql.connection import Connection, Server, connected
 from classic_cars.serving.postgresql.patience import PATIENT, Patience, alone
-from classic_cars.serving.postgresql.shape import READER, Shape
+from classic_cars.serving.postgresql.shape import Shape
 from classic_cars.serving.releases import Release, opened_in
 from classic_cars.stores.base import Pinned, Store
 from classic_cars.stores.pins import changed
@@ -92,15 +90,15 @@ def held_release(server: Server) -> held.Holding | None:
 
 
 def _brought(connection: Connection, release: Release, tables: Pinned, contracts: list[Contract]) -> dict[str, int]:
-    _set_up(connection)
+    reader_is_new = _set_up(connection, {each.layer for each in contracts})
     known = held.all_marks(connection)
     addresses = {each.address: each for each in contracts}
     there = shape.found(connection, addresses)
     _must_be_ours(there, known)
     wants = {each.address: shape.wanted(each, addresses) for each in contracts}
-    for address in known.keys() - addresses.keys():
-        _drop(connection, address)
-    new = _prepared(connection, contracts, wants, there)
+    made = [each for each in contracts if each.address not in there]
+    new = _prepared(connection, contracts, wants, there, known.keys() - addresses.keys())
+    reader.granted(connection, *((contracts, ()) if reader_is_new else (made, there)))
     written = {}
     for contract in contracts:
         marks, before = tables.marks(contract), known.get(contract.address)
@@ -120,21 +118,16 @@ def _brought(connection: Connection, release: Release, tables: Pinned, contracts
     return written
 
 
-def _set_up(connection: Connection) -> None:
-    """The platform's own tables and the role of those who read."""
-    if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (READER,)).fetchall():
-        try:
-            connection.execute(f"CREATE ROLE {READER} NOLOGIN")
-        except errors.InsufficientPrivilege:
-            raise ServingError(
-                f"PostgreSQL has no role {READER}, and this user may not create it; as an administrator: "
-                f"CREATE ROLE {READER} NOLOGIN"
-            ) from None
-    if not held.is_set_up(connection):
+def _set_up(connection: Connection, layers: Iterable[str]) -> bool:
+    """The platform's own tables and the role of those who read; whether that is new here."""
+    is_new, is_set_up = reader.made(connection), held.is_set_up(connection)
+    held.make_schemas(connection, layers)
+    if not is_set_up:
         for each in held.SET_UP:
             connection.execute(each)
-        connection.execute(f"GRANT USAGE ON SCHEMA {held.OWN} TO {READER}")
-        connection.execute(f"GRANT SELECT ON {held.OWN}.release TO {READER}")
+    if is_new or not is_set_up:
+        reader.granted_own(connection)
+    return is_new
 
 
 def _must_be_of_this_home(connection: Connection, store: Store) -> None:
@@ -152,29 +145,36 @@ def _must_be_ours(there: Iterable[str], known: Iterable[str]) -> None:
         )
 
 
-def _drop(connection: Connection, address: str) -> None:
-    """A table that releases no longer hold."""
-    layer, _, name = address.partition("/")
-    connection.execute(f"DROP TABLE IF EXISTS {quoted(layer)}.{quoted(name)}")
-    held.forget(connection, address)
+def _drop(connection: Connection, addresses: Collection[str]) -> None:
+    """Tables that releases no longer hold: at once, for they may refer to each other."""
+    names = [".".join(map(quoted, address.split("/"))) for address in sorted(addresses)]
+    if names:
+        connection.execute(f"DROP TABLE IF EXISTS {', '.join(names)}")
+    for address in addresses:
+        held.forget(connection, address)
 
 
 def _prepared(
-    connection: Connection, contracts: list[Contract], wants: Mapping[str, Shape], there: dict[str, Shape]
+    connection: Connection,
+    contracts: list[Contract],
+    wants: Mapping[str, Shape],
+    there: dict[str, Shape],
+    gone: Collection[str],
 ) -> set[str]:
-    """Make tables take the contracts' rows; the addresses of those whose own rows nobody can compare with them.
+    """Make tables take the contracts' rows, and drop those that are ``gone``.
 
-    They are new, have other columns than before, or no key.
+    The addresses of those whose own rows nobody can compare with them: they are new, have other columns than before, or
+    no key.
     """
     statements = {
         each.address: list(shape.prepared(each, wants[each.address], there.get(each.address))) for each in contracts
     }
     changing = {address for address, found in statements.items() if found}
     changing |= {address for address, found in there.items() if found.keys() != wants[address].keys()}
-    for each in [
-        *shape.released_keys(contracts, there, changing),
-        *(each for all in statements.values() for each in all),
-    ]:
+    for each in shape.released_keys(contracts, wants, there, changing):
+        connection.execute(each)
+    _drop(connection, gone)
+    for each in (each for all in statements.values() for each in all):
         connection.execute(each)
     return changing
 

@@ -6,7 +6,7 @@ from classic_cars.contracts.base import RELEASED
 from classic_cars.errors import ServingError
 from classic_cars.serving.postgresql import held
 from classic_cars.serving.postgresql.connection import Server, connected
-from classic_cars.serving.postgresql.shape import READER
+from classic_cars.serving.postgresql.reader import READER
 
 QUESTION = """
 SELECT current_user, current_database(), current_setting('server_version'), current_setting('server_encoding'),
