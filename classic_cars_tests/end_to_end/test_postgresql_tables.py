@@ -226,6 +226,63 @@ def test_the_doctor_names_each_right_that_is_missing(postgresql_url: str) -> Non
             owner.execute(f"DROP ROLE {user}")
 
 
+@pytest.mark.parametrize("closed", [True, False])
+def test_schemas_that_an_administrator_made_are_used_or_named(serving: Settings, closed: bool) -> None:
+    """With the right to create schemas and none in one that is there; or the other way round."""
+    text = serving.serving_url.get_secret_value()
+    url, user = SourceURL.parse(text).url, f"loader_{time.monotonic_ns()}"
+    theirs = url.set(username=user, password="secret").render_as_string(hide_password=False)
+    poor = serving.model_copy(update={"serving_url": Settings(serving_url=theirs).serving_url})
+    done(
+        serving,
+        f"CREATE ROLE {user} LOGIN PASSWORD 'secret'",
+        f"DO $$ BEGIN CREATE ROLE {READER} NOLOGIN; EXCEPTION WHEN duplicate_object THEN END $$",
+        *([f"GRANT CREATE ON DATABASE {url.database} TO {user}", "CREATE SCHEMA analytics"] if closed else []),
+        *([] if closed else [f"CREATE SCHEMA {each} AUTHORIZATION {user}" for each in SCHEMAS]),
+    )
+    try:
+        if closed:
+            with pytest.raises(ServingError, match='CREATE, USAGE ON SCHEMA "analytics"') as refused:
+                examined(Server.of(poor))
+            done(serving, str(refused.value).partition(": ")[2])
+        assert "holds no release yet" in examined(Server.of(poor))
+        refreshed(poor)
+        assert all(right for name, right in readable(serving).items() if name != "platform.held")
+    finally:
+        done(serving, f"DROP OWNED BY {user} CASCADE", f"DROP ROLE {user}")
+
+
+def test_the_doctor_says_whose_tables_they_are(served: Settings) -> None:
+    url, user = SourceURL.parse(served.serving_url.get_secret_value()).url, f"loader_{time.monotonic_ns()}"
+    done(served, f"CREATE ROLE {user} LOGIN PASSWORD 'secret'")
+    try:
+        with pytest.raises(ServingError, match=f"belong to {url.username}, and this user is"):
+            examined(Server.parse(url.set(username=user, password="secret").render_as_string(hide_password=False), 4))
+    finally:
+        done(served, f"DROP ROLE {user}")
+
+
+def test_a_database_that_is_not_there_is_named(postgresql_url: str) -> None:
+    absent = f"{postgresql_url.rpartition('/')[0]}/absent"
+    with pytest.raises(ServingError, match=r'database "absent" does not exist; create it, or check its name'):
+        examined(Server.parse(absent, 4))
+
+
+def test_a_table_of_somebody_else_that_refers_to_rows_that_go_is_named(served: Settings) -> None:
+    done(
+        served,
+        'CREATE TABLE public.notes (customer integer REFERENCES warehouse.dim_customers ("customerNumber"))',
+        """INSERT INTO warehouse.dim_customers SELECT (jsonb_populate_record(c, '{"customerNumber": 999999}')).*
+        FROM warehouse.dim_customers c LIMIT 1""",
+        "INSERT INTO public.notes VALUES (999999)",
+    )
+    with pytest.raises(ServingError, match=r"public\.notes is a table of yours"):
+        refreshed(served)
+    done(served, "DROP TABLE public.notes")
+    refreshed(served)
+    must_be_equal(served)
+
+
 # Contracts that change, and values that are hard ------------------------------------------------------------
 
 

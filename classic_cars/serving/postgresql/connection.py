@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -124,6 +125,8 @@ def _fix(error: psycopg.Error) -> str:
             return f"; {fix}"
     if "password authentication failed" in str(error):
         return f"; {FIXES[0][1]}"
+    if re.search(r'database "[^"]*" does not exist', str(error)):
+        return f"; create it, or check its name in {VARIABLE}"
     if error.diag.message_primary is None:
         return f"; check host and port in {VARIABLE}, that the server runs and lets this machine in"
     return ""

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from psycopg import errors
 
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ServingError
 from classic_cars.serving.postgresql import held, reader, rows, shape, standing
-from classic_cars.serving.postgresql.connection import Connection, Server, connected
+from classic_cars.serving.postgresql.connection import Connection, Server, connected, said
 from classic_cars.serving.postgresql.patience import PATIENT, Patience, alone
 from classic_cars.serving.postgresql.shape import Shape
 from classic_cars.serving.releases import Release, opened_in
@@ -77,10 +80,26 @@ def refresh(
             release, tables = current
             if not take_over:
                 _must_be_of_this_home(connection, store)
-            written = _brought(connection, release, tables, [each for each in contracts if tables.exists(each)])
+            with _strange_references_named(server, contracts := [each for each in contracts if tables.exists(each)]):
+                written = _brought(connection, release, tables, contracts)
     done = Refreshed(release, str(server), written, time.perf_counter() - started)
     progress.info("%s", done.line())
     return done
+
+
+@contextmanager
+def _strange_references_named(server: Server, contracts: Iterable[Contract]) -> Iterator[None]:
+    """Tables of the users' may refer to the platform's, until rows go that they refer to."""
+    try:
+        yield
+    except errors.ForeignKeyViolation as error:
+        layer, name = error.diag.schema_name, error.diag.table_name
+        if f"{layer}/{name}" in {each.address for each in contracts}:
+            raise
+        raise ServingError(
+            f"{server}: {said(error)}; {layer}.{name} is a table of yours, and refers to rows that the release no "
+            f"longer has: drop its foreign key {error.diag.constraint_name}, or remove its rows that refer to them"
+        ) from None
 
 
 def held_release(server: Server) -> held.Holding | None:
