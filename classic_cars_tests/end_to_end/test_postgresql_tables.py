@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -200,6 +202,28 @@ def test_readers_who_are_new_to_the_database_read_all_of_it(served: Settings) ->
     )
     refreshed(served)
     assert readable(served) == before
+
+
+def test_the_role_of_the_page_for_a_tool_without_personal_data_reads_none(served: Settings) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "bi.md").read_text()
+    (block,) = re.findall(r"```sql\n(CREATE ROLE metabase .*?)```", page, re.DOTALL)
+    user = f"bi_{time.monotonic_ns()}"
+    personal = {each.address.replace("/", ".") for each in CONTRACTS if any(map(each.is_personal, each.types.names))}
+    assert all(f"`{each}`" in page for each in personal)
+    done(served, *block.replace("metabase", user).strip().rstrip(";").split(";\n"))
+    try:
+        readable = dict(
+            asked(
+                served,
+                f"SELECT c.oid::regclass::text, has_table_privilege('{user}', c.oid, 'SELECT') FROM pg_class c "
+                "WHERE relkind = 'r' AND relnamespace::regnamespace::text IN ('warehouse', 'analytics', 'platform')",
+            )
+        )
+        assert readable["platform.release"]
+        assert readable["analytics.sales_by_country"]
+        assert not any(readable[each] for each in personal)
+    finally:
+        done(served, f"DROP OWNED BY {user}", f"DROP ROLE {user}")
 
 
 def test_the_doctor_names_each_right_that_is_missing(postgresql_url: str) -> None:

@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,7 @@ def _hung_up(connection: Connection, longest: float, late: threading.Event) -> I
 
     def hang_up() -> None:
         late.set()
-        with socket.socket(fileno=os.dup(connection.fileno())) as line:
+        with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
             line.shutdown(socket.SHUT_RDWR)
 
     watch = threading.Timer(longest, hang_up)

@@ -33,7 +33,7 @@ SET_UP = (
     f"COMMENT ON COLUMN {OWN}.release.number IS 'As `classic-cars releases` lists it'",
     f"COMMENT ON COLUMN {OWN}.release.made IS 'When the release was made'",
     f"COMMENT ON COLUMN {OWN}.release.run IS 'The run after which it was made'",
-    f"COMMENT ON COLUMN {OWN}.release.proven IS 'When last proven equal to the live order system, as known when it was made'",
+    f"COMMENT ON COLUMN {OWN}.release.proven IS 'When last proven equal to source, as known when it was made'",
     f"COMMENT ON COLUMN {OWN}.release.proof IS 'Rows and amounts published, quarantined and in source'",
     f"COMMENT ON COLUMN {OWN}.release.loaded IS 'When this database came to hold it'",
     f"CREATE TABLE {OWN}.held (address text PRIMARY KEY, marks jsonb)",

@@ -42,12 +42,14 @@ def alone(connection: Connection, turn: int) -> None:
 
     Raises ``ServingError`` when it is not done after ``turn`` seconds.
     """
-    lock = LOCK if held.is_set_up(connection) else FIRST
     try:
-        if lock is LOCK and _free(connection):
+        if held.is_set_up(connection) and _free(connection):
             return
         connection.execute(f"SET LOCAL lock_timeout = '{turn}s'")
-        connection.execute(lock)
+        if not held.is_set_up(connection):
+            connection.execute(FIRST)
+        if held.is_set_up(connection):  # by now
+            connection.execute(LOCK)
     except errors.LockNotAvailable:
         raise ServingError(
             f"another load was not done after {turn} s: `classic-cars releases serve` waits longer, and "
