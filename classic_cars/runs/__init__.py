@@ -81,8 +81,7 @@ def execute(
         if ephemeral or report.interrupted:
             return report
         if _publishes_for_analysts(report):
-            report = _without_release(report, failed_release(instance, report.run_id))
-            return replace(report, not_served=not_served(instance) if settings.serving_url.get_secret_value() else "")
+            return _after_its_release(settings, report, instance)
         return _released(settings, report, instance)
 
 
@@ -114,6 +113,12 @@ def _clear_up(settings: Settings, instance: dg.DagsterInstance) -> None:
     """What killed runs left: in the history, and copies of what they read."""
     fail_dead_runs(instance)
     remove_abandoned(settings.home / "store")
+
+
+def _after_its_release(settings: Settings, report: RunReport, instance: dg.DagsterInstance) -> RunReport:
+    """The same, with what became of the release that the run itself tried to make, and to serve."""
+    report = _without_release(report, failed_release(instance, report.run_id))
+    return replace(report, not_served=not_served(instance) if settings.serving_url.get_secret_value() else "")
 
 
 def _released(settings: Settings, report: RunReport, instance: dg.DagsterInstance, run_id: str = "") -> RunReport:

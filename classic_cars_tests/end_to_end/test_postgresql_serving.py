@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -244,14 +245,24 @@ def test_a_load_within_a_run_waits_seconds_for_another_and_says_so(
     assert refreshed(served).tables == {}
 
 
-def test_a_load_that_never_ends_is_given_up(served: Settings) -> None:
-    """As where the server is frozen: it neither answers nor goes away."""
+@contextmanager
+def frozen(process: int) -> Iterator[None]:
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def test_a_load_by_a_server_that_is_frozen_is_given_up(served: Settings) -> None:
+    """It neither answers nor goes away."""
     started = time.monotonic()
     with (
         pytest.raises(ServingError, match="not done after 1 second, and given up"),
         connected(Server.of(served), longest=1) as connection,
+        frozen(connection.info.backend_pid),
     ):
-        connection.execute("SELECT pg_sleep(30)")
+        connection.execute("SELECT 1")
     assert time.monotonic() - started < 10
 
 

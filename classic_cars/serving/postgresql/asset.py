@@ -79,7 +79,6 @@ def serve_release(
     from classic_cars.serving.postgresql.connection import Server
     from classic_cars.serving.postgresql.patience import BRIEF, PATIENT
     from classic_cars.serving.postgresql.refresh import refresh
-    from classic_cars.serving.postgresql.standing import HEAL, TAKE_OVER
 
     done, wrong = None, ""
     try:
@@ -91,6 +90,13 @@ def serve_release(
     except Exception as error:
         # Its text may hold values.
         wrong = f"unexpected {type(error).__name__} while PostgreSQL was brought to the release"
+    _recorded(instance, done, wrong)
+    return done, wrong
+
+
+def _recorded(instance: dg.DagsterInstance, done: Refreshed | None, wrong: str) -> None:
+    from classic_cars.serving.postgresql.standing import HEAL, TAKE_OVER
+
     said = f"{wrong}; it holds what it held; {HEAL}" if wrong and TAKE_OVER not in wrong else wrong
     if done is not None:
         instance.report_runless_asset_event(dg.AssetMaterialization(KEY, metadata=_metadata(done)))
@@ -104,7 +110,6 @@ def serve_release(
             description=said or (done.line() if done else "no release"),
         )
     )
-    return done, wrong
 
 
 def not_served(instance: dg.DagsterInstance) -> str:
