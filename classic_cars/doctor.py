@@ -193,10 +193,14 @@ def _dagster(settings: Settings) -> str:
 
 
 def _serving(settings: Settings) -> str:
+    from classic_cars.serving.postgresql.asset import lagging
     from classic_cars.serving.postgresql.connection import Server
     from classic_cars.serving.postgresql.rights import examined
 
-    return examined(Server.of(settings))
+    found = examined(Server.of(settings))
+    if wrong := lagging(settings):
+        raise ClassicCarsError(f"{found}; {wrong}")
+    return found
 
 
 def _alerts(settings: Settings) -> str:

@@ -117,6 +117,8 @@ def run(patterns: tuple[str, ...], months: str | None, shrinking: tuple[str, ...
     _show_report(report)
     if not report.interrupted:
         _show_completeness(report.run_id)
+    if report.not_served:
+        err.print(f"[bold red]not served[/]: {escape(report.not_served)}", soft_wrap=True)
     out.print(_line(report, time.monotonic() - started), soft_wrap=True)
     if report.interrupted:
         sys.exit(EXIT_CODE)

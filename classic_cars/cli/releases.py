@@ -129,7 +129,8 @@ def restore(number: int) -> None:
 
 
 @releases.command()
-def serve() -> None:
+@click.option("--take-over", is_flag=True, help="Replace a release that another home brought there.")
+def serve(take_over: bool) -> None:
     """Bring the PostgreSQL of CLASSIC_CARS_SERVING_URL to the current release now.
 
     Each new release does this by itself. Only tables and months that changed since are loaded, in one transaction:
@@ -140,5 +141,5 @@ def serve() -> None:
 
     if not load_settings().serving_url.get_secret_value():
         raise click.ClickException("CLASSIC_CARS_SERVING_URL is not set: postgresql://user:password@host:5432/database")
-    if not served():
+    if not served(take_over=take_over):
         sys.exit(1)

@@ -9,8 +9,11 @@ from classic_cars.cli.startup import quick_imports
 from classic_cars.cli.terminal import err, out, progress
 
 
-def served() -> bool:
-    """Bring PostgreSQL to the current release, if the settings name one, and say so; False when it refused."""
+def served(*, take_over: bool = False) -> bool:
+    """Bring PostgreSQL to the current release, if the settings name one, and say so; False when it refused.
+
+    ``take_over``: in place of another home's release, too.
+    """
     with quick_imports():
         from classic_cars.settings import load_settings
 
@@ -25,7 +28,9 @@ def served() -> bool:
 
     with progress("loading PostgreSQL"), open_instance(settings) as instance:
         store = open_store(settings, read_only=True)
-        done, wrong = serve_release(url, settings.connect_timeout, store, contracts(), instance)
+        done, wrong = serve_release(
+            url, settings.connect_timeout, store, contracts(), instance, take_over=take_over, brief=False
+        )
     if wrong:
         err.print(f"[bold red]not served[/]: {escape(wrong)}", soft_wrap=True)
     else:

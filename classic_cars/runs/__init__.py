@@ -20,7 +20,7 @@ from classic_cars.instance import fail_dead_runs, open_instance
 from classic_cars.months import Months, partition_key
 from classic_cars.processes import remove_abandoned
 from classic_cars.runs.changes import make_what_changed
-from classic_cars.runs.releasing import release_what_is_published
+from classic_cars.runs.releasing import release_what_is_published, serve_what_is_released
 from classic_cars.runs.report import FailedCheck, RunReport, executed
 from classic_cars.runs.selecting import (
     job_of,
@@ -29,6 +29,7 @@ from classic_cars.runs.selecting import (
     select_tables,
     shrinking_tables,
 )
+from classic_cars.serving.postgresql.asset import not_served
 from classic_cars.serving.release_asset import failed_release
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import open_order_system
@@ -80,8 +81,8 @@ def execute(
         if ephemeral or report.interrupted:
             return report
         if _publishes_for_analysts(report):
-            return _without_release(report, failed_release(instance, report.run_id))
-        return _without_release(report, release_what_is_published(settings, CONTRACTS, instance))
+            return _after_its_release(settings, report, instance)
+        return _released(settings, report, instance)
 
 
 def execute_what_changed(
@@ -105,13 +106,24 @@ def execute_what_changed(
         if report.interrupted:
             return report
         run_id = report.run_id if _publishes_for_analysts(report) else ""
-        return _without_release(report, release_what_is_published(settings, CONTRACTS, instance, run_id))
+        return _released(settings, report, instance, run_id)
 
 
 def _clear_up(settings: Settings, instance: dg.DagsterInstance) -> None:
     """What killed runs left: in the history, and copies of what they read."""
     fail_dead_runs(instance)
     remove_abandoned(settings.home / "store")
+
+
+def _after_its_release(settings: Settings, report: RunReport, instance: dg.DagsterInstance) -> RunReport:
+    """The same, with what became of the release that the run itself tried to make, and to serve."""
+    report = _without_release(report, failed_release(instance, report.run_id))
+    return replace(report, not_served=not_served(instance) if settings.serving_url.get_secret_value() else "")
+
+
+def _released(settings: Settings, report: RunReport, instance: dg.DagsterInstance, run_id: str = "") -> RunReport:
+    report = _without_release(report, release_what_is_published(settings, CONTRACTS, instance, run_id))
+    return replace(report, not_served=serve_what_is_released(settings, CONTRACTS, instance))
 
 
 def _without_release(report: RunReport, broken: str) -> RunReport:

@@ -1,14 +1,18 @@
-"""A release of what several runs published, or an earlier one could not make: its disk was full, it was killed."""
+"""A release of what several runs published, or an earlier one could not make: its disk was full, it was killed.
+
+And PostgreSQL that holds an older one: it was away.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import dagster as dg
 
 from classic_cars.contracts.base import RELEASED, Contract
-from classic_cars.errors import StoreBusy, StoreError
-from classic_cars.serving.postgresql.asset import serve_release
+from classic_cars.errors import ClassicCarsError, StoreBusy, StoreError
+from classic_cars.serving.postgresql.asset import lagging, serve_release
 from classic_cars.serving.release_asset import record_release
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
@@ -34,6 +38,16 @@ def release_what_is_published(
         return f"no release was made: {error}" if run_id or not isinstance(error, StoreBusy) else ""
     finally:
         store.end_run()
-    if outcome.is_new and (url := settings.serving_url.get_secret_value()):
-        serve_release(url, settings.connect_timeout, store, contracts, instance)
     return f"no release was made: {'; '.join(outcome.reasons)}" if outcome.failed else ""
+
+
+def serve_what_is_released(settings: Settings, contracts: Sequence[Contract], instance: dg.DagsterInstance) -> str:
+    """Bring PostgreSQL to the current release, unless it holds it; returns what went wrong, mostly nothing."""
+    url = settings.serving_url.get_secret_value()
+    if not url:
+        return ""
+    with suppress(ClassicCarsError):  # whoever asks again says why, and records it
+        if not lagging(settings):
+            return ""
+    store = open_store(settings, read_only=True)
+    return serve_release(url, settings.connect_timeout, store, contracts, instance)[1]

@@ -51,6 +51,8 @@ class RunReport:
     interrupted: bool = False
     #: Tables that were not made because nothing changed that they are made of.
     unchanged: list[str] = field(default_factory=list)
+    #: Why PostgreSQL does not hold the release; empty when it does, or none is served.
+    not_served: str = ""
 
     @property
     def tables(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -21,9 +22,12 @@ from classic_cars.cli.catalog import contracts
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ServingError
 from classic_cars.serving import releases
-from classic_cars.serving.postgresql import rows
+from classic_cars.serving.postgresql import patience, rows
 from classic_cars.serving.postgresql.asset import KEY, postgresql_check
-from classic_cars.serving.postgresql.connection import Server
+from classic_cars.serving.postgresql.connection import Server, connected
+from classic_cars.serving.postgresql.patience import Patience
+from classic_cars.serving.postgresql.reader import READER
+from classic_cars.serving.postgresql.refresh import refresh
 from classic_cars.serving.releases import current, opened
 from classic_cars.settings import Settings
 from classic_cars.sources.urls import SourceURL
@@ -48,6 +52,8 @@ from classic_cars_tests.postgresql_serving import (
     refreshed,
     verdict,
 )
+
+HURRIED = Patience(turn=1, longest=60)
 
 
 @pytest.fixture
@@ -215,6 +221,59 @@ def test_a_server_that_is_away_fails_neither_run_nor_release(
     assert postgresql_check(served)().passed
 
 
+def test_whoever_may_only_read_keeps_no_load_waiting(served: Settings) -> None:
+    done(served, "UPDATE platform.held SET marks = NULL")
+    with connect(served) as reader:
+        reader.execute(f"SET ROLE {READER}")
+        reader.execute("SELECT pg_advisory_lock(hashtext('classic-cars'))")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), reader.transaction():
+            reader.execute(patience.LOCK)
+        started = time.monotonic()
+        assert refresh(Server.of(served), open_store(served, read_only=True), CONTRACTS, patience=HURRIED) is not None
+        assert time.monotonic() - started < 60
+
+
+def test_a_load_within_a_run_waits_seconds_for_another_and_says_so(
+    served: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "classic_cars.progress")
+    with connect(served) as another, another.transaction():
+        another.execute(patience.LOCK)
+        with pytest.raises(ServingError, match="another load was not done after 1 s"):
+            refresh(Server.of(served), open_store(served, read_only=True), CONTRACTS, patience=HURRIED)
+    assert "waiting for another load" in caplog.text
+    assert refreshed(served).tables == {}
+
+
+@contextmanager
+def frozen(process: int) -> Iterator[None]:
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def test_a_load_by_a_server_that_is_frozen_is_given_up(served: Settings) -> None:
+    """It neither answers nor goes away."""
+    started = time.monotonic()
+    with (
+        pytest.raises(ServingError, match="not done after 1 second, and given up"),
+        connected(Server.of(served), longest=1) as connection,
+        frozen(connection.info.backend_pid),
+    ):
+        connection.execute("SELECT 1")
+    assert time.monotonic() - started < 10
+
+
+def test_a_database_that_is_read_only_by_default_is_written(served: Settings) -> None:
+    ((name,),) = asked(served, "SELECT current_database()")
+    done(served, "UPDATE platform.held SET marks = NULL")
+    done(served, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    refreshed(served)
+    must_be_equal(served)
+
+
 def test_a_row_that_gets_lost_on_the_way_is_noticed(served: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = rows._copy
 
@@ -277,6 +336,43 @@ def test_commands_say_what_is_missing(published: Settings) -> None:
     refused = classic_cars(published.home, "releases", CLASSIC_CARS_SERVING_URL="mysql://me:s3cret@host/db")
     assert (refused.returncode, "starts with postgresql://" in refused.stderr) == (1, True)
     assert "s3cret" not in refused.stderr
+
+
+# Two homes, and a home that is behind ------------------------------------------------------------------------
+
+
+def test_the_release_of_another_home_is_named_and_replaced_only_when_told(served: Settings) -> None:
+    environment = {"CLASSIC_CARS_SERVING_URL": served.serving_url.get_secret_value()}
+    for other in ("run = 'of another home', made = made - interval '1 hour'", "number = number + 900"):
+        done(served, f"UPDATE platform.release SET {other}")
+        assert "which this home did not make" in str(postgresql_check(served)().description), other
+        there = asked(served, TOTALS)
+        with pytest.raises(ServingError, match="releases serve --take-over"):
+            refreshed(served)
+        examined = classic_cars(served.home, "doctor", **environment)
+        assert "which this home did not make" in examined.stdout + examined.stderr
+        assert asked(served, TOTALS) == there
+        assert classic_cars(served.home, "releases", "serve", **environment).returncode == 1
+        taken = classic_cars(served.home, "releases", "serve", "--take-over", **environment)
+        assert taken.returncode == 0, taken.stderr
+        must_be_equal(served)
+
+
+def test_what_was_not_served_is_said_and_a_run_that_needs_nothing_else_serves_it(served: Settings) -> None:
+    url = served.serving_url.get_secret_value()
+    away = f"{url.rpartition('/')[0]}/absent"
+    home = {"CLASSIC_CARS_SOURCE_URL": served.order_system_url, "CLASSIC_CARS_SERVING_URL": url}
+    change(served.order_system_url, DEARER_IN_MAY)
+    ran = classic_cars(served.home, "run", **home | {"CLASSIC_CARS_SERVING_URL": away})
+    assert (ran.returncode, "not served: " in ran.stderr) == (0, True), ran.stdout + ran.stderr
+    examined = classic_cars(served.home, "doctor", **home)
+    assert "the current one is 2" in examined.stdout + examined.stderr
+    assert examined.returncode == 1
+    again = classic_cars(served.home, "run", **home)
+    assert "no run was needed" in again.stdout
+    assert "not served" not in again.stderr
+    must_be_equal(served)
+    assert "holds release 2" in classic_cars(served.home, "doctor", **home).stdout
 
 
 # On a lake --------------------------------------------------------------------------------------------------

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,8 +22,8 @@ from classic_cars.contracts.vocabulary import Int, Text
 from classic_cars.errors import ServingError
 from classic_cars.serving.postgresql import rows, shape
 from classic_cars.serving.postgresql.connection import Server
+from classic_cars.serving.postgresql.reader import READER
 from classic_cars.serving.postgresql.rights import examined
-from classic_cars.serving.postgresql.shape import READER
 from classic_cars.settings import Settings
 from classic_cars.sources.urls import SourceURL
 from classic_cars.stores.sql import table_name
@@ -34,6 +36,8 @@ from classic_cars_tests.postgresql_serving import (
     must_be_equal,
     refreshed,
 )
+
+SCHEMAS = (*RELEASED, "platform")
 
 # What somebody changed by hand ------------------------------------------------------------------------------
 
@@ -56,7 +60,6 @@ CHANGES = {
         'DROP INDEX warehouse."fact_orders_orderDate_idx"',
         "COMMENT ON TABLE warehouse.fact_orders IS 'mine'",
         'ALTER TABLE warehouse.fact_orders DROP CONSTRAINT "fact_orders_orderDate_fkey"',
-        f"REVOKE SELECT ON warehouse.fact_orders FROM {READER}",
         "DROP TRIGGER changed_by_hand ON warehouse.fact_orders",
     ],
     "everything dropped": ["DROP SCHEMA warehouse, analytics, platform CASCADE"],
@@ -171,6 +174,58 @@ def test_who_is_granted_the_role_reads_and_does_nothing_else(served: Settings) -
         done(served, f"DROP ROLE {user}")
 
 
+def readable(settings: Settings) -> dict[str, bool]:
+    """By table, whether the role of the readers may."""
+    question = f"""SELECT c.oid::regclass::text, has_schema_privilege('{READER}', relnamespace, 'USAGE')
+        AND has_table_privilege('{READER}', c.oid, 'SELECT') FROM pg_class c WHERE relkind = 'r'
+        AND relnamespace::regnamespace::text IN ('warehouse', 'analytics', 'platform')"""
+    return dict(asked(settings, question))
+
+
+def test_what_was_taken_from_the_readers_stays_taken(served: Settings) -> None:
+    before = readable(served)
+    assert before.pop("platform.held") is False
+    assert all(before.values())
+    done(served, f"REVOKE SELECT ON warehouse.dim_customers FROM {READER}")
+    done(served, f"REVOKE USAGE ON SCHEMA analytics FROM {READER}", "DROP TABLE analytics.sales_by_month")
+    refreshed(served)
+    expected = {name: not name.startswith("analytics.") and name != "warehouse.dim_customers" for name in before}
+    assert readable(served) == expected | {"platform.held": False}
+
+
+def test_readers_who_are_new_to_the_database_read_all_of_it(served: Settings) -> None:
+    before = readable(served)
+    done(
+        served,
+        *(f"REVOKE ALL ON ALL TABLES IN SCHEMA {each} FROM {READER}" for each in SCHEMAS),
+        *(f"REVOKE ALL ON SCHEMA {each} FROM {READER}" for each in SCHEMAS),
+    )
+    refreshed(served)
+    assert readable(served) == before
+
+
+def test_the_role_of_the_page_for_a_tool_without_personal_data_reads_none(served: Settings) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "bi.md").read_text()
+    (block,) = re.findall(r"```sql\n(CREATE ROLE metabase .*?)```", page, re.DOTALL)
+    user = f"bi_{time.monotonic_ns()}"
+    personal = {each.address.replace("/", ".") for each in CONTRACTS if any(map(each.is_personal, each.types.names))}
+    assert all(f"`{each}`" in page for each in personal)
+    done(served, *block.replace("metabase", user).strip().rstrip(";").split(";\n"))
+    try:
+        readable = dict(
+            asked(
+                served,
+                f"SELECT c.oid::regclass::text, has_table_privilege('{user}', c.oid, 'SELECT') FROM pg_class c "
+                "WHERE relkind = 'r' AND relnamespace::regnamespace::text IN ('warehouse', 'analytics', 'platform')",
+            )
+        )
+        assert readable["platform.release"]
+        assert readable["analytics.sales_by_country"]
+        assert not any(readable[each] for each in personal)
+    finally:
+        done(served, f"DROP OWNED BY {user}", f"DROP ROLE {user}")
+
+
 def test_the_doctor_names_each_right_that_is_missing(postgresql_url: str) -> None:
     server = Server.parse(postgresql_url, 4)
     assert "holds no release yet" in examined(server)
@@ -193,6 +248,63 @@ def test_the_doctor_names_each_right_that_is_missing(postgresql_url: str) -> Non
         finally:
             owner.execute(f"DROP OWNED BY {user}")
             owner.execute(f"DROP ROLE {user}")
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_schemas_that_an_administrator_made_are_used_or_named(serving: Settings, closed: bool) -> None:
+    """With the right to create schemas and none in one that is there; or the other way round."""
+    text = serving.serving_url.get_secret_value()
+    url, user = SourceURL.parse(text).url, f"loader_{time.monotonic_ns()}"
+    theirs = url.set(username=user, password="secret").render_as_string(hide_password=False)
+    poor = serving.model_copy(update={"serving_url": Settings(serving_url=theirs).serving_url})
+    done(
+        serving,
+        f"CREATE ROLE {user} LOGIN PASSWORD 'secret'",
+        f"DO $$ BEGIN CREATE ROLE {READER} NOLOGIN; EXCEPTION WHEN duplicate_object THEN END $$",
+        *([f"GRANT CREATE ON DATABASE {url.database} TO {user}", "CREATE SCHEMA analytics"] if closed else []),
+        *([] if closed else [f"CREATE SCHEMA {each} AUTHORIZATION {user}" for each in SCHEMAS]),
+    )
+    try:
+        if closed:
+            with pytest.raises(ServingError, match='CREATE, USAGE ON SCHEMA "analytics"') as refused:
+                examined(Server.of(poor))
+            done(serving, str(refused.value).partition(": ")[2])
+        assert "holds no release yet" in examined(Server.of(poor))
+        refreshed(poor)
+        assert all(right for name, right in readable(serving).items() if name != "platform.held")
+    finally:
+        done(serving, f"DROP OWNED BY {user} CASCADE", f"DROP ROLE {user}")
+
+
+def test_the_doctor_says_whose_tables_they_are(served: Settings) -> None:
+    url, user = SourceURL.parse(served.serving_url.get_secret_value()).url, f"loader_{time.monotonic_ns()}"
+    done(served, f"CREATE ROLE {user} LOGIN PASSWORD 'secret'")
+    try:
+        with pytest.raises(ServingError, match=f"belong to {url.username}, and this user is"):
+            examined(Server.parse(url.set(username=user, password="secret").render_as_string(hide_password=False), 4))
+    finally:
+        done(served, f"DROP ROLE {user}")
+
+
+def test_a_database_that_is_not_there_is_named(postgresql_url: str) -> None:
+    absent = f"{postgresql_url.rpartition('/')[0]}/absent"
+    with pytest.raises(ServingError, match=r'database "absent" does not exist; create it, or check its name'):
+        examined(Server.parse(absent, 4))
+
+
+def test_a_table_of_somebody_else_that_refers_to_rows_that_go_is_named(served: Settings) -> None:
+    done(
+        served,
+        'CREATE TABLE public.notes (customer integer REFERENCES warehouse.dim_customers ("customerNumber"))',
+        """INSERT INTO warehouse.dim_customers SELECT (jsonb_populate_record(c, '{"customerNumber": 999999}')).*
+        FROM warehouse.dim_customers c LIMIT 1""",
+        "INSERT INTO public.notes VALUES (999999)",
+    )
+    with pytest.raises(ServingError, match=r"public\.notes is a table of yours"):
+        refreshed(served)
+    done(served, "DROP TABLE public.notes")
+    refreshed(served)
+    must_be_equal(served)
 
 
 # Contracts that change, and values that are hard ------------------------------------------------------------
@@ -222,6 +334,22 @@ def test_a_contract_with_another_column_changes_the_table_and_keeps_views(servin
         FACT.address
     }
     assert asked(serving, "SELECT to_regclass('analytics.sales_by_month')") == [(None,)]
+
+
+def test_a_dimension_that_is_retired_goes_while_a_fact_referred_to_it(served: Settings) -> None:
+    done(
+        served,
+        "CREATE TABLE warehouse.dim_colours (colour text PRIMARY KEY)",
+        "CREATE TABLE warehouse.fact_colours (colour text REFERENCES warehouse.dim_colours)",
+        "INSERT INTO platform.held VALUES ('warehouse/dim_colours', '{}'), ('warehouse/fact_colours', '{}')",
+        'ALTER TABLE warehouse.fact_orders ADD CONSTRAINT "fact_orders_comments_fkey" '
+        "FOREIGN KEY (comments) REFERENCES warehouse.dim_colours NOT VALID",
+    )
+    refreshed(served)
+    assert asked(served, "SELECT to_regclass('warehouse.dim_colours'), count(*) FROM platform.held") == [
+        (None, len(CONTRACTS))
+    ]
+    must_be_equal(served)
 
 
 HARD = [
@@ -254,6 +382,7 @@ def test_hard_texts_arrive_as_they_are_but_for_what_postgresql_cannot_hold(postg
     held = "SELECT number, text FROM warehouse.hard ORDER BY number"
     expected = [(number, text and text.replace("\0", "")) for number, text in enumerate(HARD)]
     with psycopg.connect(postgresql_url) as connection:
+        connection.execute("CREATE SCHEMA warehouse")
         for each in shape.prepared(contract, shape.wanted(contract, []), None):
             connection.execute(each)
         assert rows.filled(connection, contract, release) == len(HARD)

@@ -13,7 +13,6 @@ import dagster as dg
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ClassicCarsError
 from classic_cars.serving import release_asset
-from classic_cars.serving.releases import Release, current
 from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 KEY = dg.AssetKey(["serving", "postgresql"])
 CHECK = dg.AssetCheckKey(KEY, "holds_current_release")
-HEAL = "the next release brings it there, and so does `classic-cars releases serve`"
 
 
 def postgresql_spec() -> dg.AssetSpec:
@@ -43,44 +41,63 @@ def postgresql_check(settings: Settings) -> Any:
 
     @dg.asset_check(asset=KEY, name=CHECK.name, description="PostgreSQL holds the current release")
     def holds_current_release() -> dg.AssetCheckResult:
-        from classic_cars.serving.postgresql.connection import Server
-        from classic_cars.serving.postgresql.refresh import held_release
-
         try:
-            wanted = current(open_store(settings, read_only=True).shelf)
-            behind = _behind(wanted, held_release(Server.of(settings)))
+            wrong = lagging(settings)
         except ClassicCarsError as error:
-            behind = str(error)
-        return dg.AssetCheckResult(passed=not behind, description=behind or "PostgreSQL holds the current release")
+            wrong = str(error)
+        return dg.AssetCheckResult(passed=not wrong, description=wrong or "PostgreSQL holds the current release")
 
     return holds_current_release
 
 
-def _behind(wanted: Release | None, number: int | None) -> str:
-    if wanted is None or wanted.number == number:
-        return ""
-    found = f"release {number}" if number is not None else "no release"
-    return f"PostgreSQL holds {found}, the current one is {wanted.number}; {HEAL}"
+def lagging(settings: Settings) -> str:
+    """Why PostgreSQL does not hold the current release; empty when it does. Raises ``ServingError``, ``StoreError``."""
+    from classic_cars.serving.postgresql.connection import Server
+    from classic_cars.serving.postgresql.refresh import held_release
+    from classic_cars.serving.postgresql.standing import behind
+
+    shelf = open_store(settings, read_only=True).shelf
+    return behind(shelf, held_release(Server.of(settings)))
 
 
 def serve_release(
-    url: str, timeout: float, store: Store, contracts: Iterable[Contract], instance: dg.DagsterInstance
+    url: str,
+    timeout: float,
+    store: Store,
+    contracts: Iterable[Contract],
+    instance: dg.DagsterInstance,
+    *,
+    take_over: bool = False,
+    brief: bool = True,
 ) -> tuple[Refreshed | None, str]:
     """Bring PostgreSQL to the current release, and record what came of it; what went wrong, if anything did.
 
-    ``timeout``: seconds to wait for it to answer. Never raises: the release stays whatever becomes of PostgreSQL.
+    ``timeout``: seconds to wait for it to answer; ``take_over`` as in ``refresh``; ``brief``: within a run, which
+    does not wait long. Never raises: the release stays
+    whatever becomes of PostgreSQL.
     """
     from classic_cars.serving.postgresql.connection import Server
+    from classic_cars.serving.postgresql.patience import BRIEF, PATIENT
     from classic_cars.serving.postgresql.refresh import refresh
 
     done, wrong = None, ""
     try:
-        done = refresh(Server.parse(url, timeout), store, contracts)
+        done = refresh(
+            Server.parse(url, timeout), store, contracts, take_over=take_over, patience=BRIEF if brief else PATIENT
+        )
     except ClassicCarsError as error:
         wrong = str(error)
     except Exception as error:
         # Its text may hold values.
         wrong = f"unexpected {type(error).__name__} while PostgreSQL was brought to the release"
+    _recorded(instance, done, wrong)
+    return done, wrong
+
+
+def _recorded(instance: dg.DagsterInstance, done: Refreshed | None, wrong: str) -> None:
+    from classic_cars.serving.postgresql.standing import HEAL, TAKE_OVER
+
+    said = f"{wrong}; it holds what it held; {HEAL}" if wrong and TAKE_OVER not in wrong else wrong
     if done is not None:
         instance.report_runless_asset_event(dg.AssetMaterialization(KEY, metadata=_metadata(done)))
     instance.report_runless_asset_event(
@@ -90,10 +107,16 @@ def serve_release(
             passed=not wrong,
             metadata={},
             severity=dg.AssetCheckSeverity.ERROR,
-            description=f"{wrong}; it holds what it held; {HEAL}" if wrong else done.line() if done else "no release",
+            description=said or (done.line() if done else "no release"),
         )
     )
-    return done, wrong
+
+
+def not_served(instance: dg.DagsterInstance) -> str:
+    """What went wrong when a release was last brought to PostgreSQL; empty when nothing did, or none was."""
+    record = instance.event_log_storage.get_latest_asset_check_execution_by_key([CHECK]).get(CHECK)
+    evaluation = record.evaluation if record is not None else None
+    return "" if evaluation is None or evaluation.passed else str(evaluation.description)
 
 
 def _metadata(done: Refreshed) -> dict[str, Any]:

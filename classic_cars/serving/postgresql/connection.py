@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +19,14 @@ from classic_cars.errors import ServingError
 from classic_cars.settings import Settings
 from classic_cars.sources.errors import scrubbed, without_values
 from classic_cars.sources.urls import SourceURL
+from classic_cars.wording import counted
 
 VARIABLE = "CLASSIC_CARS_SERVING_URL"
 #: Notice a server that died, or a network that drops everything, within half a minute.
 DEAD = {"keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 30_000}
+
+#: Seconds that a question takes at most.
+QUESTION = 60.0
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -56,10 +64,13 @@ class Server:
 
 
 @contextmanager
-def connected(server: Server) -> Iterator[Connection]:
-    """One transaction: committed at the end, rolled back by any exception. Raises ``ServingError`` for PostgreSQL's."""
+def connected(server: Server, longest: float = QUESTION) -> Iterator[Connection]:
+    """One transaction: committed at the end, rolled back by any exception. Raises ``ServingError`` for PostgreSQL's.
+
+    ``longest``: seconds after which it is given up, even where the server is frozen and says nothing.
+    """
     url = server.url
-    login = url.credentials()
+    login, late = url.credentials(), threading.Event()
     where: dict[str, Any] = {
         "dbname": login.pop("DATABASE"),
         **{key.lower(): value for key, value in login.items()},
@@ -71,10 +82,30 @@ def connected(server: Server) -> Iterator[Connection]:
     }
     try:
         # Not prepared: a pooler may hand each transaction another connection.
-        with psycopg.connect(**where, prepare_threshold=None) as connection:
+        with psycopg.connect(**where, prepare_threshold=None) as connection, _hung_up(connection, longest, late):
             yield connection
     except psycopg.Error as error:
+        if late.is_set():
+            raise ServingError(f"{url}: not done after {counted(round(longest), 'second')}, and given up") from None
         raise ServingError(f"{url}: {scrubbed(said(error), url)}{_fix(error)}") from None
+
+
+@contextmanager
+def _hung_up(connection: Connection, longest: float, late: threading.Event) -> Iterator[None]:
+    """The connection ends after ``longest`` seconds: PostgreSQL's own timeouts need a server that still works."""
+
+    def hang_up() -> None:
+        late.set()
+        with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+
+    watch = threading.Timer(longest, hang_up)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
 
 
 def said(error: psycopg.Error) -> str:
@@ -94,6 +125,8 @@ def _fix(error: psycopg.Error) -> str:
             return f"; {fix}"
     if "password authentication failed" in str(error):
         return f"; {FIXES[0][1]}"
+    if re.search(r'database "[^"]*" does not exist', str(error)):
+        return f"; create it, or check its name in {VARIABLE}"
     if error.diag.message_primary is None:
         return f"; check host and port in {VARIABLE}, that the server runs and lets this machine in"
     return ""

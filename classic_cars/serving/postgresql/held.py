@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from classic_cars.serving.postgresql.connection import Connection
 from classic_cars.serving.releases import Release
+from classic_cars.stores.sql import quoted
 
 OWN = "platform"
 #: By month (``""``: all of the table), a mark of its rows; None when nobody knows what the table holds.
@@ -24,14 +27,13 @@ BEGIN
 END $$
 """
 SET_UP = (
-    f"CREATE SCHEMA IF NOT EXISTS {OWN}",
     f"CREATE TABLE {OWN}.release (number bigint PRIMARY KEY, made timestamptz NOT NULL, run text NOT NULL, "
     "proven timestamptz, proof text NOT NULL, loaded timestamptz NOT NULL)",
     f"COMMENT ON TABLE {OWN}.release IS 'The release that the tables of this database hold; one row'",
     f"COMMENT ON COLUMN {OWN}.release.number IS 'As `classic-cars releases` lists it'",
     f"COMMENT ON COLUMN {OWN}.release.made IS 'When the release was made'",
     f"COMMENT ON COLUMN {OWN}.release.run IS 'The run after which it was made'",
-    f"COMMENT ON COLUMN {OWN}.release.proven IS 'When its data was last proven equal to the live order system'",
+    f"COMMENT ON COLUMN {OWN}.release.proven IS 'When last proven equal to source, as known when it was made'",
     f"COMMENT ON COLUMN {OWN}.release.proof IS 'Rows and amounts published, quarantined and in source'",
     f"COMMENT ON COLUMN {OWN}.release.loaded IS 'When this database came to hold it'",
     f"CREATE TABLE {OWN}.held (address text PRIMARY KEY, marks jsonb)",
@@ -40,17 +42,36 @@ SET_UP = (
 )
 
 
+def make_schemas(connection: Connection, layers: Iterable[str]) -> None:
+    """Those that are absent: ``IF NOT EXISTS`` needs the right to create them, too, where they are there."""
+    there = {name for (name,) in connection.execute("SELECT nspname FROM pg_namespace")}
+    for name in sorted({OWN, *layers} - there):
+        connection.execute(f"CREATE SCHEMA {quoted(name)}")
+
+
 def is_set_up(connection: Connection) -> bool:
     (there,) = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (f"{OWN}.held",)).fetchone() or (False,)
     return bool(there)
 
 
-def number(connection: Connection) -> int | None:
-    """Of the release that is held; None when there is none."""
+@dataclass(frozen=True)
+class Holding:
+    """What tells the release that is held from every other one; homes number theirs apart."""
+
+    number: int
+    made: datetime
+    run: str
+
+    def line(self) -> str:
+        return f"release {self.number} (made {self.made.astimezone(UTC):%Y-%m-%d %H:%M} UTC, run {self.run})"
+
+
+def holding(connection: Connection) -> Holding | None:
+    """The release that is held; None when there is none."""
     if not is_set_up(connection):
         return None
-    row = connection.execute(f"SELECT number FROM {OWN}.release").fetchone()
-    return int(row[0]) if row else None
+    row = connection.execute(f"SELECT number, made, run FROM {OWN}.release").fetchone()
+    return Holding(*row) if row else None
 
 
 def all_marks(connection: Connection) -> dict[str, Marks]:

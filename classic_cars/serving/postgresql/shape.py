@@ -6,7 +6,7 @@ their capitals. Statements that keep readers waiting are issued only where a tab
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import ibis.expr.datatypes as dt
@@ -17,8 +17,6 @@ from classic_cars.serving.postgresql.connection import Connection
 from classic_cars.serving.postgresql.held import OWN
 from classic_cars.stores.sql import literal, quoted, table_name
 
-#: May read every released table, and nothing else; whoever asks is granted it.
-READER = "classic_cars_reader"
 #: On each table: what somebody else changes is no longer what the release holds.
 TRIGGER = "changed_by_hand"
 #: PostgreSQL's names are no longer than this, in bytes.
@@ -48,7 +46,6 @@ class Shape:
     indexes: dict[str, str] = field(default_factory=dict)
     #: By column; ``""`` for the table's own.
     comments: dict[str, str] = field(default_factory=dict)
-    readable: bool = False
     watched: bool = False
 
     def keys(self) -> dict[str, str]:
@@ -103,7 +100,6 @@ def _name(*parts: str) -> str:
 
 FOUND = f"""
 SELECT c.oid, n.nspname || '/' || c.relname,
-    has_schema_privilege('{READER}', n.oid, 'USAGE') AND has_table_privilege('{READER}', c.oid, 'SELECT'),
     EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = '{TRIGGER}' AND t.tgenabled <> 'D')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname || '/' || c.relname = ANY(%s)
@@ -128,10 +124,10 @@ WHERE d.classoid = 'pg_class'::regclass AND d.objoid = ANY(%s)
 
 
 def found(connection: Connection, addresses: Iterable[str]) -> dict[str, Shape]:
-    """Those of these tables that are there, by address. The reader has to be there."""
+    """Those of these tables that are there, by address."""
     shapes: dict[int, tuple[str, Shape]] = {}
-    for oid, address, readable, watched in connection.execute(FOUND, (list(addresses),)):
-        shapes[oid] = address, Shape(readable=readable, watched=watched)
+    for oid, address, watched in connection.execute(FOUND, (list(addresses),)):
+        shapes[oid] = address, Shape(watched=watched)
     oids = (list(shapes),)
     for oid, name, kind, not_null in connection.execute(COLUMNS, oids):
         shapes[oid][1].columns[name] = kind
@@ -153,7 +149,6 @@ def prepared(contract: Contract, want: Shape, there: Shape | None) -> Iterator[s
     table = table_name(contract)
     if there is None:
         columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in want.columns.items())
-        yield f"CREATE SCHEMA IF NOT EXISTS {quoted(contract.layer)}"
         yield f"CREATE TABLE {table} ({columns})"
         return
     for name in there.columns:
@@ -185,9 +180,6 @@ def finished(contract: Contract, want: Shape, there: Shape) -> Iterator[str]:
         if there.comments.get(column, "") != text:
             target = f"COLUMN {table}.{quoted(column)}" if column else f"TABLE {table}"
             yield f"COMMENT ON {target} IS {literal(text)}"
-    if not there.readable:
-        yield f"GRANT USAGE ON SCHEMA {quoted(contract.layer)} TO {READER}"
-        yield f"GRANT SELECT ON {table} TO {READER}"
     if not there.watched:
         yield f"DROP TRIGGER IF EXISTS {TRIGGER} ON {table}"
         yield (
@@ -212,16 +204,20 @@ def referring(contract: Contract, want: Shape, there: Shape) -> Iterator[str]:
         )
 
 
-def released_keys(contracts: Iterable[Contract], there: dict[str, Shape], changing: Collection[str]) -> Iterator[str]:
-    """Statements that let go of foreign keys from and to tables whose columns change; ``referring`` makes them again.
+def released_keys(
+    contracts: Iterable[Contract], wants: Mapping[str, Shape], there: dict[str, Shape], changing: Collection[str]
+) -> Iterator[str]:
+    """Statements that let go of foreign keys that are wanted no more, such as those to tables that go, and of those
+    from and to tables whose columns change: ``referring`` makes these again.
 
     They go from ``there``, too.
     """
     for contract in contracts:
-        shape = there.get(contract.address)
-        for each in contract.references if shape else ():
-            name = _name(contract.name, each.column, "fkey")
-            if shape and name in shape.constraints and {contract.address, each.to} & set(changing):
+        shape = there.get(contract.address, Shape())
+        targets = {_name(contract.name, each.column, "fkey"): each.to for each in contract.references}
+        for name in {_name(contract.name, column, "fkey") for column in shape.columns} & shape.constraints.keys():
+            wanted_still = name in wants[contract.address].constraints
+            if not wanted_still or {contract.address, targets[name]} & set(changing):
                 yield from _replaced(contract, name, shape)
                 del shape.constraints[name]
 
