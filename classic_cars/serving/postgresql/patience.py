@@ -34,7 +34,7 @@ class Patience:
 
 
 #: For whoever asked for nothing else, and within a run.
-PATIENT, BRIEF = Patience(turn=600, longest=6 * 3600), Patience(turn=5, longest=1800)
+PATIENT, BRIEF = Patience(turn=600, longest=6 * 3600), Patience(turn=5, longest=600)
 
 
 def alone(connection: Connection, turn: int) -> None:
