@@ -141,6 +141,12 @@ def test_what_is_read_in_batches_is_whole_whatever_is_asked_meanwhile(then: Pinn
         assert rows == MANY
 
 
+def test_no_question_sees_a_variable_of_the_program_or_the_zone_of_the_machine(then: Pinned) -> None:
+    asked = "SELECT current_setting('TimeZone') AS zone, current_setting('python_enable_replacements') AS variables"
+    (row,) = then.query(asked).read_all().to_pylist()
+    assert row == {"zone": "UTC", "variables": False}
+
+
 def test_each_thread_has_its_own_answers(then: Pinned) -> None:
     asked = {
         f"SELECT sum(visitors)::BIGINT AS number FROM {PLACE}": lambda: then.read(PLACES).visitors.sum(),

@@ -18,6 +18,7 @@ from psycopg.rows import TupleRow
 from classic_cars.errors import ServingError
 from classic_cars.settings import Settings
 from classic_cars.sources.errors import scrubbed, without_values
+from classic_cars.sources.retries import ended_after
 from classic_cars.sources.urls import SourceURL
 from classic_cars.wording import counted
 
@@ -82,7 +83,10 @@ def connected(server: Server, longest: float = QUESTION) -> Iterator[Connection]
     }
     try:
         # Not prepared: a pooler may hand each transaction another connection.
-        with psycopg.connect(**where, prepare_threshold=None) as connection, _hung_up(connection, longest, late):
+        with (
+            psycopg.connect(**where, prepare_threshold=None) as connection,
+            ended_after(longest, lambda: _hang_up(connection, late)),
+        ):
             yield connection
     except psycopg.Error as error:
         if late.is_set():
@@ -90,22 +94,11 @@ def connected(server: Server, longest: float = QUESTION) -> Iterator[Connection]
         raise ServingError(f"{url}: {scrubbed(said(error), url)}{_fix(error)}") from None
 
 
-@contextmanager
-def _hung_up(connection: Connection, longest: float, late: threading.Event) -> Iterator[None]:
-    """The connection ends after ``longest`` seconds: PostgreSQL's own timeouts need a server that still works."""
-
-    def hang_up() -> None:
-        late.set()
-        with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
-            line.shutdown(socket.SHUT_RDWR)
-
-    watch = threading.Timer(longest, hang_up)
-    watch.daemon = True
-    watch.start()
-    try:
-        yield
-    finally:
-        watch.cancel()
+def _hang_up(connection: Connection, late: threading.Event) -> None:
+    """From another thread: PostgreSQL's own timeouts need a server that still works."""
+    late.set()
+    with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
 
 
 def said(error: psycopg.Error) -> str:
