@@ -98,13 +98,14 @@ def test_a_table_that_is_gone_is_made_again_with_what_it_is_published_with(
 
 
 def test_what_is_published_with_a_table_is_there_and_of_the_same_runs(made: Settings) -> None:
-    """Control totals of products are gone; those of customers were rolled back, by themselves."""
+    """Control totals of products and a ledger are gone; those of customers were rolled back, by themselves."""
     with duckdb.connect(str(made.store_path)) as store:
-        store.execute("DROP TABLE control.sales_by_product")
+        store.execute("DROP TABLE control.sales_by_product; DROP TABLE source.ratings_files")
         earlier = Publications().after(None, "earlier").text()
         by = "UPDATE platform.published_by SET runs = ? WHERE address = 'control/sales_by_customer'"
         store.execute(by, [earlier])
     found = again(made).published
+    assert "source/ratings" in found
     assert "analytics/monthly_sales_by_product" in found
     assert "analytics/monthly_sales_by_customer" in found
     assert nothing_more(made)
