@@ -8,11 +8,13 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import duckdb
 import ibis
 import pytest
 
@@ -159,6 +161,41 @@ def test_each_thread_has_its_own_answers(then: Pinned) -> None:
 
     with ThreadPoolExecutor(4) as threads:
         assert [*threads.map(answers, [*asked] * 2)] == [{7}, {MANY}] * 2
+
+
+def test_threads_that_ask_first_and_at_once_open_one_engine(then: Pinned, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, connect = [], duckdb.connect
+
+    def slow(*args: Any, **how: Any) -> duckdb.DuckDBPyConnection:
+        opened.extend(["spills"] if "temp_directory" in how.get("config", {}) else [])
+        time.sleep(0.3)
+        return connect(*args, **how)
+
+    monkeypatch.setattr("duckdb.connect", slow)
+    with ThreadPoolExecutor(4) as threads:
+        found = threads.map(
+            lambda _: then.query(f"SELECT sum(visitors)::BIGINT AS sum FROM {PLACE}").read_all(), range(4)
+        )
+        assert [each.to_pylist() for each in found] == [[{"sum": 7}]] * 4
+    assert opened == ["spills"]
+
+
+def test_a_reader_that_stays_open_goes_on_with_renewed_credentials(
+    s3_lake: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(s3_lake)
+    publish(store, PLACES, [{"place": "Oslo", "visitors": 7}])
+    then = cast(Any, store.at(store.pin(ALL, {})))
+    assert held(then, PLACES) == [{"place": "Oslo", "visitors": 7}]
+    before = then.engine.access
+    renewed = replace(before, region="eu-north-1")
+    monkeypatch.setattr(then._s3, "access", lambda: renewed)
+    assert held(then, PLACES) == [{"place": "Oslo", "visitors": 7}]
+    assert then.engine.access == renewed
+    ((said,),) = then.engine.backend.con.sql("SELECT secret_string FROM duckdb_secrets()").fetchall()
+    assert "eu-north-1" in said
+    then.release()
+    store.end_run()
 
 
 def test_only_what_was_published_since_is_copied_again(duckdb_store: Store) -> None:

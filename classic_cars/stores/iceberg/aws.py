@@ -7,6 +7,7 @@ file, message or log.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ DEFAULT_REGION = "us-east-1"
 
 @dataclass(frozen=True)
 class S3Access:
-    """How to reach S3 now. ``endpoint`` is None for AWS itself; temporary credentials are read again each step."""
+    """How to reach S3 now. ``endpoint`` is None for AWS itself; temporary credentials are others after a while."""
 
     region: str
     endpoint: str | None
@@ -78,7 +79,7 @@ class S3:
         try:
             credentials = self._session.get_credentials()
             frozen = credentials.get_frozen_credentials() if credentials else None
-            endpoint = self.client().meta.endpoint_url
+            endpoint = self._endpoint
         except BotoCoreError as error:
             raise StoreAccessDenied(f"s3://{self.bucket}: AWS settings cannot be read ({error})") from None
         if frozen is None or not frozen.access_key or not frozen.secret_key:
@@ -94,6 +95,10 @@ class S3:
             secret=frozen.secret_key,
             token=frozen.token,
         )
+
+    @cached_property
+    def _endpoint(self) -> str:
+        return str(self.client().meta.endpoint_url)
 
     def probe(self) -> None:
         """Ask the bucket one question, so that what is wrong is said clearly and at once.

@@ -5,6 +5,7 @@ Several processes may write at once, and readers never wait for them. What is wr
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from pathlib import Path
@@ -23,7 +24,7 @@ from classic_cars.errors import StoreAccessDenied, StoreError, StoreUnreachable
 from classic_cars.months import Months
 from classic_cars.stores.base import AsOf, Difference, Provenance, Size, TableVersion
 from classic_cars.stores.iceberg import changes, files, history, maintenance, pinned, queries
-from classic_cars.stores.iceberg.aws import S3, S3Access
+from classic_cars.stores.iceberg.aws import S3
 from classic_cars.stores.iceberg.engines import DuckDBEngine, Engine
 from classic_cars.stores.iceberg.failures import clear_errors, clearly
 from classic_cars.stores.iceberg.lake import Lake
@@ -61,8 +62,8 @@ class IcebergStore:
         self.engine = DuckDBEngine(lake, scratch, read_only=read_only, config=self._config, beside=beside)
         self._computes: Engine = computes or self.engine
         self._s3 = S3(lake.bucket) if lake.bucket else None
-        self._access: S3Access | None = None
         self._catalog: Catalog | None = None
+        self._opening = threading.Lock()  # threads may ask side by side
         self._transaction: IcebergTransaction | None = None
         self.plans = Plans()
         self.reading = self._newest()
@@ -102,33 +103,33 @@ class IcebergStore:
         """A transaction is over; whoever reads next sees the newest versions."""
         if transaction is self._transaction:
             self._transaction = None
-            self._see_newest()
-
-    def _see_newest(self) -> None:
-        self.reading = self._newest()
-        self._access = None
+            self.reading = self._newest()
 
     def release(self) -> None:
-        """The next call sees the newest versions, with the credentials of that moment.
+        """The next call sees the newest versions.
 
         Of pinned versions there are none: whoever opens them one after the other leaves no engine behind.
         """
         if self._transaction is not None:
             self._transaction.__exit__(None, None, None)
-        self._see_newest()
+        self.reading = self._newest()
         if self._pins is not None:
             self.engine.close()
 
     @property
     def catalog(self) -> Catalog:
         """The catalog, with the credentials of this moment."""
-        if self._catalog is None or self._access is None:
+        catalog = self._reached()
+        return catalog if self._pins is None else cast(Catalog, PinnedCatalog(catalog, self._pins))
+
+    def _reached(self) -> Catalog:
+        """Open the catalog, and again whenever temporary credentials were renewed: a reader may stay for days."""
+        with self._opening:
             access = self._s3.access() if self._s3 is not None else None
             if self._catalog is None or access != self.engine.access:
                 self._catalog = self.lake.open(access)
                 self.engine.reach(access)
-            self._access = access
-        return self._catalog if self._pins is None else cast(Catalog, PinnedCatalog(self._catalog, self._pins))
+            return self._catalog
 
     # What readers ask --------------------------------------------------------------------------------
 
@@ -138,6 +139,7 @@ class IcebergStore:
 
     @clearly
     def read(self, contract: Contract, months: Months | None = None) -> ibis.Table:
+        self._reached()  # tables that were read before need no catalog
         return self.reading.read(contract, months)
 
     def receive(self, rows: pa.RecordBatchReader | pa.Table) -> ibis.Table:

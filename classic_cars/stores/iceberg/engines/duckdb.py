@@ -57,17 +57,17 @@ class DuckDBEngine:
         self._backend: CompilingOnce | None = None
         self._access: S3Access | None = None
         self._views: dict[tuple[str, str], tuple[str, ibis.Table]] = {}
-
-        #: Whoever shows tables holds it: threads may ask side by side.
+        #: Whoever opens it or shows tables holds it: threads may ask side by side.
         self.turn = threading.RLock()
 
     @property
     def backend(self) -> CompilingOnce:
-        if self._backend is None:
-            kind = SideBySide if self.read_only else CompilingOnce
-            with clear_errors(self.lake):
-                self._backend = kind.from_connection(self._connect())
-        return self._backend
+        with self.turn:
+            if self._backend is None:
+                kind = SideBySide if self.read_only else CompilingOnce
+                with clear_errors(self.lake):
+                    self._backend = kind.from_connection(self._connect())
+            return self._backend
 
     @cached_property
     def scratch(self) -> Path:
