@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 import psutil
@@ -41,6 +42,8 @@ __all__ = [
 #: Modules that take minutes, of which most is waiting for other processes: each begins first on a worker of its own, as
 #: far as there are so many, and the rest goes on beside.
 LONG = ("test_web_page.py", "test_spark.py", "test_dashboard.py", "test_reliability_kill.py")
+#: Folders of tests that take no time. They come last, so that no worker is left with a long one when others have none.
+SHORT = ("unit",)
 
 
 #: Where Linux keeps files in memory, how much room the tests need there, and how much memory beside it.
@@ -64,17 +67,26 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(trylast=True)  # when those that do not run are gone
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A row of tests for each worker, all of one length: a long module, a share of the others, then short tests."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    rest = [item for item in items if item.path.name not in LONG]
+    length = -(-len(items) // workers)
     rows: list[list[pytest.Item]] = [[] for _ in range(workers)]
-    for place, name in enumerate(LONG):
-        rows[place % workers] += [item for item in items if item.path.name == name]
-    # Each worker is given a row of tests that follow each other, all rows of one length.
+    modules = [list(found) for _, found in groupby(items, key=lambda item: item.path)]
+    long = sorted((found for found in modules if found[0].path.name in LONG), key=_place)
+    short = [found for found in modules if found[0].path.parent.name in SHORT]
+    rest = [found for found in modules if found not in long and found not in short]
+    for place, found in enumerate([*long, *rest]):
+        rows[place % workers] += found
+    left = [item for row in rows for item in row[length:]] + [item for found in short for item in found]
     for row in rows:
-        missing = max(0, -(-len(items) // workers) - len(row))
-        row += rest[:missing]
-        del rest[:missing]
+        missing = max(0, length - len(row))
+        row[length:] = left[:missing]
+        del left[:missing]
     items[:] = [item for row in rows for item in row]
+
+
+def _place(module: list[pytest.Item]) -> int:
+    return LONG.index(module[0].path.name)
 
 
 def pytest_collection_finish() -> None:
