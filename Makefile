@@ -50,7 +50,8 @@ dashboard: setup ## The answers on a web page at http://127.0.0.1:8501 (PORT=850
 	@exec $(BIN)/classic-cars dashboard $(if $(PORT),--port $(PORT))
 
 test: setup ## The tests, but for the exhaustive ones (real DuckDB, MariaDB and PostgreSQL; those whose program is missing skip and say so)
-	$(BIN)/python -m pytest -n 4 --dist worksteal --durations 25
+	@# What pytest makes of the tests is kept: seven seconds for each worker.
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal --durations 25
 
 test-all: setup ## The same and the exhaustive ones: more databases, more kills, more faults of a kind that is tested anyway
 	CLASSIC_CARS_TEST_KILLS=$${CLASSIC_CARS_TEST_KILLS:-12} $(BIN)/python -m pytest -n 4 --dist worksteal --durations 25 -m ""
