@@ -61,7 +61,7 @@ mutate: setup ## Plant hundreds of bugs one by one; the checks must stop each (m
 
 screenshots: setup ## Take the pictures of the documents again, from a platform that runs (needs Chromium)
 	@mkdir -p docs/screenshots
-	CI=true CLASSIC_CARS_SCREENSHOTS=$(CURDIR)/docs/screenshots $(BIN)/python -m pytest -q --basetemp=/tmp/classic-cars \
+	CI=true CLASSIC_CARS_SCREENSHOTS=$(CURDIR)/docs/screenshots $(BIN)/python -m pytest -q -m "" --basetemp=/tmp/classic-cars \
 		classic_cars_tests/end_to_end/test_web_page.py classic_cars_tests/end_to_end/test_dashboard.py
 
 lint: setup ## Ruff (lint and format) and mypy

@@ -475,6 +475,7 @@ def test_a_failed_check_is_seen_as_itself_told_without_personal_data_and_over_wh
     assert seen(shop_settings, instance).incidents == []
 
 
+@pytest.mark.exhaustive
 def test_what_passed_for_another_month_ends_no_incident(shop_settings: Settings, instance: dg.DagsterInstance) -> None:
     made, key = [f"{layer}/{name}" for layer in ("source", "staging") for name in ("orders", "orderdetails")], BAD_LINES
     assert run(shop_settings, instance=instance, select=made).success

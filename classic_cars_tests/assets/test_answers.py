@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
+import pytest
+
 from classic_cars.assets import ALL_TABLES
 from classic_cars.settings import Settings
 from classic_cars_tests.platform import (
@@ -99,6 +101,7 @@ def test_payments_agree_to_the_cent(published: Settings):
     ]
 
 
+@pytest.mark.exhaustive
 def test_an_empty_order_system_makes_empty_tables(shop: Settings):
     from classic_cars_tests.platform import change
 

@@ -238,6 +238,7 @@ def test_an_order_that_lost_its_date_in_a_large_shop_is_read_where_it_is_now_fir
     assert filled.stale() == set()
 
 
+@pytest.mark.exhaustive
 def test_a_change_that_is_observed_while_a_month_is_published_is_read_afterwards(
     filled: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,6 +280,7 @@ def test_one_change_ends_before_the_next_is_asked_for(platform: Platform, instan
     assert platform.said == "nothing new"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("large")
 def test_a_large_shop_reads_what_changed_and_then_makes_what_follows_from_what_came_out(filled: Platform) -> None:
     url = filled.settings.order_system_url

@@ -313,6 +313,7 @@ def test_what_failed_or_was_stopped_is_asked_for_again_after_a_rest(
     )
 
 
+@pytest.mark.exhaustive
 def test_a_change_that_was_refused_with_another_months_is_published_once_that_one_is_mended(
     filled: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,6 +115,7 @@ def edited_one_by_one(settings: Settings, edits: Mapping[str, Sequence[str]]) ->
     store.end_run()
 
 
+@pytest.mark.exhaustive
 def test_each_table_that_changed_is_compared(published: Settings) -> None:
     edited_one_by_one(published, EDITS)
 

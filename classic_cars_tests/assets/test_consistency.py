@@ -64,6 +64,7 @@ def test_an_answer_of_a_later_run_contradicts_the_others(published: Settings) ->
     assert found(published) == []
 
 
+@pytest.mark.exhaustive
 def test_only_the_measures_that_differ_are_named(published: Settings) -> None:
     """Other buy prices change the gross profit and nothing else."""
     before = totals(published).partition("grossProfit")

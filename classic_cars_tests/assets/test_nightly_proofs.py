@@ -204,6 +204,7 @@ def test_nothing_is_proven_before_all_tables_are_there_or_while_something_runs(
     assert "waits for run" in str(filled.said)
 
 
+@pytest.mark.exhaustive
 def test_what_cannot_be_healed_is_asked_for_once_a_night(filled: Platform) -> None:
     """The sales of a month that does not exist: nothing makes it again, and nothing is asked for without end."""
     with duckdb.connect(str(filled.settings.store_path)) as connection:

@@ -90,6 +90,7 @@ def test_a_run_of_one_month_updates_the_answers_exactly_and_no_other_month_of_th
     assert_answers_agree(published)
 
 
+@pytest.mark.exhaustive
 def test_an_order_that_moved_to_another_month_is_in_the_answers_once(published: Settings) -> None:
     ((number,),) = ask(
         published, "SELECT min(orderNumber) FROM warehouse.fact_orders WHERE strftime(orderDate, '%Y-%m') = '2003-04'"
@@ -134,9 +135,8 @@ def test_rows_of_a_month_that_were_tampered_with_are_named(published: Settings) 
 @pytest.mark.parametrize(
     "metric",
     [
-        "orders",
         "grossProfit",
-        *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("units", "bookedAmount", "netSales")),
+        *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("orders", "units", "bookedAmount", "netSales")),
     ],
 )
 def test_a_partial_aggregate_that_was_tampered_with_is_named(published: Settings, metric: str) -> None:

@@ -335,7 +335,7 @@ def test_a_full_disk_leaves_the_release_before(
     assert attempt(published).is_new
 
 
-@pytest.mark.parametrize("how", ["what changed", "by name"])
+@pytest.mark.parametrize("how", ["what changed", pytest.param("by name", marks=pytest.mark.exhaustive)])
 def test_a_run_whose_release_could_not_be_written_has_failed(
     made: Settings, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -651,6 +651,7 @@ def test_ages(seconds: int, text: str) -> None:
 # What went wrong once --------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_a_partial_aggregate_of_another_time_makes_no_release(published: Settings) -> None:
     """An order that changes its customer within a country changes no total, and no answer by country."""
     attempt(published)

@@ -186,6 +186,7 @@ def test_an_amount_that_fits_no_column_is_quarantined_with_all_its_cents(publish
     assert refused.failed == {(LINES, "quarantine")}
 
 
+@pytest.mark.exhaustive
 def test_no_cent_is_set_aside_for_what_only_describes_and_checks_warn(published: Settings):
     before = ask(published, ANSWER)
     change(published.order_system_url, *FLAGGED)

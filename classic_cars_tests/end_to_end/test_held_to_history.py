@@ -47,6 +47,7 @@ def said_of_releases(settings: Settings) -> str:
     return str(record.evaluation.description)
 
 
+@pytest.mark.exhaustive
 def test_a_backup_of_before_a_change_is_made_again_and_never_released_with_what_was_made_since(
     made: Settings, tmp_path: Path
 ) -> None:
@@ -111,6 +112,7 @@ def test_what_is_published_with_a_table_is_there_and_of_the_same_runs(made: Sett
     assert nothing_more(made)
 
 
+@pytest.mark.exhaustive
 def test_a_store_of_before_ledgers_were_said_to_be_of_a_run_is_not_made_again_for_ever(made: Settings) -> None:
     """As an older version left it: no run is known of anything, and ledgers get none until a file lands."""
     with duckdb.connect(str(made.store_path)) as store:
@@ -125,6 +127,7 @@ def test_a_store_of_before_ledgers_were_said_to_be_of_a_run_is_not_made_again_fo
     assert released(made) == number
 
 
+@pytest.mark.exhaustive
 def test_each_month_that_a_recomputation_found_different_is_made_again(made: Settings) -> None:
     address = "analytics/monthly_sales_by_customer"
     recomputed_differently(made, address, "2003-03", "2003-08")

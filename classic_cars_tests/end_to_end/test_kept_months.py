@@ -225,6 +225,7 @@ def test_a_limit_that_is_another_one_is_looked_at(known: Known) -> None:
     assert made_anew(before["staging/orders"], runs_of(settings, "staging/orders")) == {*before["staging/orders"]}
 
 
+@pytest.mark.exhaustive
 def test_what_was_made_of_rows_that_nobody_knows_of_does_not_stay(known: Known) -> None:
     """Staging was changed by hand, facts were made of that, and then staging again as it had been."""
     settings, _ = known

@@ -22,7 +22,7 @@ from classic_cars_tests.platform import change, expected_sales, fingerprint, ord
 
 ROOT = Path(__file__).parents[2]
 SEED = 20031
-KILLS = int(os.environ.get("CLASSIC_CARS_TEST_KILLS", "3"))
+KILLS = int(os.environ.get("CLASSIC_CARS_TEST_KILLS", "2"))
 #: Tables that one run of the orders makes.
 ORDERS = ["source/order*+"]
 

@@ -77,18 +77,38 @@ class Eyes:
             self.page.screenshot(path=str(Path(folder) / f"{name}.png"))
 
 
-def test_a_day_in_front_of_the_web_page(browser: Any, tmp_path: Path) -> None:
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Of a home with a new shop, of which nothing was read."""
     home = tmp_path / "home"
     home.mkdir()
-    settings = Settings(home=home, source_url=SecretStr(f"sqlite:///{home / 'shop.sqlite'}"))
     # The documents show a shop of years; a few months are as good a day.
     months = () if "CLASSIC_CARS_SCREENSHOTS" in os.environ else ("--until", "2003-04-30")
     assert classic_cars(home, "shop", "create", *months).returncode == 0
-    lines = "SELECT count(*) FROM warehouse.fact_orders"
-    countries = "SELECT sum(bookedAmount) FROM analytics.sales_by_country"
+    return Settings(home=home, source_url=SecretStr(f"sqlite:///{home / 'shop.sqlite'}"))
+
+
+LINES = "SELECT count(*) FROM warehouse.fact_orders"
+COUNTRIES = "SELECT sum(bookedAmount) FROM analytics.sales_by_country"
+
+
+def lines_from_nothing(settings: Settings) -> int:
+    """How many there are once the sensors have filled every table."""
+    ((found,),) = wait_for("the first tables", lambda: ask(settings, LINES) if ask(settings, COUNTRIES) else None)
+    return int(found)
+
+
+def test_tables_are_filled_from_nothing_and_shown(browser: Any, settings: Settings) -> None:
+    with dev(settings.home) as address:
+        lines = lines_from_nothing(settings)
+        the_tables_are_there(Eyes(browser, address), lines)
+
+
+@pytest.mark.exhaustive
+def test_a_day_in_front_of_the_web_page(browser: Any, settings: Settings) -> None:
+    home = settings.home
     with webhook() as hook, dev(home, CLASSIC_CARS_ALERT_URLS=hook.url) as address:
-        # From nothing: the sensors fill every table.
-        ((first,),) = wait_for("the first tables", lambda: ask(settings, lines) if ask(settings, countries) else None)
+        first = lines_from_nothing(settings)
         eyes = Eyes(browser, address)
         the_tables_are_there(eyes, first)
         eyes.away()
@@ -99,7 +119,7 @@ def test_a_day_in_front_of_the_web_page(browser: Any, tmp_path: Path) -> None:
         # Meanwhile a partner drops a file.
         ((customer, product),) = ask(settings, "SELECT customerNumber, productCode FROM warehouse.fact_orders LIMIT 1")
         drop(settings, "partner.jsonl", jsonl(rating(customer, product, 4)))
-        ((now,),) = wait_for("the new orders", lambda: [row for row in ask(settings, lines) if row[0] > first])
+        ((now,),) = wait_for("the new orders", lambda: [row for row in ask(settings, LINES) if row[0] > first])
         eyes.open("/runs", "tables_automation_condition_sensor")
         eyes.picture("runs")
         with open_instance(settings) as instance:
@@ -123,7 +143,7 @@ def test_a_day_in_front_of_the_web_page(browser: Any, tmp_path: Path) -> None:
         assert "limit 1.00% (CLASSIC_CARS_QUARANTINE_MAX_SHARE)" in text
         eyes.picture("failed-check")
         eyes.away()
-        assert ask(settings, lines) == [(now,)]
+        assert ask(settings, LINES) == [(now,)]
 
         # Mended, it is over, and told to be over.
         assert classic_cars(home, "shop", "mend").returncode == 0

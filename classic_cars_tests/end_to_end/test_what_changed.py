@@ -121,6 +121,7 @@ def test_an_edit_makes_its_month_and_what_is_made_of_it(made: Settings) -> None:
     assert nothing_more(made)
 
 
+@pytest.mark.exhaustive
 def test_what_comes_out_as_it_was_is_the_end_of_it_and_one_release_is_made_of_all(made: Settings) -> None:
     """A remark on an order is read, cleaned and in the fact, and in nothing that is made of it."""
     shelf = open_store(made, read_only=True).shelf
@@ -263,6 +264,7 @@ def test_a_run_that_is_told_to_stop_asks_nothing_more(made: Settings, monkeypatc
     again(made)
 
 
+@pytest.mark.exhaustive
 def test_named_months_that_have_to_wait_are_made(made: Settings) -> None:
     report = execute_what_changed(made, Months.parse("2003-03"), accept_shrink=["customers"])
     assert report.succeeded
@@ -323,7 +325,8 @@ def test_every_kind_of_change_is_followed(made: Settings, statements: list[str],
     assert nothing_more(made)
 
 
-@pytest.mark.parametrize("back", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("back", [False, True])
 def test_undated_rows_do_not_widen_a_run(made: Settings, *, back: bool) -> None:
     ((number, day),) = ask(made, "SELECT orderNumber, orderDate FROM staging.orders ORDER BY ALL DESC LIMIT 1")
     change(

@@ -101,6 +101,7 @@ def test_a_step_whose_publish_was_refused_runs_again(shop: Settings, monkeypatch
     assert ask(shop, "SELECT count(*) FROM source.offices")[0][0] > 1
 
 
+@pytest.mark.exhaustive
 def test_a_release_compares_each_table_that_changed(published: Settings) -> None:
     """What did not change is told by the data files: assets/test_compared.py has every kind of edit."""
     few = (test_compared.FACT, test_compared.CUSTOMERS, "warehouse/dim_products")
@@ -112,6 +113,7 @@ def released(settings: Settings) -> set[Decimal]:
     return {amount for _, amount in released_totals(settings)}
 
 
+@pytest.mark.exhaustive
 def test_going_back_to_a_release(published: Settings) -> None:
     """Its numbers and its proof are the current ones again, as a new release; the next run: test_restored_releases."""
     first = attempt(published).release

@@ -44,6 +44,11 @@ def loaded(settings: Settings) -> int:
     return ask(settings, "SELECT count(*) FROM source.ratings")[0][0]
 
 
+@pytest.mark.parametrize(
+    "settings",
+    ["s3", *(pytest.param(kind, marks=pytest.mark.exhaustive) for kind in ("duckdb", "folder"))],
+    indirect=True,
+)
 def test_objects_are_taken_in_once(object_store: ObjectStore, landing: Settings):
     assert loaded(landing) == 0
     put(object_store, landing, "a.jsonl", jsonl(rating(), rating(104)))

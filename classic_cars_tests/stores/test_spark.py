@@ -116,6 +116,7 @@ def on(home: Path, given: Path, **settings: str) -> Settings:
     return made
 
 
+@pytest.mark.exhaustive
 def test_tables_that_spark_makes_again_are_as_duckdb_made_them(spark: Spark, shop_file: Path, tmp_path: Path):
     shutil.copy(shop_file, tmp_path / "shop.sqlite")
     settings = Settings(home=tmp_path, store="iceberg")
