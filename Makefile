@@ -53,7 +53,7 @@ test: setup ## The tests, but for the exhaustive ones (real DuckDB, MariaDB and 
 	@# What pytest makes of the tests is kept: seven seconds for each worker.
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal --durations 25
 
-test-all: setup ## The same and the exhaustive ones: more databases, more kills, more faults of a kind that is tested anyway
+test-all: setup ## The same and the exhaustive ones: more stores and databases, kills and faults
 	CLASSIC_CARS_TEST_KILLS=$${CLASSIC_CARS_TEST_KILLS:-12} $(BIN)/python -m pytest -n 4 --dist worksteal --durations 25 -m ""
 
 mutate: setup ## Plant hundreds of bugs one by one; the checks must stop each (minutes; ARGS=--help)
