@@ -1,7 +1,7 @@
 """The one place that composes everything: tables, store, order system, jobs.
 
 ``dagster dev``, the command line and launched runs all load it. Tests build their own definitions with
-:func:`build_defs`, which swaps any part; nothing else of the package imports this module.
+:func:`build_defs`, which swaps any part.
 """
 
 from __future__ import annotations

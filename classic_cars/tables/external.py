@@ -37,8 +37,8 @@ WHOLE = ""
 #: The sensors in ``automation`` that observe what is outside, by system.
 OBSERVED_BY = {"order_system": "order_system_changes", "landing": "landed_files"}
 DESCRIPTIONS = {
-    "order_system": "Table of the retailer's order system. Its data version is a fingerprint that the order system "
-    "works out itself, by month where there are months.",
+    "order_system": "Table of the retailer's order system. Its data version is the control totals that the order "
+    "system works out itself, by month where there are months.",
     "landing": "Files that partners dropped. The data version is a digest of their names, sizes and versions.",
 }
 
@@ -106,17 +106,26 @@ def external_assets(catalog: Catalog) -> list[Any]:
 
 def _external(table: Table, key: dg.AssetKey, claims: Claims | None) -> Any:
     system = key.path[0]
+    read_by = {"read by": dg.MetadataValue.asset(dg.AssetKey(table.address.split("/")))}
+    months = MONTHLY if table.contract.partitioned_by else None
+    if (sensor := OBSERVED_BY.get(system)) is None:
+        return dg.AssetSpec(
+            key,
+            description=f"What arrives from {system}.",
+            metadata=read_by,
+            group_name=system,
+            tags={"layer": system},
+            partitions_def=months,
+        )
 
     @dg.observable_source_asset(
         key=key,
-        description=_description(system),
-        metadata={
-            "read by": dg.MetadataValue.asset(dg.AssetKey(table.address.split("/"))),
-            **({"observed by": f"sensor {OBSERVED_BY[system]}"} if system in OBSERVED_BY else {}),
-        },
+        description=f"{DESCRIPTIONS[system]} The sensor {sensor} observes it, and so does *Observe*; nothing "
+        "materializes it.",
+        metadata={**read_by, "observed by": f"sensor {sensor}"},
         group_name=system,
         tags={"layer": system},
-        partitions_def=MONTHLY if table.contract.partitioned_by else None,
+        partitions_def=months,
         required_resource_keys={system},
     )
     def observe(context: dg.OpExecutionContext) -> dg.DataVersion | dg.DataVersionsByPartition:
@@ -126,13 +135,6 @@ def _external(table: Table, key: dg.AssetKey, claims: Claims | None) -> Any:
         return dg.DataVersion(versions.get("", EMPTY))
 
     return observe
-
-
-def _description(system: str) -> str:
-    said = DESCRIPTIONS.get(system, f"What arrives from {system}.")
-    if (sensor := OBSERVED_BY.get(system)) is None:
-        return said
-    return f"{said} The sensor {sensor} observes it, and so does *Observe*; nothing materializes it."
 
 
 def _versions(table: Table, system: Any, claims: Claims | None) -> Mapping[str, str]:

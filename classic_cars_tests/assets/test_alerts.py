@@ -617,8 +617,17 @@ def test_a_run_whose_process_died_is_seen(shop_settings: Settings, instance: dg.
         defs.resolve_job_def("full_refresh"), asset_selection=frozenset({dg.AssetKey(["source", "offices"])})
     )
     instance.report_run_failed(dead)
-    found = [each.what for each in seen(shop_settings, instance).incidents]
-    assert found == ["run failed: source/offices"]
+    found = seen(shop_settings, instance)
+    assert [each.what for each in found.incidents] == ["run failed: source/offices"]
+    # What is tried again is not over, in whatever state that run is, and also while it is told to stop.
+    told, _ = news({}, found, NOW, LINKS)
+    again = instance.create_run_for_job(
+        defs.resolve_job_def("full_refresh"), asset_selection=frozenset({dg.AssetKey(["source", "offices"])})
+    )
+    for report in (None, instance.report_run_canceling):
+        if report is not None:
+            report(again)
+        assert news(told, seen(shop_settings, instance), NOW, LINKS)[1] == []
 
 
 def test_a_sensor_that_keeps_failing_is_seen_and_over_when_it_works(

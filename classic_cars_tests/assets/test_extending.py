@@ -89,6 +89,9 @@ def test_a_table_of_a_new_kind_of_source_is_read_audited_and_published(shop: Set
     assert f'"{rates.arrives_from.system}": RatesResource(' in PAGE.read_text()
     resource = module("classic_cars/resources/rates.py").RatesResource(url=service.as_uri())
     defs = build_defs(shop, tables=[*ALL_TABLES, rates], resources={"rates": resource})
+    outside = defs.resolve_asset_graph().get(dg.AssetKey(["rates", "exchange_rates"]))
+    assert outside.is_external
+    assert not outside.is_observable  # nobody can ask it what changed
     with dg.DagsterInstance.ephemeral() as instance:
         ran = defs.resolve_job_def(FULL_REFRESH).execute_in_process(
             instance=instance, asset_selection=[dg.AssetKey(["source", "exchange_rates"])], run_config=QUIET

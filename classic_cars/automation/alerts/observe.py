@@ -24,7 +24,6 @@ CHECKS = "check:"
 TICKS = 3
 #: A sensor that says in its cursor since when it cannot work is failing after so many seconds.
 DEBOUNCE_SECONDS = 20.0
-UNDER_WAY = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.QUEUED)
 
 
 def observe(
@@ -140,7 +139,7 @@ def failed_runs(
     incidents, unknown = [], set()
     for found in runs:
         run, keys = found.dagster_run, latest[found.dagster_run.run_id]
-        if run.status in UNDER_WAY:
+        if not run.is_finished:
             unknown |= {_run_key(key) for key in keys}
         if run.status != dg.DagsterRunStatus.FAILURE:
             continue

@@ -25,7 +25,7 @@ _ASKING = f"""\
     classic-cars metrics query --measure netSales --by country,month --where "productLine=Planes" \\
       --period 2004 --compare year
 
-- `--measure`, `--by`: names of the tables below, with commas, or repeated. A dimension that a measure cannot be cut \
+- `--measure`, `--by`: names of the tables above, with commas, or repeated. A dimension that a measure cannot be cut \
 by is an error that names those it can.
 - `--where`, repeatable, all must hold: `country=USA`, `country!=USA`, `country in USA,France`, `month>=2004-03` (time \
 only), `state=` (missing). Values are read as the dimension's type.
