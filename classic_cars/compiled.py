@@ -19,7 +19,6 @@ import hashlib
 import io
 import json
 import pickle
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -40,6 +39,7 @@ from ibis.backends.sql.datatypes import DuckDBType
 from ibis.common.exceptions import TableNotFound
 from ibis.expr.types import Expr
 
+from classic_cars.files import whole_file
 from classic_cars.interrupts import interruptible
 
 #: Expressions of which the SQL is kept; those that were used last.
@@ -210,16 +210,10 @@ def remember(file: str) -> None:
     global _is_new
     if not file or not _is_new:
         return
-    unfinished = ""
     with suppress(OSError):
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=Path(file).parent, delete=False) as found:
-            unfinished = found.name
-            json.dump({"libraries": _libraries(), "sql": dict(_known)}, found)
-        Path(unfinished).replace(file)
+        with whole_file(Path(file), 0o600) as found:
+            found.write(json.dumps({"libraries": _libraries(), "sql": dict(_known)}).encode())
         _is_new = False
-    if unfinished:
-        with suppress(OSError):
-            Path(unfinished).unlink(missing_ok=True)
 
 
 def _libraries() -> dict[str, str]:

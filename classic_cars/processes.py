@@ -1,7 +1,7 @@
-"""Processes of this machine: which of them live, and what killed ones leave behind: folders, and their children.
+"""Processes of this machine: which of them live, and what killed ones leave behind: folders, files, and their children.
 
-A folder that is one process's, for as long as it works, has its number in its name: ``order-system-4711-k3j2``.
-Whoever needs one removes those of processes that are gone; copies in them may hold personal data.
+A folder or file that is one process's, while it works, has its number in its name: ``order-system-4711-k3j2``.
+Whoever needs one removes those of processes that are gone, which may hold personal data.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CLOCK_STEP_SECONDS = 10.0
 #: Folders with copies: of the order system's file, and of files that landed.
 ORDER_SYSTEM, LANDING = "order-system", "landing"
+#: Files and folders that are to take the place of others beside them.
+UNFINISHED = ".classic-cars-unfinished"
 #: What earlier versions called a folder with a copy, without a number: after so many seconds no run reads it any more.
 UNNUMBERED, LONGEST_RUN_SECONDS = re.compile(rf"{ORDER_SYSTEM}-[a-z0-9_]{{8}}"), 24 * 3600
 COPY = "copy.sqlite"
@@ -71,12 +73,12 @@ def own_folder(parent: Path, name: str) -> Iterator[Path]:
 
 
 def remove_abandoned(parent: Path, names: Iterable[str] = (ORDER_SYSTEM, LANDING)) -> None:
-    """Remove the folders of these names whose process is gone."""
+    """Remove the folders and files of these names whose process is gone."""
     for name in names:
         for each in parent.glob(f"{name}-*"):
             with suppress(OSError):  # another process removes it, too, or it is somebody else's
                 if _is_abandoned(each, name):
-                    shutil.rmtree(each, ignore_errors=True)
+                    shutil.rmtree(each, ignore_errors=True) if each.is_dir() else each.unlink()
 
 
 def _is_abandoned(folder: Path, name: str) -> bool:

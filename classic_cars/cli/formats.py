@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import click
 from rich.markup import escape
 
 from classic_cars.cli.terminal import err
 from classic_cars.errors import StoreError
+from classic_cars.files import whole_file
 from classic_cars.serving.formats import BINARY, FORMATS
 from classic_cars.wording import counted
 
@@ -84,7 +83,7 @@ def write(reader: pa.RecordBatchReader, kind: str, output: Path | None) -> int:
     if output is None:
         sys.stdout.flush()
         return FORMATS[kind](reader, sys.stdout.buffer)
-    with _replacing(output) as file:
+    with whole_file(_writable(output)) as file:
         return FORMATS[kind](reader, file)
 
 
@@ -100,22 +99,11 @@ def readable_errors(store: Reading) -> Iterator[None]:
         raise StoreError(f"{store.place}: the query failed: {str(error).strip()}") from None
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of ``path`` when it is complete, and is gone otherwise."""
+def _writable(path: Path) -> Path:
+    """Where the file will be. Raises ``click.BadParameter`` when there can be none."""
     path = path.expanduser().resolve()
     if path.exists() and not path.is_file():
         raise click.BadParameter(f"{path}: is no file; name one, in a folder that is there", param_hint="--output")
     if not path.parent.is_dir():
         raise click.BadParameter(f"{path.parent}: there is no such folder; make it first", param_hint="--output")
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(path.stat().st_mode if path.exists() else 0o666 & ~umask)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    return path

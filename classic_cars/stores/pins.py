@@ -7,7 +7,6 @@ beside a DuckDB file. Knows nothing of what a release is or when one is made.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from classic_cars.errors import StoreUnavailable
+from classic_cars.files import whole_file
 
 SUFFIX = ".json"
 NOTE = "pending.txt"
@@ -96,12 +96,6 @@ def named_in(text: str | None) -> list[Pins]:
         return []
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 class FolderShelf:
     """One file each, in a folder. Raises ``StoreUnavailable`` when it cannot be read or written."""
 
@@ -113,7 +107,7 @@ class FolderShelf:
 
     def read(self, number: int) -> str | None:
         try:
-            return self._path(number).read_text()
+            return self._path(number).read_text("utf-8")
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -122,12 +116,8 @@ class FolderShelf:
     def add(self, number: int, text: str) -> bool:
         self._make()
         try:
-            with tempfile.NamedTemporaryFile("w", dir=self._folder, prefix=".new.") as new:
-                new.write(text)
-                new.flush()
-                os.fchmod(new.fileno(), 0o666 & ~_umask())
-                os.fsync(new.fileno())
-                os.link(new.name, self._path(number))
+            with whole_file(self._path(number), replace=False) as file:
+                file.write(text.encode())
         except FileExistsError:
             return False
         except OSError as error:
@@ -151,15 +141,14 @@ class FolderShelf:
             return
         self._make()
         try:
-            new = self._folder / f".note.{os.getpid()}"
-            new.write_text(text)
-            new.replace(self._folder / NOTE)
+            with whole_file(self._folder / NOTE) as file:
+                file.write(text.encode())
         except OSError as error:
             raise self._refusal(error) from None
 
     def noted(self) -> str:
         try:
-            return (self._folder / NOTE).read_text()
+            return (self._folder / NOTE).read_text("utf-8")
         except OSError:
             return ""
 

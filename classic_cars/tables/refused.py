@@ -7,7 +7,6 @@ them, and they go with the runs that they are of.
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,13 +19,13 @@ import pyarrow.parquet as pq
 
 from classic_cars.checks import Audit
 from classic_cars.checks.quarantine import Quarantine
+from classic_cars.files import whole_file
+from classic_cars.processes import UNFINISHED, remove_abandoned
 from classic_cars.tables.quarantine import REASON
 from classic_cars.tables.step import Outcome
 
 #: Rows in a file, and files of a table: a run that fails is tried again every hour.
 MOST_ROWS, MOST_FILES = 10_000, 20
-#: A file that is being written is older than this only if its process was killed.
-ABANDONED_AFTER = timedelta(hours=1)
 
 
 def located(outcome: Outcome, audit: Audit, folder: Path | None, run_id: str) -> Outcome:
@@ -76,18 +75,8 @@ def _write(rows: ibis.Table, path: Path) -> int:
     found: pa.Table = rows.to_pyarrow()
     for folder in (path.parent.parent, path.parent):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _remove_abandoned(path.parent)
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            pq.write_table(found, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise
+    with whole_file(path, 0o600) as file:
+        pq.write_table(found, file, compression="zstd")
     for each in sorted(path.parent.glob("*.parquet"), key=_age)[MOST_FILES:]:
         each.unlink(missing_ok=True)
     return found.num_rows
@@ -99,15 +88,8 @@ def delete_older(folder: Path, before: datetime) -> int:
     for each in old:
         each.unlink(missing_ok=True)
     for each in folder.glob("*/"):
-        _remove_abandoned(each)
+        remove_abandoned(each, [UNFINISHED])
     return len(old)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed processes left unfinished."""
-    for each in folder.glob("*.tmp"):
-        if _age(each) > ABANDONED_AFTER:
-            each.unlink(missing_ok=True)
 
 
 def _age(path: Path) -> timedelta:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -23,8 +19,8 @@ from classic_cars.automation.sales_report import JOB, KEY, sales_report_job
 from classic_cars.dashboard.controls import known
 from classic_cars.definitions import build_defs
 from classic_cars.errors import QuestionError, StoreUnavailable, TableMissing
+from classic_cars.processes import UNFINISHED
 from classic_cars.serving.releases import opened
-from classic_cars.serving.sales_report import files
 from classic_cars.serving.sales_report.files import folder, newest, write_reports
 from classic_cars.serving.sales_report.numbers import answers, back
 from classic_cars.serving.sales_report.trend import trend
@@ -32,6 +28,7 @@ from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars_tests.command_line import classic_cars
 from classic_cars_tests.platform import QUIET, order_system_frames
+from classic_cars_tests.programs import ended_process
 
 MONTH = "2003-05"
 
@@ -171,11 +168,10 @@ def test_reports_of_months_without_orders_are_removed_and_nothing_else(published
     kept = folder(published) / "notes.txt"
     gone, unfinished, under_way = (
         folder(published) / name
-        for name in ("1999-01.html", ".2003-01.html.unfinished.x", ".2003-02.html.unfinished.y")
+        for name in ("1999-01.html", f"{UNFINISHED}-{ended_process()}-x", f"{UNFINISHED}-{os.getpid()}-y")
     )
     for each in (kept, gone, unfinished, under_way):
         each.write_text("x")
-    os.utime(unfinished, (time.time() - 7200, time.time() - 7200))
     _, written = write_reports(published)
     assert {each.name for each in folder(published).iterdir()} == {
         *(each.path.name for each in written),
@@ -183,26 +179,6 @@ def test_reports_of_months_without_orders_are_removed_and_nothing_else(published
         under_way.name,
     }
     assert newest(published) == written[-1].path
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from classic_cars.serving.sales_report import files
-from classic_cars.settings import Settings
-def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
-{where} = die
-files._replace(Path(sys.argv[1]), "new " * 100_000)
-"""
-
-
-@pytest.mark.parametrize("where", ["os.fsync", "files.Path.replace", "files.os.fdopen"])
-def test_a_kill_in_the_middle_leaves_the_report_before(tmp_path: Path, where: str) -> None:
-    path = tmp_path / "2003-01.html"
-    path.write_text("old")
-    done = subprocess.run([sys.executable, "-c", KILLED.format(where=where), str(path)], timeout=120, check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert path.read_text() == "old"
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_and_keeps_what_was_there(
@@ -214,7 +190,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_and_keeps_what_was_there(
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreUnavailable, match="No space left on device"):
         write_reports(published, proven=datetime(2026, 1, 1, tzinfo=UTC))
     assert {path: path.read_bytes() for path in before} == before

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
-import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
 from classic_cars.errors import QuestionError, StoreUnavailable, TableMissing
+from classic_cars.files import whole_file
 from classic_cars.months import Months
 from classic_cars.serving.html import page
 from classic_cars.serving.releases import Release, last_proven, opened, pending
@@ -22,9 +19,6 @@ from classic_cars.serving.sales_report.trend import trend
 from classic_cars.settings import Settings
 
 _NAME = re.compile(r"\d{4}-\d{2}\.html")
-_UNFINISHED = ".unfinished."
-#: Seconds after which what a killed process left is removed.
-ABANDONED = 3600
 
 
 @dataclass(frozen=True)
@@ -66,7 +60,8 @@ def write_reports(
         for each in months:
             report = report_of(each, numbers)
             path = folder(settings) / f"{each:%Y-%m}.html"
-            _replace(path, report_page(report, release, proven, held_back))
+            with whole_file(path) as file:
+                file.write(report_page(report, release, proven, held_back).encode())
             written.append(Written(each, path, report.net_sales))
         _tidy(folder(settings), {f"{each:%Y-%m}.html" for each in numbers.months})
     except OSError as error:
@@ -97,35 +92,11 @@ def report_page(report: Report, release: Release, proven: datetime | None, held_
     )
 
 
-def _replace(path: Path, text: str) -> None:
-    """The file takes the place of the one before in one step, once all of it is on the disk."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}{_UNFINISHED}", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 def _tidy(place: Path, known: set[str]) -> None:
-    """Remove reports of other months, and what killed processes left; nothing else that somebody keeps there."""
+    """Remove reports of other months; nothing else that somebody keeps there."""
     for each in place.iterdir():
-        abandoned = _UNFINISHED in each.name and time.time() - _changed(each) > ABANDONED
-        if abandoned or (_NAME.fullmatch(each.name) and each.name not in known):
+        if _NAME.fullmatch(each.name) and each.name not in known:
             each.unlink(missing_ok=True)
-
-
-def _changed(path: Path) -> float:
-    with suppress(FileNotFoundError):
-        return path.stat().st_mtime
-    return time.time()
 
 
 def listed(written: Sequence[Written]) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from classic_cars.errors import LandedFileChanged, SourceAccessDenied, SourceMissing
+from classic_cars.files import whole_file
 from classic_cars.sources.landing.listing import (
     CLOCK_SECONDS,
     LandedFile,
@@ -75,9 +76,8 @@ class Folder:
     def put(self, name: str, data: bytes) -> None:
         target = self._root / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f".{target.name}.tmp")
-        unfinished.write_bytes(data)
-        unfinished.replace(target)
+        with whole_file(target) as file:
+            file.write(data)
 
     def _name(self, path: str) -> str:
         # A name may hold any bytes; those that are no text are shown as digits after a backslash, and so is no other.
