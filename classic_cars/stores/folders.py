@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import glob
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from classic_cars.processes import remove_abandoned
+from classic_cars.processes import UNFINISHED, remove_abandoned
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 #: What a file system says that cannot exchange two names.
@@ -39,15 +37,13 @@ def replacing(folder: Path) -> Iterator[Path]:
     ``folder`` must hold nothing that is to stay. Raises ``OSError``; before it yields, if the folder cannot be renamed.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(folder)
-    new = Path(tempfile.mkdtemp(prefix=f"{_prefix(folder)}{os.getpid()}.", dir=folder.parent))
+    new = own(folder.parent, UNFINISHED)
+    new.mkdir(0o700 if folder.exists() else 0o777)
     try:
         _must_be_movable(folder, new)
         yield new
-        umask = os.umask(0)
-        os.umask(umask)
-        new.chmod(folder.stat().st_mode if folder.exists() else 0o777 & ~umask)
         if folder.exists():
+            new.chmod(folder.stat().st_mode)
             _exchange(new, folder)
         else:
             new.rename(folder)
@@ -80,15 +76,3 @@ def _exchange(one: Path, other: Path) -> None:
     other.rename(aside)
     one.rename(other)
     aside.rename(one)
-
-
-def _prefix(folder: Path) -> str:
-    return f".{folder.name[:100]}.new."
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """What processes left behind that were killed."""
-    for each in folder.parent.glob(f"{glob.escape(_prefix(folder))}*"):
-        pid = each.name.removeprefix(_prefix(folder)).partition(".")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(each, ignore_errors=True)

@@ -82,7 +82,7 @@ def test_an_export_is_refreshed_in_place_and_never_missing_meanwhile(store: Stor
     assert list(refreshing) == []
     assert pq.read_table(exported / "warehouse" / "sales.parquet").to_pylist() == [sale(9, "2003-01-01")]
     assert sorted(each.name for each in exported.iterdir()) == [MANIFEST, "warehouse"]
-    assert not [each for each in exported.parent.iterdir() if ".new." in each.name]
+    assert not [each for each in exported.parent.iterdir() if each.name.startswith(".")]
 
 
 def test_a_refresh_that_fails_leaves_the_export_as_it_was(
@@ -98,7 +98,7 @@ def test_a_refresh_that_fails_leaves_the_export_as_it_was(
     with pytest.raises(StoreError, match="differs"):
         list(export_tables(store, [SALES], exported))
     assert (exported / "warehouse" / "sales.parquet").read_bytes() == before
-    assert not [each for each in exported.parent.iterdir() if ".new." in each.name]
+    assert not [each for each in exported.parent.iterdir() if each.name.startswith(".")]
 
 
 def test_tables_of_different_runs_are_no_export(store: Store, exported: Path, monkeypatch: pytest.MonkeyPatch):
@@ -225,7 +225,7 @@ def test_a_folder_that_cannot_be_renamed_is_refused_before_anything_is_written(
     monkeypatch.setattr(store, "exists", lambda contract: pytest.fail(f"{contract.address} was looked for"))
     with pytest.raises(StoreError, match=r"written \(it cannot be renamed: Invalid cross-device link\); name"):
         list(export_tables(store, TABLES, exported))
-    assert sorted(each.name for each in exported.parent.iterdir() if each.name.startswith(f".{exported.name}")) == []
+    assert sorted(each.name for each in exported.parent.iterdir() if each.name.startswith(".")) == []
 
 
 def test_an_export_to_a_link_is_written_where_it_points_to(store: Store, exported: Path, tmp_path: Path):
