@@ -26,7 +26,7 @@ from classic_cars.automation.refusals import (
     rested,
 )
 from classic_cars.automation.staleness import Record, of_other_code, recorded, stale_parts
-from classic_cars.tables.events import made_months
+from classic_cars.tables.events import asset_key, made_months
 from classic_cars.tables.external import WHOLE
 from classic_cars.tables.partitions import known_months
 from classic_cars.tables.recomputation import disagreement, is_recomputed
@@ -227,7 +227,7 @@ class InputsPublishedAndPassed(dg.AutomationCondition):
 
 
 def _asked_parts(asked: Mapping[Any, Any], record: Record, address: str) -> set[str]:
-    subset = asked.get(dg.AssetKey(address.split("/")))
+    subset = asked.get(asset_key(address))
     if subset is None:
         return set()
     return set(subset.expensively_compute_partition_keys()) if record.nodes[address].partitioned else {WHOLE}
@@ -280,7 +280,7 @@ def _follow_inputs(table: Table, catalog: Catalog) -> dg.AutomationCondition:
     """
     # Which rows staging rejects depends on the tables that they refer to; other audits change no row.
     audited = [] if table.contract.quarantines else catalog.needed_for_audit(table)
-    unread = [dg.AssetKey(address.split("/")) for address in audited]
+    unread = [asset_key(address) for address in audited]
     read = dg.AssetSelection.all() - dg.AssetSelection.assets(*unread)
     inputs_requested: Any = When.any_deps_match(RequestedNow()).allow(read)
     changed = When.newly_missing() | When.any_deps_updated().allow(read) | When.code_version_changed() | FirstTick()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 
 from classic_cars.automation.staleness import Record, failed_and_stale
-from classic_cars.tables.events import FAILED, Event
+from classic_cars.tables.events import FAILED, Event, asset_key
 from classic_cars.tables.external import WHOLE
 from classic_cars.tables.run_tags import RANGE_END, RANGE_START
 
@@ -47,7 +47,7 @@ def refused_months(
     found: dict[str, dict[str, Attempt]] = {}
     for address, months in record.failed.items():
         if record.nodes[address].partitioned:
-            key = dg.AssetKey(address.split("/"))
+            key = asset_key(address)
             checks = graph.get_check_keys_for_assets({key})
             runs = _refused_runs(instance, [each for each in checks if check in ("", each.name)])
             attempts = {month: attempt for month in months if runs and (attempt := last_attempt(instance, key, month))}
@@ -71,7 +71,7 @@ def rested(instance: dg.DagsterInstance, record: Record, address: str, parts: It
 
     As long as they have failed by then: from a minute on, an hour at most. A run that was deleted rests no more.
     """
-    key, tried, found = dg.AssetKey(address.split("/")), dict[str, set[str]](), set[str]()
+    key, tried, found = asset_key(address), dict[str, set[str]](), set[str]()
     for part in parts:
         if attempt := last_attempt(instance, key, part):
             tried.setdefault(attempt.run_id, set()).add(part)

@@ -21,9 +21,9 @@ from classic_cars.stores.publications import Publications
 from classic_cars.tables.events import (
     CODE_VERSION,
     Event,
+    asset_key,
     changed_since,
     entries,
-    key_of,
     latest_events,
     latest_observations,
     not_held,
@@ -133,7 +133,7 @@ def recorded(
     """The record of all tables of an asset graph; as few queries as ``latest_events`` has."""
     nodes = {each.address: each for each in _nodes(graph)}
     tables = {address: node.partitioned for address, node in nodes.items() if not node.external}
-    known = entries(instance, map(key_of, tables))
+    known = entries(instance, map(asset_key, tables))
     from_outside = {a for a in tables if any(nodes[parent].external for parent in nodes[a].parents)}
     events = latest_events(instance, tables, known, from_outside) | {
         address: latest_observations(instance, address, partitioned=node.partitioned)
@@ -175,7 +175,7 @@ def _failed(
 def _planned_since(instance: dg.DagsterInstance, node: Node, made: Mapping[str, Event]) -> set[str]:
     """The months that were to be made after they were made last."""
     planned = instance.event_log_storage.get_latest_storage_id_by_partition(
-        key_of(node.address), dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+        asset_key(node.address), dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
     )
     return {month for month, moment in planned.items() if month not in made or moment > made[month].moment}
 

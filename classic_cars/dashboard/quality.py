@@ -16,6 +16,7 @@ from classic_cars.instance import open_instance
 from classic_cars.serving.incident import failed_attempts
 from classic_cars.serving.status import SCHEDULED, Outcome, latest_checks
 from classic_cars.settings import Settings
+from classic_cars.tables.events import asset_key
 
 #: Evaluations of each check that are shown over time.
 HISTORY = 30
@@ -27,7 +28,7 @@ def tables_now(settings: Settings) -> list[dict[str, Any]]:
     if not settings.dagster_home.exists():
         return []
     contracts = [each.contract for each in ALL_TABLES]
-    keys = {each.address: dg.AssetKey(each.address.split("/")) for each in contracts}
+    keys = {each.address: asset_key(each.address) for each in contracts}
     with open_instance(settings) as instance:
         checks = latest_checks(contracts, instance)
         failures = failed_attempts(instance, [*keys.values()])
@@ -112,7 +113,7 @@ def _reasons(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _evaluations(
     instance: dg.DagsterInstance, address: str, name: str, limit: int
 ) -> Iterator[tuple[datetime, Outcome, dg.AssetCheckEvaluation]]:
-    key = dg.AssetCheckKey(dg.AssetKey(address.split("/")), name)
+    key = dg.AssetCheckKey(asset_key(address), name)
     for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=limit):
         evaluation = record.evaluation
         if isinstance(evaluation, dg.AssetCheckEvaluation):

@@ -31,7 +31,7 @@ from classic_cars.settings import Settings
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores import published
 from classic_cars.tables import live_agreement
-from classic_cars.tables.events import entries, key_of
+from classic_cars.tables.events import asset_key, entries
 from classic_cars.tables.external import WHOLE, claims_of
 from classic_cars.tables.held import held
 from classic_cars.tables.recomputation import disagreement, recomputed_tables
@@ -124,7 +124,9 @@ def _record(settings: Settings, defs: dg.Definitions, instance: dg.DagsterInstan
 def _up_to_date(record: Record, old: Parts) -> list[dg.AssetKey]:
     """The tables that neither are to be made nor wait for one that is."""
     waiting = held_up(record, old)
-    return [key_of(address) for address, node in record.nodes.items() if not node.external and address not in waiting]
+    return [
+        asset_key(address) for address, node in record.nodes.items() if not node.external and address not in waiting
+    ]
 
 
 def _within(months: Months | None, record: Record, parts: Parts) -> Parts:
@@ -169,7 +171,7 @@ def _refuted(instance: dg.DagsterInstance) -> Parts:
     """What a nightly proof found different since it was made."""
     found: Parts = {}
     for table in recomputed_tables(Catalog(ALL_TABLES)):
-        failed, months = disagreement(instance, dg.AssetKey(table.address.split("/")))
+        failed, months = disagreement(instance, asset_key(table.address))
         if failed:
             _add_if_older(found, instance, table.address, months if table.contract.partitioned_by else [WHOLE], failed)
     _, differing = live_agreement.disagreement(instance)
@@ -182,7 +184,7 @@ def _add_if_older(
     found: Parts, instance: dg.DagsterInstance, address: str, parts: Iterable[str], failed: float
 ) -> None:
     """Those of these parts that were not made since ``failed`` (seconds since 1970)."""
-    key = dg.AssetKey(address.split("/"))
+    key = asset_key(address)
     for part in parts:
         wanted = dg.AssetRecordsFilter(key, asset_partitions=[part]) if part else key
         records = instance.fetch_materializations(wanted, limit=1).records
@@ -204,13 +206,10 @@ def _requests(
     by_part: dict[str, list[dg.AssetKey]] = {}
     for address, found in parts.items():
         for part in found:
-            by_part.setdefault(part, []).append(dg.AssetKey(address.split("/")))
+            by_part.setdefault(part, []).append(asset_key(address))
     requests = [dg.RunRequest(partition_key=part or None, asset_selection=keys) for part, keys in by_part.items()]
     upstream = {
-        dg.AssetKey(each.split("/"))
-        for address in parts
-        if record.nodes[address].partitioned
-        for each in _upstream(record, address)
+        asset_key(each) for address in parts if record.nodes[address].partitioned for each in _upstream(record, address)
     }
     apart = {part for each in broken for address in parts for part in each.get(address, ()) if part}
     return run_requests(requests, record.months, tags, each_time=upstream, moved=moved, apart=apart)

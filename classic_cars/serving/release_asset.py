@@ -22,9 +22,8 @@ from classic_cars.serving.consistency import contradictions
 from classic_cars.serving.release_making import Outcome, make_release
 from classic_cars.stores.base import Store
 from classic_cars.stores.publications import Publications
-from classic_cars.tables.events import latest_events, not_held
+from classic_cars.tables.events import asset_key, latest_events, not_held
 from classic_cars.tables.live_agreement import Reader, last_agreement
-from classic_cars.tables.metadata import asset_key
 from classic_cars.wording import counted
 
 KEY = dg.AssetKey(["serving", "release"])

@@ -25,11 +25,11 @@ from classic_cars.months import Months
 from classic_cars.stores.base import Provenance
 from classic_cars.tables import alone, failures
 from classic_cars.tables.data_versions import content_of
+from classic_cars.tables.events import asset_key
 from classic_cars.tables.external import external_key, observations
 from classic_cars.tables.materialize import from_tables, published
 from classic_cars.tables.metadata import (
     HOW_MADE,
-    asset_key,
     check_metadata,
     column_schema,
     description,

@@ -10,7 +10,8 @@ import dagster as dg
 
 from classic_cars.contracts.base import Contract
 from classic_cars.tables.asset import OWNERS
-from classic_cars.tables.metadata import asset_key, column_schema
+from classic_cars.tables.events import asset_key
+from classic_cars.tables.metadata import column_schema
 from classic_cars.tables.table import Catalog, Table
 
 

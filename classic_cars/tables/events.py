@@ -71,7 +71,7 @@ class Made:
     warnings: frozenset[str] = frozenset()
 
 
-def key_of(address: str) -> dg.AssetKey:
+def asset_key(address: str) -> dg.AssetKey:
     return dg.AssetKey(address.split("/"))
 
 
@@ -104,12 +104,12 @@ def latest_events(
     ``partitioned``: by address, whether it has months; ``known``: their ``entries``; ``from_outside``: those whose
     events say what was read. Two queries for all, a few for each that has months.
     """
-    keys = [key_of(address) for address, has_months in partitioned.items() if not has_months]
+    keys = [asset_key(address) for address, has_months in partitioned.items() if not has_months]
     records = _latest_records(instance, entries(instance, keys) if known is None else known, keys)
     found: dict[str, Mapping[str, Event]] = {}
     for address, has_months in partitioned.items():
         if not has_months:
-            found[address] = _whole(records.get(key_of(address)))
+            found[address] = _whole(records.get(asset_key(address)))
         elif address in from_outside:  # each month was read by itself
             found[address] = {month: made.event for month, made in made_months(instance, address).items()}
         else:
@@ -139,7 +139,7 @@ def _whole(record: dg.EventLogRecord | None) -> dict[str, Event]:
 
 def latest_months(instance: dg.DagsterInstance, address: str) -> Mapping[str, Event]:
     """The same of one table's months, without what was read; fetched once while none is made."""
-    storage, key, kind = instance.event_log_storage, key_of(address), dg.DagsterEventType.ASSET_MATERIALIZATION
+    storage, key, kind = instance.event_log_storage, asset_key(address), dg.DagsterEventType.ASSET_MATERIALIZATION
     moments = storage.get_latest_storage_id_by_partition(key, kind)
     seen, state = _latest.setdefault(instance, {}), (moments, _newest(instance, key, moments))
     if (before := seen.get(address)) is None or before[0] != state:
@@ -159,7 +159,7 @@ def latest_months(instance: dg.DagsterInstance, address: str) -> Mapping[str, Ev
 
 def latest_observations(instance: dg.DagsterInstance, address: str, *, partitioned: bool) -> dict[str, Event]:
     """What was observed last of a table outside, by month or ``WHOLE``."""
-    storage, key, kind = instance.event_log_storage, key_of(address), dg.DagsterEventType.ASSET_OBSERVATION
+    storage, key, kind = instance.event_log_storage, asset_key(address), dg.DagsterEventType.ASSET_OBSERVATION
     if not partitioned:
         records = instance.fetch_observations(key, limit=1).records
         return {WHOLE: _event(records[0], WHOLE, external=True)} if records else {}
@@ -170,7 +170,7 @@ def latest_observations(instance: dg.DagsterInstance, address: str, *, partition
 
 def made_months(instance: dg.DagsterInstance, address: str) -> Mapping[str, Made]:
     """By month, all that the latest materializations say; fetched once while none is made."""
-    storage, key = instance.event_log_storage, key_of(address)
+    storage, key = instance.event_log_storage, asset_key(address)
     moments = storage.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION)
     seen, state = _made.setdefault(instance, {}), (moments, _newest(instance, key, moments))
     if (before := seen.get(address)) is None or before[0] != state:
@@ -248,7 +248,7 @@ def versions_before(
     """By month, the data version that it had before a moment; without months that had none."""
     kind = dg.DagsterEventType.ASSET_OBSERVATION if external else dg.DagsterEventType.ASSET_MATERIALIZATION
     found = instance.event_log_storage.get_latest_tags_by_partition(
-        key_of(address), kind, [DATA_VERSION], before_cursor=moment
+        asset_key(address), kind, [DATA_VERSION], before_cursor=moment
     )
     return {month: tags[DATA_VERSION] for month, tags in found.items()}
 

@@ -30,7 +30,7 @@ from classic_cars.stores.base import Store
 from classic_cars.stores.publications import Publications
 from classic_cars.tables.alone import found_wrong_at
 from classic_cars.tables.data_versions import NO_ROWS, content_of, hexdigest
-from classic_cars.tables.events import CODE_VERSION, Made, key_of, made_months
+from classic_cars.tables.events import CODE_VERSION, Made, asset_key, made_months
 from classic_cars.tables.held import held
 from classic_cars.tables.materialize import published
 from classic_cars.tables.reads import read_for_rows, read_to_compare
@@ -180,7 +180,7 @@ def _that_stand(
     step: Step, instance: dg.DagsterInstance, months: Iterable[str], before: Mapping[str, Made], runs: Publications
 ) -> list[str]:
     """Months that this code made, that the store has as they were made, and that nothing found wrong since."""
-    key, code_version = key_of(step.contract.address), step.catalog.code_version(step.table)
+    key, code_version = asset_key(step.contract.address), step.catalog.code_version(step.table)
     wrong = found_wrong_at(instance, key, descriptions(step.contract, step.catalog.origins(step.table)))
     disproved_at, disproved = disagreement(instance, key)
     return [

@@ -14,14 +14,10 @@ import dagster as dg
 
 from classic_cars.checks.base import plain
 from classic_cars.contracts.base import Contract
-from classic_cars.tables.events import READ
+from classic_cars.tables.events import READ, asset_key
 from classic_cars.tables.external import WHOLE
 from classic_cars.tables.step import Outcome, Step, Unchanged
 from classic_cars.tables.table import Catalog, Table
-
-
-def asset_key(address: str) -> dg.AssetKey:
-    return dg.AssetKey(address.split("/"))
 
 
 def is_personal(contract: Contract) -> bool:

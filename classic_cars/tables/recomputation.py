@@ -23,6 +23,7 @@ from classic_cars.errors import StoreError
 from classic_cars.stores.base import Provenance, Transaction
 from classic_cars.tables.events import (
     Event,
+    asset_key,
     changed_since,
     last_verdict,
     latest_events,
@@ -45,7 +46,7 @@ EXPECTED, FOUND = "expected ", "found "
 
 
 def recomputation_key(table: Table) -> dg.AssetCheckKey:
-    return dg.AssetCheckKey(dg.AssetKey(table.address.split("/")), NAME)
+    return dg.AssetCheckKey(asset_key(table.address), NAME)
 
 
 def recomputed_tables(catalog: Catalog) -> list[Table]:

@@ -7,7 +7,7 @@ import dagster as dg
 from classic_cars.assets import ALL_TABLES
 from classic_cars.definitions import build_defs
 from classic_cars.settings import Settings
-from classic_cars.tables.metadata import asset_key
+from classic_cars.tables.events import asset_key
 from classic_cars_tests.platform import ask, run, swapped
 
 

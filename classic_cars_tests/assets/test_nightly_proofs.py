@@ -17,7 +17,7 @@ from classic_cars.errors import StoreBusy
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import ControlTotals
 from classic_cars.tables import recomputation
-from classic_cars.tables.events import key_of
+from classic_cars.tables.events import asset_key
 from classic_cars.tables.live_agreement import CHECK, DIFFERENCES, MonthTotals, compare, disagreement
 from classic_cars_tests.platform import (
     QUIET,
@@ -150,7 +150,7 @@ def test_months_are_compared_at_night_although_an_input_was_made_again_as_it_was
             "UPDATE warehouse.fact_orders SET comments = 'x' WHERE strftime(orderDate, '%Y-%m') = '2003-04'"
         )
     assert recompute(filled) >= {fact}
-    found, months = recomputation.disagreement(filled.instance, key_of(fact))
+    found, months = recomputation.disagreement(filled.instance, asset_key(fact))
     assert found > 0
     assert months == ["2003-04"]
 
@@ -158,7 +158,7 @@ def test_months_are_compared_at_night_although_an_input_was_made_again_as_it_was
 def test_a_night_that_was_broken_off_takes_back_nothing_of_the_one_before(
     filled: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fact = key_of("warehouse/fact_orders")
+    fact = asset_key("warehouse/fact_orders")
     with duckdb.connect(str(filled.settings.store_path)) as connection:
         connection.execute(
             "UPDATE warehouse.fact_orders SET comments = 'x' WHERE strftime(orderDate, '%Y-%m') = '2003-04'"

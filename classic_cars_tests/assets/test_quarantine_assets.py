@@ -11,7 +11,7 @@ from classic_cars.definitions import FULL_REFRESH, build_defs
 from classic_cars.errors import SettingsError
 from classic_cars.runs.selecting import select_tables
 from classic_cars.settings import Settings
-from classic_cars.tables.metadata import asset_key
+from classic_cars.tables.events import asset_key
 from classic_cars_tests.landed import drop, jsonl, rating
 from classic_cars_tests.platform import Ran, ask, run, swapped
 

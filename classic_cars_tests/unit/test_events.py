@@ -10,7 +10,7 @@ import pytest
 from classic_cars.instance import open_instance
 from classic_cars.settings import Settings
 from classic_cars.tables.events import (
-    key_of,
+    asset_key,
     latest_events,
     latest_months,
     latest_observations,
@@ -31,14 +31,14 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def made(instance: dg.DagsterInstance, address: str, version: str, *months: str) -> None:
     for month in months or (None,):
         instance.report_runless_asset_event(
-            dg.AssetMaterialization(key_of(address), partition=month, tags={DATA_VERSION: version})
+            dg.AssetMaterialization(asset_key(address), partition=month, tags={DATA_VERSION: version})
         )
 
 
 def observed(instance: dg.DagsterInstance, address: str, version: str, *months: str) -> None:
     for month in months or (None,):
         instance.report_runless_asset_event(
-            dg.AssetObservation(key_of(address), partition=month, tags={DATA_VERSION: version})
+            dg.AssetObservation(asset_key(address), partition=month, tags={DATA_VERSION: version})
         )
 
 
@@ -74,7 +74,7 @@ def test_what_was_made_since_the_last_time_is_seen(instance: dg.DagsterInstance)
 def test_a_wiped_table_was_never_made(instance: dg.DagsterInstance) -> None:
     made(instance, LINES, "1", "2004-01")
     made(instance, PRODUCTS, "1")
-    instance.wipe_assets([key_of(LINES), key_of(PRODUCTS)])
+    instance.wipe_assets([asset_key(LINES), asset_key(PRODUCTS)])
     assert versions(instance, staging__lines=True, warehouse__products=False) == {LINES: {}, PRODUCTS: {}}
 
 
