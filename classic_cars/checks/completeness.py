@@ -28,10 +28,10 @@ class Completeness:
 
     name = "completeness"
 
-    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+    def applies(self, contract: Contract, origins: Origins) -> bool:
         return contract.complete is not None
 
-    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+    def describe(self, contract: Contract, origins: Origins) -> str:
         subject = contract.complete.subject if contract.complete else ""
         return f"{contract.address} + quarantine/{subject} = source/{subject}: rows and cents, month by month"
 

@@ -36,10 +36,10 @@ class Files:
 
     name = "files"
 
-    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+    def applies(self, contract: Contract, origins: Origins) -> bool:
         return bool(contract.beside)
 
-    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+    def describe(self, contract: Contract, origins: Origins) -> str:
         return "Every file that landed could be ingested, and has no columns beside the known ones"
 
     def evaluate(self, audit: Audit) -> CheckOutcome:
@@ -73,10 +73,10 @@ class LedgerAgrees:
 
     name = "reconciliation"
 
-    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+    def applies(self, contract: Contract, origins: Origins) -> bool:
         return bool(contract.beside)
 
-    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+    def describe(self, contract: Contract, origins: Origins) -> str:
         return f"Every file has the rows that {contract.beside[0].address} says of it, and every value of its lines"
 
     def evaluate(self, audit: Audit) -> CheckOutcome:

@@ -36,10 +36,10 @@ class Quarantine:
 
     name = "quarantine"
 
-    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+    def applies(self, contract: Contract, origins: Origins) -> bool:
         return bool(contract.quarantines)
 
-    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+    def describe(self, contract: Contract, origins: Origins) -> str:
         return (
             f"Quarantined share of {contract.quarantines} below the limit, of the run and of the table; a warning "
             "from the first row on"

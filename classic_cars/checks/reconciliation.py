@@ -33,10 +33,10 @@ class Reconciliations:
 
     name = "reconciliation"
 
-    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+    def applies(self, contract: Contract, origins: Origins) -> bool:
         return bool(contract.reconciliations)
 
-    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+    def describe(self, contract: Contract, origins: Origins) -> str:
         named = "; ".join(
             each.name + (f" (assumes: {each.assumes})" if each.assumes else "") for each in contract.reconciliations
         )
@@ -64,10 +64,10 @@ class Conservation:
 
     name = "reconciliation"
 
-    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+    def applies(self, contract: Contract, origins: Origins) -> bool:
         return bool(contract.quarantines)
 
-    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+    def describe(self, contract: Contract, origins: Origins) -> str:
         parts = [contract.address, contract.quarantine.address, *(["superseded rows"] if contract.latest else [])]
         return f"{contract.quarantines} = {' + '.join(parts)}"
 

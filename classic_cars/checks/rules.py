@@ -22,10 +22,10 @@ class Schema:
 
     name = "schema"
 
-    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+    def applies(self, contract: Contract, origins: Origins) -> bool:
         return True
 
-    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+    def describe(self, contract: Contract, origins: Origins) -> str:
         return "Columns and types are those of the contract"
 
     def evaluate(self, audit: Audit) -> CheckOutcome:
@@ -53,10 +53,10 @@ class Values:
 
     name = "values"
 
-    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+    def applies(self, contract: Contract, origins: Origins) -> bool:
         return bool(contract.rules)
 
-    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+    def describe(self, contract: Contract, origins: Origins) -> str:
         flagged = sum(rule.severity == FLAG for rule in contract.rules)
         also = f"; {flagged} of them only {'warns' if flagged == 1 else 'warn'}" if flagged else ""
         return f"All rows satisfy the contract ({counted(len(contract.rules), 'rule')}){also}"
@@ -103,10 +103,10 @@ class Keys:
 
     name = "keys"
 
-    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+    def applies(self, contract: Contract, origins: Origins) -> bool:
         return bool(contract.key)
 
-    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+    def describe(self, contract: Contract, origins: Origins) -> str:
         return f"{', '.join(contract.key)}: unique"
 
     def evaluate(self, audit: Audit) -> CheckOutcome:
@@ -147,10 +147,10 @@ class References:
 
     name = "references"
 
-    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+    def applies(self, contract: Contract, origins: Origins) -> bool:
         return bool(contract.references)
 
-    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+    def describe(self, contract: Contract, origins: Origins) -> str:
         return f"Every reference exists: {'; '.join(map(str, contract.references))}"
 
     def evaluate(self, audit: Audit) -> CheckOutcome:

@@ -47,10 +47,10 @@ class OrderSystemAgrees:
 
     name = "reconciliation"
 
-    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+    def applies(self, contract: Contract, origins: Origins) -> bool:
         return is_read(contract)
 
-    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+    def describe(self, contract: Contract, origins: Origins) -> str:
         return (
             "Rows, sums and a digest of all columns but pictures, as the order system itself computes them, agree; "
             "values that did not fit their column count as what they were"
@@ -112,10 +112,10 @@ class Volume:
 
     name = "volume"
 
-    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+    def applies(self, contract: Contract, origins: Origins) -> bool:
         return is_read(contract)
 
-    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+    def describe(self, contract: Contract, origins: Origins) -> str:
         return "No month, or table without months, lost too many of the rows that its published version has"
 
     def evaluate(self, audit: Audit) -> CheckOutcome:
@@ -155,10 +155,10 @@ class Moved:
 
     name = "moved"
 
-    def applies(self, contract: Contract, origins: Origins) -> bool:  # noqa: ARG002
+    def applies(self, contract: Contract, origins: Origins) -> bool:
         return is_read(contract) and contract.partitioned_by is not None
 
-    def describe(self, contract: Contract, origins: Origins) -> str:  # noqa: ARG002
+    def describe(self, contract: Contract, origins: Origins) -> str:
         return "No order moved from a month that is read to one that is not"
 
     def evaluate(self, audit: Audit) -> CheckOutcome:
