@@ -19,7 +19,6 @@ PATIENCE = 40
 
 #: How many of 326 orders have 1, 2, ... 18 lines.
 LINE_COUNTS = np.array([17, 22, 14, 17, 18, 26, 11, 24, 28, 15, 20, 13, 19, 25, 14, 17, 15, 11], np.int64)
-MOST_LINES = len(LINE_COUNTS)
 
 #: Days a customer leaves for the delivery, and days until it leaves the house: (days, how often).
 REQUIRED_AFTER = np.array([(6, 53), (7, 62), (8, 77), (9, 61), (10, 55), (11, 12), (12, 6)], np.int64)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -226,10 +225,3 @@ def published_sales(settings: Settings, table: str, by: str) -> dict[str, dict[s
     names = ["orders", "units", "bookedAmount", "netSales", "grossProfit"]
     rows = ask(settings, f'SELECT "{by}", {", ".join(names)} FROM analytics.{table}')
     return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
-
-
-def write_real_shop(url: str, folder: Path) -> None:
-    """The real data set, in any database."""
-    from classic_cars_shop import api as simulator
-
-    simulator.load(url, folder)

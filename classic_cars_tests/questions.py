@@ -15,7 +15,6 @@ from typing import Any
 import pandas as pd
 
 Row = dict[str, Any]
-CENT = Decimal("0.01")
 
 # Measures ------------------------------------------------------------------------------------------------
 

@@ -29,7 +29,6 @@ SOURCE, STAGING, FACT, ANSWER = RATED
 #: Where it is decided what was loaded before, and which row counts.
 TAKEN_IN = [SOURCE, STAGING]
 #: What ratings refer to.
-BEHIND = ["warehouse/dim_customers", "warehouse/dim_products", "warehouse/dim_locations"]
 
 
 def codes_of(settings: Settings) -> tuple[list[int], list[str]]:
