@@ -100,9 +100,9 @@ class ObjectStore:
         ).create_table_bucket(name=name)
         return name
 
-    def keys(self, bucket: str, prefix: str = "") -> list[str]:
+    def keys(self, bucket: str) -> list[str]:
         """Every object's key."""
-        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=bucket)
         return [each["Key"] for page in pages for each in page.get("Contents", [])]
 
     def _takes_objects(self, bucket: str) -> bool:

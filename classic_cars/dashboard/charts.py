@@ -75,8 +75,8 @@ def ticks(column: AnswerColumn) -> dict[str, Any]:
     return {"format": ".3~s", "labelExpr": _TICKS}
 
 
-def tooltips(columns: Sequence[AnswerColumn], *, names: Sequence[str] = ()) -> list[alt.Tooltip]:
-    """Exact numbers; ``names``: of the columns that are drawn, if not all."""
+def tooltips(columns: Sequence[AnswerColumn]) -> list[alt.Tooltip]:
+    """Exact numbers."""
     return [
         alt.Tooltip(
             field=each.name,
@@ -85,7 +85,6 @@ def tooltips(columns: Sequence[AnswerColumn], *, names: Sequence[str] = ()) -> l
             format=each.format if each.format else alt.Undefined,
         )
         for each in columns
-        if not names or each.name in names
     ]
 
 

@@ -7,7 +7,6 @@ it shows. Pages set no cookie, run no script, ask nothing of anybody, and are sh
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -64,13 +63,13 @@ def application(settings: Settings) -> Starlette:
     return found
 
 
-def customer_page(shown: Customer, release: Release, now: datetime | None = None) -> str:
+def customer_page(shown: Customer, release: Release) -> str:
     return page(
         "customer.html",
         title=f"Orders of {shown.name}",
         customer=shown,
         release=release,
-        age=age(release.made, now or datetime.now(UTC)),
+        age=age(release.made),
         most=SHOWN,
     )
 
