@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -39,6 +38,7 @@ from classic_cars.instance import open_instance
 from classic_cars.settings import Settings
 from classic_cars_shop import api as simulator
 from classic_cars_shop import servers
+from classic_cars_shop.servers import free_port
 
 PROGRAM = Path(sys.executable).with_name("classic-cars")
 FILES, RATINGS_EACH = 1_000, 20
@@ -65,12 +65,6 @@ def dev(settings: Settings, port: int = 0) -> Iterator[psutil.Process]:
             process.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -17,6 +17,7 @@ import pytest
 from classic_cars.errors import SettingsError
 from classic_cars.instance import dev, home, ports
 from classic_cars.settings import Settings
+from classic_cars_shop.servers import free_port
 
 PROJECT = Path(__file__).parents[2]
 
@@ -139,12 +140,6 @@ dev.serve(Settings(home={str(tmp_path)!r}))
 
 
 # -- the real thing ---------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
