@@ -116,7 +116,7 @@ def _must_be_ours(folder: Path) -> None:
         if (folder.is_dir() and not any(folder.iterdir())) or not folder.exists():
             return
         if not folder.is_dir():
-            raise StoreError(f"{folder}: is no folder")
+            raise StoreError(f"{folder}: is no folder; name one that is, or is not there yet")
         tables = json.loads((folder / MANIFEST).read_text())["tables"]
         foreign = found - {MANIFEST, *(f"{address}.parquet" for address in tables)}
     except OSError as error:

@@ -33,7 +33,7 @@ from classic_cars.errors import SourceError, SourceUnreachable
 from classic_cars.processes import COPY, ORDER_SYSTEM, own_folder
 from classic_cars.sources import canonical_sqlite, digests, fingerprints, scanner
 from classic_cars.sources.control_totals import ControlTotals, proven
-from classic_cars.sources.errors import lost_connection, said_by_scanner
+from classic_cars.sources.errors import FIX_SLOW, lost_connection, said_by_scanner
 from classic_cars.sources.home_months import OrderDate
 from classic_cars.sources.near_dates import Near, anything
 from classic_cars.sources.order_system import change_signs
@@ -152,7 +152,7 @@ class SQLite(Database):
                 connection.execute("BEGIN TRANSACTION")
                 yield connection
         except duckdb.InterruptException:
-            raise SourceError(f"{self.url}: no answer after {self.query_seconds:g} s") from None
+            raise SourceError(f"{self.url}: no answer after {self.query_seconds:g} s; {FIX_SLOW}") from None
         except duckdb.Error as error:
             raise unanswered(error, self) from None
 

@@ -80,7 +80,9 @@ def duckdb_name(kind: IcebergType) -> str:
     if isinstance(kind, DecimalType):
         return f"DECIMAL({kind.precision}, {kind.scale})"
     if type(kind) not in _DUCKDB_NAMES:
-        raise StoreError(f"a column of type {kind} cannot be read: it was added by other means than this platform")
+        raise StoreError(
+            f"a column of type {kind} cannot be read: it was added by other means than ours; remove it the same way"
+        )
     return _DUCKDB_NAMES[type(kind)]
 
 

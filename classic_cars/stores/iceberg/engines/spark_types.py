@@ -87,7 +87,9 @@ def spark_type(kind: IcebergType) -> str:
     if isinstance(kind, DecimalType):
         return f"decimal({kind.precision},{kind.scale})"
     if type(kind) not in TYPES:
-        raise StoreError(f"a column of type {kind} cannot be read: it was added by other means than this platform")
+        raise StoreError(
+            f"a column of type {kind} cannot be read: it was added by other means than ours; remove it the same way"
+        )
     return TYPES[type(kind)]
 
 
