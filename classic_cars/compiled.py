@@ -200,7 +200,7 @@ def recall(file: str) -> None:
     """Know what was remembered in this file; nothing when it is not there, damaged, or of other libraries."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         found = json.loads(Path(file).read_text("utf-8"))
-        if found["libraries"] == _libraries():
+        if found["libraries"] == _libraries() and found["digest"] == _digest(found["sql"]):
             for key, sql in found["sql"].items():
                 _known.setdefault(str(key), str(sql))
 
@@ -212,8 +212,14 @@ def remember(file: str) -> None:
         return
     with suppress(OSError):
         with whole_file(Path(file), 0o600) as found:
-            found.write(json.dumps({"libraries": _libraries(), "sql": dict(_known)}).encode())
+            sql = dict(_known)
+            found.write(json.dumps({"libraries": _libraries(), "sql": sql, "digest": _digest(sql)}).encode())
         _is_new = False
+
+
+def _digest(sql: dict[str, str]) -> str:
+    """A disk that changes a digit of a statement changes numbers, and perhaps those that are to prove them."""
+    return hashlib.blake2b(json.dumps(sql).encode(), digest_size=16).hexdigest()
 
 
 def _libraries() -> dict[str, str]:

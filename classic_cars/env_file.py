@@ -14,15 +14,20 @@ NAME = ".env"
 
 
 def said_otherwise(folder: Path, environment: Mapping[str, str] = os.environ) -> str:
-    """What is to be said where ``folder/.env`` has settings otherwise than the environment; empty if it has not."""
+    """What is to be said where ``folder/.env`` differs from the environment, or cannot be read; empty if neither."""
     file = folder / NAME
     if not file.is_file():
         return ""
     from dotenv import dotenv_values  # late: there is mostly no such file
 
+    try:
+        values = dotenv_values(file)
+    except (OSError, UnicodeDecodeError) as error:
+        why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        return f"{file} cannot be read ({why}), and Dagster's processes stop at it: mend it, or take it away"
     found = {
         name: value
-        for name, value in dotenv_values(file).items()
+        for name, value in values.items()
         if value is not None and (name.upper().startswith("CLASSIC_CARS_") or name == "DAGSTER_HOME")
     }
     names = sorted(name for name, value in found.items() if environment.get(name) != value)

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 CLOCK_STEP_SECONDS = 10.0
 #: Folders with copies: of the order system's file, and of files that landed.
 ORDER_SYSTEM, LANDING = "order-system", "landing"
-#: Files and folders that are to take the place of others beside them.
-UNFINISHED = ".classic-cars-unfinished"
+#: Files and folders that are to take the place of others beside them. Where somebody else's machine writes, too, its
+#: processes are not known here: they are left for so long.
+UNFINISHED, SHARED_SECONDS = ".classic-cars-unfinished", 3600
 #: What earlier versions called a folder with a copy, without a number: after so many seconds no run reads it any more.
 UNNUMBERED, LONGEST_RUN_SECONDS = re.compile(rf"{ORDER_SYSTEM}-[a-z0-9_]{{8}}"), 24 * 3600
 COPY = "copy.sqlite"
@@ -84,7 +85,8 @@ def remove_abandoned(parent: Path, names: Iterable[str] = (ORDER_SYSTEM, LANDING
 def _is_abandoned(folder: Path, name: str) -> bool:
     since = folder.stat().st_mtime
     if numbered := re.match(r"(\d+)(-|$)", folder.name.removeprefix(f"{name}-")):
-        return living(int(numbered[1]), since) is None
+        is_known = name != UNFINISHED or time.time() - since > SHARED_SECONDS
+        return is_known and living(int(numbered[1]), since) is None
     if not UNNUMBERED.fullmatch(folder.name) or time.time() - since < LONGEST_RUN_SECONDS:
         return False
     return all(each.name.startswith(COPY) for each in folder.iterdir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -53,8 +54,11 @@ IN_MEMORY, ROOM, BESIDE = Path("/dev/shm"), 6 * 2**30, 12 * 2**30
 def pytest_configure() -> None:
     """Temporary files in memory where there is room: tests commit tens of thousands of times, 4 ms each on a disk.
 
-    ``TMPDIR`` says otherwise, if it is set.
+    ``TMPDIR`` says otherwise, if it is set. And Ctrl-C is heard, by what is started, too: shells tell what they start
+    in the background to ignore it.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if (
         "TMPDIR" not in os.environ
         and IN_MEMORY.is_dir()

@@ -107,7 +107,8 @@ class FolderShelf:
 
     def read(self, number: int) -> str | None:
         try:
-            return self._path(number).read_text("utf-8")
+            # What is no text is no JSON either, and then its reader says that it is damaged.
+            return self._path(number).read_text("utf-8", errors="backslashreplace")
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -148,7 +149,7 @@ class FolderShelf:
 
     def noted(self) -> str:
         try:
-            return (self._folder / NOTE).read_text("utf-8")
+            return (self._folder / NOTE).read_text("utf-8", errors="replace")
         except OSError:
             return ""
 

@@ -84,7 +84,7 @@ def _write(rows: ibis.Table, path: Path) -> int:
 
 def delete_older(folder: Path, before: datetime) -> int:
     """Delete the files of all tables that were written before then; their number."""
-    old = [each for each in folder.glob("*/*.parquet") if _age(each) > datetime.now(UTC) - before]
+    old = [each for each in folder.glob("*/*") if each.is_file() and _age(each) > datetime.now(UTC) - before]
     for each in old:
         each.unlink(missing_ok=True)
     for each in folder.glob("*/"):

@@ -383,13 +383,17 @@ def test_a_table_of_before_its_contract_changed_is_named_and_not_released(publis
     assert attempt(published).reasons == ()
 
 
-def test_a_damaged_release_is_said(published: Settings) -> None:
+@pytest.mark.parametrize("how", ["cut", "no text"])
+def test_a_damaged_release_is_said(published: Settings, how: str) -> None:
     first = attempt(published).release
     assert first is not None
     store = open_store(published, read_only=True)
     text = store.shelf.read(first.number)
     store.shelf.remove(first.number)
     store.shelf.add(first.number, str(text)[:-40])
+    if how == "no text":
+        file = next(each for each in published.home.rglob("*.json") if each.stem.endswith(f"0{first.number}"))
+        file.write_bytes(str(text).encode().replace(b'"rows"', b'"row\xff"'))
     with pytest.raises(StoreDamaged, match=f"release {first.number}: its file is damaged"):
         current(store.shelf)
     with pytest.raises(TableMissing, match="release 99: is not kept; there are"):

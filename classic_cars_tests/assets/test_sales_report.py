@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -172,6 +173,7 @@ def test_reports_of_months_without_orders_are_removed_and_nothing_else(published
     )
     for each in (kept, gone, unfinished, under_way):
         each.write_text("x")
+    os.utime(unfinished, (time.time() - 7200, time.time() - 7200))
     _, written = write_reports(published)
     assert {each.name for each in folder(published).iterdir()} == {
         *(each.path.name for each in written),

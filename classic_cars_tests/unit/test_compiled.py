@@ -187,6 +187,18 @@ def test_what_is_damaged_or_of_other_versions_is_not_used(tmp_path: Path, conten
     assert compiled._known == {}
 
 
+def test_a_file_with_a_changed_digit_is_not_used(backend: Backend, tmp_path: Path) -> None:
+    file = tmp_path / "compiled.json"
+    backend.compile(EXPRESSIONS["a filter"]())
+    compiled.remember(str(file))
+    found = json.loads(file.read_text())
+    found["sql"] = {key: sql.replace("SELECT", "SELECT DISTINCT") for key, sql in found["sql"].items()}
+    file.write_text(json.dumps(found))
+    compiled._known.clear()
+    compiled.recall(str(file))
+    assert compiled._known == {}
+
+
 def test_what_was_not_used_for_longest_goes(backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "MOST", 2)
     file = tmp_path / "compiled.json"

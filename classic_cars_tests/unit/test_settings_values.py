@@ -110,3 +110,11 @@ def test_a_file_that_dagster_takes_settings_from_is_named(
         with pytest.raises(SettingsError, match=r"\.env sets .* otherwise than the environment"):
             serve(Settings())
         assert f"warning: {tmp_path}/.env sets" in CliRunner().invoke(main, ["tables"]).output.replace("\n", "")
+
+
+def test_a_file_of_settings_that_is_no_text_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_bytes(b"CLASSIC_CARS_HOME=\xff\n")
+    with pytest.raises(SettingsError, match=r"\.env cannot be read \(it is not UTF-8\).*mend it"):
+        serve(Settings())
+    assert "cannot be read" in CliRunner().invoke(main, ["tables"]).output

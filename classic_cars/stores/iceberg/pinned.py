@@ -104,7 +104,7 @@ class BucketShelf:
             if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
                 return None
             raise
-        return found["Body"].read().decode()
+        return found["Body"].read().decode(errors="backslashreplace")
 
     @clearly
     def add(self, number: int, text: str) -> bool:
