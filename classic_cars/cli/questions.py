@@ -189,4 +189,4 @@ def _cell(value: Any) -> str:
 
 
 def _fetch(store: Reading, sql: str) -> list[dict[str, Any]]:
-    return [row for batch in store.query(sql) for row in batch.to_pylist()]
+    return store.query(sql).read_all().to_pylist()

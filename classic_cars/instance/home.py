@@ -37,6 +37,8 @@ STORE_POOL = "classic_cars_store"
 STORAGES = ("run_storage", "event_log_storage", "schedule_storage")
 #: Where Dagster keeps them by default, in its home.
 STORAGE_FOLDERS = ("schedules", "history")
+#: What SQLite says of a file that it cannot understand.
+OF_DAMAGE = ("malformed", "not a database", "Could not decode")
 
 #: Of a history in a database server: connections that a process keeps are this old at most; it may open so many more
 #: while its threads need them.
@@ -191,9 +193,15 @@ def _opened(settings: Settings) -> DagsterInstance:
 def _unusable(settings: Settings, error: Exception) -> str:
     if settings.dagster_config is not None and configured.names_storage(settings.dagster_config / CONFIG_FILE):
         return configured.unusable(settings.dagster_config / CONFIG_FILE, error)
+    said = str(getattr(error, "orig", error)).partition(" with text ")[0]  # which quotes the history
+    if any(each in said for each in OF_DAMAGE):
+        return (
+            f"{settings.dagster_home}: Dagster's files are damaged ({said}); restore the home from a backup, or move "
+            "this folder away and run again: its runs are forgotten, and the tables are made and proven anew"
+        )
     return (
-        f"{settings.dagster_home}: Dagster's files cannot be used ({getattr(error, 'orig', error)}); make the folder "
-        "writable and free some space on its disk"
+        f"{settings.dagster_home}: Dagster's files cannot be used ({said}); make the folder writable and free some "
+        "space on its disk"
     )
 
 

@@ -167,7 +167,7 @@ SUBJECTS = (ORDER_LINES, PAYMENTS)
 def published_tally(tables: Reading, subject: str) -> Tally:
     """Rows and amounts of a subject, by its name, that these tables have published."""
     (side,) = (each.published for each in SUBJECTS if each.name == subject)
-    found = (row for batch in tables.query(_side("published", *side)) for row in batch.to_pylist())
+    found = tables.query(_side("published", *side)).read_all().to_pylist()
     tallies = (Tally(int(row["row_count"]), Decimal(row["amount"]), int(row["unknown"])) for row in found)
     return sum(tallies, Tally())
 
@@ -185,10 +185,9 @@ def balance(store: Reading, subject: Subject, there: Iterable[str] | None = None
     if missing:
         return Balance(subject.name, missing=missing)
     months: dict[str, dict[str, Tally]] = {}
-    for batch in store.query(subject.sql):
-        for row in batch.to_pylist():
-            tally = Tally(int(row["row_count"]), Decimal(row["amount"]), int(row["unknown"]))
-            months.setdefault(row["month"], {})[row["side"]] = tally
+    for row in store.query(subject.sql).read_all().to_pylist():
+        tally = Tally(int(row["row_count"]), Decimal(row["amount"]), int(row["unknown"]))
+        months.setdefault(row["month"], {})[row["side"]] = tally
     return Balance(subject.name, tuple(MonthBalance(month, **sides) for month, sides in sorted(months.items())))
 
 

@@ -129,10 +129,7 @@ def _totals(store: Reading, addresses: Iterable[str], partials: Partials) -> dic
     of_fact = of_fact or f"{fact_terms()} FROM {sql_name(FACT)}"
     terms = {each: of_fact if each == FACT else f"{sums} FROM {sql_name(each)}" for each in addresses}
     question = " UNION ALL ".join(f"SELECT '{address}' AS name, {each}" for address, each in terms.items())
-    found: dict[str, Numbers] = {}
-    for batch in store.query(question):
-        found |= {row.pop("name"): row for row in batch.to_pylist()}
-    return found
+    return {row.pop("name"): row for row in store.query(question).read_all().to_pylist()}
 
 
 def _said(numbers: Numbers, names: Sequence[str]) -> str:

@@ -51,7 +51,5 @@ def _metrics(tables: Reading, by: str | None) -> dict[str, dict[str, Decimal]]:
         source, column = BY[by]
         terms, group = {name: name for name in ("orders", *MEASURES)}, f"{column}::VARCHAR"
     listed = ", ".join(f"coalesce({term}, 0)::DECIMAL(38, 2) AS {name}" for name, term in terms.items())
-    rows = (
-        row for batch in tables.query(f"SELECT {group} AS name, {listed} FROM {source}") for row in batch.to_pylist()
-    )
+    rows = tables.query(f"SELECT {group} AS name, {listed} FROM {source}").read_all().to_pylist()
     return {row.pop("name"): row for row in rows}

@@ -159,7 +159,7 @@ def _differing(answer: Monthly | Summed, store: Reading, expected: str, where: s
         SELECT {name} AS name, {both}, count(*) OVER () AS groups
         FROM published FULL JOIN expected ON {same}
         WHERE {differs} ORDER BY 1 LIMIT {NAMED}"""
-    rows = [row for batch in store.query(question) for row in batch.to_pylist()]
+    rows = store.query(question).read_all().to_pylist()
     if not rows:
         return []
     said = [f"{row['name']}: {_both(row, answer.measures)}" for row in rows]

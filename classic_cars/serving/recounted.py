@@ -167,10 +167,10 @@ FULL JOIN (
     WHERE {rows_of(FACT, months)} GROUP BY 1
 ) AS f ON f.productLine IS NOT DISTINCT FROM a.productLine
 """
-    return {row["line"]: row["orders"] for batch in tables.query(question) for row in batch.to_pylist()}
+    return {row["line"]: row["orders"] for row in tables.query(question).read_all().to_pylist()}
 
 
 def _number(store: Reading, question: str) -> int:
-    (row,) = (row for batch in store.query(question) for row in batch.to_pylist())
+    (row,) = store.query(question).read_all().to_pylist()
     (number,) = row.values()
     return int(number)

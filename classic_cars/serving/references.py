@@ -30,7 +30,7 @@ def broken_references(store: Reading, there: Container[str], since: Since) -> li
     if not known:
         return []
     lost = (_lost(place, contract, each, since) for place, (contract, each) in enumerate(known))
-    rows = [row for batch in store.query(" UNION ALL ".join(lost)) for row in batch.to_pylist()]
+    rows = store.query(" UNION ALL ".join(lost)).read_all().to_pylist()
     found = {row["place"]: row["lost"] for row in rows if row["lost"]}
     return [
         f"{contract.address} refers by {each.column} to {counted(found[place], 'value')} that {each.to} does not have"

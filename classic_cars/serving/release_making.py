@@ -137,5 +137,5 @@ def _must_be_equal(store: Reading, held: Reading, contracts: Iterable[Contract])
 
 
 def _row(tables: Reading, question: str) -> list[Any]:
-    (row,) = (row for batch in tables.query(question) for row in batch.to_pylist())
+    (row,) = tables.query(question).read_all().to_pylist()
     return list(row.values())

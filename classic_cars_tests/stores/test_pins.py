@@ -246,6 +246,18 @@ def test_months_of_earlier_publications_keep_their_stamps_however_ranges_overlap
             assert kept == {f"{month:%Y-%m}" for month in FIRST_QUARTER if month not in list(months)}
 
 
+def test_a_copy_of_the_same_size_that_cannot_be_understood_is_said(duckdb_store: Store, tmp_path: Path) -> None:
+    publish(duckdb_store, SALES, QUARTER, FIRST_QUARTER)
+    pins = duckdb_store.pin(ALL, {})
+    (file,) = pins[SALES.address].parts["2004-02"].files
+    path = tmp_path / "home" / "store" / "releases" / file
+    whole = path.read_bytes()
+    for damage in (b"\xff" * len(whole), whole[:-60] + bytes(each ^ 0xFF for each in whole[-60:-8]) + whole[-8:]):
+        path.write_bytes(damage)
+        with pytest.raises(StoreDamaged, match=r"is damaged, or gone .* `classic-cars run --full`"):
+            duckdb_store.at(pins).query(f"SELECT count(*) FROM {SALES.layer}.{SALES.name}")
+
+
 def test_a_copy_that_is_gone_or_cut_off_is_said_and_made_again(duckdb_store: Store, tmp_path: Path) -> None:
     publish(duckdb_store, SALES, QUARTER, FIRST_QUARTER)
     pins = duckdb_store.pin(ALL, {})

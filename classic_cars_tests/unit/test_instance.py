@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -20,7 +21,7 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.test_utils import create_run_for_test
 from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 
-from classic_cars.errors import SettingsError
+from classic_cars.errors import SettingsError, StoreUnavailable
 from classic_cars.instance import (
     STORE_POOL,
     LocalRunLauncher,
@@ -321,3 +322,20 @@ def test_the_process_of_a_real_run_is_found(settings: Settings) -> None:
         assert job.execute_in_process(instance=instance).success
         assert instance.run_monitoring_enabled
         assert instance.run_launcher.supports_check_run_worker_health
+
+
+@pytest.mark.parametrize("damage", [lambda held: held[: len(held) // 2], lambda held: b"\xff" * len(held)])
+def test_damaged_files_are_said_to_be_damaged_and_can_be_moved_away(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    settings = Settings(home=tmp_path)
+    with open_instance(settings) as instance:
+        instance.add_dynamic_partitions("any", ["2003-01"])
+    file = settings.dagster_home / "history" / "runs" / "index.db"
+    file.write_bytes(damage(file.read_bytes()))
+    advice = r"files are damaged .*move this folder away and run again.* are whole"
+    with pytest.raises(StoreUnavailable, match=advice), open_instance(settings) as instance:
+        instance.get_dynamic_partitions("any")
+    settings.dagster_home.rename(tmp_path / "away")
+    with open_instance(settings) as instance:
+        assert instance.get_dynamic_partitions("any") == []

@@ -72,7 +72,7 @@ def whole(contract: Contract, release: Reading, connection: Connection) -> tuple
     """Rows, then the sum of each amount: as the release has them, and as PostgreSQL does."""
     sums = [f"sum({quoted(name)})" for name, kind in contract.types.items() if kind.is_decimal()]
     question = f"SELECT {', '.join(['count(*)', *sums])} FROM {table_name(contract)}"
-    (expected,) = (row for batch in release.query(question) for row in batch.to_pylist())
+    (expected,) = release.query(question).read_all().to_pylist()
     return list(expected.values()), list(connection.execute(question).fetchall()[0])
 
 

@@ -65,7 +65,8 @@ def write_reports(
             written.append(Written(each, path, report.net_sales))
         _tidy(folder(settings), {f"{each:%Y-%m}.html" for each in numbers.months})
     except OSError as error:
-        raise StoreUnavailable(f"{folder(settings)}: cannot be written ({error.strerror})") from None
+        fix = "make it writable, or free some space on its disk"
+        raise StoreUnavailable(f"{folder(settings)}: cannot be written ({error.strerror}); {fix}") from None
     return release, written
 
 

@@ -35,6 +35,7 @@ from classic_cars.stores.sql import (
     PUBLISHED_MONTHS,
     PUBLISHED_MONTHS_TABLE,
     among,
+    first_line,
     literal,
     named_tables,
     one_query,
@@ -56,6 +57,10 @@ NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 LEFT = "64MB"
 #: Files that no release needs are left so long: somebody may be reading them, or about to name them.
 GRACE_SECONDS = 600
+DAMAGED = (
+    "is damaged, or gone with the release that was opened; open the current one, or make a whole one: "
+    "`classic-cars run --full`"
+)
 
 
 def copied(store: DuckDBStore, contracts: Iterable[Contract], before: Pins) -> dict[str, Pin]:
@@ -264,14 +269,16 @@ class Copies:
             parts = self._pins[address].parts.values()
             for part in parts:
                 if file := damaged(self._folder, part):
-                    raise StoreDamaged(
-                        f"{self._folder / file}: is damaged, or gone with the release that was opened; open the "
-                        "current one, or make a whole one: `classic-cars run --full`"
-                    )
+                    raise StoreDamaged(f"{self._folder / file}: {DAMAGED}")
             listed = ", ".join(literal(str(self._folder / file)) for part in parts for file in part.files)
             shown = f"FROM read_parquet([{listed}], hive_partitioning = false)"
-            with clear_errors(self._folder):
-                self.backend.con.execute(f"CREATE VIEW {quoted(layer)}.{quoted(name)} AS {shown}")
+            try:
+                with clear_errors(self._folder):
+                    self.backend.con.execute(f"CREATE VIEW {quoted(layer)}.{quoted(name)} AS {shown}")
+            except duckdb.Error as error:  # whatever it takes for the reason: these files were written whole
+                if isinstance(error, duckdb.InterruptException):
+                    raise
+                raise StoreDamaged(f"{self._folder}: {address} {DAMAGED} ({first_line(str(error))})") from None
             self._tables[address] = self.backend.table(name, database=layer)
         return self._tables[address]
 
