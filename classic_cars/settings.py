@@ -121,8 +121,11 @@ class Settings(BaseSettings):
 
     @field_validator("home")
     @classmethod
-    def _absolute(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
+    def _usable(cls, home: Path) -> Path:
+        home = home.expanduser().absolute()
+        if {"%", "?"} & {*str(home)}:  # which it writes into URLs as they are
+            raise ValueError(f"expected a folder that Dagster can keep its files in, without % and ? in {home}")
+        return home
 
     @field_validator("source_url")
     @classmethod

@@ -16,7 +16,8 @@ _FULL = re.compile(
 _LOCKED = re.compile(r"(?i)\b(?:set|conflicting) lock\b")
 _NO_DATABASE = re.compile(
     r"(?i)not a valid duckdb database file|computed checksum .* does not match|corrupt|serialization error|"
-    r"failed to deserialize|unsupported storage version|could not read enough bytes|magic bytes"
+    r"failed to deserialize|unsupported storage version|could not read enough bytes|magic bytes|"
+    r"decompression failed|in parquet file"
 )
 
 

@@ -15,7 +15,7 @@ from classic_cars.cli.main import main
 from classic_cars.definitions import build_defs
 from classic_cars.env_file import said_otherwise
 from classic_cars.errors import SettingsError
-from classic_cars.instance import serve
+from classic_cars.instance import open_instance, serve
 from classic_cars.settings import Settings, load_settings, unknown_variables
 from classic_cars.sources.urls import SourceURL
 
@@ -118,3 +118,22 @@ def test_a_file_of_settings_that_is_no_text_is_said(tmp_path: Path, monkeypatch:
     with pytest.raises(SettingsError, match=r"\.env cannot be read \(it is not UTF-8\).*mend it"):
         serve(Settings())
     assert "cannot be read" in CliRunner().invoke(main, ["tables"]).output
+
+
+@pytest.mark.parametrize("name", ["at@home:x", "ha#sh", "ünïcode ' \"", "a+b&c;d", "[new\nline]*"])
+def test_a_home_may_have_nearly_any_name(tmp_path: Path, name: str) -> None:
+    settings = Settings(home=tmp_path / name)
+    assert SourceURL.parse(settings.order_system_url).path == tmp_path / name / "shop.sqlite"
+    with open_instance(settings) as instance:
+        assert instance.get_dynamic_partitions("any") == []
+
+
+@pytest.mark.parametrize("name", ["per%20cent", "100%", "que?stion"])
+def test_a_home_that_dagster_takes_for_another_is_refused(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    monkeypatch.setenv("CLASSIC_CARS_HOME", "var")
+    with pytest.raises(SettingsError, match=r"CLASSIC_CARS_HOME: .* without % and \? in .*var, found 'var'"):
+        load_settings()

@@ -35,7 +35,6 @@ from classic_cars.stores.sql import (
     PUBLISHED_MONTHS,
     PUBLISHED_MONTHS_TABLE,
     among,
-    first_line,
     literal,
     named_tables,
     one_query,
@@ -272,13 +271,8 @@ class Copies:
                     raise StoreDamaged(f"{self._folder / file}: {DAMAGED}")
             listed = ", ".join(literal(str(self._folder / file)) for part in parts for file in part.files)
             shown = f"FROM read_parquet([{listed}], hive_partitioning = false)"
-            try:
-                with clear_errors(self._folder):
-                    self.backend.con.execute(f"CREATE VIEW {quoted(layer)}.{quoted(name)} AS {shown}")
-            except duckdb.Error as error:  # whatever it takes for the reason: these files were written whole
-                if isinstance(error, duckdb.InterruptException):
-                    raise
-                raise StoreDamaged(f"{self._folder}: {address} {DAMAGED} ({first_line(str(error))})") from None
+            with clear_errors(self._folder, DAMAGED):
+                self.backend.con.execute(f"CREATE VIEW {quoted(layer)}.{quoted(name)} AS {shown}")
             self._tables[address] = self.backend.table(name, database=layer)
         return self._tables[address]
 
@@ -298,7 +292,7 @@ class Copies:
 
     def query(self, sql: str) -> pa.RecordBatchReader:
         try:
-            with clear_errors(self._folder):
+            with clear_errors(self._folder, DAMAGED):
                 statements, named = one_query(sql), named_tables(sql)
                 for address in self._pins:
                     if not named or address.partition("/")[2].casefold() in named:

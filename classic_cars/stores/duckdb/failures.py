@@ -13,11 +13,19 @@ from classic_cars.stores.failures import is_damaged, is_full
 from classic_cars.stores.sql import first_line
 
 UNCHANGED = "The published tables are unchanged."
+DAMAGED = (
+    "found a file that is damaged or no DuckDB database, expected the store. Restore it from a backup of the file or "
+    "import an export (`classic-cars import`); or move the file away and run again: everything is then read again from "
+    "the order system, and landed files from where they landed."
+)
 
 
 @contextmanager
-def clear_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's and DuckDB's storage errors into ours."""
+def clear_errors(path: Path, parquet: str = "") -> Iterator[None]:
+    """Turn the operating system's and DuckDB's storage errors into ours.
+
+    ``parquet``: what is said of a damaged Parquet file, where ``path`` is a folder of such.
+    """
     try:
         yield
     except duckdb.TransactionException as error:
@@ -25,10 +33,17 @@ def clear_errors(path: Path) -> Iterator[None]:
             f"{path}: another writer changed the same rows meanwhile; run again. {UNCHANGED} ({first_line(str(error))})"
         ) from None
     except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException, OSError) as error:
-        raise _refusal(path, error) from None
+        raise _refusal(path, error, parquet or DAMAGED) from None
+    except duckdb.Error as error:
+        # What its reader of Parquet finds has no kind of its own.
+        if parquet and (
+            type(error) is duckdb.Error or (isinstance(error, duckdb.InvalidInputException) and is_damaged(error))
+        ):
+            raise StoreDamaged(f"{path}: {parquet} ({first_line(str(error))})") from None
+        raise
 
 
-def _refusal(path: Path, error: Exception) -> StoreError:
+def _refusal(path: Path, error: Exception, damaged: str) -> StoreError:
     said = first_line(str(error))
     if is_full(error):
         return StoreUnavailable(
@@ -37,11 +52,7 @@ def _refusal(path: Path, error: Exception) -> StoreError:
     if isinstance(error, duckdb.OutOfMemoryException):
         return StoreUnavailable(f"{path}: not enough memory; raise CLASSIC_CARS_DUCKDB_MEMORY. {UNCHANGED} ({said})")
     if is_damaged(error):
-        return StoreDamaged(
-            f"{path}: found a file that is damaged or no DuckDB database, expected the store. Restore it from a backup "
-            "of the file or import an export (`classic-cars import`); or move the file away and run again: everything "
-            f"is then read again from the order system, and landed files from where they landed. ({said})"
-        )
+        return StoreDamaged(f"{path}: {damaged} ({said})")
     return StoreUnavailable(
         f"{path}: cannot be used ({said}); check that {path.parent} exists and is writable for this user. {UNCHANGED}"
     )
