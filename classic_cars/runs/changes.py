@@ -56,30 +56,15 @@ def make_what_changed(
     where the landing zone cannot be listed.
     """
     errors = {f"{SOURCE}/{name}": str(error) for name, error in (unreadable or {}).items()}
+    watched = _watched(months, errors)
+    before = _made_before(instance, watched)
+    signs = observe_order_system(instance, order_system, settings, before, unreadable or {}, months)
     claims = claims_of(ALL_TABLES)
-    known = entries(instance, [dg.AssetKey([SOURCE, table.name]) for table in READ_ORDER])
-    made_before = {key.path[-1] for key, entry in known.items() if entry.last_materialization_record is not None}
-    watched = [
-        table.name
-        for table in READ_ORDER
-        if (months is None or table.name not in PARTITIONED) and f"{SOURCE}/{table.name}" not in errors
-    ]
-    signs = observe_order_system(
-        instance,
-        order_system,
-        settings,
-        [name for name in watched if name in made_before],
-        unreadable or {},
-        months,
-    )
     errors |= observe_landing(instance, settings, claims)
     if months is not None:
         months = partitions_among(instance, months)
     record = _record(settings, defs, instance)
-    anyway = {address: _all_parts(record, address) for address in (*again, *unread(instance, claims))}
-    if months is not None:
-        anyway = _named(months, record) | {a: parts for a, parts in anyway.items() if not record.nodes[a].partitioned}
-    owed = anyway | _within(months, record, _refuted(instance))
+    owed = _owed(instance, record, [*again, *unread(instance, claims)], months)
     old = _both(_within(months, record, stale(record)), owed)
     reports: list[RunReport] = []
     failed = {address: _all_parts(record, address) for address in errors}
@@ -91,9 +76,8 @@ def make_what_changed(
         for request in _requests(parts, record, how, moved, [refused, held_up(record, failed)]):
             report = _executed(defs, instance, request)
             reports.append(report)
-            for address in report.not_published:
-                asked = {*map(partition_key, report.months or ())} if record.nodes[address].partitioned else {WHOLE}
-                failed.setdefault(address, set()).update(asked)
+            for address, parts_asked in _not_published(report, record).items():
+                failed.setdefault(address, set()).update(parts_asked)
             if interrupts.requested():  # every query from here on would be interrupted, too
                 return _together(reports, record, {*failed}, errors)
         tried.append(parts)
@@ -105,6 +89,35 @@ def make_what_changed(
         settle(instance, _up_to_date(record, _both(old, failed)))
     errors |= _still_due(parts, record)
     return _together(reports, record, {*failed}, errors)
+
+
+def _watched(months: Months | None, errors: Collection[str]) -> list[str]:
+    """Tables of the order system that are looked at; when months are named, those are read in any case."""
+    return [
+        table.name
+        for table in READ_ORDER
+        if (months is None or table.name not in PARTITIONED) and f"{SOURCE}/{table.name}" not in errors
+    ]
+
+
+def _made_before(instance: dg.DagsterInstance, watched: Iterable[str]) -> list[str]:
+    known = entries(instance, [dg.AssetKey([SOURCE, table.name]) for table in READ_ORDER])
+    made = {key.path[-1] for key, entry in known.items() if entry.last_materialization_record is not None}
+    return [name for name in watched if name in made]
+
+
+def _owed(instance: dg.DagsterInstance, record: Record, again: Iterable[str], months: Months | None) -> Parts:
+    """What is made in any case: what was named, and what was proven wrong."""
+    anyway = {address: _all_parts(record, address) for address in again}
+    if months is not None:
+        anyway = _named(months, record) | {a: parts for a, parts in anyway.items() if not record.nodes[a].partitioned}
+    return anyway | _within(months, record, _refuted(instance))
+
+
+def _not_published(report: RunReport, record: Record) -> Parts:
+    """What a run was to make and did not."""
+    asked = {*map(partition_key, report.months or ())}
+    return {each: asked if record.nodes[each].partitioned else {WHOLE} for each in report.not_published}
 
 
 def _still_due(parts: Parts, record: Record) -> dict[str, str]:

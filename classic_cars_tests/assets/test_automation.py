@@ -174,6 +174,7 @@ def test_an_order_that_moved_in_a_small_shop_is_one_run_of_both_months(filled: P
     assert filled.stale() == set()
 
 
+@pytest.mark.exhaustive  # the requests alone: unit/test_requests.py
 @pytest.mark.usefixtures("large")
 def test_an_order_that_moved_in_a_large_shop_is_read_by_one_run_that_nobody_refuses(filled: Platform) -> None:
     settings = filled.settings

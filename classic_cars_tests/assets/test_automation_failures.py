@@ -263,7 +263,8 @@ def test_a_failed_read_is_asked_for_again_for_as_long_as_it_differs(
     assert platform.ask() == []
 
 
-@pytest.mark.parametrize("how", [pytest.param("failed", marks=pytest.mark.exhaustive), "stopped"])
+@pytest.mark.exhaustive  # end_to_end/test_what_changed.py: what fails is tried again the next time
+@pytest.mark.parametrize("how", ["failed", "stopped"])
 def test_what_failed_or_was_stopped_is_asked_for_again_after_a_rest(
     how: str, filled: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ def executed(settings: Settings, instance: dg.DagsterInstance, *checks: dg.Asset
     return Ran(alone.execute_in_process(instance=instance, raise_on_error=False))
 
 
+@pytest.mark.exhaustive
 def test_every_check_of_a_table_that_is_made_here_can_be_executed_alone(
     published: Settings, instance: dg.DagsterInstance
 ):

@@ -100,6 +100,7 @@ def test_a_customer_sees_each_order_of_theirs_to_the_cent_and_none_of_others(
     assert f'<dt>Shipped</dt><dd class="value">{shipped}</dd>' in text
 
 
+@pytest.mark.exhaustive
 def test_an_order_that_was_cancelled_after_it_was_sent_is_cancelled_and_not_shipped(published: Settings) -> None:
     change(
         published.order_system_url,

@@ -67,6 +67,7 @@ def test_a_backup_of_before_a_change_is_made_again_and_never_released_with_what_
     assert nothing_more(made)
 
 
+@pytest.mark.exhaustive  # what a killed run published last is made again: end_to_end/test_what_changed.py
 def test_a_month_that_a_killed_run_published_is_made_again_whatever_was_published_since(made: Settings) -> None:
     with duckdb.connect(str(made.store_path)) as store:
         ((runs,),) = store.execute("SELECT runs FROM platform.published_by WHERE address = 'source/orders'").fetchall()
