@@ -132,6 +132,7 @@ def test_months_that_a_change_has_nothing_to_do_with_stay_as_they_are(filled: Pl
     assert incidents(filled) == []
 
 
+@pytest.mark.exhaustive
 def test_what_somebody_made_before_its_inputs_changed_is_made_again(filled: Platform) -> None:
     """Both between two ticks, as the nightly job makes answers while orders arrive."""
     url, country = filled.settings.order_system_url, "analytics/sales_by_country"

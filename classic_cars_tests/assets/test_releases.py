@@ -207,6 +207,7 @@ def test_a_table_that_was_never_published_makes_no_release(tmp_path: Path, publi
     assert "never published" in outcome.reasons[0]
 
 
+@pytest.mark.exhaustive
 def test_a_table_that_fails_and_copies_broken_by_a_power_cut_keep_no_other_table_back(
     published: Settings, instance: dg.DagsterInstance
 ) -> None:

@@ -59,6 +59,7 @@ def test_a_process_that_keeps_the_store_open_is_named(impatient: Settings, insta
     assert f"PID {pid}" in status
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_holds_the_store_is_named(impatient: Settings, instance: dg.DagsterInstance) -> None:
     first = open_store(impatient)
     first.begin_run("run of a test")

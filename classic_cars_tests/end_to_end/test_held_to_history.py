@@ -99,6 +99,7 @@ def test_a_table_that_is_gone_is_made_again_with_what_it_is_published_with(
     assert nothing_more(made)
 
 
+@pytest.mark.exhaustive
 def test_what_is_published_with_a_table_is_there_and_of_the_same_runs(made: Settings) -> None:
     """Control totals of products and a ledger are gone; those of customers were rolled back, by themselves."""
     with duckdb.connect(str(made.store_path)) as store:

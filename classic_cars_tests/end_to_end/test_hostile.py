@@ -114,6 +114,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.exhaustive
 def test_every_command_with_hostile_arguments(published: Settings, here: Path):
     calls = hostile_arguments()
     for call in calls:

@@ -100,6 +100,7 @@ def test_a_simulated_shop_agrees_with_an_independent_calculation(settings: Setti
     assert published_sales(settings, "sales_by_product_line", "productLine") == expected_sales(frames, "productLine")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("order_system_url", ["mariadb"], indirect=True)
 def test_answers_follow_the_order_system_as_time_passes(settings: Settings):
     url = settings.order_system_url

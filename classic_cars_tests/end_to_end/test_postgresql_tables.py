@@ -66,6 +66,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.exhaustive
 def test_what_a_hand_changed_is_put_right(served: Settings) -> None:
     before = described(served)
     for name, changes in CHANGES.items():

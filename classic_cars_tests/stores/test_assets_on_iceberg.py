@@ -42,10 +42,22 @@ test_sales_agree = test_answers.test_sales_agree_with_an_independent_calculation
 test_one_month = test_partitions.test_a_run_of_one_month_touches_only_that_month
 test_a_failed_audit = test_write_audit_publish.test_a_failed_audit_leaves_every_byte_of_the_previous_version
 test_rows_that_share_a_key = test_surprises.test_rows_that_share_a_key_are_quarantined_of_exact_copies_all_but_one
-test_refused_rows_are_found = test_refused.test_rows_that_block_a_publish_are_found_with_the_query_of_the_runbook
-test_only_the_user_may_read_refused_rows = test_refused.test_only_the_user_of_the_platform_may_read_the_rows
 test_metrics_agree = test_metrics.test_metrics_equal_the_order_system
-test_odd_texts = test_surprises.test_odd_texts_stay_with_their_rows_and_a_new_column_is_a_warning
+
+
+@pytest.mark.exhaustive  # what is refused is kept outside of the store
+def test_refused_rows_are_found(published: Settings) -> None:
+    test_refused.test_rows_that_block_a_publish_are_found_with_the_query_of_the_runbook(published)
+
+
+@pytest.mark.exhaustive
+def test_only_the_user_may_read_refused_rows(published: Settings) -> None:
+    test_refused.test_only_the_user_of_the_platform_may_read_the_rows(published)
+
+
+@pytest.mark.exhaustive
+def test_odd_texts(published: Settings) -> None:
+    test_surprises.test_odd_texts_stay_with_their_rows_and_a_new_column_is_a_warning(published)
 
 
 @pytest.mark.exhaustive  # a failed audit has another

@@ -152,6 +152,7 @@ def write_from_process(folder: Path, asset: str, count: int) -> None:
             report(instance, asset, number)
 
 
+@pytest.mark.exhaustive
 def test_three_processes_writing_the_same_files_lose_nothing_and_keep_their_order(tmp_path: Path) -> None:
     instance_in(tmp_path, pooled=True).dispose()
     assets = ["first", "second", "third"]
