@@ -236,3 +236,13 @@ def test_maintenance_deletes_files_as_old_as_the_runs_that_it_deletes(published:
         each for each in done.all_node_events if each.is_successful_output and each.node_name == "delete_old_runs"
     )
     assert told.step_output_data.metadata["files of refused rows deleted"].value == 1
+
+
+def test_old_files_go_whatever_they_are_called(tmp_path: Path):
+    (tmp_path / "payments").mkdir()
+    old, new = tmp_path / "payments" / "run.4711.tmp", tmp_path / "payments" / "run.parquet"
+    for each in (old, new):
+        each.touch()
+    aged(old, days=3)
+    assert refused.delete_older(tmp_path, datetime.now(UTC) - timedelta(days=2)) == 1
+    assert list((tmp_path / "payments").iterdir()) == [new]

@@ -27,7 +27,7 @@ from classic_cars.stores.duckdb.copies import GRACE_SECONDS
 from classic_cars.stores.iceberg import Lake
 from classic_cars.stores.iceberg.aws import S3
 from classic_cars.stores.iceberg.pinned import BucketShelf
-from classic_cars.stores.pins import UNDATED, FolderShelf, Pin
+from classic_cars.stores.pins import NOTE, UNDATED, FolderShelf, Pin
 from classic_cars_tests.stores.conftest import Open
 from classic_cars_tests.stores.tables import (
     BY_TEST,
@@ -382,3 +382,8 @@ def test_releases_in_a_bucket_are_encrypted_as_its_tables_are(encryption: str, a
     (request,) = put
     assert {name: value for name, value in request.items() if name.startswith(("Server", "SSE"))} == asked
     assert request["IfNoneMatch"] == "*"
+
+
+def test_a_note_that_is_no_text_is_shown_as_far_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / NOTE).write_bytes(b"held back\xff")
+    assert FolderShelf(tmp_path).noted().startswith("held back")

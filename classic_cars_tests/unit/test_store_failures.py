@@ -145,3 +145,10 @@ def test_of_a_table_with_other_columns_only_the_difference_is_said(tmp_path: Pat
         "missing); months 2004-02 alone cannot be replaced: materialize all months"
     )
     store.end_run()
+
+
+def test_what_is_said_of_damaged_parquet_quotes_no_value(tmp_path: Path):
+    said = 'Invalid string encoding found in Parquet file "a.parquet": value "Mary" is not valid UTF8!'
+    with pytest.raises(StoreDamaged, match=r"a.parquet") as caught, clear_errors(tmp_path, "is damaged"):
+        raise duckdb.InvalidInputException(said)
+    assert "Mary" not in str(caught.value)

@@ -39,7 +39,8 @@ def clear_errors(path: Path, parquet: str = "") -> Iterator[None]:
         if parquet and (
             type(error) is duckdb.Error or (isinstance(error, duckdb.InvalidInputException) and is_damaged(error))
         ):
-            raise StoreDamaged(f"{path}: {parquet} ({first_line(str(error))})") from None
+            said = first_line(str(error)).partition(": value ")[0]  # which may be personal
+            raise StoreDamaged(f"{path}: {parquet} ({said})") from None
         raise
 
 
