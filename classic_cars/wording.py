@@ -1,8 +1,9 @@
-"""How numbers are put into words, ``1 row``, ``2 rows``, ``1,000 rows``, and how columns of one name are told apart."""
+"""How numbers and durations are put into words (``2 rows``, ``4 minutes``), and columns of one name told apart."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Any
 
@@ -10,6 +11,15 @@ from typing import Any
 def counted(number: int, noun: str, plural: str = "") -> str:
     """The number with its noun, in the singular only for 1."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def lasting(duration: timedelta) -> str:
+    """A duration in one unit, cut off: ``45 seconds``, ``1 hour``, ``47 hours``, ``3 days``; none is negative."""
+    seconds = max(0, int(duration.total_seconds()))
+    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= 2 * size or (seconds >= size and unit != "day"):
+            return counted(seconds // size, unit)
+    return counted(seconds, "second")
 
 
 def rounded(value: Any, form: str) -> str:

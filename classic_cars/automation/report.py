@@ -20,7 +20,7 @@ from classic_cars.sources.order_system import OrderSystem, open_order_system
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Store
 from classic_cars.tables.live_agreement import CHECK, last_agreement
-from classic_cars.wording import counted
+from classic_cars.wording import counted, lasting
 
 JOB = "morning_report"
 #: Orders may be dated ahead: they say nothing of how new the sales are.
@@ -102,7 +102,7 @@ class Report:
         """What may be wrong, in a few words."""
         proven = "" if self.proven and self.now - self.proven < PROOF else "not proven equal to the order system"
         found = [
-            f"{proven} for {_lasting(self.now - self.proven)}" if proven and self.proven else proven,
+            f"{proven} for {lasting(self.now - self.proven)}" if proven and self.proven else proven,
             _some(sum(self.quarantined.values()), "row quarantined", "rows quarantined"),
             _some(len(self.warnings), "warning", "warnings"),
         ]
@@ -125,13 +125,13 @@ class Report:
             if self.trouble
             else "- Order system: can be read now",
             f"- Last proven equal to the live order system: {self.proven:%Y-%m-%d %H:%M} UTC, "
-            f"{_lasting(self.now - self.proven)} ago"
+            f"{lasting(self.now - self.proven)} ago"
             if self.proven
             else f"- NEVER PROVEN equal to the live order system: `{CHECK.name}` of "
             f"{CHECK.asset_key.to_user_string()} has not passed yet; the job nightly_reconciliation evaluates it",
         ]
         if self.latest_day:
-            age = _lasting(self.now - datetime.combine(self.latest_day, time(), UTC))
+            age = lasting(self.now - datetime.combine(self.latest_day, time(), UTC))
             lines.append(
                 f"- Newest sale: {self.latest_day}, {age} ago; {_some(self.orders, 'order', 'orders')} that day, "
                 f"{self.booked:,.2f} booked"
@@ -191,13 +191,6 @@ def _quarantined(store: Store) -> dict[str, int]:
         for address, rows in sorted(counts)
         if rows and address.startswith("quarantine/")
     }
-
-
-def _lasting(duration: timedelta) -> str:
-    hours = int(duration.total_seconds() // 3600)
-    if hours < 48:
-        return _some(hours, "hour", "hours") or "less than an hour"
-    return f"{hours // 24:,} days"
 
 
 def _some(number: int, one: str, many: str) -> str:

@@ -21,7 +21,7 @@ from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars.stores.base import Pinned, Store
 from classic_cars.stores.pins import Pin, Shelf
-from classic_cars.wording import counted
+from classic_cars.wording import counted, lasting
 
 progress = logging.getLogger("classic_cars.progress")
 
@@ -170,8 +170,4 @@ def last_proven(release: Release, agreed: datetime | None, held_back: str) -> da
 
 def age(moment: datetime, now: datetime | None = None) -> str:
     """Such as ``4 minutes``; how long ago something was."""
-    seconds = max(0, int(((now or datetime.now(UTC)) - moment).total_seconds()))
-    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
-        if seconds >= 2 * size or (seconds >= size and unit != "day"):
-            return counted(seconds // size, unit)
-    return counted(seconds, "second")
+    return lasting((now or datetime.now(UTC)) - moment)

@@ -90,7 +90,7 @@ def test_an_incident_is_told_once_while_it_lasts_and_once_when_it_is_over() -> N
     still_open, messages = news(still_open, Observation([]), NOW + 120, LINKS)
     assert still_open == {}
     assert [each.title for each in messages] == [
-        "[Classic Cars production] RESOLVED after 12 min: a/b: check keys failed"
+        "[Classic Cars production] RESOLVED after 12 minutes: a/b: check keys failed"
     ]
     assert messages[0].body.startswith("Resolved, nothing is left to do: a/b: check keys failed\nLasted from ")
     assert messages[0].level == "success"
@@ -120,7 +120,7 @@ def test_a_message_says_what_since_when_how_many_whose_and_where() -> None:
     assert message.body.splitlines() == [
         "a/b: check keys failed",
         "rows: 7",
-        "Since: 2023-11-14 22:03:20 UTC (10 min)",
+        "Since: 2023-11-14 22:03:20 UTC (10 minutes)",
         "Owner: team:x",
         "Run: http://dagster.example/runs/run1",
         "Timeline: classic-cars incident run1",

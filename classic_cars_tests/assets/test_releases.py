@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,6 @@ from classic_cars.serving.release_making import Outcome, make_release
 from classic_cars.serving.releases import (
     KEPT,
     Release,
-    age,
     all_releases,
     current,
     opened,
@@ -642,15 +641,6 @@ def test_a_question_is_answered_while_a_run_holds_the_store(published: Settings)
         assert classic_cars(published.home, "answers", CLASSIC_CARS_QUERY_WAIT="0").returncode == 0
         asked = classic_cars(published.home, "query", "FROM source.offices", CLASSIC_CARS_QUERY_WAIT="0")
         assert (asked.returncode, "held by" in asked.stderr) == (1, True)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 seconds"), (1, "1 second"), (61, "1 minute"), (7300, "2 hours"), (86_400 * 3, "3 days")],
-)
-def test_ages(seconds: int, text: str) -> None:
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    assert age(now - timedelta(seconds=seconds), now) == text
 
 
 # What went wrong once --------------------------------------------------------------------------------------

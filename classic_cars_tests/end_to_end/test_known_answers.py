@@ -41,21 +41,6 @@ COUNTRIES = {
 ANSWERS = ["+sales_by_country", "+sales_by_product_line"]
 
 
-@pytest.fixture(
-    params=[
-        # The dashboard's tests have the real data in SQLite; what the three send is compared (test_sources).
-        pytest.param("sqlite", marks=pytest.mark.exhaustive),
-        "mariadb",
-        pytest.param("postgresql", marks=pytest.mark.exhaustive),
-    ]
-)
-def order_system_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind, for the real data."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'shop.sqlite'}"
-    return request.getfixturevalue(f"{request.param}_url")
-
-
 @pytest.fixture
 def settings(order_system_url: str, tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home", source_url=order_system_url)
@@ -65,6 +50,16 @@ def booked(settings: Settings, table: str, by: str) -> dict[str, Decimal]:
     return dict(ask(settings, f'SELECT "{by}", bookedAmount FROM analytics.{table}'))
 
 
+@pytest.mark.parametrize(
+    "order_system_url",
+    [
+        # The dashboard's tests have the real data in SQLite; what the three send is compared (test_sources).
+        pytest.param("sqlite", marks=pytest.mark.exhaustive),
+        "mariadb",
+        pytest.param("postgresql", marks=pytest.mark.exhaustive),
+    ],
+    indirect=True,
+)
 def test_the_real_data_gives_the_known_answers(settings: Settings, real_data: Path):
     simulator.load(settings.order_system_url, real_data)
     # Every table of it from one database; what the others send is the same (test_sources), and here what is known.

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from classic_cars.wording import lasting
 
 #: Kinds of incident, and the section of the runbook that says what to do.
 RUNBOOK = {
@@ -115,7 +117,7 @@ def begun(incident: Incident, moment: float, links: Links) -> Message:
     if incident.details:
         lines.append(incident.details)
     lines += [f"{name}: {value:,}" for name, value in incident.numbers.items()]
-    lines.append(f"Since: {_clock(incident.since)} ({_lasting(moment - incident.since)})")
+    lines.append(f"Since: {_clock(incident.since)} ({lasting(timedelta(seconds=moment - incident.since))})")
     return Message(
         subject(links.environment, f"{incident.severity}: {incident.what}"),
         "\n".join([*lines, *_where(incident, links)]),
@@ -125,7 +127,7 @@ def begun(incident: Incident, moment: float, links: Links) -> Message:
 
 def ended(incident: Incident, moment: float, links: Links) -> Message:
     """The same incident, over."""
-    lasted = _lasting(moment - incident.since)
+    lasted = lasting(timedelta(seconds=moment - incident.since))
     lines = [
         f"Resolved, nothing is left to do: {incident.what}",
         f"Lasted from {_clock(incident.since)} to {_clock(moment)} ({lasted})",
@@ -147,12 +149,3 @@ def _where(incident: Incident, links: Links) -> list[str]:
 
 def _clock(moment: float) -> str:
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _lasting(seconds: float) -> str:
-    minutes = int(max(seconds, 0) // 60)
-    if minutes < 1:
-        return "less than a minute"
-    if minutes < 120:
-        return f"{minutes} min"
-    return f"{minutes // 60} h" if minutes < 2880 else f"{minutes // 1440} days"
