@@ -1,4 +1,4 @@
-"""Who listens on a port of this machine, and who is who: from Linux's ``/proc``."""
+"""Who listens on a port of this machine, and who is who."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import errno
 import socket
 from contextlib import suppress
 from itertools import takewhile
-from pathlib import Path
 
-LISTENING = "0A"
+import psutil
 
 
 def is_free(host: str, port: int) -> bool:
@@ -28,33 +27,18 @@ def is_free(host: str, port: int) -> bool:
 
 def holder(port: int) -> str:
     """The process that listens on the port, for people; one of another user cannot be told."""
-    sockets = {f"socket:[{inode}]" for inode in _listening(port)}
-    for folder in Path("/proc").glob("[0-9]*/fd"):
-        with suppress(OSError):
-            for descriptor in folder.iterdir():
-                with suppress(OSError):
-                    if str(descriptor.readlink()) in sockets:
-                        return process(int(folder.parent.name))
+    for each in psutil.net_connections("tcp"):
+        if each.status == psutil.CONN_LISTEN and each.laddr.port == port and each.pid is not None:
+            return process(each.pid)
     return "another user's process"
 
 
 def process(pid: int) -> str:
     """``pid 4711 (python dagster dev)``: the program and at most two words, none of an option: it may be a secret."""
-    with suppress(OSError):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").split()
+    with suppress(psutil.Error):
+        words = " ".join(psutil.Process(pid).cmdline()).split()
         # Of Python, what it runs comes after its own options.
         after = words.index("-m") + 1 if "-m" in words else 1
         shown = takewhile(lambda word: not word.startswith("-"), words[after : after + 2])
         return f"pid {pid} ({' '.join([*words[:1], *shown])})"
     return f"pid {pid}"
-
-
-def _listening(port: int) -> set[str]:
-    found = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with suppress(OSError):
-            for line in Path(table).read_text().splitlines()[1:]:
-                fields = line.split()
-                if fields[3] == LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
-                    found.add(fields[9])
-    return found

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from classic_cars.errors import SettingsError
@@ -113,8 +114,8 @@ dev.serve(Settings(home={str(tmp_path)!r}))
 def test_a_process_is_named_without_what_may_be_secret(
     arguments: list[str], shown: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Path, "read_bytes", lambda _: "".join(f"{each}\0" for each in arguments).encode())
-    assert ports.process(4711) == f"pid 4711 ({shown})"
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda _: arguments)
+    assert ports.process(os.getpid()) == f"pid {os.getpid()} ({shown})"
 
 
 def test_make_dev_takes_a_port() -> None:
