@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -58,6 +59,7 @@ class ObjectStore:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
+    @cached_property
     def client(self) -> Any:
         """A client of the test's own, apart from the code under test."""
         return boto3.client(
@@ -72,13 +74,13 @@ class ObjectStore:
     def new_bucket(self) -> str:
         """A new bucket that takes objects."""
         name = f"test-{uuid.uuid4().hex[:12]}"
-        self.client().create_bucket(Bucket=name)
+        self.client.create_bucket(Bucket=name)
         _wait_until(lambda: self._takes_objects(name), f"bucket {name}")
         return name
 
     def remove_bucket(self, name: str) -> None:
         """Remove a bucket with all that is in it: each takes volumes of the server, which has only so many."""
-        client = self.client()
+        client = self.client
         for key in self.keys(name):
             client.delete_object(Bucket=name, Key=key)
         client.delete_bucket(Bucket=name)
@@ -102,14 +104,14 @@ class ObjectStore:
 
     def keys(self, bucket: str) -> list[str]:
         """Every object's key."""
-        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
         return [each["Key"] for page in pages for each in page.get("Contents", [])]
 
     def _takes_objects(self, bucket: str) -> bool:
         try:
             # Not an empty object: that one needs no volume, and the bucket's first volume takes a while.
-            self.client().put_object(Bucket=bucket, Key="probe", Body=b"x")
-            self.client().delete_object(Bucket=bucket, Key="probe")
+            self.client.put_object(Bucket=bucket, Key="probe", Body=b"x")
+            self.client.delete_object(Bucket=bucket, Key="probe")
         except (ClientError, BotoCoreError):
             return False
         return True

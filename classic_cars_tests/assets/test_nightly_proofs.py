@@ -119,6 +119,7 @@ def recompute(platform: Platform) -> set[str]:
     return {each.asset_key.to_user_string() for each in result.get_asset_check_evaluations() if not each.passed}
 
 
+@pytest.mark.exhaustive
 def test_partial_aggregates_that_were_tampered_with_are_found_at_night_and_healed(filled: Platform) -> None:
     settings = filled.settings
     partial, country = "analytics/monthly_sales_by_customer", "analytics/sales_by_country"

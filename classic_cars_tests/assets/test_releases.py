@@ -705,6 +705,7 @@ execute_what_changed(Settings(home=Path({home!r})))
 """
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_is_killed_while_it_makes_a_release_leaves_the_one_before(made: Settings) -> None:
     before, expected = shelved(made), released_totals(made)
     change(made.order_system_url, DEARER)

@@ -218,6 +218,7 @@ def test_all_of_it_equals_an_independent_calculation(analyst: Analyst, frames: d
 # Filters, addresses, downloads ---------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_each_filter_changes_what_it_should_and_the_address_holds_all(
     analyst: Analyst, frames: dict[str, pd.DataFrame], browser: Any
 ):
@@ -414,8 +415,9 @@ def test_on_a_phone_the_proof_is_two_lines_until_it_is_opened(browser: Any, addr
 @pytest.mark.parametrize(
     ("size", "scheme", "pages"),
     [
-        (WIDE, "light", PAGES),
+        pytest.param(WIDE, "light", ("products", "time"), id="wide"),
         pytest.param(PHONE, "dark", ("", "quality"), id="phone"),
+        pytest.param(WIDE, "light", PAGES, marks=pytest.mark.exhaustive),
         pytest.param(WIDE, "dark", PAGES, marks=pytest.mark.exhaustive),
         pytest.param(PHONE, "dark", PAGES, marks=pytest.mark.exhaustive),
         pytest.param(PHONE, "light", PAGES, marks=pytest.mark.exhaustive),

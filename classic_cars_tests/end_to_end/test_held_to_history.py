@@ -139,6 +139,7 @@ def test_each_month_that_a_recomputation_found_different_is_made_again(made: Set
     assert nothing_more(made)
 
 
+@pytest.mark.exhaustive
 def test_what_a_reconciliation_found_different_is_read_again(made: Settings) -> None:
     with open_instance(made) as instance:
         metadata = {

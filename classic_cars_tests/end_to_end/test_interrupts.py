@@ -87,7 +87,10 @@ def told_to_stop(running: subprocess.Popen[str], number: signal.Signals) -> tupl
     return used.ru_utime + used.ru_stime - before, said
 
 
-@pytest.mark.parametrize(("moment", "number"), [("query", signal.SIGINT), ("steps", signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [("query", signal.SIGINT), pytest.param("steps", signal.SIGTERM, marks=pytest.mark.exhaustive)],
+)
 def test_a_run_ends_at_once(tmp_path: Path, moment: str, number: signal.Signals) -> None:
     running = started(tmp_path, moment)
     wait_for_steps(tmp_path, 1 if moment == "query" else 3)

@@ -155,6 +155,7 @@ def in_the_way(settings: Settings) -> Iterator[psycopg.Connection]:
         yield connection
 
 
+@pytest.mark.exhaustive
 def test_killed_in_the_middle_it_holds_the_release_before(serving: Settings) -> None:
     first, last = refreshed(serving), CONTRACTS[-1]
     done(serving, f"UPDATE {table_name(last)} SET {quoted(last.types.names[-1])} = {quoted(last.types.names[-1])}")

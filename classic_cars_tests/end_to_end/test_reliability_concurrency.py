@@ -131,8 +131,8 @@ def test_a_run_that_waited_long_enough_says_who_holds_the_store(published: Setti
         first.end_run()
 
 
-# Both end a run in test_interrupts too.
-@pytest.mark.parametrize("sign", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive  # test_interrupts ends runs by day
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_told_to_stop_stops_and_leaves_nothing_behind(published: Settings, sign: signal.Signals) -> None:
     before = fingerprint(published)
     running = started(published, "run")

@@ -290,6 +290,7 @@ def test_named_months_that_have_to_wait_are_made(made: Settings) -> None:
                 *("analytics/sales_by_product_line", "analytics/sales_by_country"),
             },
             id="tables without months change",
+            marks=pytest.mark.exhaustive,
         ),
         pytest.param(
             [LINE_CHANGES],

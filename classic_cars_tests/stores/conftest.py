@@ -17,7 +17,7 @@ from classic_cars_tests.programs import or_skip
 Open = Callable[..., Store]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # it takes a twentieth of a processor while nobody asks, and a second to start
 def object_store() -> Iterator[ObjectStore]:
     with or_skip(seaweedfs()) as running:
         yield running
@@ -43,11 +43,15 @@ def s3_lake(tmp_path: Path, bucket: str) -> Settings:
     return Settings(home=tmp_path / "home", store="iceberg", warehouse=f"s3://{bucket}/lake")
 
 
-@pytest.fixture(params=["duckdb", "folder", "s3"])
+def settings_of(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """``duckdb``, ``folder`` or ``s3``."""
+    return Settings(home=tmp_path / "home") if kind == "duckdb" else request.getfixturevalue(f"{kind}_lake")
+
+
+@pytest.fixture(params=["duckdb", "folder", pytest.param("s3", marks=pytest.mark.exhaustive)])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    if request.param == "duckdb":
-        return Settings(home=tmp_path / "home")
-    return request.getfixturevalue(f"{request.param}_lake")
+    """Each store in turn; the lake on S3 at night, where what the store itself does is tested on it always."""
+    return settings_of(request.param, request, tmp_path)
 
 
 @pytest.fixture

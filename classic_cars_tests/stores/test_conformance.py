@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import ibis
@@ -14,9 +15,10 @@ from classic_cars.contracts.base import Contract
 from classic_cars.contracts.vocabulary import Int, Text
 from classic_cars.errors import ContractError, StoreError, TableMissing
 from classic_cars.months import Months
+from classic_cars.settings import Settings
 from classic_cars.stores.base import Store
 from classic_cars.stores.duckdb import DuckDBStore
-from classic_cars_tests.stores.conftest import Open
+from classic_cars_tests.stores.conftest import Open, settings_of
 from classic_cars_tests.stores.tables import (
     BY_TEST,
     COLUMNS,
@@ -41,7 +43,13 @@ NOT_OF_FILES = pytest.mark.parametrize(
     "settings", ["duckdb", "folder", pytest.param("s3", marks=pytest.mark.exhaustive)], indirect=True
 )
 
+
 QUARTER = [sale(1, "2004-01-31"), sale(2, "2004-02-01", "2.50"), sale(3, "2004-03-15", None, "free")]
+
+
+@pytest.fixture(params=["duckdb", "folder", "s3"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    return settings_of(request.param, request, tmp_path)
 
 
 def test_what_is_published_is_read_back_by_another_process(store: Store, open_another: Open):

@@ -44,7 +44,7 @@ QUARTER = [sale(1, "2004-01-31"), sale(2, "2004-02-01", "2.50"), sale(3, "2004-0
 AT_ONCE = {"keep": timedelta(0), "orphan_age": timedelta(0)}
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.exhaustive)])
 def settings(request: pytest.FixtureRequest) -> Settings:
     return request.getfixturevalue(f"{request.param}_lake")
 

@@ -35,7 +35,7 @@ def landing(settings: Settings, bucket: str) -> Settings:
 def put(object_store: ObjectStore, landing: Settings, name: str, data: str | bytes) -> None:
     bucket, _, prefix = landing.landing.removeprefix("s3://").partition("/")
     body = data.encode() if isinstance(data, str) else data
-    object_store.client().put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=body)
+    object_store.client.put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=body)
 
 
 def loaded(settings: Settings) -> int:
@@ -96,7 +96,7 @@ def test_what_is_wrong_with_a_bucket_is_said(bucket: str, monkeypatch: pytest.Mo
 def test_a_bucket_elsewhere_is_reached_as_its_resource_says(
     object_store: ObjectStore, bucket: str, monkeypatch: pytest.MonkeyPatch
 ):
-    object_store.client().put_object(Bucket=bucket, Key="drop/a.jsonl", Body=jsonl(rating()).encode())
+    object_store.client.put_object(Bucket=bucket, Key="drop/a.jsonl", Body=jsonl(rating()).encode())
     s3 = S3(
         endpoint_url=os.environ["AWS_ENDPOINT_URL"],
         region_name="eu-central-1",

@@ -373,9 +373,7 @@ def test_releases_in_a_bucket_are_encrypted_as_its_tables_are(encryption: str, a
 
     class Bucket:
         bucket = "bucket"
-
-        def client(self) -> Any:
-            return SimpleNamespace(put_object=lambda **request: put.append(request))
+        client = SimpleNamespace(put_object=lambda **request: put.append(request))
 
     shelf = BucketShelf(Lake("s3://bucket/lake", encryption=encryption), cast(S3, Bucket()), "lake")
     assert shelf.add(1, "{}")

@@ -73,7 +73,7 @@ def test_no_secret_is_written_anywhere(settings: Settings, object_store: ObjectS
     store.end_run()
     bucket = settings.warehouse.removeprefix("s3://").partition("/")[0]
     for key in object_store.keys(bucket):
-        assert SECRET.encode() not in object_store.client().get_object(Bucket=bucket, Key=key)["Body"].read()
+        assert SECRET.encode() not in object_store.client.get_object(Bucket=bucket, Key=key)["Body"].read()
     for file in settings.home.rglob("*"):
         assert not file.is_file() or SECRET.encode() not in file.read_bytes()
     own = [each.getMessage() for each in caplog.records if each.name.startswith(("classic_cars", "pyiceberg"))]

@@ -89,7 +89,7 @@ class BucketShelf:
 
     @clearly
     def numbers(self) -> list[int]:
-        pages = self._s3.client().get_paginator("list_objects_v2").paginate(Bucket=self._s3.bucket, Prefix=self._prefix)
+        pages = self._s3.client.get_paginator("list_objects_v2").paginate(Bucket=self._s3.bucket, Prefix=self._prefix)
         names = [PurePosixPath(each["Key"]) for page in pages for each in page.get("Contents", [])]
         return sorted(int(each.stem) for each in names if each.suffix == SUFFIX and each.stem.isdecimal())
 
@@ -99,7 +99,7 @@ class BucketShelf:
 
     def _text(self, key: str) -> str | None:
         try:
-            found = self._s3.client().get_object(Bucket=self._s3.bucket, Key=key)
+            found = self._s3.client.get_object(Bucket=self._s3.bucket, Key=key)
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
                 return None
@@ -109,7 +109,7 @@ class BucketShelf:
     @clearly
     def add(self, number: int, text: str) -> bool:
         try:
-            self._s3.client().put_object(
+            self._s3.client.put_object(
                 Bucket=self._s3.bucket, Key=self._key(number), Body=text.encode(), IfNoneMatch="*", **self._encryption
             )
         except ClientError as error:
@@ -120,13 +120,13 @@ class BucketShelf:
 
     @clearly
     def remove(self, number: int) -> None:
-        self._s3.client().delete_object(Bucket=self._s3.bucket, Key=self._key(number))
+        self._s3.client.delete_object(Bucket=self._s3.bucket, Key=self._key(number))
 
     @clearly
     def note(self, text: str) -> None:
         if text != self.noted():
             key = f"{self._prefix}{NOTE}"
-            self._s3.client().put_object(Bucket=self._s3.bucket, Key=key, Body=text.encode(), **self._encryption)
+            self._s3.client.put_object(Bucket=self._s3.bucket, Key=key, Body=text.encode(), **self._encryption)
 
     @clearly
     def noted(self) -> str:
