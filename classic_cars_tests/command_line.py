@@ -136,12 +136,15 @@ def work(asked: dict[str, Any], out: str, err: str) -> NoReturn:
 
 def import_everything() -> None:
     """What a command imports, and what is the same for all of them: nothing of it reads settings."""
-    for name in ("classic_cars", "classic_cars_shop"):
-        package = importlib.import_module(name)
-        for each in pkgutil.walk_packages(package.__path__, f"{name}."):
-            if not each.name.endswith("__main__"):
-                importlib.import_module(each.name)
-    from classic_cars_tests import remembered, shared_sql
+    from classic_cars.cli.startup import quick_imports
+
+    with quick_imports():
+        for name in ("classic_cars", "classic_cars_shop"):
+            package = importlib.import_module(name)
+            for each in pkgutil.walk_packages(package.__path__, f"{name}."):
+                if not each.name.endswith("__main__"):
+                    importlib.import_module(each.name)
+        from classic_cars_tests import remembered, shared_sql
 
     remembered.install()
     shared_sql.share()

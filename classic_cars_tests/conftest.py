@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+gc.disable()  # until everything is imported and collected: ``live_long``
 
 from classic_cars_shop import servers
 from classic_cars_shop.servers import Server

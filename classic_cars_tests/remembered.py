@@ -42,10 +42,13 @@ def install() -> None:
 
 
 def live_long() -> None:
-    """Modules live as long as the process: the garbage collector need not look at them again, nor so often."""
-    gc.collect()
+    """Modules live as long as the process: the garbage collector need not look at them again, nor so often.
+
+    Whoever calls this does best without the collector until then: each look takes a second.
+    """
     gc.freeze()  # a fork then shares these objects' memory
     gc.set_threshold(50_000, 20, 50)
+    gc.enable()
 
 
 def work_out_the_catalog() -> None:
