@@ -186,6 +186,7 @@ def test_killed_in_the_middle_it_holds_the_release_before(serving: Settings) -> 
     must_be_equal(serving)
 
 
+@pytest.mark.exhaustive
 def test_a_server_that_is_away_fails_neither_run_nor_release(
     served: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
