@@ -1,4 +1,4 @@
-"""Speed and memory of the platform beside other ways to do the same work, as tables for the README.
+"""Speed and memory of the platform beside other ways to do the same work, as tables for docs/performance.md.
 
     python -m benchmarks [--lines 300000 3000000] [--only whole small checks changes lake events] [--rounds 2]
 

@@ -1,4 +1,4 @@
-"""How long people wait for the dashboard, alone and ten at once, as a table for the README.
+"""How long people wait for the dashboard, alone and ten at once, as a table for docs/performance.md.
 
     python -m benchmarks.dashboard HOME [HOME ...]
 

@@ -1,4 +1,4 @@
-"""What a question about metrics takes in process, on published tables, as a table for the README.
+"""What a question about metrics takes in process, on published tables, as a table for docs/performance.md.
 
     python -m benchmarks.questions HOME [HOME ...]
 
