@@ -10,7 +10,7 @@ import ibis
 
 from classic_cars.checks.base import Audit, CheckOutcome, Tables, broken_references, duplicates, orphaned, sample
 from classic_cars.contracts.base import Contract
-from classic_cars.contracts.differences import differing_columns
+from classic_cars.contracts.differences import schema_differences
 from classic_cars.contracts.origins import FLAG, Origins
 from classic_cars.contracts.rules import Rule
 from classic_cars.contracts.vocabulary import Reference
@@ -30,7 +30,7 @@ class Schema:
 
     def evaluate(self, audit: Audit) -> CheckOutcome:
         found = audit.rows.schema()
-        problems = differing_columns(audit.contract, found)
+        problems = schema_differences(audit.contract, found)
         facts: dict[str, Any] = {"columns": len(found)}
         if problems:
             return CheckOutcome(self.name, False, "; ".join(problems), facts | {"differences": problems})

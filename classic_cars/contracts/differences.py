@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from classic_cars.contracts.base import Contract
 
 
-def differing_columns(contract: Contract, found: ibis.Schema) -> list[str]:
+def schema_differences(contract: Contract, found: ibis.Schema) -> list[str]:
     """What is wrong with the columns of a table that should follow the contract; empty when nothing is."""
     have = {name: kind.copy(nullable=True) for name, kind in found.items()}
     problems = [f"column {name} is missing" for name in contract.types.names if name not in have]

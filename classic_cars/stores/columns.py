@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import ibis
 
-from classic_cars.contracts.differences import differing_columns
+from classic_cars.contracts.differences import schema_differences
 from classic_cars.stores.base import Reading
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def of_other_columns(tables: Reading, contracts: Iterable[Contract], *, exactly:
         if tables.exists(contract):
             columns = tables.read(contract).schema().items()
             wanted = ibis.schema({name: kind for name, kind in columns if exactly or name in contract.types})
-            found[contract.address] = differing_columns(contract, wanted)
+            found[contract.address] = schema_differences(contract, wanted)
     return [
         f"{address}: its contract changed since it was published: {'; '.join(problems)}; run `classic-cars run` first"
         for address, problems in found.items()

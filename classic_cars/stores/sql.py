@@ -16,7 +16,7 @@ from ibis.backends.duckdb import Backend
 from ibis.backends.sql.datatypes import DuckDBType
 from ibis.common.exceptions import TableNotFound
 
-from classic_cars.contracts.differences import differing_columns
+from classic_cars.contracts.differences import schema_differences
 from classic_cars.errors import ContractError, StoreError
 from classic_cars.months import Months, month_of, spans
 from classic_cars.stores.pins import UNDATED, WHOLE
@@ -121,7 +121,7 @@ def stamped(address: str, first: str, last: str) -> str:
 def same_columns(contract: Contract, rows: ibis.Table) -> None:
     """Raises ``ContractError`` when ``rows`` lack a column of the contract, or have it with another type."""
     found = ibis.schema({name: kind for name, kind in rows.schema().items() if name in contract.types})
-    if problems := differing_columns(contract, found):
+    if problems := schema_differences(contract, found):
         raise ContractError(
             f"{contract.address}: {'; '.join(problems)}; change the asset's function or its contract so that both agree"
         )

@@ -20,11 +20,10 @@ from classic_cars.checks import Audit, evaluated, not_examined
 from classic_cars.checks.base import BaseVersion
 from classic_cars.checks.source import SourceRead
 from classic_cars.contracts.base import RESCUED, Contract
-from classic_cars.contracts.differences import differing_columns
+from classic_cars.contracts.differences import schema_differences
 from classic_cars.contracts.origins import FLAG, REJECT, REPAIR
 from classic_cars.contracts.source import OrderSystemTable
-from classic_cars.sources.digests import differing_columns as columns_that_differ
-from classic_cars.sources.digests import held_totals
+from classic_cars.sources.digests import differing_columns, held_totals
 from classic_cars.sources.errors import without_values
 from classic_cars.sources.order_system import OrderSystem
 from classic_cars.stores.base import Staged
@@ -48,7 +47,7 @@ def from_tables(step: Step) -> Outcome:
     except pa.ArrowException as error:
         # The message quotes values; the column is what helps.
         return _refused(step, [f"values do not fit the contract's types: {without_values(str(error))}"])
-    problems = differing_columns(step.contract, rows.schema())
+    problems = schema_differences(step.contract, rows.schema())
     if problems:
         return _refused(step, problems)
     if step.contract.quarantines:
@@ -104,7 +103,7 @@ def from_order_system(step: Step, order_system: OrderSystem) -> Outcome:
     arrived = SourceRead(
         found,
         expected,
-        partial(columns_that_differ, order_system, staged.rows, table, months),
+        partial(differing_columns, order_system, staged.rows, table, months),
         order_system.redacted,
         rescued=staged.rows[RESCUED].count().to_pyarrow().as_py(),
         drift=drift,

@@ -19,7 +19,7 @@ import pandera.ibis as pa
 from classic_cars import checks
 from classic_cars.contracts.authoring import written
 from classic_cars.contracts.base import LAYERS, RESCUED, Contract
-from classic_cars.contracts.differences import differing_columns
+from classic_cars.contracts.differences import schema_differences
 from classic_cars.contracts.origins import Origins
 from classic_cars.contracts.source import Origin
 from classic_cars.contracts.versions import digest
@@ -296,7 +296,7 @@ def parameters(function: Callable[..., Any]) -> list[str]:
 
 def check_columns(contract: Contract, found: ibis.Schema) -> None:
     """Raises ``ContractError`` naming every column that differs from the contract."""
-    problems = differing_columns(contract, found)
+    problems = schema_differences(contract, found)
     if problems:
         raise ContractError(
             f"{contract.address}: its function and its contract disagree: {'; '.join(problems)}; "

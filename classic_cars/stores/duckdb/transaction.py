@@ -15,7 +15,7 @@ import duckdb
 import ibis
 import pyarrow as pa
 
-from classic_cars.contracts.differences import differing_columns
+from classic_cars.contracts.differences import schema_differences
 from classic_cars.errors import StoreError
 from classic_cars.months import Months
 from classic_cars.stores.base import Maker, Provenance, Staged
@@ -194,7 +194,7 @@ class DuckDBTransaction:
         return self._execute(query).fetchone() is not None
 
     def _same_published_columns(self, contract: Contract, otherwise: str) -> None:
-        if problems := differing_columns(contract, self._table(contract).schema()):
+        if problems := schema_differences(contract, self._table(contract).schema()):
             raise StoreError(
                 f"{contract.address}: the published table has other columns than its contract now asks for "
                 f"({'; '.join(problems)}); {otherwise}"
