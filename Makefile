@@ -51,10 +51,10 @@ dashboard: setup ## The answers on a web page at http://127.0.0.1:8501 (PORT=850
 
 test: setup ## The tests, but for the exhaustive ones (real DuckDB, MariaDB and PostgreSQL; those whose program is missing skip and say so)
 	@# What pytest makes of the tests is kept: seven seconds for each worker.
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist worksteal --durations 25
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal --durations 25
 
 test-all: setup ## The same and the exhaustive ones: more stores and databases, kills and faults
-	CLASSIC_CARS_TEST_KILLS=$${CLASSIC_CARS_TEST_KILLS:-12} $(BIN)/python -m pytest -n 3 --dist worksteal --durations 25 -m ""
+	CLASSIC_CARS_TEST_KILLS=$${CLASSIC_CARS_TEST_KILLS:-12} $(BIN)/python -m pytest -n 4 --dist worksteal --durations 25 -m ""
 
 mutate: setup ## Plant hundreds of bugs one by one; the checks must stop each (minutes; ARGS=--help)
 	$(BIN)/python -m classic_cars_tests.mutation $(ARGS)

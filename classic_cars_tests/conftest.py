@@ -45,7 +45,7 @@ __all__ = [
 
 #: Modules that take minutes, of which most is waiting for other processes: each begins first on a worker of its own, as
 #: far as there are so many, and the rest goes on beside.
-LONG = ("test_web_page.py", "test_spark.py", "test_dashboard.py", "test_reliability_kill.py")
+LONG = ("test_web_page.py", "test_assets_on_iceberg.py", "test_dashboard.py", "test_reliability_kill.py")
 #: Folders of tests that take no time. They come last, so that no worker is left with a long one when others have none.
 SHORT = ("unit",)
 

@@ -257,6 +257,7 @@ def test_each_filter_changes_what_it_should_and_the_address_holds_all(
     colleague.page.close()
 
 
+@pytest.mark.exhaustive
 def test_each_measure_has_the_filters_that_it_can_have(analyst: Analyst, frames: dict[str, pd.DataFrame]):
     planes = {**frames, "products": frames["products"][frames["products"]["productLine"] == "Planes"]}
     expected = expected_sales(planes, "productLine")["Planes"]
@@ -297,6 +298,7 @@ def _reads_excel() -> bool:
     return True
 
 
+@pytest.mark.exhaustive
 def test_what_is_seen_leads_down_to_a_customer_and_to_what_a_number_means(
     analyst: Analyst, frames: dict[str, pd.DataFrame], shop_home: Settings
 ):
@@ -324,6 +326,7 @@ def test_what_is_seen_leads_down_to_a_customer_and_to_what_a_number_means(
     assert "period=all+time" in analyst.page.url
 
 
+@pytest.mark.exhaustive
 def test_a_click_on_the_map_looks_into_the_country(analyst: Analyst):
     analyst.open("countries?period=all+time")
     drawn = analyst.page.wait_for_selector(".st-key-panel-map canvas, .st-key-panel-map svg.marks")
@@ -337,6 +340,7 @@ def test_a_click_on_the_map_looks_into_the_country(analyst: Analyst):
     analyst.page.wait_for_selector("h2:has-text('USA')", timeout=20_000)
 
 
+@pytest.mark.exhaustive
 def test_best_and_worst_products(analyst: Analyst, frames: dict[str, pd.DataFrame]):
     products = expected_sales(frames, "productCode")
     ranked = sorted(products, key=lambda code: products[code]["netSales"])
@@ -398,6 +402,7 @@ def test_a_release_that_took_the_number_of_another_is_another(shop_home: Setting
     assert answer(home, after, asked)["vendor"].to_pylist() == ["Somebody else"]
 
 
+@pytest.mark.exhaustive
 def test_on_a_phone_the_proof_is_two_lines_until_it_is_opened(browser: Any, address: str):
     found = Analyst(browser, address, PHONE).open()
     bar = found.page.locator(".cc-trust")
@@ -504,6 +509,7 @@ PICTURES = {
 }
 
 
+@pytest.mark.exhaustive
 def test_everything_can_be_done_with_the_keyboard(analyst: Analyst):
     analyst.open()
     reached = set()

@@ -66,6 +66,7 @@ def test_hostile_sql_is_refused_and_leaves_nothing(asked_shop: Settings, persona
     assert files(asked_shop) == before
 
 
+@pytest.mark.exhaustive
 def test_curious_sql_finds_nothing(asked_shop: Settings, personal: set[str]):
     answers = sentences(asked_shop, HARMLESS, Limits())
     assert [sql for sql, answer in answers.items() if answer.failed] == []

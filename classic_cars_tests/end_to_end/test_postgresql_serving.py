@@ -74,6 +74,7 @@ def test_every_value_is_that_of_the_release(served: Settings) -> None:
     assert proof.splitlines()[0].startswith("order lines: ")
 
 
+@pytest.mark.exhaustive  # the reader in a loop sees months that changed
 def test_a_run_brings_the_months_that_changed_and_open_transactions_stay_where_they_are(
     served: Settings, instance: dg.DagsterInstance
 ) -> None:

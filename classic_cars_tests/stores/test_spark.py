@@ -73,10 +73,13 @@ EDGES = (
 )
 
 
-@pytest.fixture(scope="module")
-def spark() -> Iterator[Spark]:
-    """One core, and plans that are made once: those of the cluster's tests are made again as their rows come."""
-    with or_skip(connect_server("local[1]", settings={**QUICK, "spark.sql.adaptive.enabled": "false"})) as running:
+@pytest.fixture(scope="module", params=[pytest.param("local[1]", marks=pytest.mark.exhaustive)])
+def spark(request: pytest.FixtureRequest) -> Iterator[Spark]:
+    """One core, and plans that are made once: those of the cluster's tests are made again as their rows come.
+
+    At night: its Java takes half a minute of a processor to start.
+    """
+    with or_skip(connect_server(request.param, settings={**QUICK, "spark.sql.adaptive.enabled": "false"})) as running:
         yield running
 
 
