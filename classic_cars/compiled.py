@@ -83,8 +83,9 @@ class CompilingOnce(Backend):
         if key is None:
             return sql
         _known[key] = sql  # last, so that the first ones are those that were not used for longest
-        for oldest in list(_known)[:-MOST]:  # of a list, as other threads change it meanwhile
-            _known.pop(oldest, None)
+        if len(_known) > MOST:
+            for oldest in list(_known)[:-MOST]:  # of a list, as other threads change it meanwhile
+                _known.pop(oldest, None)
         return sql
 
     def answer(self, statements: Iterable[str | duckdb.Statement]) -> pa.RecordBatchReader:
