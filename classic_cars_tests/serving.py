@@ -7,8 +7,9 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,13 @@ def dev(home: Path, **environment: str) -> Iterator[str]:
             process.wait(30)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def is_up(address: str) -> bool:
+    """Whether a server is there by now."""
+    with suppress(OSError), urllib.request.urlopen(address, timeout=2) as found:
+        return found.status == 200
+    return False
 
 
 def wait_for(what: str, found: Callable[[], Any], seconds: float = PATIENCE) -> Any:

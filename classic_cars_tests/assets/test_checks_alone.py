@@ -110,6 +110,7 @@ PAYMENTS, QUARANTINE = "staging/payments", dg.AssetCheckKey(dg.AssetKey(["stagin
 READ = ["source/payments", PAYMENTS]
 
 
+@pytest.mark.exhaustive
 def test_a_check_executed_alone_lifts_no_refusal(published: Settings, instance: dg.DagsterInstance):
     assert run(published, select=READ, instance=instance).success
     change(published.order_system_url, "UPDATE payments SET amount = 'much' WHERE rowid % 2 = 0")

@@ -49,6 +49,7 @@ def test_tables_of_one_run_agree(published: Settings) -> None:
     assert found(published) == []
 
 
+@pytest.mark.exhaustive
 def test_an_answer_of_a_later_run_contradicts_the_others(published: Settings) -> None:
     before = totals(published)
     change(published.order_system_url, "UPDATE orderdetails SET quantityOrdered = quantityOrdered + 10")

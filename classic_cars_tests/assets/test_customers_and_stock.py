@@ -9,6 +9,7 @@ from typing import Any
 
 import ibis
 import pandas as pd
+import pytest
 
 from classic_cars.assets import ALL_TABLES
 from classic_cars.serving.metrics import ask as question
@@ -66,6 +67,7 @@ def test_cohorts_agree_with_pandas(published: Settings):
     assert len({row[0] for row in found}) > 1
 
 
+@pytest.mark.exhaustive
 def test_who_only_cancels_is_in_no_cohort_and_a_quarter_without_orders_has_a_row(published: Settings):
     change(
         published.order_system_url,
@@ -201,6 +203,7 @@ def test_stock_cover_agrees_with_pandas(published: Settings):
     assert {row["monthsCounted"] for row in found.values()} == {7}
 
 
+@pytest.mark.exhaustive
 def test_an_order_dated_ahead_does_not_take_the_months_counted_along(published: Settings):
     change(
         published.order_system_url,

@@ -456,6 +456,7 @@ def test_a_product_that_is_gone_because_nobody_rated_it_is_caught(rated: Setting
     assert found == {"columns", "reconciliation"}
 
 
+@pytest.mark.exhaustive
 def test_when_nearly_all_that_landed_is_bad_the_ratings_of_before_stay(published: Settings, codes):
     (customer, *_), (product, *_) = codes
     drop(published, "a.jsonl", jsonl(rating(customer, product, 4)))

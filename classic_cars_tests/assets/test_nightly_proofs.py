@@ -156,6 +156,7 @@ def test_months_are_compared_at_night_although_an_input_was_made_again_as_it_was
     assert months == ["2003-04"]
 
 
+@pytest.mark.exhaustive
 def test_a_night_that_was_broken_off_takes_back_nothing_of_the_one_before(
     filled: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +182,7 @@ def test_a_night_that_was_broken_off_takes_back_nothing_of_the_one_before(
         assert recomputation.disagreement(filled.instance, fact) == before
 
 
+@pytest.mark.exhaustive
 def test_a_new_platform_is_proven_once_before_its_first_night(filled: Platform) -> None:
     requests = filled.tick(first_proof.SENSOR)
     assert {each.job_name for each in requests} == {schedules.RECONCILIATION, schedules.RECOMPUTATION}

@@ -200,6 +200,7 @@ def test_any_other_difference_is_seen_too(published: Settings, tampered: dict[st
         assert {each["column"] for each in differences(found[table])} == {column}, table
 
 
+@pytest.mark.exhaustive
 def test_the_fact_made_again_without_the_answers_is_seen(published: Settings) -> None:
     change(published.order_system_url, "UPDATE orderdetails SET quantityOrdered = quantityOrdered + 1")
     upstream = [f"{layer}/{name}" for layer in ("source", "staging") for name in ("orders", "orderdetails")]

@@ -586,6 +586,7 @@ def two_releases(published_home: Path, tmp_path_factory: pytest.TempPathFactory)
     return settings, first.number
 
 
+@pytest.mark.exhaustive
 def test_releases_are_compared_by_metric_and_group(two_releases: tuple[Settings, int], shop_file: Path) -> None:
     settings, first = two_releases
     expected = expected_sales(order_system_frames(f"sqlite:///{shop_file}"), "country")

@@ -283,6 +283,7 @@ def test_a_shop_that_begins_to_note_the_time_of_orders_is_told_so(published: Set
     assert "more without a usable order date (expected: a day, no time)" in said.description
 
 
+@pytest.mark.exhaustive
 def test_an_order_that_moved_to_a_month_that_is_not_read_fails_and_names_both_months(published: Settings):
     day = ask(published, "SELECT max(orderDate)::VARCHAR FROM source.orders WHERE orderDate < '2003-06-01'")[0][0]
     change(
@@ -373,6 +374,7 @@ def test_what_is_missing_is_named_and_the_previous_version_stays(published: Sett
     assert fingerprint(published) == before
 
 
+@pytest.mark.exhaustive
 def test_columns_that_are_reordered_or_retyped_arrive_unchanged(published: Settings):
     """Reordered those of orders, of which many have one type; retyped those of order lines."""
     before = fingerprint(published)

@@ -36,7 +36,11 @@ FIRST_NEW = 100_000
 
 
 @pytest.fixture(
-    params=["sqlite-wal", pytest.param("sqlite-journal", marks=pytest.mark.exhaustive), "mariadb", "postgresql"]
+    params=[
+        "sqlite-wal",
+        "mariadb",
+        *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("sqlite-journal", "postgresql")),
+    ]
 )
 def shop_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if not request.param.startswith("sqlite"):

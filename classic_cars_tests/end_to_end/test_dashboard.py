@@ -14,9 +14,8 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -43,9 +42,10 @@ from classic_cars.stores import open_store
 from classic_cars_shop import api as simulator
 from classic_cars_tests import order_systems
 from classic_cars_tests.end_to_end.test_known_answers import COUNTRIES, PRODUCT_LINES
-from classic_cars_tests.end_to_end.test_web_page import browser, wait_for
+from classic_cars_tests.end_to_end.test_web_page import browser
 from classic_cars_tests.landed import drop, jsonl, rating
 from classic_cars_tests.platform import ask, expected_sales, order_system_frames
+from classic_cars_tests.serving import is_up, wait_for
 
 __all__ = ["browser"]
 
@@ -76,7 +76,7 @@ def dashboard(home: Path) -> Iterator[str]:
         )
     address = f"http://127.0.0.1:{port}/"
     try:
-        wait_for("the dashboard", lambda: _answers(address))
+        wait_for("the dashboard", lambda: is_up(f"{address}_stcore/health"))
         yield address
     finally:
         process.send_signal(signal.SIGINT)
@@ -84,12 +84,6 @@ def dashboard(home: Path) -> Iterator[str]:
             process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
-
-
-def _answers(address: str) -> bool:
-    with suppress(OSError), urllib.request.urlopen(address + "_stcore/health", timeout=2) as found:
-        return found.status == 200
-    return False
 
 
 @pytest.fixture(scope="module")

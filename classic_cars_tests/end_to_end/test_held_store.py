@@ -77,7 +77,8 @@ def of_offices(settings: Settings, instance: dg.DagsterInstance) -> TableStatus:
         return table_statuses([OFFICES], store, instance)[0]
 
 
-@pytest.mark.parametrize("ended", [pytest.param("held up", marks=pytest.mark.exhaustive), "killed"])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("ended", ["held up", "killed"])
 def test_a_run_that_never_came_to_a_table_is_forgotten_once_the_table_is_found_up_to_date(
     impatient: Settings, instance: dg.DagsterInstance, ended: str
 ) -> None:

@@ -73,6 +73,7 @@ def test_curious_sql_finds_nothing(asked_shop: Settings, personal: set[str]):
     assert [sql for sql, answer in answers.items() if not tells_nothing(answer, asked_shop, personal)] == []
 
 
+@pytest.mark.exhaustive
 def test_what_takes_too_much_is_ended_and_the_next_question_is_answered(asked_shop: Settings):
     answers = sentences(asked_shop, BOMBS, Limits(seconds=1, memory=128 * 10**6, threads=1))
     assert [sql for sql, answer in answers.items() if "that an answer may" not in answer.text] == []

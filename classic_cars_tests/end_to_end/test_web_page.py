@@ -22,7 +22,7 @@ from classic_cars_tests.command_line import classic_cars
 from classic_cars_tests.landed import drop, jsonl, rating, stars
 from classic_cars_tests.platform import ask
 from classic_cars_tests.receivers import webhook
-from classic_cars_tests.serving import dev, wait_for
+from classic_cars_tests.serving import dev, is_up, wait_for
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
@@ -98,13 +98,14 @@ def lines_from_nothing(settings: Settings) -> int:
     return int(found)
 
 
-def test_tables_are_filled_from_nothing_and_shown(browser: Any, settings: Settings) -> None:
-    with dev(settings.home) as address:
-        lines = lines_from_nothing(settings)
+def test_tables_are_shown(browser: Any, made: Settings) -> None:
+    ((lines,),) = ask(made, LINES)
+    with dev(made.home) as address:
+        wait_for("the web page", lambda: is_up(address))
         the_tables_are_there(Eyes(browser, address), lines)
 
 
-@pytest.mark.exhaustive
+@pytest.mark.exhaustive  # begins with nothing
 def test_a_day_in_front_of_the_web_page(browser: Any, settings: Settings) -> None:
     home = settings.home
     with webhook() as hook, dev(home, CLASSIC_CARS_ALERT_URLS=hook.url) as address:

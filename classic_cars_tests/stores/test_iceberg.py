@@ -671,6 +671,7 @@ os.kill(os.getpid(), 9)
 """
 
 
+@pytest.mark.exhaustive
 def test_a_writer_killed_before_it_published_leaves_the_old_version(store: Store, settings: Settings):
     publish(store, SALES, QUARTER, FIRST_QUARTER)
     before = data_files(settings)
