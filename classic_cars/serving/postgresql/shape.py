@@ -60,7 +60,11 @@ def postgresql_type(contract: Contract, column: str) -> str:
     if isinstance(kind, dt.Timestamp):
         return f"timestamp({min(6, kind.scale or 6)}) {'with' if kind.timezone else 'without'} time zone"
     if type(kind) not in KINDS:
-        raise ContractError(f"{contract.address}.{column}: {kind} has no type in PostgreSQL")
+        known = ", ".join(sorted(each.__name__.lower() for each in (*KINDS, dt.Decimal, dt.Timestamp)))
+        raise ContractError(
+            f"{contract.address}.{column}: {kind} has no type in PostgreSQL; expected one of {known} in the contract "
+            "of a table that releases have"
+        )
     return KINDS[type(kind)]
 
 
