@@ -21,13 +21,13 @@ import pytest
 from classic_cars.cli.catalog import contracts
 from classic_cars.contracts.base import Contract
 from classic_cars.errors import ServingError
-from classic_cars.serving import releases
 from classic_cars.serving.postgresql import patience, rows
 from classic_cars.serving.postgresql.asset import KEY, postgresql_check
 from classic_cars.serving.postgresql.connection import Server, connected
 from classic_cars.serving.postgresql.patience import Patience
 from classic_cars.serving.postgresql.reader import READER
 from classic_cars.serving.postgresql.refresh import refresh
+from classic_cars.serving.release_making import make_release
 from classic_cars.serving.releases import current, opened
 from classic_cars.settings import Settings
 from classic_cars.sources.urls import SourceURL
@@ -389,7 +389,7 @@ def test_of_a_lake_only_months_with_other_files_are_loaded(serving: Settings, tm
     store = open_store(lake)
     store.begin_run("a test")
     list(import_tables(store, everything, tmp_path / "export"))
-    assert releases.make_release(store, everything, "import").is_new
+    assert make_release(store, everything, "import").is_new
     store.end_run()
     assert len(refreshed(lake).tables) == len(CONTRACTS)
     must_be_equal(lake)
