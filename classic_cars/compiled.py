@@ -20,8 +20,8 @@ import io
 import json
 import pickle
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -103,6 +103,9 @@ class SideBySide(CompilingOnce):
     by ``con`` as ever, by one thread at a time.
     """
 
+    #: What is around each question, and its rows as they come: turns errors into others.
+    around: Callable[[], AbstractContextManager[Any]] = nullcontext
+
     @property
     def con(self) -> duckdb.DuckDBPyConnection:
         return getattr(self._asking, "con", None) or self._first
@@ -121,7 +124,8 @@ class SideBySide(CompilingOnce):
         try:
             for each in OF_A_SESSION:
                 self._asking.con.execute(each)
-            yield self._asking.con
+            with self.around():
+                yield self._asking.con
         finally:
             self._asking.con = None
 
@@ -139,7 +143,7 @@ class SideBySide(CompilingOnce):
 
     def to_pyarrow_batches(self, expr: Expr, /, **how: Any) -> pa.RecordBatchReader:
         with self._a_connection() as connection:
-            return _held_open(super().to_pyarrow_batches(expr, **how), connection)
+            return _held_open(super().to_pyarrow_batches(expr, **how), connection, self.around)
 
     def raw_sql(self, query: Any, **how: Any) -> Any:
         with self._a_connection():
@@ -147,14 +151,19 @@ class SideBySide(CompilingOnce):
 
     def answer(self, statements: Iterable[str | duckdb.Statement]) -> pa.RecordBatchReader:
         with self._a_connection() as connection:
-            return _held_open(super().answer(statements), connection)
+            return _held_open(super().answer(statements), connection, self.around)
 
 
-def _held_open(batches: pa.RecordBatchReader, connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:
+def _held_open(
+    batches: pa.RecordBatchReader,
+    connection: duckdb.DuckDBPyConnection,
+    around: Callable[[], AbstractContextManager[Any]],
+) -> pa.RecordBatchReader:
     """The same stream, which keeps the connection for as long as somebody reads: it can be interrupted."""
 
     def passing() -> Iterator[pa.RecordBatch]:
-        yield from batches
+        with around():
+            yield from batches
         connection.close()
 
     return pa.RecordBatchReader.from_batches(batches.schema, passing())

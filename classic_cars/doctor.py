@@ -59,6 +59,13 @@ def examine() -> Iterator[Finding]:
             yield Finding(subject, True, check())
         except ClassicCarsError as error:
             yield Finding(subject, False, str(error))
+        except OSError as error:  # a folder that may not be entered
+            yield Finding(
+                subject,
+                False,
+                f"{error.filename or settings.home}: {error.strerror or error}; "
+                "change its permissions, or name another place",
+            )
 
 
 def send_test_alerts() -> Iterator[Finding]:

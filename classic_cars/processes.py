@@ -79,7 +79,7 @@ def remove_abandoned(parent: Path, names: Iterable[str] = (ORDER_SYSTEM, LANDING
         for each in parent.glob(f"{name}-*"):
             with suppress(OSError):  # another process removes it, too, or it is somebody else's
                 if _is_abandoned(each, name):
-                    shutil.rmtree(each, ignore_errors=True) if each.is_dir() else each.unlink()
+                    shutil.rmtree(each, ignore_errors=True) if name != UNFINISHED or each.is_dir() else each.unlink()
 
 
 def _is_abandoned(folder: Path, name: str) -> bool:

@@ -58,6 +58,7 @@ def tick(
 ) -> tuple[PollState, list[dg.AssetObservation], str]:
     """One tick: the new cursor, what to observe, and in words why nothing."""
     started = time.time()
+    watch = watch.at(started)
     if started < (due := max(watch.not_before, affordable_at(watch))):
         return watch, [], failing(watch) or f"{_trouble(watch)}polls again at {clock(due)}"
     try:

@@ -97,6 +97,7 @@ def watched(watch: OrderSystemPollState, order_system: OrderSystem, instance: dg
 def tick(watch: OrderSystemPollState, order_system: OrderSystem, instance: dg.DagsterInstance) -> Tick:
     """One tick: stop the tables that cannot be read, and poll the others."""
     started = time.time()
+    watch = watch.at(started)
     if started < watch.not_before:
         return Tick(watch, failing(watch))
     try:

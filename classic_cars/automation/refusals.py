@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 
 from classic_cars.automation.staleness import Record, failed_and_stale
+from classic_cars.automation.watching import CLOCK_STEP_SECONDS
 from classic_cars.tables.events import FAILED, Event, asset_key
 from classic_cars.tables.external import WHOLE
 from classic_cars.tables.run_tags import RANGE_END, RANGE_START
@@ -83,7 +84,8 @@ def rested(instance: dg.DagsterInstance, record: Record, address: str, parts: It
         # The runs of one of them stand for those of all that the run was to make.
         ended, part = ends.get(run, 0), max(failed)
         failing = ended - _first_attempt(instance, key, part, record.events[address].get(part))
-        if now - ended >= min(max(failing, SHORTEST_REST), LONGEST_REST):
+        # One that ended in time to come, before the clock was put back, has rested.
+        if not -CLOCK_STEP_SECONDS < now - ended < min(max(failing, SHORTEST_REST), LONGEST_REST):
             found |= failed
     return found
 

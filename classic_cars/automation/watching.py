@@ -18,6 +18,8 @@ SHARE = 0.05
 BURST_SECONDS = 10.0
 #: Seconds until what was not read is asked for again; the last one for ever.
 RETRY_SECONDS = (60.0, 300.0, 900.0, 3600.0)
+#: Seconds by which clocks are put right all the time; by more, what was noted is of another time.
+CLOCK_STEP_SECONDS = 10.0
 #: Seconds between polls of something that cannot be read; the last one for ever, so that its recovery is soon known.
 DOWN_SECONDS = (10.0, 20.0)
 
@@ -41,6 +43,12 @@ class PollState:
     #: How often what is pending was asked for again, and when it will be next.
     retries: int = 0
     retry_at: float = 0.0
+    #: When it was looked at last.
+    seen: float = 0.0
+
+    def at(self, now: float) -> Self:
+        """The state at a tick. A new one when the clock was put back: in the other, nothing is due before that time."""
+        return replace(self if self.seen <= now + CLOCK_STEP_SECONDS else type(self)(), seen=now)
 
     def dump(self) -> str:
         return json.dumps({"version": VERSION, **asdict(self)}, separators=(",", ":"))

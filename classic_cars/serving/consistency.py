@@ -32,7 +32,10 @@ from classic_cars.serving.since import CONTRACTS, EVERYTHING, Since, changed_sin
 from classic_cars.stores.base import Reading
 from classic_cars.wording import counted
 
-FIX = "they are of different runs, or a run is under way; `classic-cars run` fixes it"
+FIX = (
+    "they are of different runs, or a run is under way; `classic-cars run` fixes it, and `classic-cars run --full` "
+    "what was changed by hand"
+)
 #: Tables that say the same totals.
 TOTALED = (*(each.address for each in (*SUMMED, SALES_BY_MONTH)), FACT)
 

@@ -103,7 +103,13 @@ class FolderShelf:
         self._folder = folder
 
     def numbers(self) -> list[int]:
-        return sorted(int(each.stem) for each in self._folder.glob(f"[0-9]*{SUFFIX}") if each.stem.isdecimal())
+        try:
+            names = [*self._folder.iterdir()]  # unlike for ``glob``, what may not be listed is no empty folder
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise self._unread(self._folder, error) from None
+        return sorted(int(each.stem) for each in names if each.suffix == SUFFIX and each.stem.isdecimal())
 
     def read(self, number: int) -> str | None:
         try:
@@ -112,7 +118,7 @@ class FolderShelf:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise self._refusal(error) from None
+            raise self._unread(self._path(number), error) from None
 
     def add(self, number: int, text: str) -> bool:
         self._make()
@@ -161,6 +167,12 @@ class FolderShelf:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:08}{SUFFIX}"
+
+    def _unread(self, path: Path, error: OSError) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{path}: releases cannot be read there ({error.strerror or error}); let this user read the folder and all "
+            "that is in it"
+        )
 
     def _refusal(self, error: OSError) -> StoreUnavailable:
         return StoreUnavailable(

@@ -14,7 +14,10 @@ from classic_cars.settings import Settings
 from classic_cars.stores import open_store
 from classic_cars_tests.platform import SALES, change, expected_sales, order_system_frames, run
 
-FIX = "they are of different runs, or a run is under way; `classic-cars run` fixes it"
+FIX = (
+    "they are of different runs, or a run is under way; `classic-cars run` fixes it, and `classic-cars run --full` "
+    "what was changed by hand"
+)
 UP_TO_THE_FACT = [
     *(f"source/{name}" for name in ("orderdetails", "orders", "customers", "products")),
     *(f"staging/{name}" for name in ("orders", "orderdetails", "customers", "products")),

@@ -258,6 +258,41 @@ def test_a_copy_of_the_same_size_that_cannot_be_understood_is_said(duckdb_store:
             duckdb_store.at(pins).query(f"SELECT count(*) FROM {SALES.layer}.{SALES.name}")
 
 
+def test_a_page_of_a_copy_that_cannot_be_unpacked_is_said_to_whoever_reads_it(
+    duckdb_store: Store, tmp_path: Path
+) -> None:
+    publish(duckdb_store, SALES, [sale(number, "2004-02-01") for number in range(5_000)], FEBRUARY)
+    pins = duckdb_store.pin(ALL, {})
+    (file,) = pins[SALES.address].parts["2004-02"].files
+    path = tmp_path / "home" / "store" / "releases" / file
+    pages = f"SELECT data_page_offset FROM parquet_metadata('{path}') WHERE compression = 'SNAPPY' LIMIT 1"
+    ((at,),) = duckdb.sql(pages).fetchall()
+    whole = bytearray(path.read_bytes())
+    whole[at + 40 : at + 80] = bytes(each ^ 0xFF for each in whole[at + 40 : at + 80])
+    path.write_bytes(whole)
+    for read in (
+        lambda tables: tables.read(SALES).to_pyarrow(),
+        lambda tables: tables.read(SALES).to_pyarrow_batches().read_all(),
+        lambda tables: [*tables.query(f"FROM {SALES.layer}.{SALES.name}")],
+    ):
+        with pytest.raises(StoreDamaged, match=r"is damaged, or gone .* `classic-cars run --full`"):
+            read(duckdb_store.at(pins))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("error('corrupt: x')", "^Invalid Input Error: corrupt: x"),
+        ("'1.2.3.4'::INET", "^An error occurred .* extension 'inet'"),
+        ("1 / 'x'::INT", "^Conversion Error: Could not convert string 'x'"),
+    ],
+)
+def test_what_a_question_does_wrong_is_no_damage(duckdb_store: Store, wrong: str, said: str) -> None:
+    publish(duckdb_store, SALES, QUARTER, FIRST_QUARTER)
+    with pytest.raises(StoreError, match=said):
+        [*duckdb_store.at(duckdb_store.pin(ALL, {})).query(f"SELECT {wrong} FROM {SALES.layer}.{SALES.name}")]
+
+
 def test_a_copy_that_is_gone_or_cut_off_is_said_and_made_again(duckdb_store: Store, tmp_path: Path) -> None:
     publish(duckdb_store, SALES, QUARTER, FIRST_QUARTER)
     pins = duckdb_store.pin(ALL, {})
@@ -338,6 +373,36 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreUnavailable, match=r"releases cannot be kept there .* make the folder writable"):
         FolderShelf(tmp_path / "file" / "folder").add(1, "one")
+
+
+def test_a_folder_that_may_not_be_listed_is_not_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf = FolderShelf(tmp_path)
+    assert shelf.add(1, "one")
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr(os, "listdir", refused)
+    with pytest.raises(StoreUnavailable, match=r"cannot be read there \(Permission denied\); let this user read"):
+        shelf.numbers()
+    monkeypatch.setattr(Path, "read_text", refused)
+    with pytest.raises(StoreUnavailable, match=r"00000001.* cannot be read there \(Permission denied\)"):
+        shelf.read(1)
+
+
+def test_nobody_sees_half_a_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk fails once all is written and before it is known to be there."""
+    seen: list[list[int]] = []
+
+    def failing(_: int) -> None:
+        seen.append(shelf.numbers())
+        raise OSError(5, "Input/output error")
+
+    shelf = FolderShelf(tmp_path)
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(StoreUnavailable, match="Input/output error"):
+        shelf.add(1, "one")
+    assert (seen, shelf.numbers()) == ([[]], [])
 
 
 def test_what_is_staged_is_not_pinned(store: Store) -> None:

@@ -44,6 +44,14 @@ def test_the_digest_does_not_depend_on_the_order():
     assert digest_of([file("a"), file("b")]) == digest_of([file("b"), file("a")])
 
 
+def test_a_clock_that_was_put_back_is_waited_for_by_nobody():
+    tomorrow = answered(PollState().at(NOW + 86_400), 5.0, NOW + 86_400)
+    assert tomorrow.at(NOW + 86_395) == replace(tomorrow, seen=NOW + 86_395)  # as clocks are put right all the time
+    assert tomorrow.at(NOW) == PollState(seen=NOW)
+    down = poll_failed(tomorrow, NOW + 86_400, "landing zone", SourceUnreachable("s3://ratings: no answer"))
+    assert PollState.load(down.dump()).at(NOW) == PollState(seen=NOW)
+
+
 def test_a_place_that_cannot_be_reached_says_so_and_is_polled_ever_more_rarely():
     watch, waits = PollState(), []
     for now in (100.0, 200.0, 300.0):

@@ -17,12 +17,15 @@ from classic_cars.processes import (
     LANDING,
     LONGEST_RUN_SECONDS,
     ORDER_SYSTEM,
+    SHARED_SECONDS,
+    UNFINISHED,
     living,
     own_folder,
     remove_abandoned,
 )
 from classic_cars.settings import Settings
 from classic_cars.sources.order_system import open_order_system
+from classic_cars.stores.folders import own, replacing
 from classic_cars_tests.programs import ended_process
 
 #: Starts a child as Dagster starts those of its steps, says its number, and waits.
@@ -67,6 +70,21 @@ def test_a_folder_is_its_process_s_and_gone_when_it_is_not_needed(tmp_path: Path
         remove_abandoned(found.parent)
         assert found.exists()
     assert [*(tmp_path / "store").iterdir()] == []
+
+
+def test_what_killed_processes_left_goes_with_the_next_and_what_others_keep_there_stays(tmp_path: Path) -> None:
+    for name in ("spill", LANDING, UNFINISHED):
+        folder(tmp_path / f"{name}-{ended_process()}-x", SHARED_SECONDS + 60, "rows")
+    kept = {
+        tmp_path / name for name in ("order-system-20261128-backup.sqlite", "landing-2024-05.csv", "spill-1999.csv")
+    }
+    for each in kept:
+        each.touch()
+        os.utime(each, (time.time() - SHARED_SECONDS - 60,) * 2)
+    own(tmp_path, "spill")
+    with replacing(tmp_path / "export") as new, own_folder(tmp_path, LANDING):
+        (new / "rows").touch()
+    assert {*tmp_path.iterdir()} == {*kept, tmp_path / "export"}
 
 
 @pytest.mark.parametrize("name", [ORDER_SYSTEM, LANDING])

@@ -83,6 +83,7 @@ def test_a_month_rests_as_long_as_it_failed_itself(
     ended = instance.get_run_records(limit=1)[0].end_time or 0
     assert rested(instance, record, FACT.to_user_string(), [JANUARY], ended + 0.9) == {JANUARY}
     assert rested(instance, record, FACT.to_user_string(), [JANUARY], ended - 0.1) == set()
+    assert rested(instance, record, FACT.to_user_string(), [JANUARY], ended - 60) == {JANUARY}  # the clock was put back
     time.sleep(1)
     shop.run(JANUARY)  # for a second by now
     ended = instance.get_run_records(limit=1)[0].end_time or 0

@@ -148,7 +148,7 @@ def test_of_a_table_with_other_columns_only_the_difference_is_said(tmp_path: Pat
 
 
 def test_what_is_said_of_damaged_parquet_quotes_no_value(tmp_path: Path):
-    said = 'Invalid string encoding found in Parquet file "a.parquet": value "Mary" is not valid UTF8!'
+    said = f'Invalid string encoding found in Parquet file "{tmp_path}/a.parquet": value "Mary" is not valid UTF8!'
     with pytest.raises(StoreDamaged, match=r"a.parquet") as caught, clear_errors(tmp_path, "is damaged"):
         raise duckdb.InvalidInputException(said)
     assert "Mary" not in str(caught.value)

@@ -82,7 +82,8 @@ def deliver(outbox: Sequence[Notification], urls: str, moment: float, send: Send
         url = known.get(notification.address)
         if url is None:
             continue  # its address was taken out of the settings
-        if notification.not_before > moment or time.monotonic() > end:
+        # One that is not due for longer than any waits was noted before the clock was put back.
+        if 0 < notification.not_before - moment <= RETRY_SECONDS[-1] or time.monotonic() > end:
             left.append(notification)
         elif accepts(url, notification.message, send):
             delivered += 1

@@ -236,6 +236,7 @@ class Copies:
                 connection.execute(f"CREATE SCHEMA {quoted(layer)}")
             only_reach(connection, [str(each) for each in (self._folder, self._beside) if each])
             self._backend = SideBySide.from_connection(connection)
+            self._backend.around = lambda: clear_errors(self._folder, DAMAGED)
         return self._backend
 
     def release(self) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from classic_cars.errors import StoreConflict, StoreDamaged, StoreError, StoreUnavailable
 from classic_cars.stores.failures import is_damaged, is_full
@@ -34,12 +35,10 @@ def clear_errors(path: Path, parquet: str = "") -> Iterator[None]:
         ) from None
     except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException, OSError) as error:
         raise _refusal(path, error, parquet or DAMAGED) from None
-    except duckdb.Error as error:
-        # What its reader of Parquet finds has no kind of its own.
-        if parquet and (
-            type(error) is duckdb.Error or (isinstance(error, duckdb.InvalidInputException) and is_damaged(error))
-        ):
-            said = first_line(str(error)).partition(": value ")[0]  # which may be personal
+    except (duckdb.Error, pa.ArrowException) as error:
+        # What its reader of Parquet finds has no kind of its own, or names the file; of rows that stream it is Arrow's.
+        said = first_line(str(error)).partition(": value ")[0]  # which may be personal
+        if parquet and (str(path) in said or (type(error) is duckdb.Error and " extension " not in said)):
             raise StoreDamaged(f"{path}: {parquet} ({said})") from None
         raise
 
