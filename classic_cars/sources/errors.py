@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from urllib.parse import quote
 
 import duckdb
@@ -28,11 +30,12 @@ PASSING_CLASSES = ("08", "53", "57P", "40", "55P03")
 DENIED_WORDS = ("password authentication failed", "no password supplied", "permission denied", "no pg_hba.conf entry")
 MISSING_WORDS = ("no such table", "unable to open database", "not a database", "does not exist", "is malformed")
 CHANGED_WORDS = ("no such column",)
+READONLY = "readonly database"
 PASSING_WORDS = (
     *("connect", "resolve host", "translate host", "socket", "closed", "terminat", "gone away"),
     *("timed out", "timeout", "locked", "deadlock", "disk i/o", "eof detected", "too many"),
     *("starting up", "shutting down", "shutdown", "recovery", "serialize access"),
-    "readonly database",  # a reader of a SQLite file that met a commit halfway
+    READONLY,  # a reader of a SQLite file that met a commit halfway
 )
 
 FIX = {
@@ -55,6 +58,11 @@ FIX_FILE = (
     "another program holds the file, or its disk does not answer: run again when that is over; with a write-ahead log "
     "(PRAGMA journal_mode = WAL) readers do not wait for writers"
 )
+FIX_READ = "let this user read the file"
+FIX_WRITE = (
+    "this user may not write there: beside a shop with a write-ahead log that nobody has open, SQLite makes two files "
+    "before it reads; let this user write the folder and the file, or keep the shop's own program running"
+)
 #: What servers say of a question that took longer than it may.
 SLOW = (1969, 3024, "57014")
 FIX_SLOW = "the order system is slow, or busy with something else: run again when it has less to do"
@@ -76,8 +84,18 @@ def translate_error(error: BaseException, url: SourceURL) -> SourceError:
         return error
     cause = getattr(error, "orig", None) or error
     kind, text = _kind(cause), scrubbed(_text(cause), url)
+    if url.is_sqlite and (refused := _refused(cause, url.path)):
+        return SourceAccessDenied(f"{url}: {text}; {refused}")
     held = kind is SourceUnreachable and url.is_sqlite
     return kind(f"{url}: {text}; {FIX_FILE if held else _fix(kind, _code(cause), text)}")
+
+
+def _refused(cause: BaseException, path: Path) -> str:
+    """What helps a user who may not do with a file what reading it takes; empty where that is not the reason."""
+    if isinstance(cause, PermissionError) or (os.access(path, os.F_OK) and not os.access(path, os.R_OK)):
+        return FIX_READ
+    may_write = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+    return FIX_WRITE if READONLY in str(cause).lower() and not may_write else ""
 
 
 def _fix(kind: type[SourceError], code: int | str | None, text: str) -> str:

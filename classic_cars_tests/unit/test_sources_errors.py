@@ -1,5 +1,7 @@
 """What may pass is tried again, what may not is said at once; no message holds the password or a value."""
 
+import os
+import re
 import sqlite3
 from pathlib import Path
 from urllib.parse import quote
@@ -70,6 +72,31 @@ def test_a_file_that_is_locked_has_no_host_and_no_firewall() -> None:
     said = str(translate_error(sqlite3.OperationalError("database is locked"), LITE))
     assert "another program holds the file" in said
     assert "host" not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "lacking", "said"),
+    [
+        (PermissionError(13, "Permission denied", "shop.sqlite"), None, "let this user read the file"),
+        (sqlite3.OperationalError("unable to open database file"), os.R_OK, "let this user read the file"),
+        (
+            sqlite3.OperationalError("attempt to write a readonly database"),
+            os.W_OK,
+            "write-ahead log .* write the folder",
+        ),
+    ],
+)
+def test_a_file_that_this_user_may_not_read_or_write_beside_is_held_by_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, lacking: int | None, said: str
+) -> None:
+    (tmp_path / "shop.sqlite").touch()
+    url = SourceURL.parse(f"sqlite:///{tmp_path / 'shop.sqlite'}")
+    monkeypatch.setattr(os, "access", lambda _, how: how != lacking)
+    assert isinstance(found := translate_error(error, url), SourceAccessDenied)
+    assert re.search(said, str(found))
+    assert "holds the file" not in str(found)
+    monkeypatch.setattr(os, "access", lambda *_: True)
+    assert isinstance(translate_error(sqlite3.OperationalError("readonly database"), url), SourceUnreachable)
 
 
 @pytest.mark.parametrize("spelling", [PASSWORD, quote(PASSWORD, safe=""), quote(PASSWORD), repr(PASSWORD)[1:-1]])
