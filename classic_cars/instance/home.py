@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 import sysconfig
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -39,6 +40,8 @@ STORAGES = ("run_storage", "event_log_storage", "schedule_storage")
 STORAGE_FOLDERS = ("schedules", "history")
 #: What SQLite says of a file that it cannot understand.
 OF_DAMAGE = ("malformed", "not a database", "Could not decode")
+#: In the path of the code that makes events of text.
+READS_EVENTS = "/dagster_shared/serdes/"
 
 #: Of a history in a database server: connections that a process keeps are this old at most; it may open so many more
 #: while its threads need them.
@@ -178,7 +181,7 @@ def open_instance(settings: Settings, *, ephemeral: bool = False) -> Iterator[Da
         with DagsterInstance.ephemeral() if ephemeral else _opened(settings) as opened:
             yield opened
     except Exception as error:
-        if not isinstance(error, sa.exc.DatabaseError) and not configured.gave_up(error):
+        if not isinstance(error, sa.exc.DatabaseError) and not configured.gave_up(error) and not _of_damage(error):
             raise
         raise StoreUnavailable(f"{_unusable(settings, error)}. The published tables are whole.") from None
 
@@ -190,11 +193,20 @@ def _opened(settings: Settings) -> DagsterInstance:
         return DagsterInstance.from_ref(_instance_ref(settings))
 
 
+def _of_damage(error: Exception) -> bool:
+    """Whether an event could not be understood: SQLite gives out changed bytes as it finds them."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(READS_EVENTS in each.filename and each.name.startswith("deserialize") for each in frames)
+
+
 def _unusable(settings: Settings, error: Exception) -> str:
     if settings.dagster_config is not None and configured.names_storage(settings.dagster_config / CONFIG_FILE):
         return configured.unusable(settings.dagster_config / CONFIG_FILE, error)
-    said = str(getattr(error, "orig", error)).partition(" with text ")[0]  # which quotes the history
-    if any(each in said for each in OF_DAMAGE):
+    is_of_damage = _of_damage(error)
+    # No text of the history is quoted.
+    said = "an event is no longer what was written" if is_of_damage else str(getattr(error, "orig", error))
+    said = said.partition(" with text ")[0]
+    if is_of_damage or any(each in said for each in OF_DAMAGE):
         return (
             f"{settings.dagster_home}: Dagster's files are damaged ({said}); restore the home from a backup, or move "
             "this folder away and run again: its runs are forgotten, and the tables are made and proven anew"

@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -339,3 +340,16 @@ def test_damaged_files_are_said_to_be_damaged_and_can_be_moved_away(
     settings.dagster_home.rename(tmp_path / "away")
     with open_instance(settings) as instance:
         assert instance.get_dynamic_partitions("any") == []
+
+
+@pytest.mark.parametrize("damaged", ["'\"', '!'", "'materialization\":', 'materializatiom\":'"])
+def test_an_event_that_is_no_longer_what_was_written_is_damage_and_is_not_quoted(tmp_path: Path, damaged: str) -> None:
+    settings, key = Settings(home=tmp_path), dg.AssetKey(["customers"])
+    with open_instance(settings) as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization(key))
+    with sqlite3.connect(settings.dagster_home / "history" / "runs" / "index.db") as history:
+        history.execute(f"UPDATE asset_keys SET last_materialization = replace(last_materialization, {damaged})")
+    advice = r"files are damaged \(an event is no longer what was written\); .*move this folder away and run again"
+    with pytest.raises(StoreUnavailable, match=advice) as told, open_instance(settings) as instance:
+        instance.get_asset_records([key])
+    assert "customers" not in str(told.value)
