@@ -89,6 +89,7 @@ def told_to_stop(running: subprocess.Popen[str], number: signal.Signals) -> tupl
 
 @pytest.mark.parametrize(
     ("moment", "number"),
+    # By day SIGTERM ends what makes a shop (test_shop_create), by the same code.
     [("query", signal.SIGINT), pytest.param("steps", signal.SIGTERM, marks=pytest.mark.exhaustive)],
 )
 def test_a_run_ends_at_once(tmp_path: Path, moment: str, number: signal.Signals) -> None:
