@@ -92,7 +92,7 @@ def translate_error(error: BaseException, url: SourceURL) -> SourceError:
 
 def _refused(cause: BaseException, path: Path) -> str:
     """What helps a user who may not do with a file what reading it takes; empty where that is not the reason."""
-    if isinstance(cause, PermissionError) or (os.access(path, os.F_OK) and not os.access(path, os.R_OK)):
+    if os.access(path, os.F_OK) and not os.access(path, os.R_OK):
         return FIX_READ
     may_write = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
     return FIX_WRITE if READONLY in str(cause).lower() and not may_write else ""

@@ -265,6 +265,13 @@ def test_a_message_that_nobody_takes_is_given_up_after_a_day(caplog: pytest.LogC
     assert "given up" in caplog.text
 
 
+def test_what_is_to_be_tried_again_waits_but_not_for_a_time_that_a_wrong_clock_had_shown():
+    (address,) = addresses("json://one")
+    for wait, delivered in ((900.0, 0), (86_400.0, 1)):
+        waiting = Notification(address, "t", "b", NOW, attempts=1, not_before=NOW + wait)
+        assert deliver([waiting], "json://one", NOW, lambda *_: True)[1] == delivered
+
+
 def test_an_address_that_does_not_come_to_an_end_keeps_no_other_one_from_its_message(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("classic_cars.automation.alerts.deliver.ATTEMPT_SECONDS", 0.2)
     urls, over, got = "json://slow json://good", threading.Event(), []

@@ -404,6 +404,21 @@ def test_a_damaged_release_is_said(published: Settings, how: str) -> None:
     assert current(store.shelf) == again.release
 
 
+def test_doctor_goes_on_past_a_folder_that_may_not_be_entered(
+    published: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: object) -> bool:
+        raise PermissionError(13, "Permission denied", "/a/store")
+
+    monkeypatch.setenv("CLASSIC_CARS_HOME", str(published.home))
+    expected = [each.subject for each in doctor.examine()]
+    monkeypatch.setattr(doctor, "_store", refused)
+    found = [*doctor.examine()]
+    assert [each.subject for each in found] == expected
+    said = "/a/store: Permission denied; change its permissions, or name another place"
+    assert said in {each.text for each in found if not each.well}
+
+
 def test_doctor_reads_the_release(published: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     def found() -> doctor.Finding:
         return next(each for each in doctor.examine() if each.subject == "release")

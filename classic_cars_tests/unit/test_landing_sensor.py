@@ -130,6 +130,13 @@ def test_new_files_are_observed_once(settings: Settings, clock: list[float]):
         assert "no new file among 1" in zone.said
 
 
+def test_files_are_observed_though_the_clock_was_put_back(settings: Settings, clock: list[float]):
+    with dg.DagsterInstance.ephemeral() as instance:
+        zone = Zone(settings, instance)
+        zone.watch = replace(answered(PollState(), 60.0, clock[0] + 86_400), seen=clock[0] + 86_400)
+        assert zone.poll() == ["landing/ratings"]
+
+
 def test_files_that_are_still_being_written_are_left_alone(settings: Settings):
     drop(settings, "a.jsonl", "{}")
     drop(settings, "growing.jsonl", "{}", seconds_ago=1)

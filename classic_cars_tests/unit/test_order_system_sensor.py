@@ -171,6 +171,16 @@ def watcher(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Watcher:
     return watcher
 
 
+@pytest.mark.parametrize("ahead", [86_400.0, 31_536_000.0])
+def test_a_clock_that_was_put_back_is_waited_for_by_nobody(shop: Shop, watcher: Watcher, ahead: float) -> None:
+    watcher.settle()
+    shop.now += ahead
+    watcher.settle()
+    shop.now -= ahead
+    shop.change("customers")
+    assert watcher.noticed() < 60
+
+
 def test_only_tables_that_moved_are_polled_and_once_when_they_are_quiet(shop: Shop, watcher: Watcher) -> None:
     shop.now += 3
     shop.change("products")

@@ -77,7 +77,7 @@ def test_a_file_that_is_locked_has_no_host_and_no_firewall() -> None:
 @pytest.mark.parametrize(
     ("error", "lacking", "said"),
     [
-        (PermissionError(13, "Permission denied", "shop.sqlite"), None, "let this user read the file"),
+        (PermissionError(13, "Permission denied", "shop.sqlite"), os.R_OK, "let this user read the file"),
         (sqlite3.OperationalError("unable to open database file"), os.R_OK, "let this user read the file"),
         (
             sqlite3.OperationalError("attempt to write a readonly database"),
@@ -87,7 +87,7 @@ def test_a_file_that_is_locked_has_no_host_and_no_firewall() -> None:
     ],
 )
 def test_a_file_that_this_user_may_not_read_or_write_beside_is_held_by_nobody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, lacking: int | None, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, lacking: int, said: str
 ) -> None:
     (tmp_path / "shop.sqlite").touch()
     url = SourceURL.parse(f"sqlite:///{tmp_path / 'shop.sqlite'}")
